@@ -1,0 +1,62 @@
+"""Run notebooks in fresh kernels and save their outputs: python scripts/refresh.py [NAME ...] [--slow]
+
+Without names, all of nbs/. Cells flagged `#| eval: false`, `gpu` or `slow` keep the outputs they have; --slow runs the slow ones too.
+Nothing is saved when a cell fails. Widget state and widget views are dropped, and the notebook is cleaned as nbdev-clean does.
+"""
+import argparse
+import re
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbdev.clean import nbdev_clean
+from nbdev.config import get_config
+from nbdev.test import nb_test_cells
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def joined(outputs):
+    "Outputs without widget views, and with neighbouring pieces of one stream made one."
+    kept = []
+    for output in outputs:
+        if any("widget" in kind for kind in output.get("data", {})):
+            continue
+        if kept and output.output_type == kept[-1].output_type == "stream" and output.name == kept[-1].name:
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
+
+
+def refresh(path, skip_flags):
+    chosen = {cell.id for cell in nb_test_cells(path, skip_flags)}
+    notebook = nbformat.read(path, 4)
+    client = NotebookClient(notebook, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
+    with client.setup_kernel():
+        for number, cell in enumerate(notebook.cells):
+            if cell.id in chosen:
+                client.execute_cell(cell, number)
+                cell.outputs = joined(cell.outputs)
+    for key in ("widgets", "language_info"):
+        notebook.metadata.pop(key, None)
+    nbformat.write(notebook, path)
+    nbdev_clean(str(path))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="notebooks, such as 20_regions; all when left out")
+    parser.add_argument("--slow", action="store_true", help="also run cells flagged slow")
+    given = parser.parse_args()
+    flags = [flag for flag in re.split(r"\s+", get_config(ROOT).tst_flags) if not (given.slow and flag == "slow")]
+    paths = [ROOT / "nbs" / f"{Path(name).stem}.ipynb" for name in given.names] or sorted((ROOT / "nbs").glob("*.ipynb"))
+    for path in paths:
+        started = time.monotonic()
+        refresh(path, flags)
+        print(f"{path.name}: {time.monotonic() - started:.1f} s, {path.stat().st_size / 1024:.0f} KiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

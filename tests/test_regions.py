@@ -1,0 +1,226 @@
+"""Category regions against torch.nn.MultiheadAttention and torch's own decoder layer in float64, with copied weights."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trmml_nb.regions import CategoryRegions, RegionError, RegionOutput, sine_position_code
+
+B, C, D, H = 3, 5, 16, 4
+GRID = (3, 4)
+N = GRID[0] * GRID[1]
+
+
+def unit(*shape, seed=0, dtype=torch.float64):
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype), dim=-1)
+
+
+def module(dtype=torch.float64, **options):
+    net = CategoryRegions(C, D, heads=H, ffn_dim=32, generator=torch.Generator().manual_seed(1), **options)
+    with torch.no_grad():
+        for p in net.parameters():  # away from the tidy first values, biases included
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
+    return net.to(dtype)
+
+
+# ---- position code
+
+def test_code_by_hand():
+    code = sine_position_code((2, 2), 8)  # per axis: two frequencies, 1 and 1/100
+    half, full, slow_half, slow_full = math.pi, 2 * math.pi, math.pi / 100, 2 * math.pi / 100
+    first = [math.sin(half), math.cos(half), math.sin(slow_half), math.cos(slow_half)]
+    last = [math.sin(full), math.cos(full), math.sin(slow_full), math.cos(slow_full)]
+    expected = torch.tensor([first + first, first + last, last + first, last + last])
+    torch.testing.assert_close(code, expected, atol=1e-6, rtol=0)
+
+
+def detr_code(h, w, dim, temperature=10000):
+    "DETR's PositionEmbeddingSine with normalize=True, entry by entry in float64 (Carion et al., ECCV 2020)."
+    out = np.zeros((h, w, dim))
+    for r in range(h):
+        for c in range(w):
+            for offset, at in ((0, (r + 1) / h), (dim // 2, (c + 1) / w)):
+                for i in range(dim // 2):
+                    angle = 2 * math.pi * at / temperature ** (2 * (i // 2) / (dim // 2))
+                    out[r, c, offset + i] = math.cos(angle) if i % 2 else math.sin(angle)
+    return out.reshape(h * w, dim)
+
+
+@pytest.mark.parametrize('grid, dim', [((3, 4), 16), ((7, 7), 64), ((14, 14), 256), ((1, 5), 4)])
+def test_code_against_detr_entry_by_entry(grid, dim):
+    np.testing.assert_allclose(sine_position_code(grid, dim), detr_code(*grid, dim), atol=2e-6)
+
+
+def test_codes_have_one_length_and_differ():
+    code = sine_position_code((7, 9), 32)
+    torch.testing.assert_close(code.norm(dim=-1), torch.full((63,), 4.))
+    assert (torch.cdist(code, code) + 10 * torch.eye(63)).min() > 0.1
+
+
+# ---- the layer
+
+def reference(net, dense, position_code):
+    "The same computation through torch's own layers, keys and values made explicitly."
+    d = dense.shape[-1]
+    mha = nn.MultiheadAttention(d, H, batch_first=True, dtype=torch.float64)
+    with torch.no_grad():
+        mha.in_proj_weight.copy_(torch.cat([net.to_query.weight, net.to_key.weight, net.to_value.weight]))
+        mha.in_proj_bias.copy_(torch.cat([net.to_query.bias, torch.randn(d).double(), net.to_value.bias]))
+        mha.out_proj.weight.copy_(net.to_out.weight)
+        mha.out_proj.bias.copy_(net.to_out.bias)
+    memory, query = dense * math.sqrt(d), (net.queries * math.sqrt(d)).expand(len(dense), -1, -1)
+    attended, saliency = mha(query, memory + position_code, memory, need_weights=True, average_attn_weights=True)
+    x = F.layer_norm(query + attended, (d,), net.norm_attention.weight, net.norm_attention.bias)
+    first, second = net.ffn[0], net.ffn[3]
+    ffn = F.linear(F.relu(F.linear(x, first.weight, first.bias)), second.weight, second.bias)
+    x = F.layer_norm(x + ffn, (d,), net.norm_ffn.weight, net.norm_ffn.bias)
+    first, second = net.mlp[0], net.mlp[2]
+    x = F.linear(F.relu(F.linear(x, first.weight, first.bias)), second.weight, second.bias)
+    region = torch.einsum('bcn,bnd->bcd', saliency, dense)
+    return RegionOutput(*[x / x.norm(dim=-1, keepdim=True) for x in (x, region)], saliency)
+
+
+@pytest.mark.parametrize('position_scale', [0., 0.5, 3.])
+def test_against_torch_multihead_attention(position_scale):
+    net, dense = module(position_scale=position_scale).eval(), unit(B, N, D)
+    code = sine_position_code(GRID, D).double() * position_scale * math.sqrt(2)
+    for name, ours, theirs in zip(RegionOutput._fields, net(dense, GRID), reference(net, dense, code)):
+        torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=1e-6, msg=name)
+
+
+def test_gradients_against_torch_multihead_attention():
+    net, dense = module().eval(), unit(B, N, D)
+    code = sine_position_code(GRID, D).double() * 0.5 * math.sqrt(2)
+    weights = [torch.randn(x.shape, generator=torch.Generator().manual_seed(5)).double() for x in net(dense, GRID)]
+    gradients = []
+    for out in (net(dense, GRID), reference(net, dense, code)):
+        loss = sum((x * w).sum() for x, w in zip(out, weights))
+        gradients.append(torch.autograd.grad(loss, [net.queries, net.ffn[0].weight, net.mlp[2].weight]))
+    for ours, theirs in zip(*gradients):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_shapes_lengths_and_sums():
+    out = module(torch.float32)(unit(B, N, D, dtype=torch.float32), GRID)
+    assert out.query.shape == out.region.shape == (B, C, D) and out.saliency.shape == (B, C, N)
+    ones = torch.ones(B, C)
+    torch.testing.assert_close(out.query.norm(dim=-1), ones)
+    torch.testing.assert_close(out.region.norm(dim=-1), ones)
+    torch.testing.assert_close(out.saliency.sum(-1), ones)  # in training too: dropout leaves the maps alone
+    assert (out.saliency >= 0).all()
+
+
+def test_region_is_a_mixture_of_the_towers_own_features():
+    net, dense = module(), unit(B, N, D)
+    out = net(dense, GRID)
+    torch.testing.assert_close(out.region, F.normalize(out.saliency @ dense, dim=-1), atol=1e-9, rtol=0)
+
+
+def test_first_maps_are_a_softmax_of_cosines():
+    texts, dense = unit(C, D, dtype=torch.float32), unit(B, N, D, seed=1, dtype=torch.float32)
+    net = CategoryRegions(C, D, heads=1, init=texts, position_scale=0., attention_scale=12.)
+    torch.testing.assert_close(net(dense, GRID).saliency, (12 * texts @ dense.transpose(1, 2)).softmax(-1))
+
+
+def test_position_code_lets_equal_cells_differ():
+    same = unit(1, 1, D, dtype=torch.float32).expand(1, N, D)
+    flat = torch.full((1, C, N), 1 / N)
+    torch.testing.assert_close(module(torch.float32, position_scale=0.)(same, GRID).saliency, flat)
+    assert (module(torch.float32)(same, GRID).saliency - flat).abs().max() > 1e-4
+
+
+def test_images_and_positions_do_not_mix():
+    net, dense = module(position_scale=0.).eval(), unit(B, N, D)
+    one = net(dense[1:2], GRID)
+    for alone, together in zip(one, net(dense, GRID)):
+        torch.testing.assert_close(alone[0], together[1])
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(net(dense[:, order], GRID).saliency, net(dense, GRID).saliency[..., order])
+    torch.testing.assert_close(net(dense[:, order], GRID).query, net(dense, GRID).query)
+
+
+def test_every_parameter_learns():
+    net = module(torch.float32)
+    out = net(unit(B, N, D, dtype=torch.float32), GRID)
+    (out.query[..., 0].sum() + out.region[..., 0].sum()).backward()
+    for name, p in net.named_parameters():
+        assert p.grad is not None and p.grad.abs().max() > 0, name
+
+
+def test_queries_start_from_texts_or_from_small_noise():
+    texts = 3 * unit(C, D, dtype=torch.float32)
+    torch.testing.assert_close(CategoryRegions(C, D, init=texts).queries.data, texts / 3)
+    many = CategoryRegions(400, 64, init=None, generator=torch.Generator().manual_seed(0)).queries
+    assert many.std().item() == pytest.approx(0.02, rel=0.05) and abs(many.mean().item()) < 1e-3
+
+
+def test_same_generator_same_weights():
+    a, b, c = [CategoryRegions(C, D, generator=torch.Generator().manual_seed(s)).state_dict() for s in (0, 0, 1)]
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a['to_query.weight'], c['to_query.weight'])
+    state = torch.random.get_rng_state()
+    CategoryRegions(C, D, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_state_dict_round_trip():
+    net, dense = module(torch.float32).eval(), unit(B, N, D, dtype=torch.float32)
+    other = CategoryRegions(C, D, heads=H, ffn_dim=32).eval()
+    other.load_state_dict(net.state_dict())
+    for a, b in zip(net(dense, GRID), other(dense, GRID)):
+        assert torch.equal(a, b)
+
+
+def test_dropout_only_in_training():
+    net, dense = module(torch.float32, dropout=0.5), unit(B, N, D, dtype=torch.float32)
+    torch.manual_seed(0)
+    assert not torch.equal(net(dense, GRID).query, net(dense, GRID).query)
+    net.eval()
+    assert torch.equal(net(dense, GRID).query, net(dense, GRID).query)
+
+
+def test_bfloat16_autocast_is_finite_and_close():
+    net, dense = module(torch.float32).eval(), unit(B, N, D, dtype=torch.float32)
+    full = net(dense, GRID)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        half = net(dense, GRID)
+    sum(x.square().sum() for x in half).backward()
+    for a, b in zip(full, half):
+        assert b.dtype == torch.float32
+        torch.testing.assert_close(a, b, atol=0.03, rtol=0.05)
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+def test_cuda_equals_cpu():
+    net, dense = module(torch.float32).eval(), unit(B, N, D, dtype=torch.float32)
+    on_cpu, on_gpu = net(dense, GRID), net.cuda()(dense.cuda(), GRID)
+    for a, b in zip(on_cpu, on_gpu):
+        torch.testing.assert_close(a, b.cpu(), atol=1e-4, rtol=1e-3)
+
+
+def test_a_thousand_categories():
+    net = CategoryRegions(1000, 64, ffn_dim=64).eval()
+    with torch.no_grad():
+        out = net(unit(2, 49, 64, dtype=torch.float32), (7, 7))
+    assert out.saliency.shape == (2, 1000, 49) and torch.isfinite(out.query).all()
+
+
+@pytest.mark.parametrize('call, words', [
+    (lambda: sine_position_code((2, 2), 6), ['dim', '6', '4']),
+    (lambda: CategoryRegions(C, 16, heads=3), ['16', '3', 'heads']),
+    (lambda: CategoryRegions(C, 16, init=torch.zeros(4, 16)), ['init', '(4, 16)', '[5, 16]']),
+    (lambda: CategoryRegions(C, 16, position_scale=-1.), ['position_scale', '-1']),
+    (lambda: CategoryRegions(C, 16, attention_scale=0.), ['attention_scale', '0']),
+    (lambda: CategoryRegions(C, D)(torch.zeros(2, 11, D), (3, 4)), ['dense', '(2, 11, 16)', '12']),
+    (lambda: CategoryRegions(C, D)(torch.zeros(2, 12, 8), (3, 4)), ['dense', '(2, 12, 8)', '16']),
+    (lambda: CategoryRegions(C, D)(torch.zeros(12, D), (3, 4)), ['dense', '(12, 16)', '[B, N, d]']),
+])
+def test_bad_input_is_named(call, words):
+    with pytest.raises(RegionError) as error:
+        call()
+    for word in words:
+        assert word in str(error.value)
