@@ -43,6 +43,7 @@ def make_readme(index=ROOT / "nbs/index.ipynb"):
     exporter = MarkdownExporter()
     exporter.filters["wrap_text"] = lambda text, width=0: text
     body, resources = exporter.from_notebook_node(nb, {"output_files_dir": "README_files", "unique_key": "index"})
+    body = re.sub(r"^[ ]*\n!\[\w+\]\((.+?)\)\n[ ]*$", r"![Figure; described in the text beside it](\1)", body, flags=re.M)
     return NOTE + at_home(re.sub(r"\n{3,}", "\n\n", body), config).strip() + "\n", resources.get("outputs", {})
 
 

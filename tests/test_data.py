@@ -14,8 +14,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from trmml_nb.data import (VOC_CLASSES, DataError, FileImage, MultiLabelDataset, SceneImage, build_transform, check_labels,
-                           csv_dataset, image_folder, open_image, scenes_dataset, voc_dataset)
+from trmml_nb.data import (VOC_CLASSES, DataError, FileImage, MultiLabelDataset, SceneImage, build_transform,
+                           check_labels, csv_dataset, image_folder, open_image, scenes_dataset,
+                           voc_dataset)
 from trmml_nb.labels import ABSENT, PRESENT, UNKNOWN, LabelError, bernoulli_mask
 from trmml_nb.scenes import CATEGORIES, draw_scene, scene_seeds
 
@@ -72,8 +73,8 @@ def test_exif_turns(tmp_path, turn):
 @pytest.mark.filterwarnings('ignore:Truncated:UserWarning')  # Pillow's own
 @pytest.mark.filterwarnings('ignore:Corrupt:UserWarning')
 def test_exif_note_with_other_damage_still_turns(tmp_path):
-    entries = struct.pack('<HHII', 0x0112, 3, 1, 6) + struct.pack('<HHII', 0x011A, 5, 1, 99999)  # turn; a value past the end
-    exif = b'Exif\x00\x00II*\x00' + struct.pack('<IH', 8, 2) + entries + struct.pack('<I', 0)
+    turn, past_the_end = struct.pack('<HHII', 0x0112, 3, 1, 6), struct.pack('<HHII', 0x011A, 5, 1, 99999)
+    exif = b'Exif\x00\x00II*\x00' + struct.pack('<IH', 8, 2) + turn + past_the_end + struct.pack('<I', 0)
     noise().save(tmp_path / 'a.png', exif=exif)
     assert np.array_equal(open_image(tmp_path / 'a.png'), noise().transpose(Image.Transpose.ROTATE_270))
 
@@ -146,7 +147,8 @@ def png_header(width, height):
     "A PNG of any claimed size with hardly any data: a decompression bomb."
     def chunk(kind, data):
         return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)) + chunk(b'IDAT', b'') + chunk(b'IEND', b'')
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', b'') + chunk(b'IEND', b'')
 
 
 @pytest.mark.parametrize('side', [10_000, 60_000])  # above the warning, above the error of the image library
@@ -166,8 +168,9 @@ def test_files_that_are_no_pictures(tmp_path):
     (tmp_path / 'text.jpg').write_text('hello')
     (tmp_path / 'folder.jpg').mkdir()
     os.mkfifo(tmp_path / 'pipe.jpg')
-    for name, why in [('half.jpg', 'damaged'), ('empty.jpg', 'empty'), ('text.jpg', 'not a picture'), ('folder.jpg', 'folder'),
-                      ('pipe.jpg', 'not a file'), ('lost.jpg', 'no such image'), ('nul\0.jpg', 'no such image')]:
+    for name, why in [('half.jpg', 'damaged'), ('empty.jpg', 'empty'), ('text.jpg', 'not a picture'),
+                      ('folder.jpg', 'folder'), ('pipe.jpg', 'not a file'), ('lost.jpg', 'no such image'),
+                      ('nul\0.jpg', 'no such image')]:
         with pytest.raises(DataError, match=f'{name}.*{why}'):
             open_image(tmp_path / name)
     with pytest.raises(DataError, match='the image file: not a picture'):
@@ -191,7 +194,8 @@ def test_transform_agrees_with_open_clip(size, mode, interpolation):
 
 def test_transform_rectangle_and_errors():
     assert build_transform((32, 64), MEAN, STD)(noise()).shape == (3, 32, 64)
-    for kwargs, match in [(dict(resize_mode='longest'), "'longest'.*'squash' or 'shortest'"), (dict(interpolation='nearest'), 'nearest')]:
+    for kwargs, match in [(dict(resize_mode='longest'), "'longest'.*'squash' or 'shortest'"),
+                          (dict(interpolation='nearest'), 'nearest')]:
         with pytest.raises(DataError, match=match):
             build_transform(32, MEAN, STD, **kwargs)
     with pytest.raises(DataError, match='32 x 64'):
@@ -291,7 +295,8 @@ def test_content_keys(scenes, photos):
     (photos / 'copy.png').write_bytes((photos / 'a.png').read_bytes())
     ds = image_folder(photos)
     keys = dict(zip(ds.image_ids, ds.content_keys()))
-    assert keys['a.png'] == keys['copy.png'] == hashlib.sha256((photos / 'a.png').read_bytes()).hexdigest() != keys['b.png']
+    assert keys['a.png'] == keys['copy.png'] != keys['b.png']
+    assert keys['a.png'] == hashlib.sha256((photos / 'a.png').read_bytes()).hexdigest()
     (photos / 'a.png').unlink()
     with pytest.raises(DataError, match='a.png: cannot be read'):
         ds.content_keys()
@@ -353,14 +358,17 @@ def test_csv_quoted_comma(photos):
     assert ds.class_names == ['dog, big'] and ds.image_ids == ['a, b.png']
 
 
-@pytest.mark.parametrize('code, cells', [('minus_one', '1 0 -1'), ('signed', '1 -1 0'), ('nan', '1 0 NaN'), ('blank', '1 0 ')])
+@pytest.mark.parametrize('code, cells', [('minus_one', '1 0 -1'), ('signed', '1 -1 0'), ('nan', '1 0 NaN'),
+                                         ('blank', '1 0 ')])
 def test_csv_codes(photos, code, cells):
     rows = ''.join(f'{n}.png,{v}\n' for n, v in zip('abc', cells.split(' ')))
-    assert csv_dataset(table(photos, 'image,dog\n' + rows), code=code).targets[:, 0].tolist() == [PRESENT, ABSENT, UNKNOWN]
+    ds = csv_dataset(table(photos, 'image,dog\n' + rows), code=code)
+    assert ds.targets[:, 0].tolist() == [PRESENT, ABSENT, UNKNOWN]
 
 
 def test_csv_from_frame(photos, monkeypatch):
-    frame = pd.DataFrame({'image': ['a.png', 'b.png', 'c.png'], 'dog': [1, None, 0], 'boat': pd.array([0, 1, None], dtype='Int64')})
+    frame = pd.DataFrame({'image': ['a.png', 'b.png', 'c.png'], 'dog': [1, None, 0],
+                          'boat': pd.array([0, 1, None], dtype='Int64')})
     assert csv_dataset(frame, root=photos).targets.tolist() == EXPECTED
     monkeypatch.chdir(photos)
     assert csv_dataset(frame).name == 'table'
@@ -470,7 +478,8 @@ def test_image_folder(photos, tmp_path):
     (photos / 'loop').symlink_to(photos)
     ds = image_folder(photos, ['dog', 'cat'])
     assert ds.image_ids == ['B/Z.JPG', 'B/a.Tiff', 'a.png', 'b.png', 'c.png']
-    assert ds.truth is None and ds.targets.shape == (5, 2) and (ds.targets == UNKNOWN).all() and ds.object_masks(0) is None
+    assert ds.truth is None and ds.object_masks(0) is None
+    assert ds.targets.shape == (5, 2) and (ds.targets == UNKNOWN).all()
     assert {(os.path.basename(what), why) for what, why in ds.skipped} == {
         ('notes.txt', 'not an image suffix'), ('Thumbs.db', 'not an image suffix'), ('.hidden.png', 'hidden file'),
         ('.cache', 'hidden folder'), ('loop', 'link to a folder')}
@@ -524,7 +533,8 @@ def test_voc_without_class_lists(voc):
     assert ds.image_ids == ['000004', '000005'] and (ds.truth == UNKNOWN).all() and ds.truth.shape == (2, 2)
     for path in (voc / 'ImageSets/Main').glob('*_*.txt'):
         path.unlink()
-    assert voc_dataset(voc, 'test').class_names == VOC_CLASSES and len(VOC_CLASSES) == 20 and VOC_CLASSES == sorted(VOC_CLASSES)
+    assert voc_dataset(voc, 'test').class_names == VOC_CLASSES
+    assert len(VOC_CLASSES) == 20 and VOC_CLASSES == sorted(VOC_CLASSES)
 
 
 def test_voc_trainval_from_parts(voc):
@@ -561,7 +571,6 @@ def test_voc_missing_image(voc):
         voc_dataset(voc)
     ds = voc_dataset(voc, on_bad='skip')
     assert ds.image_ids == ['000001'] and ds.truth.tolist() == [[0, 1]] and ds.skipped[0][0] == '000003'
-
 
 REAL = os.environ.get('TRMML_VOC2007', '')
 

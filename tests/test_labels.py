@@ -9,7 +9,8 @@ import torch
 
 from trmml_nb.labels import (ABSENT, CODES, PRESENT, PUBLISHED_MASKS, UNKNOWN, LabelError, apply_mask, bernoulli_mask,
                              check_published, co_occurrence, describe_mask, from_code, image_statistics, known,
-                             label_statistics, mask_sha256, read_mask_file, single_positive_mask, to_code, write_mask_file)
+                             label_statistics, mask_sha256, read_mask_file, single_positive_mask, to_code,
+                             write_mask_file)
 
 
 def random_targets(n=60, c=7, seed=0):
@@ -44,7 +45,8 @@ def test_nan_code():
     values = np.array([[1, 0, np.nan]])
     assert from_code(values, 'nan').tolist() == [[1, 0, -1]]
     assert from_code(torch.tensor([1, 0, float('nan')], dtype=torch.bfloat16), 'nan').tolist() == [1, 0, -1]
-    assert from_code(pd.DataFrame({'a': pd.array([1, None], dtype='Int64'), 'b': [0, 1]}), 'nan').tolist() == [[1, 0], [-1, 1]]
+    frame = pd.DataFrame({'a': pd.array([1, None], dtype='Int64'), 'b': [0, 1]})
+    assert from_code(frame, 'nan').tolist() == [[1, 0], [-1, 1]]
     out = to_code(np.array([1, 0, -1]), 'nan')
     assert out.dtype == np.float32 and np.isnan(out[2]) and out[:2].tolist() == [1, 0]
 
@@ -155,7 +157,7 @@ def test_apply_mask_errors():
 
 
 def cole_observed(label_matrix, seed):
-    "Cole et al.'s process, restated: per image shuffle the present and then the absent indices, keep the first present."
+    "Cole et al.'s process, restated: per image shuffle the present, then the absent indices; keep the first present."
     rng = np.random.RandomState(seed)
     signed = np.where(label_matrix == 1, 1, -1)
     out = np.zeros_like(signed)
@@ -192,7 +194,8 @@ def test_mask_file_round_trip(tmp_path):
     targets, ids = random_targets(), [f'{i:06d}' for i in range(60)]
     path = write_mask_file(tmp_path / 'mask.txt', ids, targets)
     first = path.read_text().splitlines()[0].split()
-    assert first[0] == '000000' and [int(v) for v in first[1:]] == np.select([targets[0] == 1, targets[0] == 0], [1, -1]).tolist()
+    expected = np.select([targets[0] == 1, targets[0] == 0], [1, -1])
+    assert first[0] == '000000' and [int(v) for v in first[1:]] == expected.tolist()
     order = np.random.default_rng(1).permutation(60)
     assert (read_mask_file(path, [ids[i] for i in order]) == targets[order]).all()
     assert os.listdir(tmp_path) == ['mask.txt']  # no part file left
@@ -239,8 +242,8 @@ def test_mask_file_unreadable(tmp_path):
 def test_write_refuses(tmp_path):
     path = tmp_path / 'm.txt'
     targets = np.zeros((2, 3), np.int8)
-    for ids, match in [(['a'], 'image ids for labels of shape'), (['a', 'a'], "'a' stands twice"), (['a', 'b c'], 'white space'),
-                       (['a', ''], 'white space')]:
+    for ids, match in [(['a'], 'image ids for labels of shape'), (['a', 'a'], "'a' stands twice"),
+                       (['a', 'b c'], "'b c' .*white space"), (['a', ''], "'' .*is empty")]:
         with pytest.raises(LabelError, match=match):
             write_mask_file(path, ids, targets)
     assert not list(tmp_path.iterdir())

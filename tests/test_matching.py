@@ -4,10 +4,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from trmml_nb.matching import (Calibration, LossState, MatchingError, MethodOutput, combine_scores, cosine_logits,
-                               distill_binary, distill_cosine, distill_kl, text_image_scores, text_pixel_scores,
+                               distill_binary, distill_cosine, distill_kl, prior_bias, text_image_scores, text_pixel_scores,
                                text_region_scores)
 
 B, C, N, D = 3, 5, 7, 8
@@ -87,6 +86,17 @@ def test_calibration_gradient_of_the_log_scale():
     module = Calibration(10.)
     module(torch.tensor([0.3])).sum().backward()
     assert module.log_scale.grad.item() == pytest.approx(3.0) and module.bias.grad.item() == 1
+
+
+@pytest.mark.parametrize('scale, rate', [(50., .07), (15., .5), (100., .999), (1., 1e-4)])
+def test_prior_bias_against_float64(scale, rate, rng):
+    cosines = torch.rand(40, C, generator=rng) * 2 - 1
+    bias = prior_bias(cosines, scale, rate)
+    assert sigmoid64(scale * cosines.double().numpy() + bias).mean() == pytest.approx(rate, rel=1e-6)
+
+
+def test_prior_bias_of_equal_cosines_is_exact():
+    assert prior_bias(torch.full((3, 2), .2), 50., .25) == pytest.approx(-10 - math.log(3), abs=1e-5)
 
 
 def test_output_and_state_records():
@@ -234,7 +244,7 @@ def test_half_precision_features_are_matched_in_float32(rng):
     (lambda: text_pixel_scores(torch.zeros(2, 3, 4), torch.zeros(5, 6)), ['(5, 6)']),
     (lambda: text_pixel_scores(torch.zeros(2, 3, 4), torch.zeros(5, 4), pool='sum'), ['sum', 'softmax']),
     (lambda: text_pixel_scores(torch.zeros(2, 3, 4), torch.zeros(5, 4), temperature=0.), ['temperature', '0']),
-    (lambda: text_region_scores(torch.zeros(2, 6, 4), torch.zeros(5, 4)), ['region', '(2, 6, 4)', '(5, 4)']),
+    (lambda: text_region_scores(torch.zeros(2, 6, 4), torch.zeros(5, 4)), ['(2, 6, 4)', '(5, 4)']),
     (lambda: cosine_logits(torch.zeros(4), torch.zeros(5, 4)), ['features', '(4,)']),
     (lambda: combine_scores(torch.zeros(2, 3), torch.zeros(2, 4)), ['(2, 3)', '(2, 4)']),
     (lambda: combine_scores(torch.zeros(2, 3), torch.zeros(2, 3), how='max'), ['max', 'mean']),
@@ -242,6 +252,10 @@ def test_half_precision_features_are_matched_in_float32(rng):
     (lambda: distill_kl(torch.zeros(2, 3), torch.zeros(2, 3), temperature=0), ['temperature', '0']),
     (lambda: distill_binary(torch.zeros(2, 3), torch.zeros(2, 3), temperature=-1.), ['temperature', '-1']),
     (lambda: distill_cosine(torch.zeros(2, 3), torch.zeros(2, 4)), ['(2, 3)', '(2, 4)']),
+    (lambda: prior_bias(torch.zeros(2), 1., 1.), ['rate', '1.0']),
+    (lambda: prior_bias(torch.zeros(0), 1., .5), ['cosines', '(0,)']),
+    (lambda: prior_bias(torch.tensor([float('nan')]), 1., .5), ['finite']),
+    (lambda: prior_bias(torch.zeros(2), -1., .5), ['scale', '-1']),
     (lambda: Calibration(0.), ['scale', '0']),
     (lambda: Calibration(1., float('nan')), ['bias', 'nan']),
 ])

@@ -159,7 +159,12 @@ def undocumented(function, owner=None):
             return []
     said, text = docments(function, returns=False, args_kwargs=True), function.__doc__ or ""
     parameters = list(inspect.signature(function).parameters.values())
-    skip = {p.name for p in parameters[:1] if p.name in ("self", "cls")}
+    try:  # an option of the command line says it in its help text
+        helped = {p.name for p in inspect.signature(function, eval_str=True).parameters.values()
+                  if any(getattr(extra, "help", None) for extra in getattr(p.annotation, "__metadata__", ()))}
+    except NameError:  # a name that is there for type checkers only
+        helped = set()
+    skip = helped | {p.name for p in parameters[:1] if p.name in ("self", "cls")}
     return [p.name for p in parameters if p.name not in skip and not said.get(p.name) and not re.search(rf"\b{p.name}\b", text)]
 
 

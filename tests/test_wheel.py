@@ -95,7 +95,7 @@ def test_command_and_library_work_far_from_the_source_tree(clean_environment, en
     "`trmml --help`, a one-epoch training on the bundled world, and then the README's lines of library use, as they stand there."
     trmml = clean_environment.with_name("trmml" + clean_environment.suffix)
     assert "train" in run(trmml, "--help", cwd=tmp_path, env=environment)
-    run(trmml, "train", "--epochs", "1", "--out", "runs/scenes", cwd=tmp_path, env=environment)
+    run(trmml, "train", "--epochs", "1", "--limit", "100", "--out", "runs/scenes", cwd=tmp_path, env=environment)
     block = re.search(r"<!-- library: begin -->\n+```python\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[1]
     save = "from trmml_nb.scenes import draw_scene\ndraw_scene(0).image.save('photo.jpg')\n"
     printed = run(clean_environment, "-c", save + block, cwd=tmp_path, env=environment | {"MPLBACKEND": "Agg"})

@@ -62,7 +62,7 @@ def _turn(image: Image.Image, name: str) -> Image.Transpose | None:
         turn = None
     return Image.Transpose[turn] if turn else None
 
-# %% ../nbs/02_data.ipynb #e84704c4
+# %% ../nbs/02_data.ipynb #93d360eb
 def _open_header(source, name: str) -> Image.Image:
     "Open an image file and read its header only. Raises `DataError`."
     if isinstance(source, (str, os.PathLike)):
@@ -85,8 +85,9 @@ def _open_header(source, name: str) -> Image.Image:
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         if isinstance(source, (str, os.PathLike)):
             image.close()
-        raise DataError(f'{name}: {image.width} x {image.height} pixels are over the limit of {Image.MAX_IMAGE_PIXELS}; '
-                        'make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.')
+        raise DataError(f'{name}: {image.width} x {image.height} pixels are over the limit of '
+                        f'{Image.MAX_IMAGE_PIXELS}; make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you '
+                        'trust the file.')
     return image
 
 # %% ../nbs/02_data.ipynb #83ec1f41
@@ -150,7 +151,7 @@ class SceneImage(NamedTuple):
     def object_masks(self) -> np.ndarray:
         return draw_scene(self.seed, self.size).masks
 
-# %% ../nbs/02_data.ipynb #296ebf24
+# %% ../nbs/02_data.ipynb #dda2982d
 class Example(NamedTuple):
     "One row of a data set."
     image: Any  # PIL RGB, or what the data set's transform makes of it
@@ -189,7 +190,8 @@ class MultiLabelDataset:
             if labels is None and what == 'truth':
                 continue
             if np.shape(labels) != shape:
-                raise DataError(f'{self.name}: {what} has shape {tuple(np.shape(labels))}, expected {shape} [images, classes].')
+                raise DataError(f'{self.name}: {what} has shape {tuple(np.shape(labels))}, expected {shape} '
+                                '[images, classes].')
             labels = from_code(np.asarray(labels), 'minus_one', self.image_ids, self.class_names)
             object.__setattr__(self, what, labels)
 
@@ -198,8 +200,9 @@ class MultiLabelDataset:
 
     def __repr__(self) -> str:
         share = f'{100 * self.known_mask.mean():.1f} %' if self.targets.size else 'none'
-        return f'{self.name}/{self.split}: {len(self)} images, {len(self.class_names)} classes, {share} of labels known' + (
-            f', {len(self.skipped)} files skipped' if self.skipped else '')
+        skipped = f', {len(self.skipped)} files skipped' if self.skipped else ''
+        return (f'{self.name}/{self.split}: {len(self)} images, {len(self.class_names)} classes, '
+                f'{share} of labels known{skipped}')
 
     @property
     def known_mask(self) -> np.ndarray:
@@ -232,11 +235,14 @@ class MultiLabelDataset:
         "The same pictures and truth with other targets, int8 [N, C]."
         return replace(self, targets=targets)
 
-    def with_mask(self, mask: np.ndarray) -> MultiLabelDataset:
+    def with_mask(self, mask: np.ndarray,  # bool [N, C]: True where the label is shown
+                  ) -> MultiLabelDataset:
         "The same data with only the masked part of the truth (or, without truth, of the targets) as targets."
         return replace(self, targets=apply_mask(self.targets if self.truth is None else self.truth, mask))
 
-    def subset(self, indices: Sequence[int] | np.ndarray, split: str | None = None) -> MultiLabelDataset:
+    def subset(self, indices: Sequence[int] | np.ndarray,
+               split: str | None = None,  # name of the part's split (None: as before)
+               ) -> MultiLabelDataset:
         "The rows `indices` (numbers in any order, or a bool array [N])."
         rows = np.asarray(indices)
         if rows.dtype == bool:
@@ -251,7 +257,9 @@ class MultiLabelDataset:
                        images=[self.images[i] for i in rows], targets=self.targets[rows],
                        truth=None if self.truth is None else self.truth[rows])
 
-    def random_split(self, fraction: float, seed: int = 0) -> tuple[MultiLabelDataset, MultiLabelDataset]:
+    def random_split(self, fraction: float,  # share of the images in the first part, between 0 and 1
+                     seed: int = 0,  # decides which images: the same seed, the same parts
+                     ) -> tuple[MultiLabelDataset, MultiLabelDataset]:
         "Two disjoint parts, the first with round(fraction * N) images; both keep the order of rows."
         if not 0 < fraction < 1:
             raise DataError(f'fraction={fraction} is not in (0, 1): write 20 % as 0.2.')
@@ -283,7 +291,7 @@ def scenes_dataset(
     return MultiLabelDataset('scenes', split, list(CATEGORIES), [f'scene-{s}' for s in seeds], truth, truth,
                              [SceneImage(s, size) for s in seeds])
 
-# %% ../nbs/02_data.ipynb #292c0beb
+# %% ../nbs/02_data.ipynb #03c67758
 def build_transform(
     size: int | tuple[int, int],  # side, or (height, width), in pixels
     mean: Sequence[float],  # of the tower, per channel, for pixels in [0, 1]
@@ -294,16 +302,17 @@ def build_transform(
     "The tower's preprocessing of a picture; the same numbers as `open_clip.image_transform`."
     from torchvision import transforms as T
     if interpolation not in ('bicubic', 'bilinear') or resize_mode not in ('squash', 'shortest'):
-        raise DataError(f"interpolation={interpolation!r}, resize_mode={resize_mode!r}: expected 'bicubic' or 'bilinear', "
-                        "and 'squash' or 'shortest'.")
+        raise DataError(f"interpolation={interpolation!r}, resize_mode={resize_mode!r}: expected 'bicubic' or "
+                        "'bilinear', and 'squash' or 'shortest'.")
     height, width = (size, size) if isinstance(size, Integral) else size
     if resize_mode == 'shortest' and height != width:
         raise DataError(f"resize_mode='shortest' needs a square, not {height} x {width}: use 'squash'.")
     mode = T.InterpolationMode(interpolation)
-    resize = [T.Resize((height, width), mode)] if resize_mode == 'squash' else [T.Resize(height, mode), T.CenterCrop(height)]
+    squash, crop = [T.Resize((height, width), mode)], [T.Resize(height, mode), T.CenterCrop(height)]
+    resize = squash if resize_mode == 'squash' else crop
     return T.Compose([open_image, *resize, T.ToTensor(), T.Normalize(tuple(mean), tuple(std))])
 
-# %% ../nbs/02_data.ipynb #cc1cb7ef
+# %% ../nbs/02_data.ipynb #619a3fa7
 def _usable(images: Sequence[FileImage], what: Sequence[str], on_bad: str) -> tuple[np.ndarray, list[tuple[str, str]]]:
     "Rows whose image can be used, and (what, why) of the others; with on_bad='error' any other is an error."
     if on_bad not in ('error', 'skip'):
@@ -315,12 +324,14 @@ def _usable(images: Sequence[FileImage], what: Sequence[str], on_bad: str) -> tu
         except DataError as e:
             bad[i] = str(e)
     if bad and (on_bad == 'error' or len(bad) == len(images)):
-        first = '\n'.join(f'  {what[i]}: {why}' for i, why in list(bad.items())[:5]) + ('\n  ...' if len(bad) > 5 else '')
+        first = '\n'.join([f'  {what[i]}: {why}' for i, why in bad.items()][:5] + ['  ...'] * (len(bad) > 5))
         mend = '' if on_bad == 'skip' else ", or pass on_bad='skip' to leave them out (.skipped will list them)"
-        raise DataError(f'{len(bad)} of {len(images)} images cannot be used:\n{first}\nMend the files or the names{mend}.')
-    return np.array([i for i in range(len(images)) if i not in bad], dtype=int), [(what[i], why) for i, why in bad.items()]
+        raise DataError(f'{len(bad)} of {len(images)} images cannot be used:\n{first}\n'
+                        f'Mend the files or the names{mend}.')
+    keep = np.array([i for i in range(len(images)) if i not in bad], dtype=int)
+    return keep, [(what[i], why) for i, why in bad.items()]
 
-# %% ../nbs/02_data.ipynb #075f60d7
+# %% ../nbs/02_data.ipynb #40bd7cfd
 def _read_rows(path: Path) -> list[tuple[str, list[str]]]:
     "(place, cells) of the lines that are not blank; the delimiter is what follows `image` in the header."
     try:
@@ -332,8 +343,8 @@ def _read_rows(path: Path) -> list[tuple[str, list[str]]]:
     header = re.match(r'\s*"?\s*image\s*"?\s*([,;\t])', text)
     if not header:
         first = (text.strip().splitlines() or ['an empty file'])[0][:60]
-        raise DataError(f'{path}, line 1: expected a header image,<category>,... (or ; or tab between), found {first!r}; '
-                        'pictures without labels are read with image_folder.')
+        raise DataError(f'{path}, line 1: expected a header image,<category>,... (or ; or tab between), found '
+                        f'{first!r}; pictures without labels are read with image_folder.')
     rows, start = [], 1
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=header[1], strict=True)
     try:
@@ -352,7 +363,7 @@ def _frame_rows(frame: pd.DataFrame) -> list[tuple[str, list[str]]]:
     return [('the table, header', [str(c).strip() for c in frame.columns])] + [
         (f'the table, row {i}', [cell.strip() for cell in row]) for i, row in enumerate(text.values.tolist())]
 
-# %% ../nbs/02_data.ipynb #e2600e46
+# %% ../nbs/02_data.ipynb #778a6dea
 CSV_CODES = {  # what a cell may say -> label
     'blank': {'1': PRESENT, '0': ABSENT, '': UNKNOWN},
     'minus_one': {'1': PRESENT, '0': ABSENT, '-1': UNKNOWN},
@@ -378,8 +389,8 @@ def _cell_label(cell: str, code: str, where: str) -> int:
     text = cell.lower().removesuffix('.0')  # spreadsheets and pandas write 1.0
     if text not in CSV_CODES[code]:
         values = ', '.join(repr(v) if v else 'a blank cell' for v in CSV_CODES[code])
-        raise DataError(f'{where}: {cell or "a blank cell"!r} is no label; code={code!r} has {values} (present, absent, '
-                        'unknown). Mend the cell, or name the code of the table.')
+        raise DataError(f'{where}: {cell or "a blank cell"!r} is no label; code={code!r} has {values} (present, '
+                        'absent, unknown). Mend the cell, or name the code of the table.')
     return CSV_CODES[code][text]
 
 
@@ -392,10 +403,10 @@ def _image_path(root: Path, cell: str, allow_outside: bool, where: str) -> str:
             ', or pass allow_outside=True.' if cell else '.'))
     return path
 
-# %% ../nbs/02_data.ipynb #45e2d096
+# %% ../nbs/02_data.ipynb #a59ecb5e
 def csv_dataset(
     labels: str | Path | pd.DataFrame,  # table with a header `image,<category>,...`
-    root: str | Path | None = None,  # folder of the images; None: the folder of the table (a DataFrame: the current one)
+    root: str | Path | None = None,  # folder of the images; None: the table's (for a DataFrame the current one)
     code: str = 'blank',  # what cells say: 'blank' (1 / 0 / nothing), 'minus_one', 'signed', 'nan'
     on_bad: str = 'error',  # images that cannot be read: 'error', or 'skip' and list in .skipped
     allow_outside: bool = False,  # allow absolute paths, and paths that leave `root`
@@ -426,7 +437,7 @@ def csv_dataset(
     return MultiLabelDataset(name, split, class_names, [rows[i][1][0] for i in keep], truth, truth,
                              [images[i] for i in keep], skipped)
 
-# %% ../nbs/02_data.ipynb #c5e66020
+# %% ../nbs/02_data.ipynb #9a37b17d
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
 
 
@@ -437,10 +448,12 @@ def _folder_files(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
         for name in list(folders):
             if name.startswith('.') or Path(folder, name).is_symlink():
                 folders.remove(name)
-                skipped.append((str(Path(folder, name)), 'hidden folder' if name.startswith('.') else 'link to a folder'))
+                why = 'hidden folder' if name.startswith('.') else 'link to a folder'
+                skipped.append((str(Path(folder, name)), why))
         for name in files:
             if name.startswith('.') or Path(name).suffix.lower() not in IMAGE_SUFFIXES:
-                skipped.append((str(Path(folder, name)), 'hidden file' if name.startswith('.') else 'not an image suffix'))
+                why = 'hidden file' if name.startswith('.') else 'not an image suffix'
+                skipped.append((str(Path(folder, name)), why))
             else:
                 names.append(Path(folder, name).relative_to(root).as_posix())
     return sorted(names), sorted(skipped)
@@ -463,7 +476,7 @@ def image_folder(
     return MultiLabelDataset(path.stem or 'folder', 'all', list(class_names), [names[i] for i in keep], targets, None,
                              [images[i] for i in keep], skipped + bad)
 
-# %% ../nbs/02_data.ipynb #93f24cc9
+# %% ../nbs/02_data.ipynb #ab80af39
 VOC_CLASSES = ('aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person '
                'pottedplant sheep sofa train tvmonitor').split()
 
@@ -474,7 +487,8 @@ def _voc_base(root: Path, year: str) -> Path:
         if (base / 'ImageSets' / 'Main').is_dir():
             return base
     found = ', '.join(sorted(p.name for p in root.iterdir())[:10]) or 'empty' if root.is_dir() else 'no such folder'
-    raise DataError(f'{root}: no VOC{year}/ImageSets/Main here ({found}); pass the VOCdevkit folder or its VOC{year} folder.')
+    raise DataError(f'{root}: no VOC{year}/ImageSets/Main here ({found}); '
+                    f'pass the VOCdevkit folder or its VOC{year} folder.')
 
 
 def _voc_lines(path: Path, columns: int) -> dict[str, str]:
@@ -503,21 +517,26 @@ def _voc_list(main: Path, stem: str, split: str, columns: int) -> dict[str, str]
         return dict(sorted({**_voc_lines(parts[0], columns), **_voc_lines(parts[1], columns)}.items()))
     return None
 
-# %% ../nbs/02_data.ipynb #fcc8bacc
-def _voc_truth(main: Path, split: str, ids: list[str], class_names: list[str]) -> np.ndarray:
+# %% ../nbs/02_data.ipynb #df23f48b
+def _voc_truth(main: Path, split: str, ids: list[str], class_names: list[str], difficult: str) -> np.ndarray:
     "Labels [N, C] from the class lists of a split; all unknown if there are none."
+    if difficult not in ('absent', 'unknown'):
+        raise DataError(f"difficult={difficult!r}: expected 'absent' or 'unknown'.")
+    values = {'1': PRESENT, '-1': ABSENT, '0': ABSENT if difficult == 'absent' else UNKNOWN}
     lists = {c: _voc_list(main, f'{c}_', split, 2) for c in class_names}
     missing = [c for c, rows in lists.items() if rows is None]
     truth = np.full((len(ids), len(class_names)), UNKNOWN, dtype=np.int8)
     if len(missing) == len(class_names):
         return truth
     if missing:
-        raise DataError(f'{main}: no list {missing[0]}_{split}.txt ({len(missing)} of {len(class_names)} classes have none).')
+        raise DataError(f'{main}: no list {missing[0]}_{split}.txt '
+                        f'({len(missing)} of {len(class_names)} classes have none).')
     for c, (name, rows) in enumerate(lists.items()):
         lost = [i for i in ids if i not in rows]
         if lost:
-            raise DataError(f'{main}: {name}_{split}.txt has no line for {len(lost)} images of {split}.txt, first {lost[0]!r}.')
-        truth[:, c] = [PRESENT if rows[i] == '1' else ABSENT for i in ids]
+            raise DataError(f'{main}: {name}_{split}.txt has no line for {len(lost)} images of {split}.txt, '
+                            f'first {lost[0]!r}.')
+        truth[:, c] = [values[rows[i]] for i in ids]
     return truth
 
 
@@ -526,8 +545,9 @@ def voc_dataset(
     split: str = 'train',  # 'train', 'val', 'trainval' or 'test'
     year: str = '2007',  # of the folder's name
     on_bad: str = 'error',  # images that cannot be read: 'error', or 'skip' and list in .skipped
+    difficult: str = 'absent',  # label 0 in the lists: 'absent' (the published masks), or 'unknown' (VOC's own evaluation)
 ) -> MultiLabelDataset:
-    "PASCAL VOC from its official lists; a difficult object counts as absent. Without class lists every label is unknown."
+    "PASCAL VOC from its official lists. Without class lists all is unknown."
     base = _voc_base(Path(root), str(year))
     main = base / 'ImageSets' / 'Main'
     rows = _voc_list(main, '', split, 1)
@@ -538,20 +558,21 @@ def voc_dataset(
     class_names, ids = sorted({m[1] for m in found}) or list(VOC_CLASSES), list(rows)
     if not ids:
         raise DataError(f'{main / split}.txt: the list is empty.')
-    truth = _voc_truth(main, split, ids, class_names)
+    truth = _voc_truth(main, split, ids, class_names, difficult)
     images = [FileImage(str(base / 'JPEGImages' / f'{i}.jpg')) for i in ids]
     keep, skipped = _usable(images, ids, on_bad)
     return MultiLabelDataset(f'VOC{year}', split, class_names, [ids[i] for i in keep], truth[keep], truth[keep],
                              [images[i] for i in keep], skipped)
 
-# %% ../nbs/02_data.ipynb #01459b19
+# %% ../nbs/02_data.ipynb #4409b45b
 def check_labels(
     dataset: MultiLabelDataset,  # to be trained on
 ) -> pd.DataFrame:  # `label_statistics` with a column `problem`
     "Is there anything to learn? `LabelError` if no label is known; one counted warning for classes that lack labels."
-    table, where = label_statistics(dataset.targets, dataset.class_names, dataset.truth), f'{dataset.name}/{dataset.split}'
+    where = f'{dataset.name}/{dataset.split}'
+    table = label_statistics(dataset.targets, dataset.class_names, dataset.truth)
     if not dataset.known_mask.any():
-        raise LabelError(f'{where}: none of its {dataset.targets.size} labels is known: there is nothing to learn from.')
+        raise LabelError(f'{where}: none of its {dataset.targets.size} labels is known, so there is nothing to learn.')
     table['problem'] = np.select([table.present + table.absent == 0, table.present == 0, table.absent == 0],
                                  ['no known label', 'never known present', 'never known absent'], '')
     bad = table.index[table.problem != '']

@@ -41,22 +41,22 @@ def soft(
         p = np.stack([.75 * p + .25 * q, .25 * p + .75 * q], 1).reshape(-1, 2)
     return p
 
-# %% ../nbs/01_drawing.ipynb #cb1f7682
+# %% ../nbs/01_drawing.ipynb #73c97b7e
 def box(x0: float, y0: float, x1: float, y1: float,  # two opposite corners
         cut: float = 0.,  # corners cut off by this much (0: sharp)
         ) -> np.ndarray:  # [4 or 8, 2]
-    "An upright rectangle, with cut corners if wanted."
+    "An upright rectangle from (x0, y0) to (x1, y1), with cut corners if wanted."
     if not cut: return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
     c = cut
     return np.array([(x0 + c, y0), (x1 - c, y0), (x1, y0 + c), (x1, y1 - c),
                      (x1 - c, y1), (x0 + c, y1), (x0, y1 - c), (x0, y0 + c)], float)
 
-# %% ../nbs/01_drawing.ipynb #c00ece29
+# %% ../nbs/01_drawing.ipynb #d0c42c34
 def limb(x0: float, y0: float, x1: float, y1: float,  # from, to
          w0: float,  # width at the start
          w1: float | None = None,  # width at the end, if it differs
          ) -> np.ndarray:  # [10, 2]
-    "A bar with round ends: a leg, a pole, a twig."
+    "A bar with round ends, from (x0, y0) to (x1, y1): a leg, a pole, a twig."
     w1 = w0 if w1 is None else w1
     along = np.array([x1 - x0, y1 - y0], float)
     along /= np.hypot(*along) + 1e-9
@@ -72,7 +72,7 @@ def ring(x: float, y: float,  # centre
          radius: float,  # outer radius
          width: float,  # thickness
          ) -> np.ndarray:  # [2n + 2, 2]
-    "A hoop, as one polygon that goes round outside and comes back inside."
+    "A hoop about (x, y), as one polygon that goes round outside and comes back inside."
     unit = np.concatenate([_ANGLES[22], _ANGLES[22][:1]])
     return np.concatenate([unit * radius, unit[::-1] * (radius - width)]) + (x, y)
 
@@ -149,15 +149,16 @@ def draw_bicycle(k: Look) -> list:  # (colour, points)
             (INK, limb(-.2, -.55, -.07, -.54, .055, .035)), (INK, limb(.1, -.6, .18, -.58, .034)),
             (STEEL, disc(-.04, -.2, .045))]
 
-# %% ../nbs/01_drawing.ipynb #0c23144b
+# %% ../nbs/01_drawing.ipynb #16819259
 def sheet(
     *drawings,  # functions Look -> list of (colour, points), one for each row
     n: int = 7,  # how many looks of each
     size: int = 88,  # pixels a side of each
-    seed: int = 0,
+    seed: int = 0,  # decides the looks: the same seed, the same sheet
 ) -> Image.Image:  # RGB, n * size wide, one row of height `size` for each drawing
     "Several looks of each drawing in a row."
-    rng, paper = np.random.default_rng(seed), Image.new('RGB', (2 * n * size, 2 * size * len(drawings)), (226, 234, 230))
+    rng = np.random.default_rng(seed)
+    paper = Image.new('RGB', (2 * n * size, 2 * size * len(drawings)), (226, 234, 230))
     pen = ImageDraw.Draw(paper)
     for row, column in np.ndindex(len(drawings), n):
         a, b = rng.choice(len(COLOURS), 2, replace=False)
@@ -520,7 +521,7 @@ KINDS = {
     'kite': Kind(draw_kite, .24, 'sky', 30, ('red', 'yellow', 'blue', 'green', 'purple', 'pink', 'orange')),
 }
 
-# %% ../nbs/01_drawing.ipynb #4e083fc3
+# %% ../nbs/01_drawing.ipynb #d028d29c
 class Sticker:
     "A drawing that can be moved and painted: coloured polygons kept in one array of points."
 
@@ -537,7 +538,7 @@ class Sticker:
               flip: bool = False,  # mirrored left to right
               tilt: float = 0.,  # degrees, clockwise
               ) -> Sticker:
-        "The same drawing moved to its place (changes this object)."
+        "The same drawing moved to its place, its foot at (x, y) (changes this object)."
         c, s = np.cos(np.deg2rad(tilt)) * size, np.sin(np.deg2rad(tilt)) * size
         turn = np.array([[c, s], [-s, c]])
         if flip: turn[0] = -turn[0]

@@ -109,7 +109,7 @@ def color_distances(
     lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1)
     return np.linalg.norm(lab[:, None] - lab[None], axis=-1)
 
-# %% ../nbs/50_figures.ipynb #121e899c
+# %% ../nbs/50_figures.ipynb #6720a7c7
 def figure_png(
     fig: Figure,  # any figure
     colors: int = 256,  # at most this many colours, 2 to 256
@@ -118,16 +118,17 @@ def figure_png(
     full, small = io.BytesIO(), io.BytesIO()
     fig.savefig(full, format='png', bbox_inches='tight')
     picture = Image.open(full).convert('RGB')
-    picture.quantize(colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(small, 'png', optimize=True)
+    picture = picture.quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    picture.save(small, 'png', optimize=True)
     return small.getvalue()
 
-# %% ../nbs/50_figures.ipynb #bf7017ac
+# %% ../nbs/50_figures.ipynb #529a8097
 def use_style(
     small: bool = True,  # in a notebook, keep figures as `figure_png` makes them
 ) -> None:
     "Set font sizes, the palette, 100 dpi and a white background for all later figures of this session."
     plt.rcParams.update(STYLE)
-    plt.get_backend()  # wakes the notebook's own backend, which would otherwise undo the next step later
+    plt.close(plt.figure())  # wakes the notebook's backend, which would otherwise undo the next step later
     shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     if small and shell is not None:
         shell.display_formatter.formatters['image/png'].for_type(Figure, figure_png)
@@ -175,7 +176,7 @@ def show_image(
         ax.set_title(title)
     return ax
 
-# %% ../nbs/50_figures.ipynb #61921a24
+# %% ../nbs/50_figures.ipynb #efd3326c
 def image_grid(
     images: Sequence[Any],  # pictures, each as in `image_array`
     titles: Sequence[str] | None = None,  # one per picture
@@ -190,7 +191,8 @@ def image_grid(
         raise FigureError(f'titles has {len(titles)} entries, expected {len(images)}, one per image.')
     ncols = min(ncols, len(images))
     nrows = -(-len(images) // ncols)
-    fig = Figure(figsize=(cell * ncols, (cell + .28 * bool(titles)) * nrows + .3 * bool(suptitle)), layout='constrained')
+    height = (cell + .28 * bool(titles)) * nrows + .3 * bool(suptitle)
+    fig = Figure(figsize=(cell * ncols, height), layout='constrained')
     axes = fig.subplots(nrows, ncols, squeeze=False).ravel()
     for i, ax in enumerate(axes):
         show_image(images[i], titles[i] if titles else None, ax) if i < len(images) else ax.set_axis_off()
@@ -250,7 +252,7 @@ def show_saliency(
         ax.figure.colorbar(scale, ax=ax, fraction=.046, pad=.03)
     return ax
 
-# %% ../nbs/50_figures.ipynb #0ca813ce
+# %% ../nbs/50_figures.ipynb #d7e77b2c
 def _label_array(targets: Any, class_names: Sequence[str], ndim: int) -> np.ndarray:
     "Check that labels are in the one code and that there is a name per category."
     t = as_numpy(targets)
@@ -259,7 +261,8 @@ def _label_array(targets: Any, class_names: Sequence[str], ndim: int) -> np.ndar
                           f'with C = {len(class_names)}, the number of class names.')
     bad = np.argwhere(~np.isin(t, list(LABEL_NAMES)))
     if len(bad):
-        raise FigureError(f'targets{bad[0].tolist()} is {t[tuple(bad[0])]}, expected 1 present, 0 absent or -1 unknown.')
+        raise FigureError(f'targets{bad[0].tolist()} is {t[tuple(bad[0])]}, '
+                          'expected 1 present, 0 absent or -1 unknown.')
     return t.astype(int)
 
 
@@ -357,7 +360,7 @@ def heatmap(
         ax.set_title(title)
     return ax
 
-# %% ../nbs/50_figures.ipynb #a5f14eca
+# %% ../nbs/50_figures.ipynb #d8feedd6
 def curve(
     x: Any,  # [T] positions, for example epochs
     runs: Any,  # [S, T], a row per seed, or [T]
@@ -371,7 +374,8 @@ def curve(
     "The mean over seeds as a line, the spread as a band, and the name at the line's end instead of a legend."
     x, r = as_numpy(x), np.atleast_2d(as_numpy(runs).astype(float))
     if r.ndim != 2 or r.shape[1] != len(x):
-        raise FigureError(f'runs has shape {np.shape(runs)}, expected [S, T] or [T] with T = {len(x)}, the length of x.')
+        raise FigureError(f'runs has shape {np.shape(runs)}, expected [S, T] or [T] with T = {len(x)}, '
+                          'the length of x.')
     if band not in ('std', 'range'):
         raise FigureError(f"band is {band!r}, expected 'std' or 'range'.")
     ax = _new_axes(ax, (5.5, 3))
@@ -403,7 +407,7 @@ def _part_labels(ax: Axes, gap: float = 12.) -> None:
     for t, y in zip(texts, at):
         t.xyann = (5, y - t.xy[1] * per_unit)
 
-# %% ../nbs/50_figures.ipynb #a9d5144d
+# %% ../nbs/50_figures.ipynb #dede8c50
 def bars(
     values: Any,  # [K] numbers
     names: Sequence[str],  # [K]
@@ -419,13 +423,14 @@ def bars(
     b = v if baseline is None else as_numpy(baseline).astype(float)
     if v.shape != (len(names),) or b.shape != v.shape:
         raise FigureError(f'values has shape {v.shape} and baseline {b.shape}, expected ({len(names)},), one per name.')
-    order = {'value': np.argsort(-v, kind='stable'), 'gain': np.argsort(b - v, kind='stable'), 'none': np.arange(len(v))}
+    order = {'value': np.argsort(-v, kind='stable'), 'gain': np.argsort(b - v, kind='stable'),
+             'none': np.arange(len(v))}
     if sort not in order:
         raise FigureError(f"sort is {sort!r}, expected 'value', 'gain' or 'none'.")
     v, b, names = v[order[sort]], b[order[sort]], [names[i] for i in order[sort]]
     ax = _new_axes(ax, (5.5, .7 + .22 * len(v)))
     y = np.arange(len(v))
-    ax.barh(y, v if baseline is None else np.fmin(v, b), color=PALETTE[0] if baseline is None else '#d0d0d0', height=.75)
+    ax.barh(y, np.fmin(v, b), color=PALETTE[0] if baseline is None else '#d0d0d0', height=.75)
     if baseline is not None:
         ax.barh(y, abs(v - b), left=np.fmin(v, b), color=np.where(v >= b, GAIN, LOSS), height=.75)
     for i in np.flatnonzero(np.isfinite(v)):

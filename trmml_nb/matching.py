@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 # %% auto #0
 __all__ = ['MatchingError', 'text_image_scores', 'text_pixel_scores', 'cosine_logits', 'text_region_scores', 'Calibration',
-           'MethodOutput', 'LossState', 'combine_scores', 'distill_kl', 'distill_binary', 'distill_cosine']
+           'prior_bias', 'combine_scores', 'MethodOutput', 'LossState', 'distill_kl', 'distill_binary',
+           'distill_cosine']
 
-# %% ../nbs/21_matching.ipynb #5501adbb
+# %% ../nbs/21_matching.ipynb #63c0d82c
 class MatchingError(ValueError):
     "Features, texts or logits that do not fit together; the message names the shapes and what was expected."
 
@@ -29,8 +30,9 @@ def _unit(x: Tensor) -> Tensor:
 def _expect(name: str, x: Tensor, texts: Tensor, form: str, fits: bool) -> None:
     "Raise `MatchingError` unless features and texts fit."
     if texts.ndim != 2 or not fits or x.shape[-1] != texts.shape[-1]:
-        raise MatchingError(f'{name} has shape {tuple(x.shape)} and texts have shape {tuple(texts.shape)}, expected {form} and '
-                            '[C, d] with the same C and d: encode images and category names with the same tower.')
+        raise MatchingError(f'{name} has shape {tuple(x.shape)} and texts have shape {tuple(texts.shape)}, '
+                            f'expected {form} and [C, d] with the same C and d: '
+                            'encode images and category names with the same tower.')
 
 # %% ../nbs/21_matching.ipynb #e66a4a00
 def _positive(name: str, value: float) -> None:
@@ -85,7 +87,7 @@ def text_region_scores(
     _expect('region', region, texts, '[B, C, d]', region.ndim == 3)
     return cosine_logits(region, texts)
 
-# %% ../nbs/21_matching.ipynb #efefea52
+# %% ../nbs/21_matching.ipynb #248ba8fb
 class Calibration(nn.Module):
     "From cosines to logits: a learnable scale, kept positive through its logarithm, and a learnable bias."
 
@@ -105,9 +107,49 @@ class Calibration(nn.Module):
         "The logit scale, above 0."
         return self.log_scale.exp()
 
-    def forward(self, cosines: Tensor) -> Tensor:
-        "Cosines of any shape -> logits of the same shape."
+    def forward(
+        self,
+        cosines: Tensor,  # any shape, each in [-1, 1]
+    ) -> Tensor:  # logits of the same shape
+        "From cosines to logits."
         return self.scale * cosines + self.bias
+
+# %% ../nbs/21_matching.ipynb #fc168d1e
+def prior_bias(
+    cosines: Tensor,  # any shape, of texts with images or regions
+    scale: float,  # logit scale, above 0
+    rate: float,  # mean probability wanted, strictly between 0 and 1
+) -> float:  # the bias to start a `Calibration` from
+    "The bias with which the mean of sigmoid(scale * cosine + bias) equals a rate. Errors: no cosines, bad numbers."
+    _positive('scale', scale)
+    if not (0 < rate < 1 and cosines.numel() and cosines.isfinite().all()):
+        raise MatchingError(f'rate is {rate} and cosines have shape {tuple(cosines.shape)}, expected 0 < rate < 1 '
+                            'and at least one cosine, all finite.')
+    x = scale * cosines.detach().double().flatten()
+    prior = math.log(rate / (1 - rate))
+    low, high = prior - x.max().item(), prior - x.min().item()  # all logits at or below, and at or above the prior
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (x + middle).sigmoid().mean() < rate else (low, middle)
+    return (low + high) / 2
+
+# %% ../nbs/21_matching.ipynb #68143543
+def combine_scores(
+    query_logits: Tensor,  # [B, C]
+    region_logits: Tensor,  # [B, C]
+    how: str = 'mean',  # 'mean' of the two probabilities, 'query' or 'region'
+) -> Tensor:  # [B, C] logits
+    "The final score: one branch, or the logit of the mean of both probabilities."
+    if query_logits.shape != region_logits.shape:
+        raise MatchingError(f'query_logits has shape {tuple(query_logits.shape)} and region_logits '
+                            f'{tuple(region_logits.shape)}, expected the same [B, C].')
+    if how in ('query', 'region'):
+        return query_logits if how == 'query' else region_logits
+    if how != 'mean':
+        raise MatchingError(f"how is {how!r}, expected 'mean', 'query' or 'region'.")
+    q, r = [x if x.dtype == torch.float64 else x.float() for x in (query_logits, region_logits)]
+    return (torch.logaddexp(F.logsigmoid(q), F.logsigmoid(r))
+            - torch.logaddexp(F.logsigmoid(-q), F.logsigmoid(-r)))
 
 # %% ../nbs/21_matching.ipynb #97d27cbd
 @dataclass
@@ -131,29 +173,12 @@ class LossState:
     epochs: int  # planned number of epochs
     indices: Tensor | None = None  # [B] rows of the training set that the batch holds; None if unknown
 
-# %% ../nbs/21_matching.ipynb #68143543
-def combine_scores(
-    query_logits: Tensor,  # [B, C]
-    region_logits: Tensor,  # [B, C]
-    how: str = 'mean',  # 'mean' of the two probabilities, 'query' or 'region'
-) -> Tensor:  # [B, C] logits
-    "The final score: one branch, or the logit of the mean of both probabilities."
-    if query_logits.shape != region_logits.shape:
-        raise MatchingError(f'query_logits has shape {tuple(query_logits.shape)} and region_logits '
-                            f'{tuple(region_logits.shape)}, expected the same [B, C].')
-    if how in ('query', 'region'):
-        return query_logits if how == 'query' else region_logits
-    if how != 'mean':
-        raise MatchingError(f"how is {how!r}, expected 'mean', 'query' or 'region'.")
-    q, r = [x if x.dtype == torch.float64 else x.float() for x in (query_logits, region_logits)]
-    return (torch.logaddexp(F.logsigmoid(q), F.logsigmoid(r))
-            - torch.logaddexp(F.logsigmoid(-q), F.logsigmoid(-r)))
-
-# %% ../nbs/21_matching.ipynb #00e698d1
+# %% ../nbs/21_matching.ipynb #a2b0cbda
 def _pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     "Same shape, at least float32, and no gradient for the teacher."
     if student.shape != teacher.shape:
-        raise MatchingError(f'student has shape {tuple(student.shape)} and teacher {tuple(teacher.shape)}, expected the same.')
+        raise MatchingError(f'student has shape {tuple(student.shape)} and teacher has shape {tuple(teacher.shape)}, '
+                            'expected the same.')
     return tuple(x if x.dtype == torch.float64 else x.float() for x in (student, teacher.detach()))
 
 
@@ -168,7 +193,7 @@ def distill_kl(
     s, t = (s / temperature).log_softmax(-1), (t / temperature).log_softmax(-1)
     return F.kl_div(s, t, reduction='batchmean', log_target=True) * temperature ** 2
 
-
+# %% ../nbs/21_matching.ipynb #837a8685
 def distill_binary(
     student_logits: Tensor,  # [B, C]
     teacher_logits: Tensor,  # [B, C]; gets no gradient
@@ -180,7 +205,7 @@ def distill_binary(
     kl = t.sigmoid() * (F.logsigmoid(t) - F.logsigmoid(s)) + (-t).sigmoid() * (F.logsigmoid(-t) - F.logsigmoid(-s))
     return kl.sum(-1).mean() * temperature ** 2
 
-
+# %% ../nbs/21_matching.ipynb #08a97732
 def distill_cosine(
     student: Tensor,  # [..., d] query-level features
     teacher: Tensor,  # [..., d] region-level features; gets no gradient

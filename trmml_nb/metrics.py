@@ -68,7 +68,7 @@ def precision_recall(
         raise MetricError(f'truth of {len(t)} images holds no present label, so there is no recall to speak of.')
     return _precision_recall(s[t != UNKNOWN], t[t != UNKNOWN] == PRESENT)
 
-# %% ../nbs/30_metrics.ipynb #84459896
+# %% ../nbs/30_metrics.ipynb #dacc542f
 def _ap(s: np.ndarray, t: np.ndarray, interpolated: bool) -> float:
     "AP of one checked column in percent; NaN without a positive."
     if not (t == PRESENT).any():
@@ -78,7 +78,7 @@ def _ap(s: np.ndarray, t: np.ndarray, interpolated: bool) -> float:
         precision = np.maximum.accumulate(precision[::-1])[::-1]
     return float(100 * np.sum(np.diff(recall, prepend=0) * precision))
 
-# %% ../nbs/30_metrics.ipynb #52eaff88
+
 def average_precision(
     scores: Any,  # [M] scores of one category, any scale
     truth: Any,  # [M] in {1, 0, -1}; unknown entries are left out
@@ -88,7 +88,7 @@ def average_precision(
     s, t = check_scores(np.ravel(_numpy(scores)), np.ravel(_numpy(truth)))
     return _ap(s[:, 0], t[:, 0], interpolated)
 
-# %% ../nbs/30_metrics.ipynb #c6f0a975
+# %% ../nbs/30_metrics.ipynb #1cfb1bb7
 def mean_average_precision(
     scores: Any,  # [M, C] logits or probabilities: only their order within a column counts
     truth: Any,  # [M, C] in {1, 0, -1}
@@ -96,7 +96,7 @@ def mean_average_precision(
 ) -> tuple[float, np.ndarray]:  # (mAP in percent, AP per category [C] in percent, NaN where no image is present)
     "Mean over the categories that have a present label; count the others with `np.isnan(per_class).sum()`."
     s, t = check_scores(scores, truth)
-    per_class = np.array([_ap(s[:, c], t[:, c], interpolated) for c in range(s.shape[1])])
+    per_class = np.array([_ap(a, b, interpolated) for a, b in zip(s.T.copy(), t.T.copy())])  # contiguous columns
     return _mean(per_class), per_class
 
 
@@ -161,7 +161,7 @@ def _thresholds(threshold: float | Sequence[float], num_classes: int) -> np.ndar
                           'and none of them NaN.')
     return np.broadcast_to(th, num_classes)
 
-# %% ../nbs/30_metrics.ipynb #c879df6d
+# %% ../nbs/30_metrics.ipynb #babd1642
 def f1_scores(
     probabilities: Any,  # [M, C] in [0, 1]
     truth: Any,  # [M, C] in {1, 0, -1}
@@ -170,8 +170,8 @@ def f1_scores(
     """Precision, recall and F1 per class (C..) and overall (O..), over the known entries.
 
     CF1 = 2 CP CR / (CP + CR) as in HCPLab, Query2Label and RAM; CF1_mean is the mean of the classes' own F1 as in
-    DualCoOp and SCPNet. A class that is never predicted has precision 0; a class that is never present is left out of CP, CR
-    and both CF1, but its false alarms count in OP and OF1."""
+    DualCoOp and SCPNet. A class that is never predicted has precision 0; a class that is never present is left out of
+    CP, CR and both CF1, but its false alarms count in OP and OF1."""
     p, t = check_probabilities(probabilities, truth)
     return _f1_dict(p >= _thresholds(threshold, p.shape[1]), t)
 
@@ -189,12 +189,12 @@ def best_thresholds(
         chosen[c] = threshold[_ratio(2 * precision * recall, precision + recall).argmax()]
     return chosen
 
-# %% ../nbs/30_metrics.ipynb #1752788c
+# %% ../nbs/30_metrics.ipynb #1f241052
 def top_k_scores(
     probabilities: Any,  # [M, C] in [0, 1]; logits do as well if `threshold` is None
     truth: Any,  # [M, C] in {1, 0, -1}
     k: int = 3,  # labels per image
-    threshold: float | Sequence[float] | None = None,  # also ask for this probability (HCPLab and ML-GCN: 0.5); None: always k labels
+    threshold: float | Sequence[float] | None = None,  # ask for this probability too (HCPLab: 0.5); None: always k labels
 ) -> dict[str, float]:  # CP_top3, CR_top3, CF1_top3 .. with the k asked for, percent
     "The scores of `f1_scores` when each image gets its k best categories; of equal scores the first column wins."
     p, t = check_scores(probabilities, truth) if threshold is None else check_probabilities(probabilities, truth)
@@ -206,14 +206,14 @@ def top_k_scores(
         predicted &= p >= _thresholds(threshold, p.shape[1])
     return {f'{name}_top{k}': value for name, value in _f1_dict(predicted, t).items()}
 
-# %% ../nbs/30_metrics.ipynb #c8a4eae8
+# %% ../nbs/30_metrics.ipynb #e8309ed2
 def summary(
     probabilities: Any,  # [M, C] in [0, 1]
     truth: Any,  # [M, C] in {1, 0, -1}
     class_names: Sequence[str],  # [C]
     threshold: float | Sequence[float] = 0.5,  # for the F1 scores
     k: int = 3,  # for the top-k scores; fewer if there are fewer categories
-    scores: Any = None,  # [M, C] logits to rank by for mAP, where probabilities round to equal values; else probabilities
+    scores: Any = None,  # [M, C] logits to rank by for mAP, where probabilities round to equal values
 ) -> dict[str, Any]:  # plain Python numbers, strings and lists, ready for JSON; scores in percent, None where undefined
     "All headline numbers, and what they rest on: images, known share, categories left out."
     p, t = check_probabilities(probabilities, truth)
@@ -284,7 +284,7 @@ def bootstrap_map(
                           if (t[:, c] == PRESENT).any()], axis=0) for s, t in checked]
     return np.stack(result, 1) if several else result[0]
 
-# %% ../nbs/30_metrics.ipynb #571e60fc
+# %% ../nbs/30_metrics.ipynb #1d591126
 def _check_maps(saliency: Any, grid: tuple[int, int]) -> np.ndarray:
     "Saliency as float64 [K, h, w], or raise `MetricError`."
     s = _numpy(saliency).astype(np.float64)
@@ -293,7 +293,8 @@ def _check_maps(saliency: Any, grid: tuple[int, int]) -> np.ndarray:
                           f'{grid[0] * grid[1]}, a row per (image, category) pair.')
     if not np.isfinite(s).all():
         row, cell = np.argwhere(~np.isfinite(s))[0]
-        raise MetricError(f'saliency[{row}, {cell}] (row {row}, cell {cell}) is {s[row, cell]}, expected a finite number.')
+        raise MetricError(f'saliency[{row}, {cell}] (row {row}, cell {cell}) is {s[row, cell]}, '
+                          'expected a finite number.')
     return s.reshape(len(s), *grid)
 
 
@@ -305,11 +306,11 @@ def _check_masks(masks: Any, count: int) -> np.ndarray:
                           'one mask per saliency map.')
     return m
 
-# %% ../nbs/30_metrics.ipynb #c7433b59
+# %% ../nbs/30_metrics.ipynb #0798089c
 def cell_centers(
     grid: tuple[int, int],  # (h, w) cells, rows first
 ) -> np.ndarray:  # [h*w, 2] x, y as fractions of the image's width and height
-    "Where a cell sits: cell (r, c) covers x from c/w to (c+1)/w and y from r/h to (r+1)/h, and its centre stands for it."
+    "Where a cell sits: cell (r, c) covers x from c/w to (c+1)/w and y from r/h to (r+1)/h; its centre stands for it."
     h, w = grid
     y, x = np.mgrid[:h, :w]
     return np.stack([(x.ravel() + .5) / w, (y.ravel() + .5) / h], 1)
@@ -337,7 +338,7 @@ def _check_boxes(pair: Any, k: int) -> np.ndarray:
                           '[0, 1] with left <= right and top <= bottom: divide pixels by width and height.')
     return b
 
-# %% ../nbs/30_metrics.ipynb #b565a431
+# %% ../nbs/30_metrics.ipynb #59861813
 def _near(points: np.ndarray, mask: np.ndarray, tolerance: float) -> np.ndarray:
     "Does the pixel under each point [n, 2] belong to the mask, or one whose centre is within the tolerance?"
     H, W = mask.shape
@@ -365,7 +366,7 @@ def pointing_game(
     """How often does the highest cell's centre lie on the object? (Zhang et al. 2018, who allow 15 pixels)
 
     If several cells share the highest value, the hit is the share of them that lie on the object, so that a
-    flat map scores what chance would (reconstruction). Pairs with an empty mask or no box are NaN and left out of the percentage."""
+    flat map scores what chance would (reconstruction). Pairs with an empty mask or no box are NaN and left out."""
     s = _check_maps(saliency, grid).reshape(-1, grid[0] * grid[1])
     if (masks is None) == (boxes is None):
         raise MetricError('pass either masks or boxes, expected exactly one of them.')
@@ -377,7 +378,7 @@ def pointing_game(
                      else np.nan for row, target in zip(s, where)])
     return 100 * _mean(hits), hits
 
-# %% ../nbs/30_metrics.ipynb #a541c8a0
+# %% ../nbs/30_metrics.ipynb #037f9c3b
 def _near(points: np.ndarray, mask: np.ndarray, tolerance: float) -> np.ndarray:
     "Does the pixel under each point [n, 2] belong to the mask, or one whose centre is within the tolerance?"
     H, W = mask.shape
@@ -405,7 +406,7 @@ def pointing_game(
     """How often does the highest cell's centre lie on the object? (Zhang et al. 2018, who allow 15 pixels)
 
     If several cells share the highest value, the hit is the share of them that lie on the object, so that a
-    flat map scores what chance would (reconstruction). Pairs with an empty mask or no box are NaN and left out of the percentage."""
+    flat map scores what chance would (reconstruction). Pairs with an empty mask or no box are NaN and left out."""
     s = _check_maps(saliency, grid).reshape(-1, grid[0] * grid[1])
     if (masks is None) == (boxes is None):
         raise MetricError('pass either masks or boxes, expected exactly one of them.')
@@ -417,7 +418,7 @@ def pointing_game(
                      else np.nan for row, target in zip(s, where)])
     return 100 * _mean(hits), hits
 
-# %% ../nbs/30_metrics.ipynb #f998e3ca
+# %% ../nbs/30_metrics.ipynb #04cc06bb
 def _linear(cells: int, pixels: int) -> np.ndarray:
     "[pixels, cells] weights of linear interpolation between cell centres, flat beyond the outermost."
     at = ((np.arange(pixels) + .5) * cells / pixels - .5).clip(0, cells - 1)
@@ -433,12 +434,13 @@ def saliency_iou(
 ) -> tuple[float, np.ndarray]:  # (mean in percent, IoU per pair [K] in percent, NaN for an empty mask)
     """Overlap of the thresholded map with the object: intersection over union.
 
-    The map is spread over the mask's pixels bilinearly between cell centres. The paper names no threshold; both rules are
-    reconstructions. 'area' asks only where the map puts its best pixels, 'max' also asks how wide it spreads."""
+    The map is spread over the mask's pixels bilinearly between cell centres. The paper names no threshold; both rules
+    are reconstructions. 'area' asks only where the map puts its best pixels, 'max' also asks how wide it spreads."""
     s = _check_maps(saliency, grid)
     m = _check_masks(masks, len(s))
     if rule not in ('area', 'max') or not 0 < fraction < 1:
-        raise MetricError(f"rule is {rule!r} and fraction {fraction}, expected 'area' or 'max', and a fraction in (0, 1).")
+        raise MetricError(f"rule is {rule!r} and fraction {fraction}, expected 'area' or 'max', "
+                          'and a fraction in (0, 1).')
     H, W = m.shape[1:]
     iou = np.full(len(s), np.nan)
     for k in np.flatnonzero(m.any((1, 2))):
@@ -448,7 +450,7 @@ def saliency_iou(
         iou[k] = 100 * (kept & m[k]).sum() / (kept | m[k]).sum()
     return _mean(iou), iou
 
-# %% ../nbs/30_metrics.ipynb #b591b80a
+# %% ../nbs/30_metrics.ipynb #c5d80e71
 def cell_coverage(
     masks: Any,  # [K, H, W] bool
     grid: tuple[int, int],  # (h, w)
@@ -471,7 +473,7 @@ def mass_inside(
     saliency: Any,  # [K, N], values >= 0; each row is divided by its sum
     grid: tuple[int, int],  # (h, w) with h*w = N
     masks: Any,  # [K, H, W] bool
-) -> tuple[float, np.ndarray]:  # (mean in percent, share per pair [K] in percent, NaN for an empty mask or an all-zero map)
+) -> tuple[float, np.ndarray]:  # (mean in percent, share per pair [K] in percent, NaN for an empty mask or map)
     "Which share of the map's mass lies on the object, each cell's mass spread evenly over its area."
     s = _check_maps(saliency, grid).reshape(-1, grid[0] * grid[1])
     m = _check_masks(masks, len(s))
@@ -483,7 +485,7 @@ def mass_inside(
     share[~m.any((1, 2)) | (s.sum(1) == 0)] = np.nan
     return _mean(share), share
 
-# %% ../nbs/30_metrics.ipynb #cb229084
+# %% ../nbs/30_metrics.ipynb #5bd2023a
 def cell_coverage(
     masks: Any,  # [K, H, W] bool
     grid: tuple[int, int],  # (h, w)
@@ -506,7 +508,7 @@ def mass_inside(
     saliency: Any,  # [K, N], values >= 0; each row is divided by its sum
     grid: tuple[int, int],  # (h, w) with h*w = N
     masks: Any,  # [K, H, W] bool
-) -> tuple[float, np.ndarray]:  # (mean in percent, share per pair [K] in percent, NaN for an empty mask or an all-zero map)
+) -> tuple[float, np.ndarray]:  # (mean in percent, share per pair [K] in percent, NaN for an empty mask or map)
     "Which share of the map's mass lies on the object, each cell's mass spread evenly over its area."
     s = _check_maps(saliency, grid).reshape(-1, grid[0] * grid[1])
     m = _check_masks(masks, len(s))
@@ -518,11 +520,11 @@ def mass_inside(
     share[~m.any((1, 2)) | (s.sum(1) == 0)] = np.nan
     return _mean(share), share
 
-# %% ../nbs/30_metrics.ipynb #af3b974f
+# %% ../nbs/30_metrics.ipynb #abceb706
 def cell_centers(
     grid: tuple[int, int],  # (h, w) cells, rows first
 ) -> np.ndarray:  # [h*w, 2] x, y as fractions of the image's width and height
-    "Where a cell sits: cell (r, c) covers x from c/w to (c+1)/w and y from r/h to (r+1)/h, and its centre stands for it."
+    "Where a cell sits: cell (r, c) covers x from c/w to (c+1)/w and y from r/h to (r+1)/h; its centre stands for it."
     h, w = grid
     y, x = np.mgrid[:h, :w]
     return np.stack([(x.ravel() + .5) / w, (y.ravel() + .5) / h], 1)

@@ -13,9 +13,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 # %% auto #0
-__all__ = ['RegionError', 'sine_position_code', 'RegionOutput', 'CategoryRegions', 'init_dim', 'unit', 'pool_regions']
+__all__ = ['pool_regions', 'RegionError', 'sine_position_code', 'RegionOutput', 'CategoryRegions']
 
-# %% ../nbs/20_regions.ipynb #3b2add0f
+# %% ../nbs/20_regions.ipynb #d0d4d07a
+def _float(x: Tensor) -> Tensor:
+    "At least float32, where lengths and sums are taken."
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def pool_regions(
+    saliency: Tensor,  # [..., C, N] weights of the positions
+    dense: Tensor,  # [..., N, d] features of the positions, length 1
+) -> Tensor:  # [..., C, d] length 1, float32 (float64 for float64 features)
+    "One vector per category: the positions' features, weighted by where the category looked."
+    with torch.autocast(dense.device.type, enabled=False):
+        return F.normalize(_float(saliency).to(_float(dense).dtype) @ _float(dense), dim=-1)
+
+# %% ../nbs/20_regions.ipynb #6406ce18
 class RegionError(ValueError):
     "Input that has no regions; the message names the shape and what was expected."
 
@@ -23,18 +37,19 @@ class RegionError(ValueError):
 def sine_position_code(
     grid: tuple[int, int],  # rows and columns
     dim: int,  # length of a code, a multiple of 4
-    temperature: float = 10_000.0,  # ratio of the slowest to the fastest frequency
+    temperature: float = 10_000.0,  # sets the slowest frequency, about 1 / temperature of the fastest
     device: torch.device | str | None = None,  # where to compute it
-) -> Tensor:  # [N, dim] float32, rows first, entries in [-1, 1], every code of length sqrt(dim / 2)
-    "Where a cell is, as sines and cosines: the first half of a code tells the row, the second the column (DETR)."
-    if dim % 4:
-        raise RegionError(f'dim is {dim}, expected a multiple of 4: a sine and a cosine for rows and for columns.')
-    quarter = dim // 4
-    speed = temperature ** (-torch.arange(quarter, device=device) / quarter)
-    row, column = [2 * math.pi * torch.arange(1, n + 1, device=device) / n for n in grid]
-    row, column = [torch.stack([(a := at[:, None] * speed).sin(), a.cos()], -1).flatten(1) for at in (row, column)]
-    h, w = grid
-    return torch.cat([row[:, None].expand(h, w, -1), column[None].expand(h, w, -1)], -1).flatten(0, 1)
+) -> Tensor:  # [N, dim] float32, rows first; entries in [-1, 1], every code of length sqrt(dim / 2)
+    "Where a position is, in sines and cosines: half of the code tells the row, half the column. Errors: dim."
+    if dim % 4 or dim < 4:
+        raise RegionError(f'dim is {dim}, expected a multiple of 4: sine and cosine, for the row and for the column.')
+    speed = temperature ** (-torch.arange(dim // 4, device=device) / (dim // 4))
+    halves = []
+    for n in grid:
+        angle = 2 * math.pi * torch.arange(1, n + 1, device=device)[:, None] / n * speed
+        halves.append(torch.stack([angle.sin(), angle.cos()], -1).flatten(1))  # [n, dim / 2]
+    rows, columns = halves
+    return torch.cat([rows.repeat_interleave(grid[1], 0), columns.repeat(grid[0], 1)], -1)
 
 # %% ../nbs/20_regions.ipynb #115d84c8
 class RegionOutput(NamedTuple):
@@ -43,112 +58,128 @@ class RegionOutput(NamedTuple):
     region: Tensor  # [B, C, d] region-level features, length 1, in the tower's own space
     saliency: Tensor  # [B, C, N] where each category looked, sums to 1 over positions
 
-# %% ../nbs/20_regions.ipynb #b675a4d6
+# %% ../nbs/20_regions.ipynb #b5ae9c57
+def _check_settings(num_classes: int, dim: int, heads: int, init: Tensor | None, scales: dict) -> None:
+    "Raise `RegionError` for sizes and scales that make no layer."
+    if num_classes < 1 or heads < 1 or dim % heads:
+        raise RegionError(f'num_classes is {num_classes}, dim is {dim} and heads is {heads}, expected one class '
+                          'or more, and a dim that is a multiple of heads.')
+    if init is not None and tuple(init.shape) != (num_classes, dim):
+        raise RegionError(f'init has shape {tuple(init.shape)}, expected [C, d] = [{num_classes}, {dim}].')
+    for name, value in scales.items():
+        if value is not None and not (0 <= value < math.inf):
+            raise RegionError(f'{name} is {value}, expected a finite number >= 0.')
+
+
+def _check_dense(dense: Tensor, grid: tuple[int, int], dim: int) -> None:
+    "Raise `RegionError` unless dense features fit the grid and the layer."
+    if dense.ndim != 3 or dense.shape[1] != grid[0] * grid[1] or dense.shape[2] != dim:
+        raise RegionError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with '
+                          f'N = {grid[0]} * {grid[1]} = {grid[0] * grid[1]} and d = {dim}.')
+
+# %% ../nbs/20_regions.ipynb #f739ab33
 class CategoryRegions(nn.Module):
-    "Category-aware region learning: a learnable query per category attends to the positions of a frozen tower."
+    "Category-aware region learning: one learnable query per category attends to the positions of a frozen tower."
 
     def __init__(
         self,
         num_classes: int,  # C
-        dim: int,  # d, length of the tower's vectors
-        heads: int = 4,  # attention heads; d must be a multiple
+        dim: int,  # d, length of the tower's vectors, a multiple of 4 and of `heads`
+        heads: int = 4,  # attention heads
         ffn_dim: int = 2048,  # width of the feed-forward layer
         dropout: float = 0.1,  # on the attended vector and in the feed-forward layer, in [0, 1)
         init: Tensor | None = None,  # [C, d] texts that the queries start from; None: N(0, 0.02)
-        position_scale: float = 0.5,  # length of the position code where a feature's length is 1; 0: no code
+        position_scale: float = 0.25,  # length of the position code where a feature has length 1; 0: no code
         attention_scale: float | None = 20.0,  # first maps are near softmax(scale * cosine); None: Xavier projections
+        norm_power: float = 1.0,  # attention is proportional to norms ** norm_power; 0: lengths are ignored
+        residual: bool = True,  # the query-level feature starts at the region-level one; False: it is the MLP's alone
         generator: torch.Generator | None = None,  # of the first values; None: torch's own
     ):
         super().__init__()
-        _check_settings(num_classes, dim, heads, init, position_scale, attention_scale)
-        self.heads, self.position_scale = heads, position_scale
+        scales = dict(position_scale=position_scale, attention_scale=attention_scale, norm_power=norm_power)
+        _check_settings(num_classes, dim, heads, init, scales)
+        self.heads, self.position_scale, self.norm_power, self.residual = heads, position_scale, norm_power, residual
         self.queries = nn.Parameter(torch.empty(num_classes, dim))
-        self.to_query, self.to_key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
+        self.to_query, self.to_key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)  # a key bias has no effect
         self.to_value, self.to_out = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.norm_attention, self.norm_ffn = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(ffn_dim, dim))
         self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
         self.dropout = nn.Dropout(dropout)
-        self.reset(init, attention_scale, generator)
+        self._start(init, attention_scale, generator)
 
     @torch.no_grad()
-    def reset(self, init: Tensor | None, attention_scale: float | None, generator: torch.Generator | None) -> None:
-        "First values: Xavier weights, biases of 0, queries from texts or noise, and query and key matched if asked."
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight, generator=generator)
-                nn.init.zeros_(layer.bias) if layer.bias is not None else None
+    def _start(self, init: Tensor | None, attention_scale: float | None, generator: torch.Generator | None) -> None:
+        "First values: queries from texts or noise, Xavier weights, biases 0, query and key projections matched."
         nn.init.normal_(self.queries, std=0.02, generator=generator)
         if init is not None:
             self.queries.copy_(F.normalize(init.float(), dim=-1))
+        for layer in [m for m in self.modules() if isinstance(m, nn.Linear)]:
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         if attention_scale is not None:
             nn.init.orthogonal_(self.to_key.weight, generator=generator)
-            self.to_query.weight.copy_(self.to_key.weight * attention_scale * math.sqrt(self.heads / init_dim(self)))
+            gain = attention_scale * math.sqrt(self.heads / self.queries.shape[1])
+            self.to_query.weight.copy_(gain * self.to_key.weight)
+        if self.residual:
+            nn.init.zeros_(self.mlp[-1].weight)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        "[..., L, d] -> [..., h, L, d/h]"
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+    @property
+    def _carry(self) -> bool:
+        "Whether carrying queries to the features is cheaper than making keys and values."
+        return self.heads * self.queries.shape[0] <= self.queries.shape[1]
 
     def attend(
         self,
-        dense: Tensor,  # [B, N, d]
-        grid: tuple[int, int],  # rows and columns
+        dense: Tensor,  # [B, N, d] dense features, length 1
+        grid: tuple[int, int],  # rows and columns, N = rows * columns
+        norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
     ) -> Tensor:  # [B, h, C, N] float32, sums to 1 over positions
         "Where each head of each category looks."
-        (C, d), h = self.queries.shape, self.heads
-        query = self.to_query(self.queries * math.sqrt(d)).unflatten(-1, (h, -1)).transpose(0, 1)  # [h, C, d/h]
+        d = self.queries.shape[1]
         if self.position_scale:
-            code = sine_position_code(grid, d, device=dense.device)
-            dense = dense + (self.position_scale * F.normalize(code, dim=-1)).to(dense.dtype)
-        query = query * math.sqrt(h)  # sqrt(d) of the features over sqrt(d / h) of the heads
-        if h * C <= d:
-            query = query @ self.to_key.weight.unflatten(0, (h, -1))  # [h, C, d]
-            scores = (query.flatten(0, 1) @ dense.mT).unflatten(1, (h, C))
+            code = F.normalize(sine_position_code(grid, d, device=dense.device), dim=-1)
+            dense = dense + (self.position_scale * code).to(dense.dtype)
+        query = self._heads(self.to_query(self.queries * math.sqrt(d))) * math.sqrt(self.heads)  # sqrt(d) / sqrt(d / h)
+        if self._carry:
+            query = query @ self.to_key.weight.unflatten(0, (self.heads, -1))  # [h, C, d], once for all images
+            scores = (query.flatten(0, 1) @ dense.mT).unflatten(1, (self.heads, -1))
         else:
-            key = self.to_key(dense).unflatten(-1, (h, -1)).transpose(1, 2)  # [B, h, N, d/h]
-            scores = query @ key.mT
-        return scores.float().softmax(-1) if scores.dtype != torch.float64 else scores.softmax(-1)
+            scores = query @ self._heads(self.to_key(dense)).mT
+        scores = _float(scores)
+        if norms is not None and self.norm_power:
+            scores = scores + self.norm_power * _float(norms).clamp(min=1e-3).log()[:, None, None]
+        return scores.softmax(-1)
+
+    def _attended(self, attention: Tensor, dense: Tensor) -> Tensor:
+        "[B, C, d]: the values, weighted by the attention of each head."
+        attention, dense = attention.to(dense.dtype), dense * math.sqrt(dense.shape[-1])
+        if self._carry:
+            seen = (attention.flatten(1, 2) @ dense).unflatten(1, (self.heads, -1))  # [B, h, C, d]
+            value = seen @ self.to_value.weight.unflatten(0, (self.heads, -1)).mT
+            value = value.transpose(1, 2).flatten(2) + self.to_value.bias
+        else:
+            value = (attention @ self._heads(self.to_value(dense))).transpose(1, 2).flatten(2)
+        return self.to_out(value)
 
     def forward(
         self,
         dense: Tensor,  # [B, N, d] dense features, length 1
         grid: tuple[int, int],  # rows and columns, N = rows * columns
+        norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
     ) -> RegionOutput:
         "Saliency, region-level and query-level features of every category. Errors: shapes that do not fit."
         _check_dense(dense, grid, self.queries.shape[1])
-        attention = self.attend(dense, grid)
+        attention = self.attend(dense, grid, norms)  # [B, h, C, N]
         saliency = attention.mean(1)
-        x = self.norm_attention(self.queries * math.sqrt(dense.shape[-1]) + self.dropout(self.values(attention, dense)))
+        region = pool_regions(saliency, dense)
+        start = self.queries * math.sqrt(dense.shape[-1])
+        x = self.norm_attention(start + self.dropout(self._attended(attention, dense)))
         x = self.norm_ffn(x + self.dropout(self.ffn(x)))
-        return RegionOutput(unit(self.mlp(x)), pool_regions(saliency, dense), saliency)
-
-    def values(self, attention, dense):
-        (C, d), h = self.queries.shape, self.heads
-        attention, dense = attention.to(dense.dtype), dense * math.sqrt(d)
-        if h * C <= d:
-            pooled = (attention.flatten(1, 2) @ dense).unflatten(1, (h, C))  # [B, h, C, d]
-            value = pooled @ self.to_value.weight.unflatten(0, (h, -1)).mT + self.to_value.bias.view(h, 1, -1)
-        else:
-            value = attention @ self.to_value(dense).unflatten(-1, (h, -1)).transpose(1, 2)
-        return self.to_out(value.transpose(1, 2).flatten(2))
-
-def init_dim(s): return s.queries.shape[1]
-
-def unit(x): return F.normalize(x if x.dtype == torch.float64 else x.float(), dim=-1)
-
-def pool_regions(saliency, dense):
-    with torch.autocast(dense.device.type, enabled=False):
-        return unit(saliency.to(dense.dtype) @ dense)
-
-def _check_settings(num_classes, dim, heads, init, position_scale, attention_scale):
-    "Raise `RegionError` for sizes and scales that make no layer."
-    if dim % heads:
-        raise RegionError(f'dim is {dim} and heads is {heads}, expected dim to be a multiple of heads.')
-    if init is not None and tuple(init.shape) != (num_classes, dim):
-        raise RegionError(f'init has shape {tuple(init.shape)}, expected [C, d] = [{num_classes}, {dim}].')
-    if not (0 <= position_scale < math.inf):
-        raise RegionError(f'position_scale is {position_scale}, expected a finite number >= 0.')
-    if attention_scale is not None and not (0 < attention_scale < math.inf):
-        raise RegionError(f'attention_scale is {attention_scale}, expected a finite number > 0, or None.')
-
-def _check_dense(dense, grid, dim):
-    "Raise `RegionError` unless dense features fit the grid and the layer."
-    if dense.ndim != 3 or dense.shape[1] != grid[0] * grid[1] or dense.shape[2] != dim:
-        raise RegionError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with '
-                          f'N = {grid[0]} * {grid[1]} = {grid[0] * grid[1]} and d = {dim}.')
+        query = _float(self.mlp(x)) + (region if self.residual else 0)
+        return RegionOutput(F.normalize(query, dim=-1), region, saliency)

@@ -39,7 +39,7 @@ class Backdrop:
     over: list = field(default_factory=list)  # rain or snow, painted last
     tables: list = field(default_factory=list)  # (x, y, half width) of surfaces to put cups on
 
-# %% ../nbs/01_scenes.ipynb #c3c96f4d
+# %% ../nbs/01_scenes.ipynb #9b9b15fd
 def _hills(r: random.Random, y: float,  # mean height of the crest
           amp: float,  # how high the waves are
           colour: tuple, bottom: float = 1.,  # where the band ends below
@@ -66,7 +66,6 @@ def _stone(x, y, s, colour=(168, 166, 164)):
             (shade(colour, .25), soft([(x - .6 * s, y - .4 * s), (x - .4 * s, y - .66 * s), (x + .1 * s, y - .7 * s)],
                                       1))]
 
-# %% ../nbs/01_scenes.ipynb #a4b0e22f
 def _fence(y, colour=(214, 188, 150), gap=.09, h=.09):
     xs = np.arange(.02, 1.02, gap)
     return [(shade(colour, -.14), box(0, y - .7 * h, 1, y - .56 * h)),
@@ -115,8 +114,10 @@ def _tufts(r, b, y0, y1, colour, n=7):
         b.clutter.append((y, _tuft(r.random(), y, r.uniform(.015, .03) * (.6 + y),
                                    shade(colour, r.uniform(-.16, .06)))))
 
-# %% ../nbs/01_scenes.ipynb #131bb407
-def stage_park(r):
+# %% ../nbs/01_scenes.ipynb #610328b4
+def stage_park(r: random.Random,  # source of its random choices
+               ) -> Backdrop:
+    "Hills, grass, perhaps a path, bushes or a fence."
     b = _outdoors(r, .55, (128, 182, 96), (164, 206, 122))
     b.parts += [_hills(r, .5, .06, r.choice([(136, 184, 138), (150, 190, 150), (120, 170, 140)])),
                 _hills(r, .57, .025, (156, 200, 116))]
@@ -129,7 +130,12 @@ def stage_park(r):
     _tufts(r, b, .62, 1, (104, 160, 80))
     return b
 
-def stage_street(r, times=('day', 'day', 'morning', 'dusk', 'cloudy'), lit=.15):
+def stage_street(
+    r: random.Random,  # source of its random choices
+    times: tuple = ('day', 'day', 'morning', 'dusk', 'cloudy'),  # skies to choose from
+    lit: float = .15,  # share of the windows with a light on; above 0.5 it is night
+) -> Backdrop:
+    "A skyline, a pavement and a road."
     b = _outdoors(r, .56, (132, 134, 142), (150, 152, 158), times)
     x, tone = -.02, r.choice([(176, 186, 200), (196, 184, 184), (186, 196, 186)])
     night = lit > .5
@@ -150,8 +156,10 @@ def stage_street(r, times=('day', 'day', 'morning', 'dusk', 'cloudy'), lit=.15):
     if r.random() < .35: b.clutter.append((.62, _bush(r.random(), .62, r.uniform(.05, .09), (104, 150, 96))))
     return b
 
-# %% ../nbs/01_scenes.ipynb #6ca658a2
-def stage_beach(r):
+# %% ../nbs/01_scenes.ipynb #3735ca58
+def stage_beach(r: random.Random,  # source of its random choices
+                ) -> Backdrop:
+    "Sea, a line of foam and sand."
     b = _outdoors(r, .46, (240, 214, 160), (240, 214, 160), ('day', 'day', 'day', 'morning', 'dusk'))
     b.parts += [((86, 162, 194), box(-.01, .44, 1.01, .62)), ((112, 184, 206), box(-.01, .54, 1.01, .62)),
                 _hills(r, .61, .012, (236, 244, 240), .7), _hills(r, .63, .012, (242, 220, 170))]
@@ -168,7 +176,9 @@ def stage_beach(r):
                                                             (.22, .74)]) + (r.random() * .7, 0))]))
     return b
 
-def stage_sea(r):
+def stage_sea(r: random.Random,  # source of its random choices
+              ) -> Backdrop:
+    "Open water with waves that hide the foot of a boat."
     b = _outdoors(r, .42, (44, 104, 152), (110, 176, 204))
     if r.random() < .5: b.parts.append(_hills(r, .41, .05, (140, 176, 170), .425))
     for _ in range(26):
@@ -179,8 +189,9 @@ def stage_sea(r):
                                                         y + .05)] if r.random() < .75 else []))
     return b
 
-# %% ../nbs/01_scenes.ipynb #d00db30a
-def stage_underwater(r):
+def stage_underwater(r: random.Random,  # source of its random choices
+                     ) -> Backdrop:
+    "Light from above, weeds, bubbles and a sandy floor."
     top, low = r.choice([((96, 196, 214), (24, 92, 138)), ((110, 206, 196), (28, 108, 128)),
                          ((120, 180, 226), (34, 74, 140))])
     b = Backdrop([(0, top), (1, low)])
@@ -197,7 +208,9 @@ def stage_underwater(r):
                                                               (126, 132, 140))))
     return b
 
-def stage_farm(r):
+def stage_farm(r: random.Random,  # source of its random choices
+               ) -> Backdrop:
+    "Fields, hay and a fence."
     b = _outdoors(r, .52, (150, 186, 92), (196, 208, 120))
     b.parts += [_hills(r, .48, .05, (150, 182, 120)), _hills(r, .56, .03,
                                                              r.choice([(224, 196, 112), (196, 204, 110),
@@ -214,11 +227,13 @@ def stage_farm(r):
     _tufts(r, b, .68, 1, (122, 164, 78))
     return b
 
-# %% ../nbs/01_scenes.ipynb #7a2e270f
+# %% ../nbs/01_scenes.ipynb #11bc4b3c
 WALLS = [(236, 214, 190), (198, 216, 206), (216, 206, 224), (238, 222, 170), (190, 208, 222), (232, 196, 184)]
 FLOORS = [(190, 142, 100), (170, 128, 96), (206, 176, 140), (160, 150, 146)]
 
-def stage_room(r):
+def stage_room(r: random.Random,  # source of its random choices
+               ) -> Backdrop:
+    "A wall with a window or pictures, a floor, a table."
     wall, floor = r.choice(WALLS), r.choice(FLOORS)
     b = Backdrop([(0, shade(wall, .12)), (.62, wall), (.62, shade(floor, .1)), (1, shade(floor, -.1))])
     pattern = r.random()
@@ -240,8 +255,9 @@ def stage_room(r):
     b.clutter.append((ty - .02, _table(tx, ty, w, r.choice([WOOD, (120, 84, 62), (222, 196, 160)]))))
     return b
 
-# %% ../nbs/01_scenes.ipynb #74d3e81c
-def stage_kitchen(r):
+def stage_kitchen(r: random.Random,  # source of its random choices
+                  ) -> Backdrop:
+    "Tiles, a worktop and perhaps a table."
     wall, wood, floor = r.choice(WALLS), r.choice([(120, 164, 160), (206, 150, 110), (232, 226, 214),
                                                    (108, 136, 170)]), r.choice(FLOORS)
     b = Backdrop([(0, wall), (.7, shade(wall, .1)), (.7, floor), (1, shade(floor, -.12))])
@@ -266,14 +282,18 @@ def stage_kitchen(r):
         b.tables.append((tx, ty, w)); b.clutter.append((ty - .02, _table(tx, ty, w)))
     return b
 
-# %% ../nbs/01_scenes.ipynb #b60c9249
-def stage_open_sky(r):
+# %% ../nbs/01_scenes.ipynb #dfcd9d37
+def stage_open_sky(r: random.Random,  # source of its random choices
+                   ) -> Backdrop:
+    "Mostly sky, a strip of hills below."
     b = _outdoors(r, .9, (140, 186, 110), (170, 206, 140))
     for _ in range(r.randint(1, 3)): b.parts += _cloud(r.random(), r.uniform(.3, .75), r.uniform(.2, .45))
     b.parts += [_hills(r, .86, .05, (146, 186, 150)), _hills(r, .93, .03, (132, 180, 108))]
     return b
 
-def stage_night(r):
+def stage_night(r: random.Random,  # source of its random choices
+                ) -> Backdrop:
+    "Moon and stars over a town or a field."
     b = stage_street(r, ('night',), .7) if r.random() < .5 else _outdoors(r, .56, (40, 62, 72), (58, 82, 92),
                                                                           ('night',))
     b.parts = [p for p in b.parts if len(p[0]) == 3]  # no sun, no bright clouds
@@ -283,7 +303,9 @@ def stage_night(r):
     b.parts = sky + (b.parts or [_hills(r, .53, .05, (44, 62, 88)), _hills(r, .58, .02, (50, 74, 82))])
     return b
 
-def stage_rain(r):
+def stage_rain(r: random.Random,  # source of its random choices
+               ) -> Backdrop:
+    "A street or a park under heavy clouds."
     b = stage_street(r, ('rain',), .25) if r.random() < .5 else stage_park(r)
     b.stops[:2] = [(0, SKIES['rain'][0]), (b.stops[1][0], SKIES['rain'][1])]
     b.parts = [p for p in b.parts if len(p[0]) == 3] + _cloud(r.random(), .1, .4,
@@ -295,7 +317,9 @@ def stage_rain(r):
               y in ((r.random(), r.random()) for _ in range(45))]
     return b
 
-def stage_winter(r):
+def stage_winter(r: random.Random,  # source of its random choices
+                 ) -> Backdrop:
+    "Snow on the ground and in the air."
     b = _outdoors(r, .54, (236, 242, 248), (222, 232, 242), ('snow', 'snow', 'dusk', 'cloudy'))
     b.parts += [_hills(r, .5, .07, (204, 218, 232)), _hills(r, .58, .03, (230, 238, 246)),
                 _hills(r, .74, .02, (242, 246, 250))]
@@ -357,8 +381,9 @@ THEMES = {
 }
 TWINS = ('bird', 'fish', 'tree', 'flower', 'person', 'boat', 'house', 'car', 'cup', 'chair')  # may come more than once
 
-# %% ../nbs/01_scenes.ipynb #4f12f02e
-def choose_cast(theme: Theme, r: random.Random) -> list[str]:
+# %% ../nbs/01_scenes.ipynb #828d7384
+def choose_cast(theme: Theme, r: random.Random,  # decides who comes, and how many
+                ) -> list[str]:
     "Who is in the picture: 1 to 6 objects, by the odds of the theme."
     odds = {c: o if isinstance(o, tuple) else (o, KINDS[c].place) for c, o in theme.cast.items()}
     chosen = [(c, place) for c, (p, place) in odds.items() if r.random() < p]
@@ -369,7 +394,7 @@ def choose_cast(theme: Theme, r: random.Random) -> list[str]:
     r.shuffle(chosen)
     return chosen[:r.choice((1, 2, 3, 3, 4, 4, 5, 5, 6, 6))]
 
-# %% ../nbs/01_scenes.ipynb #4d2b177c
+# %% ../nbs/01_scenes.ipynb #5ba34611
 @dataclass
 class SceneObject:
     "One thing in a scene. Shares are of the picture, so they do not depend on its size."
@@ -381,8 +406,11 @@ class SceneObject:
     area: float = 0.  # share of the picture that shows it
     visible: float = 1.  # visible share of the drawing, 0 to 1
 
-def make_object(category: str, x: float, y: float, size: float, r: random.Random,
-                looks: dict | None = None,  # numbers that the theme fixes
+def make_object(category: str,  # one of CATEGORIES
+                x: float, y: float,  # its foot, in shares of the picture from the upper left corner
+                size: float,  # what a unit of the drawing becomes, in shares of the picture
+                r: random.Random,  # decides colours, look, tilt and side
+                looks: dict | None = None,  # {i: number in [0, 1)} that the theme fixes in `Look.u`
                 ) -> SceneObject:
     "A drawing of a category with its foot at (x, y)."
     kind = KINDS[category]
@@ -395,8 +423,11 @@ def make_object(category: str, x: float, y: float, size: float, r: random.Random
     if kind.place == 'ground' and category != 'umbrella': parts = [((20, 30, 40, 46), disc(0, 0, .42, .05))] + parts
     return SceneObject(category, colour, Sticker(parts).place(x, y, size, r.random() < .5, tilt), y)
 
-# %% ../nbs/01_scenes.ipynb #ea25c05e
-def place_objects(theme: Theme, backdrop: Backdrop, r: random.Random) -> list[SceneObject]:
+# %% ../nbs/01_scenes.ipynb #b9207a4b
+def place_objects(theme: Theme,  # gives the cast, and the heights at which they may stand
+                  backdrop: Backdrop,  # gives the tables
+                  r: random.Random,  # decides cast, spots, sizes and looks
+                  ) -> list[SceneObject]:
     "Give everyone in the cast a spot: near things are low in the picture and larger; people hold umbrellas."
     cast = choose_cast(theme, r)
     zoom = r.uniform(.75, 1.25) * (r.uniform(1, 1.5) if len(cast) < 3 else 1)
@@ -451,10 +482,11 @@ def paint_owners(layers: list,  # (number, Sticker), the hindmost first
         if drawn is not None and i: drawn[i] = canvas.histogram()[i]
     return np.asarray(canvas)
 
-# %% ../nbs/01_scenes.ipynb #762d2938
+# %% ../nbs/01_scenes.ipynb #2fbb7f19
 MIN_AREA, MIN_VISIBLE, REFERENCE = .0012, .2, 96
 
-def plan_scene(seed: int) -> Plan:
+def plan_scene(seed: int,  # whole number from 0 up; the same seed is the same plan
+               ) -> Plan:
     "Decide a scene. Objects that hardly show are taken out, so that whoever is drawn is a fair label."
     r = random.Random(seed)
     name = r.choices(list(THEMES), [t.weight for t in THEMES.values()])[0]
@@ -494,15 +526,17 @@ def paint_scene(plan: Plan, size: int,  # pixels a side
     if plan.backdrop.over: Sticker(plan.backdrop.over).paint(draw, n, shadow=True)
     return canvas.reduce(SUPERSAMPLE)
 
-# %% ../nbs/01_scenes.ipynb #378db6eb
-def owner_map(plan: Plan, size: int) -> np.ndarray:  # [size, size] uint8
+# %% ../nbs/01_scenes.ipynb #f8e595d8
+def owner_map(plan: Plan,  # from `plan_scene`
+              size: int,  # pixels a side
+              ) -> np.ndarray:  # [size, size] uint8
     "Which object owns each pixel: the front one of those that cover at least half of it (0: none)."
     fine = paint_owners(plan.layers, size * SUPERSAMPLE)
     q = np.sort(fine.reshape(size, 2, size, 2).transpose(0, 2, 1, 3).reshape(size, size, 4), axis=-1)
     a, b, c, d = (q[..., j] for j in range(4))
     return np.where(c == d, d, np.where(b == c, c, np.where(a == b, a, d)))
 
-# %% ../nbs/01_scenes.ipynb #f8345244
+# %% ../nbs/01_scenes.ipynb #46e1237d
 NUMBERS = {2: 'two', 3: 'three', 4: 'four', 5: 'five', 6: 'six'}
 ONE = ('a photo of {0}.', 'a photo of {0}.', 'a photo of {0} {w}.', '{0}', '{0} {w}', 'a picture of {0}',
        'a drawing of {0}.', 'i see {0} {w}', 'look, {0}!', 'my day {w} with {0}')
@@ -515,15 +549,20 @@ def plural(category: str) -> str:
     "The plural of a category's name."
     return PLURALS.get(category, category + 's')
 
-def noun_phrase(category: str, objects: list, r: random.Random) -> str:
+def noun_phrase(category: str,  # one that is in the scene
+                objects: list,  # all SceneObjects of the scene: they give number and colour
+                r: random.Random,  # decides between 'two' and 'some', and whether the colour is said
+                ) -> str:
     "'a dog', 'a red car', 'two birds', 'some people'."
     same = [o for o in objects if o.category == category]
     if len(same) > 1: return f'{r.choice((NUMBERS[len(same)], NUMBERS[len(same)], "some"))} {plural(category)}'
     name = f'{same[0].colour} {category}' if KINDS[category].named and r.random() < .35 else category
     return ('an ' if name[0] in 'aeiou' else 'a ') + name
 
-# %% ../nbs/01_scenes.ipynb #a2b16663
-def caption(plan: Plan, r: random.Random) -> str:
+# %% ../nbs/01_scenes.ipynb #5426f491
+def caption(plan: Plan,  # from `plan_scene`
+            r: random.Random,  # decides what is named, and the words
+            ) -> str:
     "One sentence about a scene that names none to three of its categories, large ones more often."
     size = {}
     for o in plan.objects: size[o.category] = size.get(o.category, 0) + o.area ** .5
@@ -533,11 +572,13 @@ def caption(plan: Plan, r: random.Random) -> str:
     words = [noun_phrase(c, plan.objects, r) for c in named]
     return r.choice((NONE, ONE, TWO, THREE)[m]).format(*words, w=r.choice(THEMES[plan.theme].words))
 
-# %% ../nbs/01_scenes.ipynb #1f64a4a7
+# %% ../nbs/01_scenes.ipynb #8e94ddec
 class Scene:
     "A drawn scene with all that is known of it; picture and masks are painted when first asked for."
 
-    def __init__(self, plan: Plan, size: int = 128):
+    def __init__(self, plan: Plan,  # from `plan_scene`
+                 size: int = 128,  # pixels a side
+                 ):
         self.plan, self.size, self.seed, self.theme, self.objects = plan, size, plan.seed, plan.theme, plan.objects
 
     @cached_property

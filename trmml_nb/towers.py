@@ -39,14 +39,14 @@ from torch import Tensor, nn
 from .data import build_transform
 
 # %% auto #0
-__all__ = ['DEFAULT_TEMPLATES', 'ENSEMBLE_TEMPLATES', 'TowerError', 'ImageFeatures', 'RawFeatures', 'resnet_features',
-           'one_key_pool', 'vit_features', 'one_position_maps', 'timm_features', 'raw_features',
+__all__ = ['DEFAULT_TEMPLATES', 'ENSEMBLE_TEMPLATES', 'SPOKEN_NAMES', 'TowerError', 'ImageFeatures', 'RawFeatures',
+           'resnet_features', 'one_key_pool', 'vit_features', 'one_position_maps', 'timm_features', 'raw_features',
            'resize_position_table', 'resize_tower', 'fill_template', 'TextTower', 'open_ids', 'insert_context', 'unit',
            'FrozenTower', 'PromptLearner', 'quiet_logging', 'hub_reachable', 'cached_weights', 'fetch_weights',
            'checkpoint_shapes', 'fill_weights', 'local_checkpoint', 'fetch_hub_folder', 'close_names', 'find_weights',
            'tower_tokenizer', 'tiny_folder', 'load_tower']
 
-# %% ../nbs/10_towers.ipynb #dcd38250
+# %% ../nbs/10_towers.ipynb #127d32c7
 class TowerError(ValueError):
     "A tower could not be found, read, or used as asked; the message says what to do."
 
@@ -55,6 +55,7 @@ class ImageFeatures(NamedTuple):
     "What a tower says of a batch of images; every vector has length 1."
     pooled: Tensor  # [B, d]
     dense: Tensor  # [B, N, d]
+    norms: Tensor | None = None  # [B, N] length of each dense vector before normalisation; the image's mean is 1
 
 
 class RawFeatures(NamedTuple):
@@ -179,7 +180,7 @@ def resize_tower(
     visual.image_size = (image_size, image_size)
     visual.grid_size = grid
 
-# %% ../nbs/10_towers.ipynb #2918b290
+# %% ../nbs/10_towers.ipynb #35504c2b
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 ENSEMBLE_TEMPLATES = (
     "itap of a {}.", "a bad photo of the {}.", "a origami {}.", "a photo of the large {}.",
@@ -187,16 +188,19 @@ ENSEMBLE_TEMPLATES = (
 )
 
 
+SPOKEN_NAMES = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}  # VOC's spelling
+
+
 def fill_template(
     template: str,  # a sentence with one {} where the name goes
-    name: str,  # a category name; underscores are read as spaces
+    name: str,  # a category name; underscores are read as spaces, VOC's joined names as two words
 ) -> str:
     "Put a category name into a template. Errors: a template without {}."
     if "{}" not in template:
         raise TowerError(f"template {template!r} has no {{}} for the category name: write 'a photo of a {{}}.'")
-    return template.replace("{}", name.replace("_", " "))
+    return template.replace("{}", SPOKEN_NAMES.get(name, name).replace("_", " "))
 
-# %% ../nbs/10_towers.ipynb #3e5f04dc
+# %% ../nbs/10_towers.ipynb #4cb1a0d5
 class TextTower:
     "The text half of an open_clip model: sentences, or sentences whose first words are free vectors."
 
@@ -220,15 +224,19 @@ class TextTower:
         "w, the width of a token vector."
         return self.half.token_embedding.weight.shape[1]
 
-    def ends(self, ids: Tensor) -> Tensor:
+    def ends(self, ids: Tensor,  # [T, L] token numbers
+             ) -> Tensor:  # [T]
         "Index of the end-of-text token in each row of [T, L]."
         return ((ids == self.eos).int() if self.pool == "eos" else ids).argmax(-1)
 
-    def cut(self, ids: Tensor) -> Tensor:
+    def cut(self, ids: Tensor,  # [T, L] token numbers
+            ) -> Tensor:  # [T, at most L]
         "Drop the columns after the last end-of-text of the batch, where this is exact."
         return ids[:, : int(self.ends(ids).max()) + 1] if self.can_cut else ids
 
-    def run(self, vectors: Tensor, ids: Tensor) -> Tensor:
+    def run(self, vectors: Tensor,  # [T, L, w], before the position embedding is added
+            ids: Tensor,  # [T, L] token numbers: they say where each text ends
+            ) -> Tensor:  # [T, d]
         "Token vectors [T, L, w] -> text features [T, d], not normalised."
         half, length = self.half, vectors.shape[1]
         dtype, mask = half.transformer.get_cast_dtype(), getattr(half, "attn_mask", None)
@@ -239,7 +247,9 @@ class TextTower:
             return x
         return half.text_projection(x) if isinstance(half.text_projection, nn.Module) else x @ half.text_projection
 
-    def sentences(self, texts: list[str], device: torch.device) -> Tensor:
+    def sentences(self, texts: list[str],  # T texts
+                  device: torch.device,  # where the model is
+                  ) -> Tensor:  # [T, d]
         "Texts -> [T, d], not normalised."
         ids = self.tokenizer(texts).to(device)
         if not self.open:
@@ -283,14 +293,14 @@ def insert_context(
     vectors = torch.cat([words[:, :start], context.to(words.dtype), words[:, start + m:]], 1)
     return texts.run(vectors, ids)
 
-# %% ../nbs/10_towers.ipynb #bd3a5c8b
+# %% ../nbs/10_towers.ipynb #6be2eefa
 def unit(
     x: Tensor,  # [..., d], any floating type
 ) -> Tensor:
     "Length-1 vectors in float32, whatever type or autocast the tower ran in."
     return F.normalize(x.float(), dim=-1)
 
-# %% ../nbs/10_towers.ipynb #2ddb00d2
+
 class FrozenTower(nn.Module):
     "A frozen CLIP-like model: images to pooled and dense features, texts to features of the same space."
 
@@ -333,22 +343,27 @@ class FrozenTower(nn.Module):
         return 0.0 if bias is None else bias.detach().float().item()
 
     @torch.no_grad()
-    def raw(self, pixels: Tensor) -> RawFeatures:
+    def raw(self, pixels: Tensor,  # [B, 3, S, S], from `transform`
+            ) -> RawFeatures:
         "Un-normalised features of prepared images [B, 3, S, S]."
         weight = next(self.model.visual.parameters())
         return raw_features(self.model.visual, pixels.to(weight.device, weight.dtype))
 
-    def encode_images(self, pixels: Tensor) -> ImageFeatures:
-        "Prepared images [B, 3, S, S] -> pooled [B, d] and dense [B, N, d], normalised in float32."
+    def encode_images(self, pixels: Tensor,  # [B, 3, S, S], from `transform`; S is `image_size`
+                      ) -> ImageFeatures:
+        "Prepared images [B, 3, S, S] -> pooled [B, d], dense [B, N, d] and its norms [B, N], normalised in float32."
         expected = (3, self.image_size, self.image_size)
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != expected:
             raise TowerError(f"pixels of shape {tuple(pixels.shape)}, expected [B, {', '.join(map(str, expected))}]: "
                              "prepare images with tower.transform")
         raw = self.raw(pixels)
-        return ImageFeatures(unit(raw.pooled), unit(raw.dense))
+        norms = raw.dense.float().norm(dim=-1)  # [B, N]
+        return ImageFeatures(unit(raw.pooled), unit(raw.dense), norms / norms.mean(-1, keepdim=True).clamp(min=1e-12))
 
     @torch.no_grad()
-    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
+    def encode_texts(self, texts: Sequence[str],  # T sentences, or a single one
+                     batch_size: int = 256,  # sentences at a time
+                     ) -> Tensor:  # [T, d]
         "Sentences -> [T, d], normalised."
         texts = [texts] if isinstance(texts, str) else list(texts)
         parts = [texts[i:i + batch_size] for i in range(0, len(texts), batch_size)]
@@ -365,7 +380,8 @@ class FrozenTower(nn.Module):
         sentences = [fill_template(t, name) for t in templates for name in class_names]
         return unit(self.encode_texts(sentences).view(len(templates), len(class_names), -1).mean(0))
 
-    def embed_words(self, words: str) -> Tensor:
+    def embed_words(self, words: str,  # a phrase of M tokens, such as 'a photo of a'
+                    ) -> Tensor:  # [M, w]
         "Token vectors [M, w] of a phrase, without start and end: a starting point for a learnable context."
         ids, start = open_ids(self.texts, [words])
         ids = ids[0, start:int(self.texts.ends(ids)[0])].to(self.device)
@@ -420,7 +436,7 @@ class PromptLearner(nn.Module):
         "Text vectors of all categories [C, d] with the present context."
         return self._tower[0].encode_prompts(self.context, self.class_names)
 
-# %% ../nbs/10_towers.ipynb #e038e294
+# %% ../nbs/10_towers.ipynb #1304dcd1
 @contextlib.contextmanager
 def quiet_logging():
     "Silence open_clip's advice about random weights while its constructor runs."
@@ -452,7 +468,7 @@ def hub_reachable(
     thread.join(timeout)
     return bool(found)
 
-# %% ../nbs/10_towers.ipynb #d81ff170
+
 def cached_weights(
     cfg: dict,  # open_clip's record of a pretrained tag
 ) -> str | None:
@@ -490,7 +506,7 @@ def fetch_weights(
     except Exception as error:
         raise TowerError(f"the weights {name!r} / {tag!r} could not be downloaded ({error}); {mend}") from error
 
-# %% ../nbs/10_towers.ipynb #5268828a
+# %% ../nbs/10_towers.ipynb #85b13004
 def checkpoint_shapes(
     path: str | Path,  # .safetensors, or a file of torch.save with tensors only
 ) -> dict[str, tuple]:  # tensor name -> shape
@@ -503,8 +519,8 @@ def checkpoint_shapes(
                 return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise TowerError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0][:160]}). Files that hold more "
-                         "than tensors are refused because loading them could run code: load it where you trust it and "
+        raise TowerError(f"{path}: not a readable checkpoint ({type(error).__name__}): it is damaged, or holds more than "
+                         "tensors, which is refused because loading it could run code. Load it where you trust it and "
                          "save its state_dict with safetensors.torch.save_file") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()) or not state:
@@ -527,7 +543,7 @@ def fill_weights(
         raise TowerError(f"{path}: not weights of {name!r}; " + "; ".join(f[:240] for f in found[:3])
                          + ". Name the architecture these weights were trained with") from error
 
-# %% ../nbs/10_towers.ipynb #df1e7ac5
+
 def local_checkpoint(
     folder: str | Path,  # a folder with open_clip_config.json and weights
 ) -> Path:
@@ -589,7 +605,7 @@ def find_weights(
                          f"{close_names(pretrained, tags) if tags else 'it has no tags'}")
     return fetch_weights(name, pretrained), open_clip.get_pretrained_cfg(name, pretrained)
 
-# %% ../nbs/10_towers.ipynb #caec50c6
+# %% ../nbs/10_towers.ipynb #796a6c3c
 def tower_tokenizer(
     name: str,  # as open_clip.get_tokenizer reads it
 ) -> Any:
@@ -610,7 +626,7 @@ def tiny_folder() -> Path:
     "Where the bundled tiny CLIP lies."
     return Path(str(resources.files("trmml_nb"))) / "weights" / "tiny_clip"
 
-# %% ../nbs/10_towers.ipynb #ce3ed32d
+
 def load_tower(
     name: str = "tiny",  # 'tiny', an open_clip architecture, 'local-dir:FOLDER', or 'hf-hub:ORG/NAME'
     pretrained: str | None = None,  # for an architecture: a tag, a checkpoint file, or 'random'

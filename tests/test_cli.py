@@ -1,0 +1,62 @@
+"""The command line as a person meets it: through the installed entry point."""
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from trmml_nb.cli import app
+from trmml_nb.jobs import TrainJob
+
+
+def call(*args):
+    return subprocess.run([sys.executable, '-c', 'from trmml_nb.cli import main; main()', *map(str, args)], capture_output=True, text=True)
+
+
+def test_every_field_is_an_option_with_help():
+    shown = CliRunner().invoke(app, ['train', '--help'], env={'COLUMNS': '200'}).output
+    for f in fields(TrainJob):
+        assert '--' + f.name.replace('_', '-') in shown and f.metadata['help'].split('.')[0][:30] in shown, f.name
+
+
+@pytest.mark.parametrize('args, message', [
+    (['train', '--data', 'mnist'], 'expected one of scenes, voc2007, csv'),
+    (['train', '--known', '0'], 'above 0 and up to 1'),
+    (['train', '--clip', 'RN5O', '--limit', '5'], 'RN50'),
+    (['evaluate', 'no/such/run'], 'no/such/run'),
+    (['train', '--data', 'csv', '--labels', 'no.csv'], 'no.csv'),
+])
+def test_one_message_and_status_one(args, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 1 and message in result.output and 'Traceback' not in result.output
+
+
+def test_from_training_to_completed_labels(tmp_path, monkeypatch):
+    from trmml_nb.data import scenes_dataset
+    monkeypatch.chdir(tmp_path)
+    done = call('train', '--limit', 60, '--epochs', 1, '--out', 'run')
+    assert done.returncode == 0, done.stderr
+    assert 'zero-shot' in done.stdout and json.loads(Path('run/metrics.json').read_text())['seed'] == 0
+    Path('photos').mkdir()
+    data = scenes_dataset('test', 3)
+    for i in range(3):
+        data.image(i).save(f'photos/{i}.png')
+    Path('photos/labels.csv').write_text('image,dog\n0.png,1\n1.png,\n')
+    runner = CliRunner()
+    for args in (['predict', 'run', 'photos', '--out', 'scores.csv'], ['evaluate', 'run', '--out', 'again.json'],
+                 ['complete', 'run', '--labels', 'photos/labels.csv', '--out', 'completed.csv']):
+        result = runner.invoke(app, args)
+        assert result.exit_code == 0, result.output
+    assert len(pd.read_csv('scores.csv')) == 3 and list(pd.read_csv('completed.csv').dog)[0] == 1
+    assert json.loads(Path('again.json').read_text())['mAP'] == pytest.approx(json.loads(Path('run/metrics.json').read_text())['mAP'])
+    again = call('train', '--limit', 60, '--epochs', 1, '--out', 'run')
+    assert again.returncode == 1 and 'is not overwritten' in again.stderr and 'Traceback' not in again.stderr
+
+
+def test_version():
+    assert CliRunner().invoke(app, ['--version']).output.startswith('trmml_nb 0')

@@ -1,0 +1,314 @@
+"The feature store: equal to direct encoding, resumable to the byte, checked on opening, never stale."
+import json
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from torch import nn
+
+from trmml_nb import features
+from trmml_nb.data import DataError, csv_dataset, scenes_dataset
+from trmml_nb.features import (FeatureStore, ShardedArray, StoreError, encode_dataset, encode_images_now, read_header,
+                               require_space, store_bytes, store_key)
+from trmml_nb.towers import FrozenTower
+from open_clip.transformer import VisionTransformer
+
+
+def make_tower(seed=0, image_size=32):
+    torch.manual_seed(seed)
+    model = nn.Module()
+    model.visual = VisionTransformer(image_size, 8, 16, 1, 2, 2.0, output_dim=6, pool_type="avg")
+    model.logit_scale, model.logit_bias = nn.Parameter(torch.zeros(())), None
+    return FrozenTower(model, None, "test", image_size, dict(mean=[0.5] * 3, std=[0.25] * 3))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tower():
+    return make_tower()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(23):
+        Image.fromarray(rng.integers(0, 255, (20 + i, 40, 3), np.uint8)).save(folder / f"{i:02d}.png")
+    (folder / "labels.csv").write_text("image,cat\n" + "".join(f"{i:02d}.png,{i % 2}\n" for i in range(23)))
+    return folder
+
+
+@pytest.fixture
+def data(pictures):
+    return csv_dataset(pictures / "labels.csv", root=pictures)
+
+
+class Failing:
+    "A data set that counts what is decoded and stops at one image."
+
+    def __init__(self, data, at=None):
+        self.data, self.at, self.seen, self.lock = data, at, [], threading.Lock()
+
+    def __getattr__(self, name):
+        return getattr(self.data, name)
+
+    def image(self, i):
+        with self.lock:
+            self.seen.append(i)
+        if i == self.at:
+            raise KeyboardInterrupt
+        return self.data.image(i)
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_equal_to_direct_encoding(tower, data, tmp_path):
+    store = encode_dataset(tower, data, tmp_path, batch_size=4, shard_size=10, progress=False)
+    pixels = torch.stack([tower.transform(data.image(i)) for i in range(23)])
+    with torch.no_grad():
+        raw = tower.model.visual(pixels).double()
+    direct = tower.encode_images(pixels)
+    assert np.allclose(store.pooled, (raw / raw.norm(dim=-1, keepdim=True)).numpy(), atol=1e-6)
+    assert np.abs(np.asarray(store.dense, np.float32) - direct.dense.numpy()).max() < 2**-11
+    assert store.dense.shape == (23, 16, 6) and store.dense.dtype == np.float16 and store.pooled.dtype == np.float32
+    assert store.grid == (4, 4) and store.image_ids == data.image_ids and store.tower == tower.fingerprint and len(store) == 23
+    assert sorted(contents(store.folder)) == ["images.json", *(f"shard-0000{k}.safetensors" for k in range(3)), "store.json"]
+    with safe_open(store.folder / "shard-00002.safetensors", "np") as shard:  # readable by the format's own library
+        assert np.array_equal(shard.get_tensor("dense"), store.dense[20:23])
+    assert all(isinstance(block, np.memmap) for block in store.dense.blocks)
+
+
+@pytest.mark.parametrize("options", [dict(batch_size=1), dict(batch_size=7, workers=3), dict(shard_size=1000), dict(workers=1)])
+def test_options_do_not_change_features(tower, data, tmp_path, options):
+    one = encode_dataset(tower, data, tmp_path / "a", batch_size=4, progress=False)
+    two = encode_dataset(tower, data, tmp_path / "b", progress=False, **options)
+    assert np.allclose(one.pooled, two.pooled, atol=1e-6)
+    assert np.abs(np.asarray(one.dense, np.float32) - np.asarray(two.dense, np.float32)).max() <= 2**-11
+
+
+@pytest.mark.parametrize("rows", [[0], [22, 3, 3, 11], np.array([9, 10, 19, 20]), torch.tensor([-1, 0]), []])
+def test_batch_order(tower, data, tmp_path, rows):
+    store = encode_dataset(tower, data, tmp_path, shard_size=10, progress=False)
+    whole = np.asarray(store.dense, np.float32)
+    for source in (store, FeatureStore(store.folder).to_memory()):
+        if len(rows) and int(rows[0]) < 0 and source is not store:
+            rows = rows % 23
+        got = source.batch(rows)
+        index = np.asarray(rows, np.int64)
+        assert got.dense.dtype == got.pooled.dtype == torch.float32
+        assert np.array_equal(got.dense.numpy(), whole[index]) and np.array_equal(got.pooled.numpy(), store.pooled[index])
+
+
+def test_batch_out_of_range(tower, data, tmp_path):
+    store = encode_dataset(tower, data, tmp_path, progress=False)
+    with pytest.raises(IndexError):
+        store.batch([23])
+    with pytest.raises(IndexError):
+        store.to_memory().batch([23])
+
+
+def test_sharded_array_indexes_like_numpy():
+    rng = np.random.default_rng(0)
+    blocks = [rng.normal(size=(n, 2, 3)) for n in (4, 1, 3)]
+    array, whole = ShardedArray(blocks), np.concatenate(blocks)
+    for index in (0, -1, 4, slice(2, 7), slice(None, None, -2), [7, 0, 4], np.array([True] * 3 + [False] * 5)):
+        assert np.array_equal(array[index], whole[index])
+    assert np.array_equal(np.asarray(array), whole) and len(array) == 8
+    with pytest.raises(IndexError):
+        array[8]
+
+
+@pytest.mark.parametrize("at", [0, 9, 10, 15, 22])
+def test_stopped_run_goes_on_to_the_same_bytes(tower, data, tmp_path, at):
+    whole = encode_dataset(tower, data, tmp_path / "whole", batch_size=4, shard_size=10, progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        encode_dataset(tower, Failing(data, at), tmp_path / "cut", batch_size=4, shard_size=10, progress=False)
+    folder = tmp_path / "cut" / whole.folder.name
+    with pytest.raises(StoreError, match=rf"{at // 10 * 10} of 23 images are encoded; call encode_dataset again"):
+        FeatureStore(folder)
+    rest = Failing(data)
+    encode_dataset(tower, rest, tmp_path / "cut", batch_size=4, shard_size=10, progress=False)
+    assert contents(folder) == contents(whole.folder)
+    assert sorted(rest.seen) == list(range(at // 10 * 10, 23))
+
+
+def test_stop_between_shard_and_description(tower, data, tmp_path, monkeypatch):
+    "The process dies after the shard was renamed into place and before store.json knows of it."
+    real, count = features.write_meta, [0]
+
+    def dies(*args):
+        count[0] += 1
+        if count[0] == 3:
+            raise KeyboardInterrupt
+        real(*args)
+    monkeypatch.setattr(features, "write_meta", dies)
+    with pytest.raises(KeyboardInterrupt):
+        encode_dataset(tower, data, tmp_path, shard_size=10, progress=False)
+    monkeypatch.undo()
+    store = encode_dataset(tower, data, tmp_path, shard_size=10, progress=False)
+    store.verify()
+    assert not [n for n in contents(store.folder) if n.endswith(".part")]
+
+
+def test_second_call_encodes_nothing(tower, data, tmp_path):
+    first = encode_dataset(tower, data, tmp_path, progress=False)
+    seen = Failing(data)
+    assert np.array_equal(encode_dataset(tower, seen, tmp_path, progress=False).pooled, first.pooled) and not seen.seen
+
+
+@pytest.mark.parametrize("damage, match", [
+    (lambda b: b[:-3], "bytes, expected .*truncated or changed; delete this file and call encode_dataset again"),
+    (lambda b: b[:12] + bytes([b[12] ^ 1]) + b[13:], "(header was changed|not a readable shard)"),
+    (lambda b: b"\x00" * len(b), "(header was changed|not a readable shard)"),
+])
+def test_damage_is_found_on_opening_and_mended(tower, data, tmp_path, damage, match):
+    store = encode_dataset(tower, data, tmp_path, shard_size=10, progress=False)
+    before, victim = contents(store.folder), store.folder / "shard-00001.safetensors"
+    victim.write_bytes(damage(victim.read_bytes()))
+    for attempt in (lambda: FeatureStore(store.folder), lambda: encode_dataset(tower, data, tmp_path, progress=False)):
+        with pytest.raises(StoreError, match=match) as caught:
+            attempt()
+        assert str(victim) in str(caught.value)
+    victim.unlink()
+    with pytest.raises(StoreError, match="shard-00001.safetensors: this shard is missing"):
+        FeatureStore(store.folder)
+    seen = Failing(data)
+    encode_dataset(tower, seen, tmp_path, progress=False)
+    assert sorted(seen.seen) == list(range(10, 20)) and contents(store.folder) == before
+
+
+def test_flipped_data_byte_is_found_by_verify(tower, data, tmp_path):
+    store = encode_dataset(tower, data, tmp_path, shard_size=10, progress=False)
+    store.verify()
+    victim = store.folder / "shard-00000.safetensors"
+    raw = bytearray(victim.read_bytes())
+    raw[read_header(victim)[1] + 50] ^= 1
+    victim.write_bytes(raw)
+    opened = FeatureStore(store.folder)
+    for attempt in (opened.verify, lambda: FeatureStore(store.folder, verify=True)):
+        with pytest.raises(StoreError, match="shard-00000.safetensors: its data were changed"):
+            attempt()
+
+
+def test_damaged_description(tower, data, tmp_path):
+    store = encode_dataset(tower, data, tmp_path, progress=False)
+    good = (store.folder / "store.json").read_text()
+    for text, match in ((good[:40], "store.json: not a readable store description"),
+                        (good.replace('"version": 2', '"version": 99'), "store version 99, this library reads 2"),
+                        (good.replace('"dim": 6', '"dim": 7'), r"expected \(23, 16, 7\)")):
+        (store.folder / "store.json").write_text(text)
+        with pytest.raises(StoreError, match=match):
+            FeatureStore(store.folder)
+    with pytest.raises(StoreError, match="nowhere.*not a readable store description"):
+        FeatureStore(tmp_path / "nowhere")
+
+
+def test_key_changes_with_everything_that_matters(tower, data, pictures, tmp_path):
+    keys = data.content_keys()
+    base = store_key(tower, keys, data.image_ids)
+    assert base == store_key(make_tower(), list(keys), list(data.image_ids))
+    others = [store_key(make_tower(1), keys, data.image_ids), store_key(make_tower(0, 64), keys, data.image_ids),
+              store_key(tower, keys[::-1], data.image_ids), store_key(tower, keys, data.image_ids[::-1]),
+              store_key(tower, keys[:-1], data.image_ids[:-1]), store_key(tower, keys, data.image_ids, torch.bfloat16)]
+    assert len({base, *others}) == 7
+
+
+def test_changed_photograph_is_encoded_again(tower, tmp_path):
+    for name, colour in (("a.png", 10), ("b.png", 200)):
+        Image.new("RGB", (40, 40), (colour, 0, 0)).save(tmp_path / name)
+    (tmp_path / "labels.csv").write_text("image,cat\na.png,1\nb.png,0\n")
+    load = lambda: encode_dataset(tower, csv_dataset(tmp_path / "labels.csv", root=tmp_path), tmp_path / "cache", progress=False)
+    first = load()
+    Image.new("RGB", (40, 40), (0, 255, 0)).save(tmp_path / "a.png")
+    second = load()
+    assert first.folder != second.folder and not np.array_equal(first.pooled[0], second.pooled[0])
+    assert np.array_equal(first.pooled[1], second.pooled[1])
+
+
+def test_labels_and_masks_share_a_store(tower, tmp_path):
+    data = scenes_dataset("val", 5, size=32)
+    masked = data.with_mask(np.zeros_like(data.targets, bool))
+    assert encode_dataset(tower, data, tmp_path, progress=False).folder == encode_dataset(tower, masked, tmp_path, progress=False).folder
+
+
+def test_full_disk_is_refused_before_encoding(tower, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    seen = Failing(data)
+    with pytest.raises(StoreError, match="the features need 0.00 GiB and 0.00 GiB are free; .*pass cache="):
+        encode_dataset(tower, seen, tmp_path, progress=False)
+    assert not seen.seen
+
+
+def test_size_estimate_is_right(tower, data, tmp_path):
+    store = encode_dataset(tower, data, tmp_path, progress=False)
+    numbers = sum(r["bytes"] for r in store.meta["shards"])
+    assert store_bytes(23, 16, 6) == 23 * (16 * 7 * 2 + 6 * 4)
+    assert 0 < numbers - store_bytes(23, 16, 6) < 1000  # the header
+    require_space(tmp_path, store_bytes(23, 16, 6))
+
+
+def test_unreadable_photograph_names_the_file(tower, pictures, tmp_path):
+    for name in ("00.png", "01.png"):
+        (tmp_path / name).write_bytes((pictures / name).read_bytes())
+    (tmp_path / "labels.csv").write_text("image,cat\n00.png,1\n01.png,0\n")
+    data = csv_dataset(tmp_path / "labels.csv", root=tmp_path)
+    (tmp_path / "01.png").write_bytes((pictures / "01.png").read_bytes()[:200])
+    with pytest.raises(DataError, match="01.png"):
+        encode_dataset(tower, data, tmp_path / "cache", progress=False)
+
+
+def test_empty_data_set(tower, data, tmp_path):
+    with pytest.raises(StoreError, match="holds no images"):
+        encode_dataset(tower, data.subset([]), tmp_path, progress=False)
+    with pytest.raises(StoreError, match="no images to encode"):
+        encode_images_now(tower, [])
+
+
+def test_encode_images_now(tower, data, pictures):
+    want = tower.encode_images(torch.stack([tower.transform(data.image(i)) for i in (3, 4)]))
+    for images in ([data.image(3), data.image(4)], [pictures / "03.png", str(pictures / "04.png")]):
+        got = encode_images_now(tower, images)
+        assert torch.equal(got.pooled, want.pooled) and torch.equal(got.dense, want.dense)
+    assert encode_images_now(tower, data.image(3)).pooled.shape == (1, 6)
+
+
+def test_progress_and_cache_folder(tower, data, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("TRMML_CACHE", str(tmp_path / "env"))
+    store = encode_dataset(tower, data, progress=False)
+    assert store.folder.parent == tmp_path / "env" and capfd.readouterr() == ("", "")
+    encode_dataset(tower, data, tmp_path / "loud")
+    assert "23/23" in capfd.readouterr().err
+    monkeypatch.delenv("TRMML_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert features.default_cache() == tmp_path / "xdg" / "trmml_nb"
+
+
+def test_threads_are_given_back(tower, data, tmp_path):
+    torch.set_num_threads(2)
+    try:
+        encode_dataset(tower, data, tmp_path, progress=False)
+        with pytest.raises(KeyboardInterrupt):
+            encode_dataset(tower, Failing(data, 5), tmp_path / "b", progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_autocast_is_another_store(tower, data, tmp_path):
+    full = encode_dataset(tower, data, tmp_path, progress=False)
+    low = encode_dataset(tower, data, tmp_path, progress=False, autocast=torch.bfloat16)
+    assert full.folder != low.folder and (full.pooled * low.pooled).sum(1).min() > 0.98
+    assert json.loads((low.folder / "images.json").read_text())["content_keys"] == data.content_keys()

@@ -1,0 +1,196 @@
+"""Jobs and runs, from files to files."""
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from trmml_nb.data import DataError, scenes_dataset
+from trmml_nb.jobs import JobError, TrainJob, complete_job, evaluate_job, predict_job, train_job
+from trmml_nb.labels import LabelError, bernoulli_mask, mask_sha256
+from trmml_nb.runs import RunError, load_run
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp('jobs')
+
+
+@pytest.fixture(scope='module')
+def run(place):
+    return train_job(TrainJob(limit=80, epochs=2, out=str(place / 'run'), cache=str(place / 'cache')), progress=False)
+
+
+@pytest.fixture(scope='module')
+def photos(place):
+    folder = place / 'photos'
+    (folder / 'sub').mkdir(parents=True)
+    test = scenes_dataset('test', 6)
+    for i in range(6):
+        test.image(i).save(folder / ('sub' if i % 2 else '.') / f'{i}.png')
+    return folder
+
+
+def test_run_folder_holds_what_is_promised(run):
+    metrics = json.loads((run / 'metrics.json').read_text())
+    for key in ('mAP', 'zero_shot_mAP', 'per_class_AP', 'CF1', 'OF1', 'split', 'known_fraction', 'mask_sha256', 'seed', 'versions'):
+        assert key in metrics, key
+    assert metrics['split'] == 'test' and 0.05 < metrics['known_fraction'] < 0.15 and 0 < metrics['mAP'] <= 100
+    assert metrics['mask_sha256'] == mask_sha256(bernoulli_mask((80, 20), 0.1))
+    assert len(pd.read_csv(run / 'history.csv')) == 2
+    assert not (run / 'checkpoint.pt').exists()
+    assert sorted(p.name for p in (run / 'figures').iterdir()) == ['curves.png', 'examples.png', 'per_class.png']
+    state = load_run(run).method.state_dict()
+    from safetensors.torch import load_file
+    saved = load_file(run / 'model.safetensors')
+    assert 'texts' not in saved and 'memory.prototypes' in saved and all(torch.equal(v, state[k]) for k, v in saved.items())
+
+
+def test_same_seed_same_metrics(run, place):
+    other = train_job(TrainJob(limit=80, epochs=2, out=str(place / 'twin'), cache=str(place / 'cache')), progress=False)
+    a, b = (json.loads((r / 'metrics.json').read_text()) for r in (run, other))
+    for m in (a, b):
+        m.pop('train_seconds')
+    assert a == b
+    assert (run / 'model.safetensors').read_bytes() == (other / 'model.safetensors').read_bytes()
+
+
+def test_evaluate_gives_the_numbers_of_the_run(run, place):
+    again = evaluate_job(run, cache=str(place / 'cache'), progress=False)
+    first = json.loads((run / 'metrics.json').read_text())
+    assert again['mAP'] == pytest.approx(first['mAP'], abs=1e-9) and again['zero_shot_mAP'] == pytest.approx(first['zero_shot_mAP'])
+
+
+def test_nothing_is_overwritten(run, place, photos):
+    with pytest.raises(JobError, match='holds a finished run'):
+        train_job(TrainJob(limit=80, epochs=2, out=str(run)), progress=False)
+    (place / 'full').mkdir()
+    (place / 'full' / 'mine.txt').write_text('x')
+    with pytest.raises(JobError, match='is not empty and holds no run'):
+        train_job(TrainJob(out=str(place / 'full')), progress=False)
+    (place / 'there.csv').write_text('mine')
+    with pytest.raises(JobError, match='there.csv: exists'):
+        predict_job(run, photos, place / 'there.csv', progress=False)
+    assert (place / 'there.csv').read_text() == 'mine'
+
+
+def test_killed_run_resumes_to_the_same_model(run, place, monkeypatch):
+    from trmml_nb import training
+    whole = training.Trainer.train_epoch
+
+    def dies(self, bar=None):
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return whole(self, bar)
+
+    job = dict(limit=80, epochs=2, out=str(place / 'killed'), cache=str(place / 'cache'))
+    monkeypatch.setattr(training.Trainer, 'train_epoch', dies)
+    with pytest.raises(KeyboardInterrupt):
+        train_job(TrainJob(**job), progress=False)
+    monkeypatch.setattr(training.Trainer, 'train_epoch', whole)
+    with pytest.raises(RunError, match='the run is not finished'):
+        load_run(place / 'killed')
+    with pytest.raises(JobError, match='holds an unfinished run'):
+        train_job(TrainJob(**job), progress=False)
+    with pytest.raises(JobError, match='train.lr'):
+        train_job(TrainJob(**job, resume=True, lr=1e-3), progress=False)
+    with pytest.raises(JobError, match='train.epochs'):
+        train_job(TrainJob(**{**job, 'epochs': 3}, resume=True), progress=False)
+    folder = train_job(TrainJob(**job, resume=True), progress=False)
+    assert (folder / 'model.safetensors').read_bytes() == (run / 'model.safetensors').read_bytes()
+
+
+def test_scores_table(run, place, photos):
+    table, skipped = predict_job(run, photos, place / 'scores.csv', cache=str(place / 'cache'), progress=False)
+    frame = pd.read_csv(table)
+    recogniser = load_run(run)
+    assert list(frame.columns) == ['image', *recogniser.class_names] and not skipped
+    assert list(frame.image) == sorted(frame.image) and len(frame) == 6
+    for name in frame.image[:2]:
+        seen = recogniser.predict(photos / name)
+        assert np.allclose(frame[frame.image == name].iloc[0, 1:].astype(float), list(seen.probabilities.values()), atol=2e-3)
+        assert seen.saliency['dog'].shape == seen.grid and seen.saliency['dog'].sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_complete_keeps_given_labels_and_the_input(run, place, photos):
+    text = 'image,dog,boat\n0.png,1,\nsub/1.png,,0\n2.png,,\n'
+    (photos / 'labels.csv').write_text(text)
+    table, counts = complete_job(run, photos / 'labels.csv', place / 'done.csv', cache=str(place / 'cache'), progress=False)
+    assert (photos / 'labels.csv').read_text() == text
+    rows = list(csv.DictReader(open(table)))
+    assert [r['image'] for r in rows] == ['0.png', 'sub/1.png', '2.png']
+    assert rows[0]['dog'] == '1' and rows[1]['boat'] == '0' and counts['given'] == 2
+    assert counts['proposed_present'] + counts['proposed_absent'] == 4
+    for r in rows[2:]:
+        for c in ('dog', 'boat'):
+            assert r[c] == str(int(float(r[f'{c} (probability)']) >= 0.5))
+
+
+def test_complete_refuses_other_categories(run, place, photos):
+    (photos / 'other.csv').write_text('image,unicorn\n0.png,1\n')
+    with pytest.raises(JobError, match="column 'unicorn' is no category"):
+        complete_job(run, photos / 'other.csv', place / 'x.csv', progress=False)
+
+
+def test_unreadable_image_stops_or_is_reported(run, place, photos):
+    bad = place / 'bad'
+    bad.mkdir()
+    Image.new('RGB', (20, 20), 'red').save(bad / 'a.png')
+    (bad / 'b.png').write_bytes(b'not a picture')
+    with pytest.raises(DataError, match='b.png'):
+        predict_job(run, bad, place / 's1.csv', progress=False)
+    table, skipped = predict_job(run, bad, place / 's2.csv', on_bad='skip', progress=False)
+    assert len(pd.read_csv(table)) == 1 and len(skipped) == 1 and 'b.png' in skipped[0][0]
+
+
+def test_training_on_a_table_of_ones_own(place, photos):
+    data = scenes_dataset('train', 40)
+    folder = place / 'album'
+    folder.mkdir()
+    lines = ['image,person,tree,car']
+    columns = [data.class_names.index(c) for c in ('person', 'tree', 'car')]
+    for i in range(40):
+        data.image(i).save(folder / f'{i}.jpg')
+        cells = [str(data.truth[i, c]) if (i + k) % 3 else '' for k, c in enumerate(columns)]
+        lines.append(','.join([f'{i}.jpg', *cells]))
+    (folder / 'labels.csv').write_text('\n'.join(lines) + '\n')
+    run = train_job(TrainJob(data='csv', labels=str(folder / 'labels.csv'), epochs=1, out=str(place / 'own')), progress=False)
+    metrics = json.loads((run / 'metrics.json').read_text())
+    assert metrics['images'] == 8 and metrics['known_share'] < 100
+
+
+def test_labels_that_teach_nothing(place):
+    folder = place / 'blank'
+    folder.mkdir()
+    for i in range(10):
+        Image.new('RGB', (16, 16)).save(folder / f'{i}.png')
+    (folder / 'labels.csv').write_text('image,a\n' + ''.join(f'{i}.png,\n' for i in range(10)))
+    with pytest.raises((JobError, LabelError), match='no label is known|none of its'):
+        train_job(TrainJob(data='csv', labels=str(folder / 'labels.csv'), out=str(place / 'n')), progress=False)
+    assert not (place / 'n' / 'model.safetensors').exists()
+
+
+def test_damaged_model_and_changed_tower(run, place):
+    import shutil
+    broken = place / 'broken'
+    shutil.copytree(run, broken)
+    data = (broken / 'model.safetensors').read_bytes()
+    (broken / 'model.safetensors').write_bytes(data[:100])
+    with pytest.raises(RunError, match='not a readable model'):
+        load_run(broken)
+    config = json.loads((broken / 'config.json').read_text())
+    config['tower']['fingerprint'] = 'f' * 64
+    (broken / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(RunError, match='its weights or preprocessing changed'):
+        load_run(broken)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(known=0.1, mask='m'), '--known and --mask'), (dict(known=1.5), '--known is 1.5'), (dict(data='voc2007'), 'needs --root'),
+    (dict(data='csv'), 'needs --labels'), (dict(labels='x.csv'), 'belongs to --data csv'), (dict(limit=0), '--limit is 0')])
+def test_options_that_contradict(options, message):
+    with pytest.raises(JobError, match=message):
+        TrainJob(**options)

@@ -1,0 +1,163 @@
+"""The loop: repeats itself, resumes bit for bit, stops at NaN, and never writes half a file."""
+import numpy as np
+import pytest
+import torch
+
+from trmml_nb.data import scenes_dataset
+from trmml_nb.features import encode_dataset
+from trmml_nb.labels import bernoulli_mask
+from trmml_nb.towers import load_tower
+from trmml_nb.training import (Evaluation, TrainConfig, Trainer, TrainingError, epoch_seed, pick_device, predict_logits)
+from trmml_nb.trmml import TRMML, TRMMLConfig
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    tower, cache = load_tower('tiny'), tmp_path_factory.mktemp('features')
+    data = scenes_dataset('train', 60).with_mask(bernoulli_mask((60, 20), 0.3))
+    test = scenes_dataset('test', 40)
+    stores = [encode_dataset(tower, s, cache, progress=False).to_memory() for s in (data, test)]
+    return tower, data, test, stores
+
+
+def trainer(world, seed=0, epochs=3, truth=True, **config):
+    tower, data, test, stores = world
+    method = TRMML.from_tower(tower, data.class_names, TRMMLConfig(ffn_dim=32, pseudo_warmup=1, pseudo_present=0.5, pseudo_absent=0.3))
+    settings = TrainConfig(epochs=epochs, batch_size=16, seed=seed, device='cpu', **config)
+    return Trainer(method, stores[0], data.targets, settings, Evaluation(stores[1], test.truth), data.truth if truth else None)
+
+
+def weights(t):
+    return torch.cat([p.detach().flatten() for p in t.final.state_dict().values()])
+
+
+def without_time(history):
+    return history.drop(columns='seconds')
+
+
+def test_same_seed_same_bits_other_seed_other_bits(world):
+    a, b, c = trainer(world), trainer(world), trainer(world, seed=1)
+    ha, hb, hc = (t.fit(progress=False) for t in (a, b, c))
+    assert torch.equal(weights(a), weights(b)) and not torch.equal(weights(a), weights(c))
+    assert without_time(ha).equals(without_time(hb))
+
+
+def test_resumed_run_ends_bit_identical(world, tmp_path):
+    whole = trainer(world)
+    expected = whole.fit(progress=False)
+    first = trainer(world)
+
+    class Killed(Exception):
+        pass
+
+    def kill(row):
+        if row['epoch'] == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        first.fit(tmp_path / 'c.pt', progress=False, on_epoch=kill)
+    torch.manual_seed(12345)  # whatever happened in between
+    second = trainer(world).load_checkpoint(tmp_path / 'c.pt')
+    assert second.epoch == 2
+    history = second.fit(tmp_path / 'c.pt', progress=False)
+    assert torch.equal(weights(whole), weights(second))
+    assert without_time(history).equals(without_time(expected))
+
+
+def test_evaluation_is_the_mean_average_precision_of_scikit_learn(world):
+    from sklearn.metrics import average_precision_score
+    t = trainer(world, epochs=1)
+    t.fit(progress=False)
+    scores, truth = predict_logits(t.final, world[3][1]).numpy(), world[2].truth
+    columns = [c for c in range(20) if (truth[:, c] == 1).any()]
+    reference = 100 * np.mean([average_precision_score(truth[:, c], scores[:, c]) for c in columns])
+    assert t.history[-1]['val_mAP_ema'] == pytest.approx(reference, abs=1e-9)
+
+
+def test_truth_is_reported_but_never_used(world):
+    with_truth, without = trainer(world), trainer(world, truth=False)
+    h = with_truth.fit(progress=False)
+    without.fit(progress=False)
+    assert torch.equal(weights(with_truth), weights(without)) and 'pseudo_precision_present' in h
+
+
+def test_nan_loss_stops_with_names(world):
+    t = trainer(world)
+    with torch.no_grad():
+        t.method.regions.queries.fill_(float('nan'))
+    with pytest.raises(TrainingError, match=r'the loss is nan in epoch 0 .*first images of the batch: scene-'):
+        t.fit(progress=False)
+
+
+def test_full_disk_leaves_the_old_checkpoint(world, tmp_path, monkeypatch):
+    t = trainer(world)
+    t.train_epoch()
+    t.save_checkpoint(tmp_path / 'c.pt')
+    old = (tmp_path / 'c.pt').read_bytes()
+
+    def full(state, path):
+        path.write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(torch, 'save', full)
+    with pytest.raises(TrainingError, match='No space left on device'):
+        t.save_checkpoint(tmp_path / 'c.pt')
+    assert (tmp_path / 'c.pt').read_bytes() == old and len(list(tmp_path.iterdir())) == 1
+
+
+def test_damaged_or_foreign_checkpoints_are_refused(world, tmp_path):
+    t = trainer(world)
+    t.train_epoch()
+    t.save_checkpoint(tmp_path / 'c.pt')
+    with pytest.raises(TrainingError, match=r"lr=0.0002 \(now 0.001\)"):
+        trainer(world, lr=1e-3).load_checkpoint(tmp_path / 'c.pt')
+    data = (tmp_path / 'c.pt').read_bytes()
+    (tmp_path / 'half.pt').write_bytes(data[:len(data) // 2])
+    with pytest.raises(TrainingError, match='half.pt: not a readable checkpoint'):
+        trainer(world).load_checkpoint(tmp_path / 'half.pt')
+
+
+def test_pickled_code_in_a_checkpoint_is_not_run(world, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / 'ran'), 'w'))
+
+    torch.save(dict(config=Evil()), tmp_path / 'evil.pt')
+    with pytest.raises(TrainingError, match='evil.pt: not a readable checkpoint'):
+        trainer(world).load_checkpoint(tmp_path / 'evil.pt')
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_sets_that_do_not_fit(world):
+    tower, data, test, stores = world
+    method = TRMML.from_tower(tower, data.class_names, TRMMLConfig(ffn_dim=32))
+    with pytest.raises(TrainingError, match=r'holds 60 images and targets has shape \(59, 20\)'):
+        Trainer(method, stores[0], data.targets[:59])
+    with pytest.raises(TrainingError, match='no label is known'):
+        Trainer(method, stores[0], np.full((60, 20), -1))
+
+
+@pytest.mark.parametrize('bad', [dict(lr=0), dict(lr=float('nan')), dict(epochs=0), dict(ema=1.0), dict(precision='fp8'), dict(warmup=0)])
+def test_settings_that_cannot_work(bad):
+    with pytest.raises(TrainingError, match=f'{next(iter(bad))} is '):
+        TrainConfig(**bad)
+
+
+def test_epoch_seed_keeps_the_callers_random_state():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    first = torch.rand(1)
+    with epoch_seed(0, 0):
+        torch.rand(5)
+    assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
+
+
+def test_device_that_is_not_there():
+    with pytest.raises(TrainingError, match="device 'warp' cannot be used"):
+        pick_device('warp')
+
+
+def test_bf16_trains(world):
+    history = trainer(world, epochs=1, precision='bf16').fit(progress=False)
+    assert np.isfinite(history['loss']).all()
