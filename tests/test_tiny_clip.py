@@ -129,7 +129,7 @@ def test_a_step_moves_both_towers_and_training_repeats():
     model = new_model(config)
     tokens = open_clip.SimpleTokenizer(context_length=32)(['a dog', 'a cat', 'a bus', 'a cup']).view(2, 2, 32)
     train_step(model, to_pixels(pixels[:2], config), tokens, amp=False).backward()
-    grads = [model.visual.conv1.weight.grad, model.token_embedding.weight.grad, model.logit_bias.grad]
+    grads = [model.visual.head.proj.weight.grad, model.token_embedding.weight.grad, model.logit_bias.grad]
     assert all(g is not None and g.abs().sum() > 0 for g in grads)
 
 
