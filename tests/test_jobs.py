@@ -194,3 +194,41 @@ def test_damaged_model_and_changed_tower(run, place):
 def test_options_that_contradict(options, message):
     with pytest.raises(JobError, match=message):
         TrainJob(**options)
+
+
+def test_learnable_prompts_are_trained_saved_and_loaded(place):
+    from safetensors.torch import load_file
+    from trmml_nb.trmml import TRMMLConfig
+    job = TrainJob(limit=60, epochs=1, out=str(place / 'prompts'), cache=str(place / 'cache'))
+    run = train_job(job, TRMMLConfig(context_length=4, ffn_dim=32), progress=False)
+    saved = load_file(run / 'model.safetensors')
+    assert saved['prompts.context'].shape[0] == 4 and not any('tower' in name for name in saved)
+    first = torch.randn(saved['prompts.context'].shape, generator=torch.Generator().manual_seed(0)) * 0.02
+    assert not torch.allclose(saved['prompts.context'], first, atol=1e-6)  # it moved from its start
+    metrics = json.loads((run / 'metrics.json').read_text())
+    assert evaluate_job(run, cache=str(place / 'cache'), progress=False)['mAP'] == pytest.approx(metrics['mAP'], abs=1e-9)
+
+
+def test_voc_layout_with_mask_file_and_difficult_objects(place):
+    data = scenes_dataset('train', 40)
+    base = place / 'VOCdevkit' / 'VOC2007'
+    main = base / 'ImageSets' / 'Main'
+    main.mkdir(parents=True)
+    (base / 'JPEGImages').mkdir()
+    columns = [data.class_names.index(c) for c in ('person', 'tree')]
+    for split, rows in (('train', range(30)), ('val', range(30, 40))):
+        (main / f'{split}.txt').write_text(''.join(f'{i:06d}\n' for i in rows))
+        for name, c in zip(('person', 'tree'), columns):
+            value = [1 if data.truth[i, c] == 1 else -1 for i in rows]
+            value[-1] = 0 if name == 'person' else value[-1]  # one difficult object
+            (main / f'{name}_{split}.txt').write_text(''.join(f'{i:06d} {v}\n' for i, v in zip(rows, value)))
+        for i in rows:
+            data.image(i).save(base / 'JPEGImages' / f'{i:06d}.jpg')
+    lines = [f'{i:06d} {1 if data.truth[i, columns[0]] == 1 else -1} 0' for i in range(30)]
+    (place / 'mask.txt').write_text('\n'.join(lines) + '\n')
+    run = train_job(TrainJob(data='voc2007', root=str(base.parent), mask=str(place / 'mask.txt'), epochs=1,
+                             out=str(place / 'voc'), cache=str(place / 'cache')), progress=False)
+    metrics = json.loads((run / 'metrics.json').read_text())
+    assert metrics['known_fraction'] == pytest.approx(0.5) and metrics['split'] == 'val'
+    assert metrics['known_share'] == pytest.approx(95.0)  # 1 of 20 entries is difficult and left out
+    assert metrics['mAP_difficult_absent'] <= 100 and metrics['known'] == 'file mask.txt'

@@ -45,7 +45,7 @@ def start_bias(
     rate = max(present.sum().item(), 0.5) / used.numel()
     return prior_bias(used, scale, rate) if rate < 1 else default
 
-# %% ../nbs/25_trmml.ipynb #6555733a
+# %% ../nbs/25_trmml.ipynb #0b14923f
 @dataclass
 class TRMMLConfig:
     "Choices of the TRM-ML method; the comment after each default gives its source."
@@ -74,6 +74,7 @@ class TRMMLConfig:
     prototype_momentum: float = 0.99  # author's code
     contrast_weight: float = 0.02  # reconstruction: larger weights lowered mAP on validation scenes
     contrast_temperature: float = 0.07  # author's code
+    contrast_form: str = 'joint'  # one fraction over both modalities; 'separate' takes one per modality
     # unknown labels
     pseudo: str = 'hard'  # 'hard', 'soft' or 'none'; not stated which
     pseudo_warmup: int = 3  # epochs before the first pseudo-label; relative: 1 to 5
@@ -89,7 +90,7 @@ class TRMMLConfig:
 
     def __post_init__(self):
         choices = dict(query_init=('text', 'random'), score=('mean', 'query', 'region'), pseudo=('hard', 'soft', 'none'),
-                       distill=('kl', 'binary', 'cosine', 'none'), prototype_feature=('region', 'query'))
+                       distill=('kl', 'binary', 'cosine', 'none'), prototype_feature=('region', 'query'), contrast_form=('joint', 'separate'))
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f'{name} is {getattr(self, name)!r}, expected one of {", ".join(map(repr, allowed))}.')
@@ -196,7 +197,7 @@ def complete(
     return pseudo_labels(output.probabilities, relation, targets, cfg.pseudo_present, cfg.pseudo_absent,
                          cfg.pseudo_evidence, cfg.pseudo == 'soft', cfg.pseudo_weight)
 
-# %% ../nbs/25_trmml.ipynb #81f435c4
+# %% ../nbs/25_trmml.ipynb #9ea6ebf2
 def distillation(
     output: MethodOutput,  # scores and features of both branches
     kind: str,  # 'kl', 'binary' or 'cosine'
@@ -231,7 +232,8 @@ def loss(
     if cfg.contrast_weight:
         positives = filled.weights * (filled.targets > 0.5)
         parts['contrast'] = multimodal_contrastive_loss(
-            feature, positives, self.memory.prototypes.clone(), output.features['texts'], cfg.contrast_temperature)
+            feature, positives, self.memory.prototypes.clone(), output.features['texts'], cfg.contrast_temperature,
+            cfg.contrast_form)
         weights['contrast'] = cfg.contrast_weight
     if self.training:
         self.memory.update(feature.detach(), targets == PRESENT)
