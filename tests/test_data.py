@@ -613,3 +613,15 @@ def test_file_image_check(photos):
     FileImage(str(photos / 'a.png')).check()
     with pytest.raises(DataError):
         FileImage(str(photos / 'a.png')).check(decode=True)
+
+
+def test_difficult_objects_absent_or_left_out(voc):
+    main = voc / 'ImageSets/Main'
+    text = (main / 'dog_train.txt').read_text()
+    ids = [line.split()[0] for line in text.splitlines()]
+    (main / 'dog_train.txt').write_text(''.join(f'{i} 0\n' for i in ids))
+    absent, left_out = (voc_dataset(voc, difficult=d) for d in ('absent', 'unknown'))
+    c = absent.class_names.index('dog')
+    assert (absent.truth[:, c] == ABSENT).all() and (left_out.truth[:, c] == UNKNOWN).all()
+    with pytest.raises(DataError, match="difficult='ignore'"):
+        voc_dataset(voc, difficult='ignore')
