@@ -45,7 +45,7 @@ def start_bias(
     rate = max(present.sum().item(), 0.5) / used.numel()
     return prior_bias(used, scale, rate) if rate < 1 else default
 
-# %% ../nbs/25_trmml.ipynb #0b14923f
+# %% ../nbs/25_trmml.ipynb #4b4473b0
 @dataclass
 class TRMMLConfig:
     "Choices of the TRM-ML method; the comment after each default gives its source."
@@ -60,7 +60,7 @@ class TRMMLConfig:
     # which is DualCoOp's 20 for CLIP's 100; 0: random projections
     norm_power: float = 1.0  # reconstruction: attention is proportional to (length of the tower's vector) ** norm_power
     # matching
-    score: str = 'mean'  # not stated; 'mean' of both probabilities was best in our measurements; 'query', 'region'
+    score: str = 'mean'  # not stated; reconstruction: 'mean' of both probabilities, close to 'query' in our measurements
     fit_bias: bool = True  # reconstruction: start the logit bias so that probabilities fit the known labels
     prototype_share: float = 0.2  # reconstruction: at prediction a category is its text mixed with this share of its
     # visual prototype; in training it is the text alone (mixing there too was worse in our measurements)
