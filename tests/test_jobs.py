@@ -198,9 +198,8 @@ def test_options_that_contradict(options, message):
 
 def test_learnable_prompts_are_trained_saved_and_loaded(place):
     from safetensors.torch import load_file
-    from trmml_nb.trmml import TRMMLConfig
-    job = TrainJob(limit=60, epochs=1, out=str(place / 'prompts'), cache=str(place / 'cache'))
-    run = train_job(job, TRMMLConfig(context_length=4, ffn_dim=32), progress=False)
+    job = TrainJob(method='trmml:context_length=4,ffn_dim=32', limit=60, epochs=1, out=str(place / 'prompts'), cache=str(place / 'cache'))
+    run = train_job(job, progress=False)
     saved = load_file(run / 'model.safetensors')
     assert saved['prompts.context'].shape[0] == 4 and not any('tower' in name for name in saved)
     first = torch.randn(saved['prompts.context'].shape, generator=torch.Generator().manual_seed(0)) * 0.02

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 
 from trmml_nb.scenes import CATEGORIES, draw_scene, scene_seeds
-from trmml_nb.tiny_clip import (make_optimizer, new_model, pairwise_sigmoid_loss, random_rows, render_pairs, save_tiny_clip,
+from trmml_nb.tiny_clip import (Stage, make_optimizer, new_model, pairwise_sigmoid_loss, random_rows, render_pairs, save_tiny_clip,
                                 tiny_config, to_pixels, train_step, train_tiny_clip, trained_tokens, write_history,
                                 zero_shot_scores)
 from trmml_nb.towers import tiny_folder
@@ -123,9 +123,9 @@ def test_schedule():
 def test_a_step_moves_both_towers_and_training_repeats():
     pixels, captions = render_pairs(scene_seeds('clip', 16), 64)
     config = tiny_config(image_size=64)
-    run = lambda: train_tiny_clip(new_model(config), pixels, captions, config, steps=3, batch_size=8, every=1, amp=False)
+    run = lambda: train_tiny_clip(new_model(config), pixels, captions, config, Stage(64, 3), batch_size=8, every=1, amp=False)
     a, b = run(), run()
-    assert [h['loss'] for h in a] == [h['loss'] for h in b] and len(a) == 3
+    assert [h["loss"] for h in a] == [h["loss"] for h in b] and [h["size"] for h in a] == [64, 64, 64]
     model = new_model(config)
     tokens = open_clip.SimpleTokenizer(context_length=32)(['a dog', 'a cat', 'a bus', 'a cup']).view(2, 2, 32)
     train_step(model, to_pixels(pixels[:2], config), tokens, amp=False).backward()

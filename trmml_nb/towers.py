@@ -293,7 +293,7 @@ def insert_context(
     vectors = torch.cat([words[:, :start], context.to(words.dtype), words[:, start + m:]], 1)
     return texts.run(vectors, ids)
 
-# %% ../nbs/10_towers.ipynb #6be2eefa
+# %% ../nbs/10_towers.ipynb #9312ace1
 def unit(
     x: Tensor,  # [..., d], any floating type
 ) -> Tensor:
@@ -396,6 +396,10 @@ class FrozenTower(nn.Module):
         "Category vectors of sentences whose first words are free vectors."
         sentences = [fill_template(template, name) for name in class_names]
         return unit(insert_context(self.texts, context.to(self.device), sentences))
+
+    def __deepcopy__(self, memo: dict) -> FrozenTower:
+        "Copies of a method (averaged weights) share the tower: nothing in it ever changes."
+        return self
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,0 +1,534 @@
+"""The inspector: claims, levels, overlays, histories, orders and pages by hand; the widget's rules without a browser."""
+import ast
+import base64
+import importlib
+import io
+import json
+import re
+import sys
+import time
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from trmml_nb import inspector as I
+from trmml_nb.data import scenes_dataset
+from trmml_nb.labels import UNKNOWN
+from trmml_nb.matching import MethodOutput, text_image_scores, text_pixel_scores
+from trmml_nb.towers import ImageFeatures
+
+M, C, GRID, D = 6, 20, (4, 4), 8
+N = GRID[0] * GRID[1]
+
+
+class Method(nn.Module):
+    "A method of the common contract: cosines of a region, with or without a map."
+
+    def __init__(self, texts, with_map=True, shift=0.):
+        super().__init__()
+        self.texts, self.with_map, self.calls = texts, with_map, 0
+        self.bias = nn.Parameter(torch.tensor(shift))
+
+    def forward(self, features):
+        self.calls += 1
+        maps = (self.texts @ features.dense.mT).mul(4).softmax(-1)
+        cosine = ((maps @ features.dense) * self.texts).sum(-1)
+        query, region = 3 * cosine + self.bias, 2 * cosine - self.bias
+        dropped = 100 * self.training  # wrong in training mode
+        return MethodOutput((query + region) / 2 + dropped, maps if self.with_map else None, dict(query=query, region=region))
+
+
+class Store:
+    "What the inspector needs of a feature store."
+    grid = GRID
+
+    def __init__(self, image_ids, pooled, dense):
+        self.image_ids, self.pooled, self.dense = image_ids, pooled, dense
+
+    def __len__(self):
+        return len(self.image_ids)
+
+    def batch(self, rows, device=None):
+        return ImageFeatures(self.pooled[rows], self.dense[rows], None)
+
+
+@pytest.fixture
+def parts():
+    g = torch.Generator().manual_seed(0)
+    unit = lambda *shape: F.normalize(torch.randn(*shape, generator=g), dim=-1)
+    texts, dense, pooled = unit(C, D), unit(M, N, D), unit(M, D)
+    data = scenes_dataset('test', M, size=64)
+    data = data.with_targets(np.where(np.random.default_rng(0).random((M, C)) < .5, data.truth, UNKNOWN))
+    return Method(texts), Store(list(data.image_ids), pooled, dense), data, texts
+
+
+@pytest.fixture
+def run(parts):
+    method, store, data, texts = parts
+    return I.inspect_method(method, store, data, texts, 'run')
+
+
+def by_hand(**changes):
+    content = dict(image=Image.new('RGB', (40, 20), '#666666'), class_names=['cat', 'dog', 'a <b>'], grid=(1, 2),
+                   probabilities=np.array([.2, .9, .5]), image_cosines=np.array([.1, .3, .2]), pixel_cosines=np.array([.3, .2, .1]),
+                   pixel_maps=np.array([[.1, .3], [.2, .1], [0, 0]]), saliency=np.array([[.5, .5], [.25, .75], [1., 0]]), image_id='x')
+    return I.MatchView(**content | changes)
+
+
+# -- claims and levels
+
+def test_claims_by_hand_and_their_sum():
+    claims = I.patch_claims([[.5, .5], [.25, .75], [1., 0]], [.2, .8, .1])
+    np.testing.assert_allclose(claims, [[.1 / .4, .1 / .7], [.2 / .4, .6 / .7], [.1 / .4, 0]])
+    r = np.random.default_rng(0)
+    s = r.random((7, 30))
+    np.testing.assert_allclose(I.patch_claims(s / s.sum(1, keepdims=True), r.random(7)).sum(0), 1)
+    assert I.patch_claims([[1., 0]], [.5])[0].tolist() == [1, 0]  # nobody looks at the second patch
+    with pytest.raises(I.InspectorError, match=r'\(2, 3\) and probabilities \(3,\)'):
+        I.patch_claims(np.ones((2, 3)), np.ones(3))
+
+
+def test_levels():
+    np.testing.assert_allclose(I.map_levels([[.1, .4], [.3, .3]]), [[.25, 1], [1, 1]], rtol=1e-6)
+    np.testing.assert_allclose(I.map_levels([-.5, 0, .5], from_zero=False), [0, .5, 1])
+    assert np.isfinite(I.map_levels(np.zeros((2, 4)))).all() and (I.map_levels([.2, .2], from_zero=False) == 0).all()
+
+
+def test_overlay_is_the_stated_arithmetic():
+    "Every pixel of a picture as large as its grid, against the formula, in float64."
+    r = np.random.default_rng(0)
+    image, level = r.random((4, 5, 3)), r.random(20).astype(np.float32)
+    got = I.overlay(image, level, (4, 5), I.Look(opacity=.6, cmap='viridis', threshold=0))
+    grey = .25 + .75 * (image @ [.299, .587, .114])[..., None]
+    o = .6 * (.35 + .65 * level.reshape(4, 5, 1).astype(float))
+    color = matplotlib.colormaps['viridis'](np.round(level.reshape(4, 5) * 255).astype(np.uint8))[..., :3]
+    np.testing.assert_allclose(got / 255., (1 - o) * grey + o * color, atol=.004)
+
+
+def test_contour_frame_and_outline_lie_where_they_should():
+    flat, level = np.full((8, 8), .5), [1., 0, 0, 0]
+    plain = I.overlay(flat, level, (2, 2), I.Look(threshold=0))
+    framed = I.overlay(flat, level, (2, 2), I.Look(threshold=0), patch=3)
+    changed = (framed != plain).any(-1)
+    assert not changed[:3].any() and not changed[:, :3].any() and changed[4, 4] and not changed[6, 6]
+    assert tuple(framed[4, 4]) == (236, 225, 51) and tuple(framed[3, 5]) == (0, 0, 0)
+    contour = I.overlay(flat, level, (2, 2), I.Look(threshold=.5))
+    inside = I.upsample(level, (2, 2), (8, 8), 'bilinear') >= .5
+    white = (contour == 255).all(-1)
+    assert white.any() and inside[white].all() and not inside[(contour == 0).all(-1)].any()
+    mask = np.zeros((16, 16), bool)
+    mask[4:12, 4:12] = True
+    outlined = I.overlay(flat, level, (2, 2), I.Look(threshold=0), mask=mask)
+    assert tuple(outlined[2, 2]) == (86, 180, 233) and (outlined[3:5, 3:5] == plain[3:5, 3:5]).all()
+
+
+@pytest.mark.parametrize('wrong,message', [(dict(opacity=1.5), 'opacity is 1.5'), (dict(threshold=-1), 'threshold -1'),
+                                           (dict(side=4), 'side 4'), (dict(cmap='nope'), "'nope', expected a matplotlib colour map")])
+def test_look_refuses(wrong, message):
+    with pytest.raises(I.InspectorError, match=message):
+        I.Look(**wrong)
+
+
+# -- what is known
+
+def test_pseudo_history_against_a_plain_loop():
+    r = np.random.default_rng(3)
+    targets = r.integers(-1, 2, (5, 4))
+    filled = [np.where(targets == -1, r.choice([-1, 0, .3, .8, 1], targets.shape), targets) for _ in range(6)]
+    record = I.PseudoHistory(targets)
+    for epoch, f in enumerate(filled):
+        record.update(epoch, torch.tensor(f))
+    word = lambda x: -1 if x == -1 else int(x >= .5)
+    for i, j in np.ndindex(5, 4):
+        if targets[i, j] != -1 or filled[-1][i, j] == -1:
+            assert (record.labels[i, j], record.since[i, j]) == (-1, -1)
+            continue
+        start = 5
+        while start and word(filled[start - 1][i, j]) == word(filled[5][i, j]):
+            start -= 1
+        assert (record.labels[i, j], record.since[i, j]) == (word(filled[5][i, j]), start)
+    with pytest.raises(I.InspectorError, match=r'\(2, 4\), expected \(5, 4\)'):
+        record.update(6, np.zeros((2, 4)))
+
+
+def test_label_state():
+    assert I.label_state(1, 0, 3) == 'known present' and I.label_state(0) == 'known absent' and I.label_state(-1) == 'unknown'
+    assert I.label_state(-1, 0, 4) == 'pseudo absent since epoch 4'
+
+
+# -- views
+
+def test_view_is_the_method_and_the_matching(parts, run):
+    method, store, data, texts = parts
+    training = method.train().training
+    view = run.view(2)
+    assert method.training == training  # put back
+    out = method.eval()(store.batch([2]))
+    np.testing.assert_allclose(view.probabilities, out.probabilities[0].detach(), rtol=1e-5)
+    np.testing.assert_allclose(view.probabilities, run.probabilities[2], rtol=1e-5)
+    np.testing.assert_allclose(view.saliency, out.saliency[0].detach(), rtol=1e-5)
+    np.testing.assert_allclose(view.branches['region'], out.scores['region'][0].sigmoid().detach(), rtol=1e-5)
+    np.testing.assert_allclose(view.image_cosines, text_image_scores(store.batch([2]).pooled, texts)[0], rtol=1e-5)
+    pooled, maps = text_pixel_scores(store.batch([2]).dense, texts)
+    np.testing.assert_allclose(view.pixel_cosines, pooled[0], rtol=1e-5)
+    np.testing.assert_allclose(view.pixel_maps, maps[0], rtol=1e-5)
+    assert view.targets.tolist() == data.targets[2].tolist() and view.truth.tolist() == data.truth[2].tolist()
+    assert view.image_id == data.image_ids[2] and view.masks.shape == (20, 64, 64) and view.image.size == (64, 64)
+
+
+def test_method_without_a_map(parts):
+    _, store, data, texts = parts
+    view = I.inspect_method(Method(texts, with_map=False), store, data, texts).view(0)
+    assert view.saliency is None
+    want = (torch.tensor(view.pixel_maps) / .05).softmax(-1)
+    np.testing.assert_allclose(view.attention, want, rtol=1e-4)
+    assert I.panels(view)[2].title == 'no region map: text-pixel attention' and 'no region map' in I.inspection_html(view)
+
+
+def test_crop_keeps_what_the_tower_saw(parts):
+    method, store, data, texts = parts
+    wide, masks = Image.new('RGB', (60, 20), 'red'), np.zeros((C, 20, 60), bool)
+    wide.paste('blue', (20, 0, 40, 20))
+    masks[:, :, 30:] = True
+    view = I.match_view(method, store.batch([0]), wide, data.class_names, texts, GRID, crop=True, masks=masks)
+    assert view.image.size == (20, 20) and view.image.getpixel((0, 0)) == (0, 0, 255) and view.masks.shape == (C, 20, 20)
+    assert not view.masks[0, :, :10].any() and view.masks[0, :, 10:].all()
+    big = I.match_view(method, store.batch([0]), Image.new('RGB', (2048, 1024)), data.class_names, texts, GRID)
+    assert big.image.size == (512, 256)
+
+
+def test_errors_of_views(parts, run):
+    method, store, data, texts = parts
+    with pytest.raises(I.InspectorError, match='hold 2 images, expected 1'):
+        I.match_view(method, store.batch([0, 1]), data.image(0), data.class_names, texts, GRID)
+    with pytest.raises(I.InspectorError, match=r'row is 6, expected 0 to 5'):
+        run.view(6)
+    with pytest.raises(I.InspectorError, match="'scene-x' is not in scenes/test; close names: scene-"):
+        run.find('scene-x')
+    with pytest.raises(I.InspectorError, match="'carr' is none of the categories; close names: car"):
+        run.view(0).index('carr')
+    with pytest.raises(I.InspectorError, match='20 is none of the categories; numbers run to 19'):
+        run.view(0).index(20)
+    with pytest.raises(I.InspectorError, match=r'saliency has shape \(3, 3\), expected \(3, 2\)'):
+        by_hand(saliency=np.ones((3, 3)))
+    with pytest.raises(I.InspectorError, match='another order: encode this data set'):
+        I.inspect_method(method, store, data.subset([1, 0, 2, 3, 4, 5]), texts)
+    with pytest.raises(I.InspectorError, match=r'texts has shape \(19, 8\)'):
+        I.inspect_method(method, store, data, texts[:19])
+    with pytest.raises(I.InspectorError, match='one image'):
+        I.same_image(run.view(0), run.view(1))
+    with pytest.raises(I.InspectorError, match='patch is 16, expected 0 to 15'):
+        I.claims_table(run.view(0), 16)
+
+
+def test_tables(run):
+    view = run.view(1)
+    table = I.ranked_labels(view)
+    assert list(table.index) == [view.class_names[c] for c in np.argsort(-view.probabilities)]
+    assert list(table)[:3] == ['probability', 'query', 'region'] and len(table) == C
+    claims = I.claims_table(view, 5, None)
+    assert abs(claims.claim.sum() - 1) < 1e-6 and claims.claim.is_monotonic_decreasing and len(I.claims_table(view, 5)) == 5
+    np.testing.assert_allclose(claims.attention, view.saliency[[view.index(n) for n in claims.index], 5] * N, rtol=1e-5)
+
+
+def test_patch_at():
+    assert [I.patch_at(x, y, (2, 3)) for x, y in ((0, 0), (.34, 0), (.99, .49), (1, 1), (-.1, .6), (.5, .5))] == [0, 1, 2, 5, 3, 4]
+
+
+def test_captions_and_ranks():
+    view = by_hand(branches=dict(query=np.array([.1, .2, .3])))
+    assert I.captions(view, 1) == ['cosine 0.300; rank 1 of 3', 'cosine 0.200; rank 2 of 3', 'probability 0.90, query 0.20; rank 1 of 3']
+
+
+# -- pictures
+
+def test_pictures_follow_label_opacity_colours_contour_and_patch(run):
+    view = run.view(0)
+    region = lambda **k: I.picture_png(I.panels(view, k.pop('label', 0), I.Look(**{x: k.pop(x) for x in list(k) if x in I.Look.__annotations__}), **k)[2].picture)
+    base = region()
+    others = [region(label=1), region(opacity=.3), region(cmap='viridis'), region(threshold=.8), region(patch=3), region(outline=True, label=int(view.truth.argmax()))]
+    assert len({base, *others}) == 7 and region() == base
+    assert Image.open(io.BytesIO(base)).size == (224, 224)
+
+
+def test_panels_and_figures_keep_the_pictures_shape():
+    view, wide = by_hand(), by_hand(name='other', probabilities=np.array([.9, .1, .2]))
+    assert [p.picture.shape for p in I.panels(view, 0, I.Look(side=100))] == [(50, 100, 3)] * 3
+    fig = I.inspection_figure(view, 'cat', other=wide)
+    titles = [ax.get_title() for ax in fig.axes]
+    assert titles[:3] == ['text-image', 'text-pixel', 'text-region'] and titles[7] == 'other' and len(titles) == 8
+    bold = [[t.get_text().split()[0] for t in ax.get_yticklabels() if t.get_fontweight() == 'bold'] for ax in (fig.axes[3], fig.axes[7])]
+    assert bold == [['cat'], ['cat']]
+
+
+def test_a_click_is_fast(run):
+    "Another image, and another label; 150 ms on two free cores, and time to spare for busy ones."
+    draw = lambda view, c: [I.picture_png(p.picture) for p in I.panels(view, c, I.Look(side=256), 3, True)] + [I.ranking_html(view, c)]
+    draw(run.view(0), 0)
+    times = []
+    for k in range(6):
+        start = time.process_time()
+        draw(run.view(k), k)
+        times.append(time.process_time() - start)
+    assert np.median(times) < .4
+
+
+def test_no_second_encoding(run, parts):
+    method = parts[0]
+    before = method.calls
+    view = run.view(0)
+    I.panels(view, 1), I.panels(view, 2), I.inspection_html(view), I.claims_table(view, 0)
+    assert method.calls == before + 1  # one forward per image, none per label
+
+
+# -- filters
+
+P = np.array([[.9, .1], [.8, .3], [.2, .6], [.4, .5], [.99, .02]])
+T = np.array([[1, 0], [0, 1], [1, 1], [-1, 1], [1, 1]])
+SIZE = np.array([[.2, np.nan], [np.nan, .3], [.01, .1], [.1, .1], [.3, .004]])
+
+
+@pytest.mark.parametrize('kind,rows,labels,scores', [
+    ('all', [0, 1, 2, 3, 4], [-1] * 5, [0] * 5),
+    ('disagreements', [4, 1, 2], [1, 0, 0], [.98, .8, .8]),
+    ('false positives', [1], [0], [.8]),
+    ('missed objects', [4, 2, 1], [1, 0, 1], [.98, .8, .7]),
+    ('missed small objects', [4, 2], [1, 0], [.98, .8])])
+def test_filters_by_hand(kind, rows, labels, scores):
+    got = I.rank_images(kind, P, T, sizes=SIZE)
+    assert got.rows.tolist() == rows and got.labels.tolist() == labels
+    np.testing.assert_allclose(got.scores, scores)
+
+
+def test_filters_that_need_no_truth():
+    h = lambda p: -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    got = I.rank_images('uncertain', P, np.full_like(T, -1))
+    assert got.rows.tolist() == np.argsort(-h(P).mean(1)).tolist() and got.labels[0] == 1
+    np.testing.assert_allclose(got.scores, np.sort(h(P).mean(1))[::-1])
+    other = P.copy()
+    other[3, 0], other[1, 1] = .9, .1
+    got = I.rank_images('runs differ', P, T, other=other)
+    assert got.rows[:2].tolist() == [3, 1] and got.labels[:2].tolist() == [0, 1]
+    assert len(I.rank_images('disagreements', P, np.full_like(T, -1)).rows) == 0
+    assert np.isfinite(I.rank_images('uncertain', np.array([[0., 1.]]), np.array([[1, 0]])).scores).all()
+
+
+def test_filters_fall_back_threshold_and_category():
+    assert I.rank_images('missed small objects', P, T).rows.tolist() == I.rank_images('missed objects', P, T).rows.tolist()
+    assert I.rank_images('missed objects', P, T, threshold=.1).rows.tolist() == [4]
+    assert I.rank_images('disagreements', P, T, label=1).rows.tolist() == [4, 1]
+    assert I.rank_images('missed small objects', P, T, sizes=SIZE, small=.005).rows.tolist() == [4]
+    with pytest.raises(I.InspectorError, match="filter is 'worst', expected one of all, disagreements"):
+        I.rank_images('worst', P, T)
+    with pytest.raises(I.InspectorError, match="'runs differ' needs a second run"):
+        I.rank_images('runs differ', P, T)
+    with pytest.raises(I.InspectorError, match=r'reference \(4, 2\)'):
+        I.rank_images('all', P, T[:4])
+
+
+def test_reference_and_sizes(parts, run):
+    _, _, data, _ = parts
+    assert (run.reference == data.truth).all()
+    masks = np.stack([data.object_masks(i) for i in range(M)])
+    np.testing.assert_allclose(np.nan_to_num(run.sizes), masks.mean((2, 3)))
+    assert np.isnan(run.sizes[~masks.any((2, 3))]).all()
+    partly = I.Inspection(None, None, I.replace(data, truth=np.full((M, C), UNKNOWN)), None, run.probabilities)
+    assert (partly.reference == data.targets).all()
+    assert I.object_sizes(data.subset([])) is None
+
+
+# -- the page
+
+class Tags(HTMLParser):
+    "Which tags open and close, and what they refer to."
+    def __init__(self):
+        super().__init__()
+        self.open, self.refers, self.scripts, self.void = [], [], 0, {'meta', 'input', 'img', 'br', 'link'}
+
+    def handle_starttag(self, tag, attributes):
+        self.open += [tag] if tag not in self.void else []
+        self.scripts += tag == 'script'
+        self.refers += [v for k, v in attributes if k in ('src', 'href', 'srcset', 'action', 'data')]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_refers_to_nothing(run):
+    page = I.inspection_html(run.view(0), run.view(0), label=3)
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == [] and tags.scripts == 2 and len(tags.refers) == 2
+    assert all(r.startswith('data:image/png;base64,') for r in tags.refers)
+    text = re.sub(r'[A-Za-z0-9+/=]{60,}', '', page)  # without the pictures and levels
+    assert len(text) < len(page) and not re.search(r'https?:|//[a-z]|@import|url\(', text) and "default-src 'none'" in text
+    assert page.count('data-label=') == 2 * C and page.count('aria-selected="true"') == 2 and page.count('<canvas') == 4
+
+
+def test_page_holds_the_levels_and_claims():
+    view = by_hand()
+    page = I.inspection_html(view)
+    data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1])
+    region = np.frombuffer(base64.b64decode(data['views'][0]['region']), np.uint8).reshape(3, 2)
+    assert region.tolist() == [[255, 255], [85, 255], [255, 0]] and data['label'] == 1 and data['grid'] == [1, 2]
+    claims = I.patch_claims(view.saliency, view.probabilities)
+    for n in range(2):
+        assert data['views'][0]['claims'][n][0][0] == claims[:, n].argmax() and abs(sum(s for _, s in data['views'][0]['claims'][n]) - 1) < 1e-3
+    assert data['names'] == view.class_names and '<b>' not in page.replace('<b id="chosen">', '') and 'a &lt;b&gt;' in page
+
+
+def test_page_escapes_hostile_names():
+    page = I.inspection_html(by_hand(image_id='"><script>alert(1)</script>', class_names=['</script><script>alert(2)', 'x', '__TITLE__'], name='<i>'))
+    tags = Tags()
+    tags.feed(page)
+    assert tags.scripts == 2 and '<i>' not in page and 'alert(2)' in page
+
+
+def test_page_is_never_written_over(tmp_path, run):
+    view = run.view(0)
+    path = I.inspection_page(view, tmp_path / 'a.html')
+    assert path.read_text() == I.inspection_html(view) and [p.name for p in tmp_path.iterdir()] == ['a.html']
+    path.write_text('mine')
+    with pytest.raises(I.InspectorError, match='a.html exists already, and is left as it is'):
+        I.inspection_page(view, path)
+    assert path.read_text() == 'mine'
+    with pytest.raises(I.InspectorError, match='no folder'):
+        I.inspection_page(view, tmp_path / 'none' / 'a.html')
+
+
+# -- the widget, without a browser
+
+@pytest.fixture
+def widget():
+    pytest.importorskip('anywidget')
+    return importlib.import_module('trmml_nb.inspector_widget')
+
+
+@pytest.fixture
+def live(widget, run, parts):
+    method, store, data, texts = parts
+    other = I.inspect_method(Method(texts, shift=.7), store, data, texts, 'other')
+    return widget.Inspector(run, other=other, side=64)
+
+
+def data_index(run, name):
+    return run.dataset.class_names.index(name)
+
+
+def png(live, run=0, panel=2):
+    return live.rows[run].pictures[panel].png
+
+
+def test_widget_redraws_on_each_setting(live):
+    seen = {png(live)}
+    live.label = live.views[0].class_names[live.views[0].order[3]]
+    for trait, value in dict(opacity=.2, cmap='cividis', threshold=.9, patch=5).items():
+        seen.add(png(live))
+        setattr(live, trait, value)
+        assert live.controls[trait].value == value if trait in live.controls else True
+    seen.add(png(live))
+    assert len(seen) == 6 and png(live, 0, 0) == png(live, 1, 0)  # the plain picture is the same for both runs
+    assert 'patch 5' in live.rows[0].claims.value and 'patch 5' in live.rows[1].claims.value
+
+
+def test_widget_steps_through_a_filter_with_one_drawing_each(live):
+    before = live.pictures_drawn
+    live.filter = 'disagreements'
+    assert live.pictures_drawn == before + 1 and live.row == live.ranking.rows[0]
+    assert live.views[0].index(live.label) == live.ranking.labels[0]
+    live.patch = 2
+    before = live.pictures_drawn
+    live.forth.click()
+    assert live.pictures_drawn == before + 1 and live.row == live.ranking.rows[1] and live.patch == -1
+    live.back.click()
+    live.back.click()  # stays at the first
+    assert live.row == live.ranking.rows[0] and '1 of' in live.status.value
+    live.filter = 'runs differ'
+    apart = abs(live.runs[0].probabilities - live.runs[1].probabilities)
+    assert live.row == apart.max(1).argmax()
+
+
+def test_widget_events(live):
+    first, order = live.rows[0], live.views[0].order
+    first.pictures[1].event = dict(kind='click', x=.3, y=.9, n=1)
+    assert live.patch == 13
+    first.pictures[1].event = dict(kind='click', x=.3, y=.9, n=2)
+    assert live.patch == -1  # a second click lets go
+    first.labels.event = dict(kind='label', label=int(order[4]), n=1)
+    assert live.label == live.views[0].class_names[order[4]] and 'aria-selected="true"' in first.labels.html
+    first.labels.event = dict(kind='key', key='ArrowUp', n=2)
+    assert live.label == live.views[0].class_names[order[3]]
+    live.rows[1].pictures[0].event = dict(kind='key', key='ArrowRight', n=1)
+    assert live.row == 1
+    live.rows[1].pictures[0].event = dict(kind='key', key='ArrowLeft', n=2)
+    assert live.row == 0
+
+
+def test_widget_jumps_and_refuses(live, widget, run, parts):
+    live.jump.value = run.dataset.image_ids[4]
+    assert live.row == 4 and run.dataset.image_ids[4] in live.status.value
+    drawn = live.pictures_drawn
+    live.jump.value = '<x>'
+    assert live.row == 4 and '&lt;x>' in live.status.value and live.pictures_drawn == drawn
+    for trait, value, message in (('row', 6, 'row is 6, expected 0 to 5'), ('row', -1, 'row is -1'),
+                                  ('label', 'catt', "'catt' is none of the categories; close names: cat"), ('category', 'x', 'category')):
+        before = getattr(live, trait)
+        with pytest.raises(I.InspectorError, match=message):
+            setattr(live, trait, value)
+        assert getattr(live, trait) == before
+    with pytest.raises(I.InspectorError, match="cmap is 'jet', expected one of"):
+        live.cmap = 'jet'
+    assert live.cmap == 'magma' and live.controls['cmap'].value == 'magma'
+    with pytest.raises(I.InspectorError, match="'runs differ' needs a second run"):
+        widget.Inspector(run, filter='runs differ')
+    live.filter = 'disagreements'
+    live.category = 'car'
+    assert set(live.ranking.labels.tolist()) == {data_index(run, 'car')} and live.label == 'car'
+    method, store, data, texts = parts
+    short = I.Inspection(method, store, data.subset([0, 1]), texts, run.probabilities[:2])
+    with pytest.raises(I.InspectorError, match='6 and 2 images'):
+        widget.Inspector(run, other=short)
+    with pytest.raises(I.InspectorError, match='holds no images'):
+        widget.Inspector(I.Inspection(method, store, data.subset([]), texts, run.probabilities[:0]))
+
+
+def test_widget_starts_where_it_is_told(widget, run):
+    live = widget.Inspector(run, row=3, label='dog', side=64)
+    assert (live.row, live.label, len(live.rows)) == (3, 'dog', 1) and 'runs differ' not in live.controls['filter'].options
+    assert widget.Inspector(run, cmap='plasma', side=64).controls['cmap'].value == 'plasma'
+    live = widget.Inspector(run, filter='false positives', side=64)
+    assert live.row == live.ranking.rows[0] != 0
+
+
+def test_widget_with_an_empty_filter_keeps_the_image(widget, run, parts):
+    method, store, data, texts = parts
+    unknown = I.Inspection(method, store, I.replace(data, truth=None, targets=np.full((M, C), UNKNOWN)), texts, run.probabilities)
+    live = widget.Inspector(unknown, filter='false positives', side=64)
+    assert live.row == 0 and 'none found' in live.status.value
+    live.forth.click()
+    assert 'no image under' in live.status.value
+
+
+def test_scripts_load_nothing(widget):
+    for script in (widget._PICTURE, widget._LIST, I.SCRIPT):
+        assert not re.search(r'https?:|\bimport\b|fetch\(|XMLHttp', script)
+
+
+@pytest.mark.parametrize('missing', ['anywidget', 'ipywidgets'])
+def test_without_the_extra_the_message_says_what_to_install(missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, 'trmml_nb.inspector_widget', raising=False)
+    with pytest.raises(ImportError, match=r'pip install "trmml_nb\[notebooks\]"'):
+        importlib.import_module('trmml_nb.inspector_widget')
+
+
+def test_the_pure_module_imports_no_widget_library():
+    names = {n.name if isinstance(n, ast.alias) else n for node in ast.walk(ast.parse(open(I.__file__, encoding='utf-8').read()))
+             if isinstance(node, (ast.Import, ast.ImportFrom)) for n in ([node.module] if isinstance(node, ast.ImportFrom) else node.names)}
+    assert not names & {'ipywidgets', 'anywidget', 'traitlets', 'IPython'}
