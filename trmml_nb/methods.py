@@ -140,15 +140,15 @@ def trained_parameters(
     "How many numbers training changes."
     return sum(p.numel() for p in method.parameters() if p.requires_grad)
 
-# %% ../nbs/44_methods.ipynb #4dda471d
+# %% ../nbs/44_methods.ipynb #2e3e474a
 ABLATIONS: dict[str, str] = {  # what is changed -> spec
     'all parts': 'trmml',
     'no distillation': 'trmml:distill=none',
     'distillation at full weight to the end': 'trmml:distill_until=None',
     'no contrast': 'trmml:contrast_weight=0',
     'no pseudo-labels': 'trmml:pseudo=none',
-    'no prototypes in the score': 'trmml:prototype_share=0',
-    'no prototypes at all': 'trmml:prototype_share=0,contrast_weight=0,pseudo=none',
+    'prototypes in the score': 'trmml:prototype_share=0.2',
+    'no prototypes at all': 'trmml:contrast_weight=0,pseudo=none',
     'mean of query and region': 'trmml:score=mean',
     'region score only': 'trmml:score=region',
     'no lengths in the attention': 'trmml:norm_power=0',
