@@ -105,17 +105,6 @@ def _mean(values: np.ndarray) -> float:
     kept = values[~np.isnan(values)]
     return float(kept.mean()) if len(kept) else float('nan')
 
-# %% ../nbs/30_metrics.ipynb #d54f1d84
-def _ratio(a: Any, b: Any) -> np.ndarray:
-    "a / b, and 0 where b is 0."
-    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=np.asarray(b) > 0)
-
-
-def _counts(predicted: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Per category, over the known entries: correctly predicted present, predicted present, truly present."
-    predicted = predicted & (t != UNKNOWN)
-    return (predicted & (t == PRESENT)).sum(0), predicted.sum(0), (t == PRESENT).sum(0)
-
 # %% ../nbs/30_metrics.ipynb #9d50faaf
 def _ratio(a: Any, b: Any) -> np.ndarray:
     "a / b, and 0 where b is 0."
@@ -378,46 +367,6 @@ def pointing_game(
                      else np.nan for row, target in zip(s, where)])
     return 100 * _mean(hits), hits
 
-# %% ../nbs/30_metrics.ipynb #037f9c3b
-def _near(points: np.ndarray, mask: np.ndarray, tolerance: float) -> np.ndarray:
-    "Does the pixel under each point [n, 2] belong to the mask, or one whose centre is within the tolerance?"
-    H, W = mask.shape
-    x, y = (np.minimum((points * (W, H)).astype(int), (W - 1, H - 1))).T
-    hit = mask[y, x]
-    if tolerance > 0 and mask.any() and not hit.all():
-        pixels = (np.argwhere(mask)[:, ::-1] + .5) / (W, H)
-        hit = hit | (np.linalg.norm(points[:, None] - pixels, axis=-1).min(1) <= tolerance)
-    return hit
-
-
-def _in_boxes(points: np.ndarray, boxes: np.ndarray, tolerance: float) -> np.ndarray:
-    "Does each point [n, 2] lie in one of the boxes, or within the tolerance of one?"
-    outside = np.maximum(np.maximum(boxes[:, :2] - points[:, None], points[:, None] - boxes[:, 2:]), 0)
-    return (np.linalg.norm(outside, axis=-1) <= tolerance).any(1)
-
-
-def pointing_game(
-    saliency: Any,  # [K, N], a row per (image, present category) pair
-    grid: tuple[int, int],  # (h, w) with h*w = N
-    masks: Any = None,  # [K, H, W] bool, the object's region in the image, any H and W
-    boxes: Sequence[Any] | None = None,  # or per pair [n, 4] boxes as fractions of width and height
-    tolerance: float = 0.0,  # count a peak at most this far from the object, in fractions of the image's sides
-) -> tuple[float, np.ndarray]:  # (percent of hits, hit per pair [K] in [0, 1], NaN for an object without area)
-    """How often does the highest cell's centre lie on the object? (Zhang et al. 2018, who allow 15 pixels)
-
-    If several cells share the highest value, the hit is the share of them that lie on the object, so that a
-    flat map scores what chance would (reconstruction). Pairs with an empty mask or no box are NaN and left out."""
-    s = _check_maps(saliency, grid).reshape(-1, grid[0] * grid[1])
-    if (masks is None) == (boxes is None):
-        raise MetricError('pass either masks or boxes, expected exactly one of them.')
-    where = _check_masks(masks, len(s)) if boxes is None else [_check_boxes(b, k) for k, b in enumerate(boxes)]
-    if len(where) != len(s):
-        raise MetricError(f'boxes has {len(where)} entries, expected {len(s)}, one per saliency map.')
-    centers, inside = cell_centers(grid), _near if boxes is None else _in_boxes
-    hits = np.array([inside(centers[row == row.max()], target, tolerance).mean() if np.size(target) and np.any(target)
-                     else np.nan for row, target in zip(s, where)])
-    return 100 * _mean(hits), hits
-
 # %% ../nbs/30_metrics.ipynb #04cc06bb
 def _linear(cells: int, pixels: int) -> np.ndarray:
     "[pixels, cells] weights of linear interpolation between cell centres, flat beyond the outermost."
@@ -484,70 +433,3 @@ def mass_inside(
     share = 100 * _ratio((s * cell_coverage(m, grid)).sum(1), s.sum(1))
     share[~m.any((1, 2)) | (s.sum(1) == 0)] = np.nan
     return _mean(share), share
-
-# %% ../nbs/30_metrics.ipynb #5bd2023a
-def cell_coverage(
-    masks: Any,  # [K, H, W] bool
-    grid: tuple[int, int],  # (h, w)
-) -> np.ndarray:  # [K, h*w] in [0, 1]
-    "Which share of each cell's area belongs to the object; exact also where cells cut pixels."
-    m = _numpy(masks)
-    m = _check_masks(m, len(m))
-    rows, columns = (_overlap(cells, pixels) for cells, pixels in zip(grid, m.shape[1:]))
-    return (rows @ m.astype(np.float64) @ columns.T).reshape(len(m), -1)
-
-
-def _overlap(cells: int, pixels: int) -> np.ndarray:
-    "[cells, pixels] share of each cell's length that lies on each pixel; rows sum to 1."
-    edges, pixel = np.arange(cells + 1) / cells, np.arange(pixels + 1) / pixels
-    shared = np.minimum(edges[1:, None], pixel[1:]) - np.maximum(edges[:-1, None], pixel[:-1])
-    return shared.clip(0) * cells
-
-
-def mass_inside(
-    saliency: Any,  # [K, N], values >= 0; each row is divided by its sum
-    grid: tuple[int, int],  # (h, w) with h*w = N
-    masks: Any,  # [K, H, W] bool
-) -> tuple[float, np.ndarray]:  # (mean in percent, share per pair [K] in percent, NaN for an empty mask or map)
-    "Which share of the map's mass lies on the object, each cell's mass spread evenly over its area."
-    s = _check_maps(saliency, grid).reshape(-1, grid[0] * grid[1])
-    m = _check_masks(masks, len(s))
-    if (s < 0).any():
-        row, cell = np.argwhere(s < 0)[0]
-        raise MetricError(f'saliency[{row}, {cell}] (row {row}, cell {cell}) is {s[row, cell]:.4g}, expected >= 0: '
-                          'a mass cannot be negative; pass the softmax, not the scores.')
-    share = 100 * _ratio((s * cell_coverage(m, grid)).sum(1), s.sum(1))
-    share[~m.any((1, 2)) | (s.sum(1) == 0)] = np.nan
-    return _mean(share), share
-
-# %% ../nbs/30_metrics.ipynb #abceb706
-def cell_centers(
-    grid: tuple[int, int],  # (h, w) cells, rows first
-) -> np.ndarray:  # [h*w, 2] x, y as fractions of the image's width and height
-    "Where a cell sits: cell (r, c) covers x from c/w to (c+1)/w and y from r/h to (r+1)/h; its centre stands for it."
-    h, w = grid
-    y, x = np.mgrid[:h, :w]
-    return np.stack([(x.ravel() + .5) / w, (y.ravel() + .5) / h], 1)
-
-
-def box_masks(
-    boxes: Sequence[Any],  # per pair: [n, 4] boxes (left, top, right, bottom), fractions of width and height
-    size: tuple[int, int] = (128, 128),  # (H, W) of the masks
-) -> np.ndarray:  # [K, H, W] bool: pixels whose centre lies in one of the pair's boxes
-    "Boxes as masks, for the measures that need an area."
-    x, y = cell_centers(size).T
-    masks = np.zeros((len(boxes), *size), bool)
-    for k, pair in enumerate(boxes):
-        for x0, y0, x1, y1 in _check_boxes(pair, k):
-            masks[k] |= ((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).reshape(size)
-    return masks
-
-
-def _check_boxes(pair: Any, k: int) -> np.ndarray:
-    "Boxes of one pair as [n, 4] fractions, or raise `MetricError`."
-    b = np.asarray(pair, np.float64)
-    b = b.reshape(-1, 4) if b.size == 4 or not b.size else b
-    if b.ndim != 2 or b.shape[1] != 4 or not ((b > -.01) & (b < 1.01)).all() or (b[:, 2:] < b[:, :2]).any():
-        raise MetricError(f'boxes[{k}] is {b.tolist()}, expected rows of (left, top, right, bottom) as fractions in '
-                          '[0, 1] with left <= right and top <= bottom: divide pixels by width and height.')
-    return b
