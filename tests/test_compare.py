@@ -140,7 +140,8 @@ def cell(method='coop', known='0.1', seed=0, value=50., selection='last', **more
 
 def test_rows_are_kept_once_and_the_newest_wins(tmp_path):
     path = tmp_path / 'deep' / 'table.csv'
-    add_rows(path, [cell(value=50.)])
+    add_rows(path, [cell(value=50., lr=2e-4)])
+    assert read_table(path).lr.item() == 2e-4  # small numbers keep their digits
     add_rows(path, [cell(value=51.), cell(seed=1)])
     table = read_table(path)
     assert len(table) == 2 and table.loc[table.seed == 0, 'mAP'].item() == 51. and table.mask_sha256.tolist() == ['0' * 16] * 2

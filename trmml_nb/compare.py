@@ -116,7 +116,7 @@ def run_cell(
     trainer.final.load_state_dict(state)
     return rows + [about | dict(selection=world.select[0], epoch=epoch) | measured(trainer.final)]
 
-# %% ../nbs/45_compare.ipynb #cb52879d
+# %% ../nbs/45_compare.ipynb #bd377fc2
 KEY = ['data', 'clip', 'image_size', 'method', 'known', 'seed']  # what makes a cell
 FIRST = [*KEY, 'split', 'selection', 'mAP', 'CF1', 'OF1', 'epoch', 'epochs', 'lr', 'train_seconds', 'trained_parameters',
          'mask_sha256', 'tower', 'settings']  # order of the columns; the AP of every class follows
@@ -146,7 +146,7 @@ def add_rows(
         new = pd.DataFrame(rows).astype(dict(known=str))
         table = pd.concat([t for t in (read_table(path), new) if len(t)]).drop_duplicates([*KEY, 'selection'], keep='last')
         table = table[[*FIRST, *(c for c in table if c not in FIRST)]].sort_values([*KEY, 'selection'], kind='stable')
-        write_atomic(path, table.round(3).to_csv(index=False).encode())
+        write_atomic(path, table.round({c: 3 for c in table if c != 'lr'}).to_csv(index=False).encode())
 
 # %% ../nbs/45_compare.ipynb #75ce1cb9
 def missing_cells(
