@@ -10,6 +10,7 @@ from trmml_nb.baselines import (AttendingDecoderLayer, BaselineError, LinearHead
                                 Query2LabelConfig, ZeroShot, ZeroShotConfig, grouped_readout, splc_targets, treat_unknown)
 from trmml_nb.labels import UNKNOWN
 from trmml_nb.matching import LossState, MatchingError, MethodOutput
+from trmml_nb.regions import RegionError
 from trmml_nb.towers import ImageFeatures
 
 B, C, N, D = 5, 3, 6, 8
@@ -223,8 +224,10 @@ def test_features_that_do_not_fit_are_refused():
     features, _ = data()
     with pytest.raises(BaselineError, match=r'pooled has shape \(5, 9\), expected \[B, d\] with d = 8'):
         make('linear')(features._replace(pooled=torch.zeros(B, 9)))
-    with pytest.raises(BaselineError, match=r'dense has shape \(5, 4, 8\).*N = 2 \* 3'):
-        make('q2l')(features._replace(dense=features.dense[:, :4]))
+    with pytest.raises(BaselineError, match=r'dense has shape \(5, 6, 7\).*d = 8'):
+        make('q2l')(features._replace(dense=features.dense[..., :7]))
+    with pytest.raises(RegionError, match=r'5 positions fill neither the grid \(2, 3\) nor a square'):
+        make('q2l')(features._replace(dense=features.dense[:, :5], norms=features.norms[:, :5]))
 
 
 # ---- decoder of label queries

@@ -24,7 +24,7 @@ def test_every_field_is_an_option_with_help():
 
 
 @pytest.mark.parametrize('args, message', [
-    (['train', '--data', 'mnist'], 'expected one of scenes, voc2007, csv'),
+    (['train', '--data', 'mnist'], 'expected scenes, csv, or a benchmark'),
     (['train', '--known', '0'], 'above 0 and up to 1'),
     (['train', '--clip', 'RN5O', '--limit', '5'], 'RN50'),
     (['evaluate', 'no/such/run'], 'no/such/run'),

@@ -1,15 +1,15 @@
 """One harness: specs, worlds, cells, and a table that grows, resumes and refuses what cannot stand side by side."""
 import json
 import multiprocessing
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from trmml_nb.compare import (CompareError, World, add_rows, compare, hidden_targets, margins, missing_cells, read_table, run_cell, score,
-                              summarise, wide)
+from trmml_nb.compare import (CompareError, StoreRows, World, add_rows, compare, hidden_targets, hold_out, margins, missing_cells, read_table,
+                              run_cell, score, summarise, view_logits, views_of, wide)
 from trmml_nb.compare_job import CompareJob, compare_job, published_masks, split_knowns, split_seeds, split_specs
 from trmml_nb.data import scenes_dataset
 from trmml_nb.features import encode_dataset
@@ -89,6 +89,49 @@ def test_training_settings_are_fields_of_the_training():
 
 # -- a world and a cell
 
+@pytest.fixture(scope='module')
+def seen_twice(world, tmp_path_factory):
+    "The world again, scored from three views, one of them of another size."
+    cache, views = tmp_path_factory.mktemp('views'), ('plain', 'flip', 'scale:192')
+    sets = {split: scenes_dataset(split, n) for split, n in dict(train=40, test=24).items()}
+    stores = {split: encode_dataset(world.tower, part, cache, progress=False, views=views) for split, part in sets.items()}
+    report = ('test', stores['test'], sets['test'].truth)
+    return replace(world, store=stores['train'], truth=sets['train'].truth, report=report, select=report, views='+'.join(views))
+
+
+def test_logits_of_several_views_are_averaged(seen_twice):
+    for name in ('trmml', 'query2label', 'pvlr', 'dualcoop', 'zero_shot_pixel'):
+        method = build_method(name, seen_twice.tower, seen_twice.class_names)
+        each = [predict_logits(method, view) for view in views_of(seen_twice.report[1])]
+        assert len(each) == 3 and not torch.equal(each[0], each[2])
+        torch.testing.assert_close(view_logits(method, seen_twice.report[1]), sum(each) / 3)
+
+
+def test_training_sees_the_first_view_and_rows_name_all(seen_twice):
+    rows = run_cell(seen_twice, 'linear_ignore:epochs=1', 0.5)
+    one_view = replace(seen_twice, store=seen_twice.store.stores[0], report=('test', seen_twice.report[1].stores[0], seen_twice.report[2]), views='plain')
+    alone = run_cell(one_view, 'linear_ignore:epochs=1', 0.5)
+    assert {r['views'] for r in rows} == {'plain+flip+scale:192'} and {r['views'] for r in alone} == {'plain'}
+    assert rows[0]['mAP'] != alone[0]['mAP'] and rows[1]['epoch'] == alone[1]['epoch']
+
+
+def test_images_set_aside_are_never_trained_on(world, seen_twice):
+    for whole in (world, seen_twice):
+        part = hold_out(whole, 0.25)
+        held, rest = part.report[1], part.store
+        assert set(held.image_ids).isdisjoint(rest.image_ids) and set(held.image_ids) | set(rest.image_ids) == set(whole.store.image_ids)
+        assert len(held) == len(part.report[2]) == round(0.25 * len(whole.truth)) and len(rest) == len(part.truth)
+        where = {name: row for row, name in enumerate(whole.store.image_ids)}
+        assert (part.truth == whole.truth[[where[name] for name in rest.image_ids]]).all()
+        assert (hidden_targets(part, 0.1) == hidden_targets(whole, 0.1)[[where[name] for name in rest.image_ids]]).all()
+        for view, of in zip(views_of(held), views_of(whole.store)):
+            assert torch.equal(view.batch([3], 'cpu').dense, of.batch([where[held.image_ids[3]]], 'cpu').dense)
+        assert (held.pooled == whole.store.pooled[[where[name] for name in held.image_ids]]).all()
+        assert run_cell(part, 'coop:epochs=1', 0.5)[0]['split'] == 'holdout'
+    with pytest.raises(CompareError, match='share is 0.001'):
+        hold_out(world, 0.001)
+
+
 def test_hidden_targets_are_the_fields_own_masks(world):
     for known in (0.1, 0.9):
         mask = hidden_targets(world, known) != UNKNOWN
@@ -134,7 +177,7 @@ def test_score_is_in_percent():
 # -- the table
 
 def cell(method='coop', known='0.1', seed=0, value=50., selection='last', **more):
-    return dict(data='scenes', clip='tiny', image_size=256, method=method, known=known, seed=seed, split='test', selection=selection, mAP=value,
+    return dict(data='scenes', clip='tiny', image_size=256, views='plain', method=method, known=known, seed=seed, split='test', selection=selection, mAP=value,
                 CF1=1., OF1=1., epoch=1, epochs=1, lr=.1, train_seconds=1., trained_parameters=1, mask_sha256='0' * 16, tower='t', settings='s') | more
 
 
@@ -235,3 +278,12 @@ def test_published_masks_are_read_and_missing_ones_named(tmp_path):
     assert list(found) == [0.3] and ((found[0.3] != UNKNOWN) == mask).all()
     with pytest.raises(JobError, match='_0.4.txt'):
         published_masks(tmp_path, train, [0.4])
+
+
+def test_the_job_takes_views_and_a_part_to_choose_on(tmp_path):
+    job = CompareJob(limit=40, methods='linear_ignore:epochs=1', known='0.5', cache=str(tmp_path / 'c'), out=str(tmp_path / 't.csv'),
+                     views='plain+flip', tune=0.25)
+    table = compare_job(job, progress=False)
+    assert set(table['split']) == {'holdout'} and set(table['views']) == {'plain+flip'}
+    with pytest.raises(CompareError, match='choose another file'):  # rows on images set aside and rows to report do not share a table
+        compare_job(replace(job, tune=None), progress=False)

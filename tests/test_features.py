@@ -1,6 +1,8 @@
 "The feature store: equal to direct encoding, resumable to the byte, checked on opening, never stale."
 import json
+import multiprocessing
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,9 +14,9 @@ from torch import nn
 
 from trmml_nb import features
 from trmml_nb.data import DataError, csv_dataset, scenes_dataset
-from trmml_nb.features import (FeatureStore, ShardedArray, StoreError, encode_dataset, encode_images_now, read_header,
-                               require_space, store_bytes, store_key)
-from trmml_nb.towers import FrozenTower
+from trmml_nb.features import (FeatureStore, ShardedArray, StoreError, ViewStore, crop_box, encode_dataset, encode_images_now,
+                               read_header, require_space, store_bytes, store_key, view_parts, view_pixels, view_tower)
+from trmml_nb.towers import FrozenTower, TowerError
 from open_clip.transformer import VisionTransformer
 
 
@@ -197,8 +199,9 @@ def test_flipped_data_byte_is_found_by_verify(tower, data, tmp_path):
     raw = bytearray(victim.read_bytes())
     raw[read_header(victim)[1] + 50] ^= 1
     victim.write_bytes(raw)
-    opened = FeatureStore(store.folder)
-    for attempt in (opened.verify, lambda: FeatureStore(store.folder, verify=True)):
+    opened = FeatureStore(store.folder, verify=False)
+    for attempt in (opened.verify, lambda: FeatureStore(store.folder, verify=True), lambda: FeatureStore(store.folder),
+                    lambda: encode_dataset(tower, data, tmp_path, progress=False)):
         with pytest.raises(StoreError, match="shard-00000.safetensors: its data were changed"):
             attempt()
 
@@ -312,3 +315,236 @@ def test_autocast_is_another_store(tower, data, tmp_path):
     low = encode_dataset(tower, data, tmp_path, progress=False, autocast=torch.bfloat16)
     assert full.folder != low.folder and (full.pooled * low.pooled).sum(1).min() > 0.98
     assert json.loads((low.folder / "images.json").read_text())["content_keys"] == data.content_keys()
+
+
+# -- views
+
+VIEWS = ("plain", "flip", "crop:3", "scale:48")
+
+
+@pytest.fixture(scope="module")
+def views(tower, pictures, tmp_path_factory):
+    data = csv_dataset(pictures / "labels.csv", root=pictures)
+    return encode_dataset(tower, data, tmp_path_factory.mktemp("views"), shard_size=10, progress=False, views=VIEWS)
+
+
+def test_one_view_is_the_store_of_before(tower, data, tmp_path, views):
+    plain = encode_dataset(tower, data, tmp_path, shard_size=10, progress=False)
+    assert isinstance(plain, FeatureStore) and plain.folder.name == views.stores[0].folder.name
+    assert contents(plain.folder) == contents(views.stores[0].folder)
+    # the key of version 2 stores, as a store written earlier has it
+    about = dict(version=2, tower=tower.fingerprint, autocast="None", contents=data.content_keys(), ids=data.image_ids)
+    import hashlib
+    assert plain.folder.name == hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
+    assert encode_dataset(tower, data, tmp_path, progress=False, views="flip").folder.name == views.stores[1].folder.name
+
+
+def test_every_view_equals_direct_encoding(tower, data, views):
+    keys = data.content_keys()
+    for store, view in zip(views.stores, VIEWS):
+        at = view_tower(tower, view)
+        pixels = torch.stack([view_pixels(at, data.image(i), view, keys[i]) for i in range(23)])
+        assert np.abs(np.asarray(store.dense, np.float32) - at.encode_images(pixels).dense.numpy()).max() < 2**-10, view
+    flipped = torch.stack([tower.transform(data.image(i)) for i in range(23)]).flip(-1)
+    assert np.allclose(views.stores[1].pooled, tower.encode_images(flipped).pooled.numpy(), atol=1e-6)
+    by_hand = data.image(4).crop(crop_box(data.image(4).size, 3, keys[4]))
+    assert np.allclose(views.stores[2].pooled[4], tower.encode_images(tower.transform(by_hand)[None]).pooled[0].numpy(), atol=1e-6)
+
+
+def test_views_have_different_keys_and_depend_on_content_alone(tower, data, tmp_path, views):
+    assert len({s.folder for s in views.stores}) == 4 and views.stores[3].grid == (6, 6)
+    other = encode_dataset(tower, data, tmp_path, progress=False, views="crop:4")
+    assert not np.allclose(other.pooled, views.stores[2].pooled, atol=1e-3)
+    part = encode_dataset(tower, data.subset([7, 2]), tmp_path, progress=False, views="crop:3")
+    assert np.allclose(part.pooled, views.stores[2].pooled[[7, 2]], atol=1e-6)
+    with pytest.raises(TowerError, match="image_size 50"):
+        encode_dataset(tower, data, tmp_path, progress=False, views=("plain", "scale:50"))
+
+
+def test_concat_joins_positions_plain_first(views):
+    rows = [22, 0, 5]
+    got, parts = views.batch(rows), [s.batch(rows) for s in views.stores]
+    assert got.dense.shape == (3, 16 * 3 + 36, 6) and torch.equal(got.dense[:, :16], parts[0].dense)
+    assert torch.equal(got.dense[:, 48:], parts[3].dense) and torch.equal(got.norms, torch.cat([p.norms for p in parts], 1))
+    mean = sum(p.pooled.double() for p in parts)
+    assert torch.allclose(got.pooled.double(), mean / mean.norm(dim=-1, keepdim=True), atol=1e-6)
+    assert np.allclose(views.pooled[rows], got.pooled.numpy(), atol=1e-6)
+    assert views.image_ids == views.stores[1].image_ids and len(views) == 23 and views.grid == (4, 4)
+    assert torch.equal(ViewStore(views.stores, VIEWS).to_memory().batch(rows).dense, got.dense)
+    for store in views.stores:
+        store._memory = None
+
+
+def test_sample_draws_views_evenly_and_repeats(views):
+    three = ViewStore(views.stores[:3], VIEWS[:3], "sample")
+    rows = torch.arange(23).repeat(30)
+    draw = lambda seed: three.batch(rows, generator=torch.Generator().manual_seed(seed))
+    got = draw(0)
+    counts = [sum(torch.equal(f, s.batch([int(r)]).dense[0]) for f, r in zip(got.dense, rows)) for s in three.stores]
+    assert sum(counts) == len(rows) and min(counts) > 150
+    assert torch.equal(draw(0).dense, got.dense) and not torch.equal(draw(1).dense, got.dense)
+    assert torch.equal(three.batch([4, 1]).dense, three.stores[0].batch([4, 1]).dense)
+    assert np.array_equal(three.pooled, three.stores[0].pooled)
+    with pytest.raises(IndexError):
+        three.batch([23], generator=torch.Generator())
+
+
+def test_views_that_cannot_be_used(tower, data, tmp_path, views):
+    with pytest.raises(StoreError, match=r"mode 'sample' needs views with equally many positions.*\(4, 4\), \(6, 6\)"):
+        ViewStore([views.stores[0], views.stores[3]], ("plain", "scale:48"), "sample")
+    with pytest.raises(StoreError, match="mode is 'mean'"):
+        ViewStore(views.stores, VIEWS, "mean")
+    for stores, names in (([], ()), (views.stores[:2], ("plain", "plain")), (views.stores[:2], ("plain",))):
+        with pytest.raises(StoreError, match="expected one or more, all different"):
+            ViewStore(stores, names)
+    with pytest.raises(StoreError, match="different images"):
+        ViewStore([views.stores[0], encode_dataset(tower, data.subset([0, 1]), tmp_path, progress=False)], ("plain", "flip"))
+    seen = Failing(data)
+    for wrong in ("mirror", "flip:1", "scale", "scale:0", "crop", "crop:-1", "crop:a", ""):
+        with pytest.raises(StoreError, match="expected 'plain', 'flip'"):
+            encode_dataset(tower, seen, tmp_path, progress=False, views=("plain", wrong))
+    assert not seen.seen and view_parts("scale:320") == ("scale", 320)
+
+
+def test_views_are_verified(tower, data, tmp_path):
+    two = encode_dataset(tower, data, tmp_path, progress=False, views=("plain", "flip"))
+    two.verify()
+    victim = two.stores[1].folder / "shard-00000.safetensors"
+    raw = bytearray(victim.read_bytes())
+    raw[-1] ^= 1
+    victim.write_bytes(raw)
+    with pytest.raises(StoreError, match=f"{two.stores[1].folder.name}.*its data were changed"):
+        two.verify()
+
+
+# -- types
+
+@pytest.mark.parametrize("dtype, step", [("float16", 2**-11), ("bfloat16", 2**-8), ("int8", 1 / 250)])
+def test_types_keep_their_promise(tower, data, tmp_path, dtype, step):
+    "Largest error of a number relative to the largest of its vector; size on disk; the same from memory and from disk."
+    exact = tower.encode_images(torch.stack([tower.transform(data.image(i)) for i in range(23)])).dense
+    store = encode_dataset(tower, data, tmp_path, shard_size=10, progress=False, dtype=dtype)
+    got = store.batch(range(23))
+    error = (got.dense - exact).abs() / exact.abs().amax(-1, keepdim=True)
+    assert error.max() <= step * 1.01 and (dtype == "float16" or error.max() > 2**-11)
+    held = FeatureStore(store.folder).to_memory().batch([22, 0, 4])
+    assert torch.equal(held.dense, got.dense[[22, 0, 4]]) and held.dense.dtype == torch.float32
+    size = sum(r["bytes"] for r in store.meta["shards"])
+    assert 0 < size - store_bytes(23, 16, 6, dtype) < 1500
+    other = encode_dataset(tower, data, tmp_path, progress=False, shard_size=10)
+    assert (other.folder == store.folder) == (dtype == "float16") and store.dtype == dtype
+
+
+def test_unknown_type(tower, data, tmp_path):
+    with pytest.raises(StoreError, match="dtype is 'int4', expected one of 'float16', 'bfloat16', 'int8'"):
+        encode_dataset(tower, data, tmp_path, progress=False, dtype="int4")
+
+
+def test_int8_of_a_zero_vector_is_zero():
+    from trmml_nb.features import pack, unpack
+    made = pack(torch.tensor([[0.0, 0.0], [1.0, -0.5]]), "int8")
+    assert unpack(**made)[0].tolist() == [0.0, 0.0] and torch.allclose(unpack(**made)[1], torch.tensor([1.0, -0.5]), atol=5e-3)
+
+
+# -- several builders, kills, growth
+
+def in_child(target, *args, **options):
+    child = multiprocessing.get_context("fork").Process(target=target, args=args, kwargs=options)
+    child.start()
+    return child
+
+
+class Slow(Failing):
+    "A data set that takes its time, and writes each decoded row to a file that other processes can read."
+
+    def __init__(self, data, note, seconds=0.004):
+        super().__init__(data)
+        self.note, self.seconds = note, seconds
+
+    def image(self, i):
+        time.sleep(self.seconds)
+        with open(self.note, "a") as file:
+            file.write(f"{i}\n")
+        return self.data.image(i)
+
+    def rows(self):
+        return [int(line) for line in self.note.read_text().split()]
+
+
+def test_killed_at_random_moments_ends_with_the_same_bytes(tower, data, tmp_path):
+    whole = encode_dataset(tower, data, tmp_path / "whole", batch_size=2, shard_size=4, progress=False)
+    rng, kills = np.random.default_rng(0), 0
+    for attempt in range(8):
+        slow = Slow(data, tmp_path / f"note{attempt}")
+        for _ in range(3):
+            child = in_child(encode_dataset, tower, slow, tmp_path / f"{attempt}", batch_size=2, shard_size=4, progress=False)
+            child.join(rng.uniform(0.005, 0.12))
+            child.kill()
+            child.join()
+            kills += child.exitcode == -9
+        healed = encode_dataset(tower, slow, tmp_path / f"{attempt}", batch_size=2, shard_size=4, progress=False)
+        assert contents(healed.folder) == contents(whole.folder)
+        assert not list((tmp_path / f"{attempt}").glob("**/*.part")) and not list((tmp_path / f"{attempt}/.locks").iterdir())
+    assert kills > 8
+
+
+def test_two_builders_share_the_work(tower, data, tmp_path):
+    whole = encode_dataset(tower, data, tmp_path / "whole", batch_size=2, shard_size=4, progress=False)
+    slow = Slow(data, tmp_path / "note", 0.02)
+    children = [in_child(encode_dataset, tower, slow, tmp_path / "both", batch_size=2, shard_size=4, progress=False) for _ in range(2)]
+    mine = encode_dataset(tower, slow, tmp_path / "both", batch_size=2, shard_size=4, progress=False)
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+    assert contents(mine.folder) == contents(whole.folder)
+    assert sorted(slow.rows()) == list(range(23))  # each image once, by somebody
+
+
+def test_a_killed_builders_shard_is_taken_over(tower, data, tmp_path):
+    stuck = Slow(data, tmp_path / "note", 60)
+    child = in_child(encode_dataset, tower, stuck, tmp_path / "c", shard_size=4, progress=False)
+    while not list((tmp_path / "c").glob(".locks/*.00000.lock")):
+        time.sleep(0.01)
+    threading.Timer(0.5, child.kill).start()  # we encode five shards, wait for the sixth, and then get it
+    store = encode_dataset(tower, data, tmp_path / "c", shard_size=4, progress=False)
+    child.join()
+    store.verify()
+    assert child.exitcode == -9 and len(store) == 23
+
+
+def test_growth_encodes_only_new_images(tower, data, tmp_path):
+    part = data.subset([0, 5, 6, 9])
+    small = encode_dataset(tower, part, tmp_path, shard_size=3, progress=False)
+    seen = Failing(data)
+    grown = encode_dataset(tower, seen, tmp_path, shard_size=10, progress=False)
+    assert sorted(seen.seen) == [i for i in range(23) if i not in (0, 5, 6, 9)]
+    assert np.array_equal(grown.dense[np.array([0, 5, 6, 9])], small.dense[:]) and np.array_equal(grown.norms[[0, 5, 6, 9]], small.norms)
+    fresh = encode_dataset(tower, data, tmp_path / "fresh", shard_size=10, progress=False)
+    assert np.allclose(grown.pooled, fresh.pooled, atol=1e-6)
+    seen = Failing(data)
+    encode_dataset(tower, seen.data.subset([3, 2, 1]), tmp_path, progress=False)  # fewer, in another order: nothing to encode
+    for options in (dict(views="flip"), dict(dtype="int8"), dict(autocast=torch.bfloat16)):
+        other = Failing(data)
+        encode_dataset(tower, other, tmp_path, progress=False, **options)
+        assert sorted(other.seen) == list(range(23)), options
+
+
+def test_a_damaged_neighbour_is_not_used(tower, data, tmp_path):
+    small = encode_dataset(tower, data.subset([0, 1]), tmp_path, progress=False)
+    victim = small.folder / "shard-00000.safetensors"
+    raw = bytearray(victim.read_bytes())
+    raw[-3] ^= 1
+    victim.write_bytes(raw)
+    seen = Failing(data)
+    encode_dataset(tower, seen, tmp_path, progress=False)
+    assert sorted(seen.seen) == list(range(23))
+
+
+def test_full_disk_is_refused_for_all_views_together(tower, data, tmp_path, monkeypatch):
+    one = store_bytes(23, 16, 6)
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda path: SimpleNamespace(free=int(1.5 * one)))
+    seen = Failing(data)
+    with pytest.raises(StoreError, match="the features need"):
+        encode_dataset(tower, seen, tmp_path, progress=False, views=("plain", "flip"))
+    assert not seen.seen
+    encode_dataset(tower, seen, tmp_path, progress=False)

@@ -264,3 +264,24 @@ def test_residual_query_starts_at_the_region():
         net.mlp[-1].bias.fill_(0.3)
     moved = net(dense, GRID)
     torch.testing.assert_close(moved.query, F.normalize(moved.region + 0.3, dim=-1))
+
+
+def test_several_views_have_a_code_each_and_equal_views_change_nothing():
+    "The same view twice: every map is the old one, halved and repeated; regions and queries stay."
+    from trmml_nb.regions import view_position_code
+    g = torch.Generator().manual_seed(5)
+    net = CategoryRegions(3, 8, heads=2, ffn_dim=16, generator=g).eval()
+    dense = torch.nn.functional.normalize(torch.randn(2, 6, 8, generator=g), dim=-1)
+    norms = torch.rand(2, 6, generator=g) + .5
+    one, two = net(dense, (2, 3), norms), net(torch.cat([dense, dense], 1), (2, 3), torch.cat([norms, norms], 1))
+    torch.testing.assert_close(two.saliency, torch.cat([one.saliency, one.saliency], -1) / 2)
+    torch.testing.assert_close(two.region, one.region)
+    torch.testing.assert_close(two.query, one.query)
+    more = torch.cat([dense, dense[:, :4]], 1)
+    assert net(more, [(2, 3), (2, 2)]).saliency.shape == (2, 3, 10)
+    codes = view_position_code([(2, 3), (2, 2)], 10, 8)
+    torch.testing.assert_close(codes.norm(dim=-1), torch.ones(10))
+    with pytest.raises(RegionError, match=r'dense has shape \(2, 10, 8\), expected .* N = 2 \* 3 = 6 \(or a multiple'):
+        net(more, (2, 3))
+    with pytest.raises(RegionError, match=r'N = 2 \* 3 \+ 2 \* 2 = 10'):
+        net(dense, [(2, 3), (2, 2)])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trmml_nb.data import scenes_dataset
-from trmml_nb.features import encode_dataset
+from trmml_nb.features import ViewStore, encode_dataset
 from trmml_nb.labels import bernoulli_mask
 from trmml_nb.towers import load_tower
 from trmml_nb.training import (Evaluation, TrainConfig, Trainer, TrainingError, epoch_seed, pick_device, predict_logits)
@@ -161,3 +161,16 @@ def test_device_that_is_not_there():
 def test_bf16_trains(world):
     history = trainer(world, epochs=1, precision='bf16').fit(progress=False)
     assert np.isfinite(history['loss']).all()
+
+
+def test_sampled_views_are_drawn_by_the_runs_seed_and_evaluation_sees_the_first(world, tmp_path):
+    tower, data, test, stores = world
+    both = encode_dataset(tower, data, tmp_path, progress=False, views=('plain', 'flip'), mode='sample').to_memory()
+    runs = [trainer((tower, data, test, [store, stores[1]]), epochs=1) for store in (both, both, stores[0])]
+    for run in runs:
+        run.fit(progress=False)
+    assert torch.equal(weights(runs[0]), weights(runs[1])) and not torch.equal(weights(runs[0]), weights(runs[2]))
+    assert torch.equal(predict_logits(runs[0].final, both), predict_logits(runs[0].final, stores[0]))
+    joined = trainer((tower, data, test, [ViewStore(both.stores, both.views), stores[1]]), epochs=1)
+    joined.fit(progress=False)
+    assert joined.final(joined.store.batch([0, 1])).saliency.shape == (2, 20, 128)

@@ -121,7 +121,7 @@ def show_result(
         console.print(f"{metrics['classes_left_out']} categories without a present label are left out of the mean: "
                       f"{', '.join(metrics['left_out'][:8])}", markup=False)
 
-# %% ../nbs/91_cli.ipynb #f230c178
+# %% ../nbs/91_cli.ipynb #da7278c2
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help='Text-region matching for images whose labels are incomplete: train, evaluate, predict, complete, inspect; compare methods; prepare benchmarks.')
 
@@ -192,14 +192,15 @@ def evaluate(
 @guarded
 def predict(
     run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
-    images: Annotated[str, typer.Argument(help='An image, or a folder with images (searched with its subfolders).')],
+    images: Annotated[str, typer.Argument(help='An image, a folder with images (searched with its subfolders), or the folder of a prepared benchmark.')],
     out: Annotated[str, typer.Option(help='Table to make: image,<category>,... with probabilities.')] = 'scores.csv',
     on_bad: Annotated[str, typer.Option(help="Images that cannot be read: 'error' stops, 'skip' leaves them out and reports them.")] = 'error',
+    split: Annotated[str | None, typer.Option(help='Split of a prepared benchmark; the one that is measured on if not given.')] = None,
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
 ):
     """Score images: a probability per category."""
-    table, skipped = predict_job(run, images, out, on_bad, device, cache)
+    table, skipped = predict_job(run, images, out, on_bad, device, cache, split=split)
     for what, why in skipped:
         print(f'skipped {what}: {why}', file=sys.stderr)
     print(f'scores: {table}' + (f' ({len(skipped)} files skipped)' if skipped else ''))
@@ -221,9 +222,9 @@ def inspect(
 @guarded
 def complete(
     run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
-    labels: Annotated[str, typer.Option(help='Table with blanks: image,<category>,...; it is not changed.')],
     out: Annotated[str, typer.Option(help='Table to make: given labels, proposals for the blanks, and probabilities.')],
-    root: Annotated[str | None, typer.Option(help="Folder that image names start from; the table's own if not given.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Table with blanks: image,<category>,...; it is not changed. The run's own training images if not given.")] = None,
+    root: Annotated[str | None, typer.Option(help="Folder that image names start from, the table's own if not given; or where the data of the run are now.")] = None,
     threshold: Annotated[float, typer.Option(help='Probability from which a blank is proposed as present.')] = 0.5,
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,

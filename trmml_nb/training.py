@@ -172,7 +172,7 @@ class Trainer:
         "The method that the run gives: the averaged weights where there are any, else the plain ones."
         return self.method if self.averaged is None else self.averaged.module
 
-# %% ../nbs/31_training.ipynb #99568b20
+# %% ../nbs/31_training.ipynb #0c1c9ce7
 from fastcore.basics import patch
 
 
@@ -180,11 +180,13 @@ from fastcore.basics import patch
 def step(
     self: Trainer,
     rows: Tensor,  # [B] rows of the training set
+    generator: torch.Generator | None = None,  # draws a view for each image, where the store has several to draw from
 ) -> dict[str, Tensor]:  # the loss and its parts, not yet on the CPU
     "One batch: forward, loss, backward, update. Errors: a loss that is not finite."
     targets = self.targets[rows].to(self.device)
+    drawn = dict(generator=generator) if getattr(self.store, 'mode', None) == 'sample' else {}
     with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == 'bf16'):
-        output = self.method(self.store.batch(rows, self.device))
+        output = self.method(self.store.batch(rows, self.device, **drawn))
     state = LossState(self.epoch, self.config.epochs, rows)
     total, parts = self.method.loss(output, targets, targets != UNKNOWN, state)
     if not torch.isfinite(total):
@@ -200,7 +202,7 @@ def step(
         self.averaged.update_parameters(self.method)
     return dict(loss=total.detach(), **parts)
 
-# %% ../nbs/31_training.ipynb #50ba6997
+# %% ../nbs/31_training.ipynb #29a856ee
 @patch
 def train_epoch(
     self: Trainer,
@@ -211,7 +213,7 @@ def train_epoch(
     self.method.train()
     with epoch_seed(self.config.seed, self.epoch) as generator:
         for rows in torch.randperm(len(self.store), generator=generator).split(self.config.batch_size):
-            for name, value in self.step(rows).items():
+            for name, value in self.step(rows, generator).items():
                 sums[name] = sums.get(name, 0.) + value * len(rows)
             bar() if bar else None
     row = dict(epoch=self.epoch, lr=self.schedule.get_last_lr()[0])
