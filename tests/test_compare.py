@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trmml_nb.compare import (CompareError, StoreRows, World, add_rows, compare, hidden_targets, hold_out, margins, missing_cells, read_table,
-                              run_cell, score, summarise, view_logits, views_of, wide)
+                              run_cell, score, summarise, unknown_quality, view_logits, views_of, wide)
 from trmml_nb.compare_job import CompareJob, compare_job, published_masks, split_knowns, split_seeds, split_specs
 from trmml_nb.data import scenes_dataset
 from trmml_nb.features import encode_dataset
@@ -287,3 +287,35 @@ def test_the_job_takes_views_and_a_part_to_choose_on(tmp_path):
     assert set(table['split']) == {'holdout'} and set(table['views']) == {'plain+flip'}
     with pytest.raises(CompareError, match='choose another file'):  # rows on images set aside and rows to report do not share a table
         compare_job(replace(job, tune=None), progress=False)
+
+
+def test_what_a_method_knows_of_hidden_labels_by_hand(world):
+    "Three images, one category; the third is known and must not count."
+    class Fixed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, features):
+            from trmml_nb.matching import MethodOutput
+            return MethodOutput(torch.tensor([[3.], [2.], [-9.], [1.], [-1.]]), None)
+
+        def complete(self, output, targets, state):
+            from trmml_nb.prototypes import PseudoLabels
+            filled = torch.where(targets == UNKNOWN, (output.logits > 1.5).float(), targets.float())
+            return PseudoLabels(filled, torch.ones_like(filled))
+
+    class Five:
+        def __len__(self):
+            return 5
+
+        def batch(self, rows, device=None):
+            return None
+
+    targets, truth = np.array([[-1], [-1], [1], [-1], [-1]]), np.array([[1], [0], [1], [1], [0]])
+    found = unknown_quality(Fixed(), Five(), targets, truth)
+    assert found['unknown_P70'] == pytest.approx(200 / 3)  # both hidden present ones among the first three
+    assert (found['pseudo_precision'], found['pseudo_recall'], found['probability_precision']) == (50, 50, 100)
+    assert unknown_quality(Fixed(), Five(), truth, truth) == {}
+    both = run_cell(world, 'trmml:epochs=1', 0.5)
+    assert 0 < both[0]['evidence_P70'] <= 100 and 'evidence_P70' not in both[1]

@@ -38,7 +38,7 @@ __all__ = ['DATA_HELP', 'PROBABILITY', 'JobError', 'option', 'TrainJob', 'load_s
            'measure', 'train_job', 'finish', 'curves_figure', 'per_class_figure', 'examples_figure', 'draw_run',
            'evaluate_job', 'safe_cell', 'write_table', 'predict_job', 'training_set', 'complete_job', 'inspect_job']
 
-# %% ../nbs/61_jobs.ipynb #ffdaf1fe
+# %% ../nbs/61_jobs.ipynb #07b1b304
 class JobError(ValueError):
     "A job was asked for in a way that cannot work; the message says which option and what to do."
 
@@ -77,6 +77,8 @@ class TrainJob:
     precision: str = option('fp32', 'fp32, or bf16 for automatic mixed precision.', choices=('fp32', 'bf16'))
     train_split: str | None = option(None, 'Split to train on; train if not given (the papers use trainval on VOC).')
     eval_split: str | None = option(None, 'Split to report; scenes: test, benchmarks: val, or test where there is no val, if not given.')
+    difficult: str = option('unknown', "VOC's difficult objects where results are measured: unknown (left out, as VOC itself does) or absent (as most papers do).",
+                            choices=('unknown', 'absent'))
     holdout: float = option(0.2, 'For --data csv: share of the images kept out of training to measure on.')
     limit: int | None = option(None, 'Use only the first N images of each split: for a quick try.')
     cache: str | None = option(None, 'Folder for encoded features; $TRMML_CACHE or the user cache if not given.')
@@ -122,7 +124,7 @@ class TrainJob:
         if not METHODS[parse_spec(self.method)[0]].trains:
             raise JobError(f'--method {self.method}: there is nothing to train; `trmml compare` measures it.')
 
-# %% ../nbs/61_jobs.ipynb #c8f4a9fe
+# %% ../nbs/61_jobs.ipynb #11b196c0
 def load_sets(
     job: TrainJob,  # says which data
 ) -> tuple[MultiLabelDataset, MultiLabelDataset]:  # to train on, to measure on
@@ -131,10 +133,10 @@ def load_sets(
         sets = scenes_dataset(job.train_split or 'train'), scenes_dataset(job.eval_split or 'test')
     elif folder := job.prepared:
         train, measured = default_splits(read_provenance(folder)) if None in (job.train_split, job.eval_split) else (None, None)
-        sets = prepared_dataset(folder, job.train_split or train), prepared_dataset(folder, job.eval_split or measured, difficult='unknown')
+        sets = prepared_dataset(folder, job.train_split or train), prepared_dataset(folder, job.eval_split or measured, job.difficult)
     elif job.data == 'voc2007':
         sets = (voc_dataset(job.root, job.train_split or 'train'),
-                voc_dataset(job.root, job.eval_split or 'val', difficult='unknown'))
+                voc_dataset(job.root, job.eval_split or 'val', difficult=job.difficult))
     else:
         held, rest = csv_dataset(job.labels, job.root).random_split(job.holdout, seed=0)
         sets = rest, held

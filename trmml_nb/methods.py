@@ -23,7 +23,7 @@ from .training import TrainConfig
 from .trmml import TRMML, TRMMLConfig
 
 # %% auto #0
-__all__ = ['SCENES_RATE', 'METHODS', 'ABLATIONS', 'MethodError', 'Method', 'parse_spec', 'configure', 'settings_sha256',
+__all__ = ['METHODS', 'ABLATIONS', 'MethodError', 'Method', 'on_scenes', 'parse_spec', 'configure', 'settings_sha256',
            'build_method', 'trained_parameters']
 
 # %% ../nbs/44_methods.ipynb #89f69a87
@@ -47,24 +47,30 @@ class Method:
         "Whether there is anything to train."
         return self.build is not ZeroShot
 
-# %% ../nbs/44_methods.ipynb #5d6eb842
-SCENES_RATE = dict(scenes=dict(lr=3e-3))  # linear heads on scenes
+# %% ../nbs/44_methods.ipynb #003c9998
+def on_scenes(
+    lr: float,  # rate chosen on scenes
+    **settings: Any,  # other settings chosen there
+) -> dict[str, dict[str, Any]]:
+    "What differs on drawn scenes from the defaults, which were chosen on photographs."
+    return dict(scenes=dict(lr=lr, **settings))
+
 
 METHODS: dict[str, Method] = {
     'zero_shot': Method('zero-shot', ZeroShot, ZeroShotConfig, dict(matching='image'), matches='text with image'),
     'zero_shot_pixel': Method('zero-shot, positions', ZeroShot, ZeroShotConfig, dict(matching='pixel', temperature=0.125), matches='text with positions'),
-    'linear_ignore': Method('linear, ignore unknown', LinearHead, LinearHeadConfig, dict(loss='ignore'), dict(lr=3e-4), SCENES_RATE,
+    'linear_ignore': Method('linear, ignore unknown', LinearHead, LinearHeadConfig, dict(loss='ignore'), dict(lr=1e-3), on_scenes(3e-3),
                             'weights with image'),
-    'linear_negative': Method('linear, assume negative', LinearHead, LinearHeadConfig, dict(loss='assume_negative'), dict(lr=3e-4),
-                              SCENES_RATE, 'weights with image'),
-    'linear_splc': Method('linear, SPLC', LinearHead, LinearHeadConfig, dict(loss='splc'), dict(lr=3e-4), SCENES_RATE, 'weights with image'),
+    'linear_negative': Method('linear, assume negative', LinearHead, LinearHeadConfig, dict(loss='assume_negative'), dict(lr=1e-4),
+                              on_scenes(1e-3), 'weights with image'),
+    'linear_splc': Method('linear, SPLC', LinearHead, LinearHeadConfig, dict(loss='splc'), dict(lr=1e-4), on_scenes(1e-3), 'weights with image'),
     'query2label': Method('Query2Label', Query2Label, Query2LabelConfig, training=dict(lr=1e-3), matches='query with positions'),
-    'coop': Method('CoOp', CoOp, CoOpConfig, dict(context_length=4, init='a photo of a'), dict(lr=5e-3), dict(scenes=dict(lr=2e-3)),
+    'coop': Method('CoOp', CoOp, CoOpConfig, dict(context_length=4, init='a photo of a'), dict(lr=3e-5), on_scenes(3e-3),
                    'prompt with image'),
     'dualcoop': Method('DualCoOp', DualCoOp, DualCoOpConfig, training=dict(lr=5e-3, epochs=30), matches='prompts with positions'),
     'dualcoop_plus': Method('DualCoOp++', DualCoOpPlus, DualCoOpPlusConfig, training=dict(lr=5e-3, epochs=30), matches='prompts with positions'),
-    'scpnet': Method('SCPNet', SCPNet, SCPNetConfig, {}, dict(lr=5e-4), dict(scenes=dict(lr=2e-3)), 'related texts with image'),
-    'pvlr': Method('PVLR', PVLR, PVLRConfig, training=dict(lr=1e-3), matches='labels with regions, both ways'),
+    'scpnet': Method('SCPNet', SCPNet, SCPNetConfig, {}, dict(lr=1e-4), on_scenes(1e-3), 'related texts with image'),
+    'pvlr': Method('PVLR', PVLR, PVLRConfig, training=dict(lr=3e-4), matches='labels with regions, both ways'),
     'trmml': Method('TRM-ML', TRMML, TRMMLConfig, tuned=dict(scenes=dict(distill_until=0.3)), matches='text with its region'),
     'trmml_prompts': Method('TRM-ML, prompts', TRMML, TRMMLConfig, dict(context_length=4), tuned=dict(scenes=dict(distill_until=0.3)),
                             matches='prompt with its region'),
