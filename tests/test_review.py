@@ -673,3 +673,121 @@ def test_the_pure_module_imports_no_widget_library():
     names = {n.name if isinstance(n, ast.alias) else n for node in ast.walk(ast.parse(open(R.__file__, encoding='utf-8').read()))
              if isinstance(node, (ast.Import, ast.ImportFrom)) for n in ([node.module] if isinstance(node, ast.ImportFrom) else node.names)}
     assert not names & {'ipywidgets', 'anywidget', 'traitlets', 'IPython'}
+
+
+# -- hostile input
+
+def test_two_peoples_answers_that_contradict_each_other(review, folder):
+    "A file put together from two people's: both are named, with what they said and where; nothing is chosen for them."
+    review.answer((first(review), 'accept'))
+    a = review.answers[0]
+    other = R.replace(a, step=2, said_by='Grace <b>', label=1 - a.label, answer='reject')
+    for conflict, word in ((other, 'present' if a.label else 'absent'), (R.replace(other, label=UNKNOWN, answer='skip'), 'skipped')):
+        (folder / 'answers.csv').write_bytes(data := R.answers_csv([a, conflict]))
+        with pytest.raises(R.ReviewError, match=f"answered twice: row 2 by Ada .* row 3 by Grace <b> .*{'skipped' if word == 'skipped' else ''}.*delete one"):
+            reopen(folder)
+        assert (folder / 'answers.csv').read_bytes() == data
+
+
+def test_two_people_in_two_files_and_in_turn(folder):
+    "Each in a file of their own, or one after the other in the same: every row says who."
+    open_as = lambda who, out: R.open_review(folder / 'labels.csv', folder / 'scores.csv', folder / out, who, model='m')
+    ada, grace = open_as('Ada', 'a.csv'), open_as('Grace', 'b.csv')
+    ada.answer((first(ada), 'accept')), grace.answer((first(grace), 'reject'))
+    assert ada.targets[first(ada).row].tolist() is not None and (ada.targets != grace.targets).sum() == 1
+    later = open_as('Grace', 'a.csv')
+    later.answer((first(later), 'skip'))
+    assert [a.said_by for a in open_as('Ada', 'a.csv').answers] == ['Ada', 'Grace']
+
+
+@pytest.mark.parametrize('with_inspection', [True, False])
+def test_a_picture_that_is_gone(widget, review, inspection, folder, with_inspection):
+    "When the table is opened: refused with the line. While it is open: a word, a grey picture, and the question can be skipped."
+    live = widget.Reviewer(review, inspection if with_inspection else None, side=32)
+    name = review.dataset.image_ids[live.page[0].row]
+    (folder / name).rename(folder / 'elsewhere')
+    live.ask()
+    assert name in live.status.value and 'can be skipped' in live.status.value and live.board.pngs[0].startswith(b'\x89PNG')
+    live.skip()
+    assert review.answers[-1].answer == 'skip' and review.answers[-1].image == name
+    live.mode = 'grid'
+    live.count = 60
+    assert len(live.board.pngs) == len(live.page)
+    with pytest.raises(DataError, match=f'labels.csv, line .*{name}'):
+        reopen(folder)
+    (folder / 'elsewhere').rename(folder / name)
+    live.ask()
+    assert 'can be skipped' not in live.status.value and reopen(folder).answers == review.answers
+
+
+def test_somebody_else_writes_the_file_while_it_is_open(live, folder):
+    "Detected before anything is written; both persons' answers are there after the file is read again."
+    live.accept()
+    other = R.Review(live.review.dataset, live.review.probabilities, live.review.path, 'Grace', 'round 0')
+    other.answer((first(other), 'reject'))
+    theirs, page = live.review.path.read_bytes(), live.page
+    assert live.buttons['reread'].layout.display == 'none'
+    live.accept()
+    assert 'changed since' in live.status.value and live.review.path.read_bytes() == theirs and live.page == page
+    assert live.buttons['reread'].layout.display == ''
+    live.buttons['reread'].click()
+    assert '2 answers read' in live.status.value and live.page != page and live.buttons['reread'].layout.display == 'none'
+    live.reject()
+    assert [(a.said_by, a.answer) for a in R.read_answers(live.review.path, live.review.dataset)] == [('Ada', 'accept'), ('Grace', 'reject'), ('Ada', 'reject')]
+    live.review.path.unlink()  # gone altogether: also a change
+    live.accept()
+    assert 'changed since' in live.status.value and not live.review.path.exists() and len(live.review.answers) == 3
+
+
+def test_markup_in_names_stays_text(widget, tmp_path):
+    "Categories, files and people with markup in their names, in everything that the widget shows as HTML."
+    from html.parser import HTMLParser
+    evil, found = ['<img src=x onerror=hacked()>', '</td><script>hacked()</script>', '"\'&amp;'], set()
+    names = [f'{i} {e}' for i, e in enumerate(evil)]
+    ids = [f'{i}<i>.png' for i in range(4)]
+    for i in ids:
+        Image.new('RGB', (8, 8)).save(tmp_path / i)
+    with open(tmp_path / 'labels.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([['image', *names], *([i, 1, '', ''] if k == 0 else [i, '', '', ''] for k, i in enumerate(ids))])
+    data = csv_dataset(tmp_path / 'labels.csv')
+    run = lambda shift=0.: I.inspect_method(Method(TEXTS, shift=shift), Store(ids), data, TEXTS, evil[1])
+    live = widget.Reviewer(R.Review(data, run().probabilities, tmp_path / 'out.csv', evil[0], evil[1]), run(), lambda t: run(2.), side=32)
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: found.add(tag)
+    for mode in ('single', 'grid'):
+        live.mode = mode
+        for category in names:
+            live.category = category
+            parser.feed(live.status.value)
+    live.mode, live.category = 'single', ''
+    live.accept(), live.train_again()
+    parser.feed(live.changes.value), parser.feed(live.status.value)
+    assert found <= {'br', 'b', 'table', 'thead', 'tbody', 'tr', 'th', 'td'} and 'table' in found
+    assert R.read_answers(tmp_path / 'out.csv', data)[0].said_by == evil[0]
+
+
+def test_ten_thousand_images(tmp_path):
+    "A table of 10,000 pictures and 20 categories with blanks, from files: opened in a moment, and answered without a wait."
+    import tracemalloc
+    count, names, r = 10_000, [f'class {c}' for c in range(20)], np.random.default_rng(0)
+    Image.new('RGB', (4, 4)).save(tmp_path / '0.png')
+    for i in range(1, count):
+        os.link(tmp_path / '0.png', tmp_path / f'{i}.png')
+    cells = np.where(r.random((count, 20)) < .1, '1', '')
+    pd.DataFrame(cells, columns=names).assign(image=[f'{i}.png' for i in range(count)])[['image', *names]].to_csv(tmp_path / 'labels.csv', index=False)
+    pd.DataFrame(r.random((count, 20)).round(4), columns=names).assign(image=[f'{i}.png' for i in range(count)]).to_csv(tmp_path / 'scores.csv', index=False)
+    features = r.normal(size=(count, 64)).astype(np.float32)
+    start = time.process_time()
+    review = R.open_review(tmp_path / 'labels.csv', tmp_path / 'scores.csv', tmp_path / 'out.csv', 'Ada')
+    opened = time.process_time() - start
+    start = time.process_time()
+    diverse = R.proposal_order('diverse', review.probabilities, review.dataset.targets, features)
+    ordered = time.process_time() - start
+    print(f'opened in {opened:.1f} s of the processor, order by diversity in {ordered:.1f} s')
+    assert opened < 4 and ordered < 4 and len(diverse) == len(review.entries) > 150_000  # 2 s by the clock on two free cores
+    tracemalloc.start()
+    for _ in range(10):
+        review.answer((first(review, count=1), 'accept'))
+    now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert now < 3e6 and peak < 60e6 and review.progress()['answered'] == 10

@@ -30,8 +30,8 @@ from .training import Trainer, predict_logits, predict_outputs
 
 # %% auto #0
 __all__ = ['KEY', 'FIRST', 'CompareError', 'World', 'hidden_targets', 'views_of', 'view_logits', 'score', 'unknown_quality',
-           'fit_watching', 'run_cell', 'read_table', 'add_rows', 'missing_cells', 'compare', 'StoreRows', 'hold_out',
-           'summarise', 'wide', 'margins']
+           'fit_watching', 'run_cell', 'read_table', 'add_rows', 'rows_of', 'missing_cells', 'compare', 'StoreRows',
+           'hold_out', 'summarise', 'wide', 'margins']
 
 # %% ../nbs/45_compare.ipynb #30dc22ed
 class CompareError(ValueError):
@@ -205,7 +205,16 @@ def add_rows(
         table = table[[*FIRST, *(c for c in table if c not in FIRST)]].sort_values([*KEY, 'selection'], kind='stable')
         write_atomic(path, table.round({c: 3 for c in table if c != 'lr'}).to_csv(index=False).encode())
 
-# %% ../nbs/45_compare.ipynb #24b458ed
+# %% ../nbs/45_compare.ipynb #8ca6e768
+def rows_of(
+    table: pd.DataFrame,  # from `read_table`
+    world: World,  # data, tower, size and views
+) -> pd.DataFrame:  # those rows that belong together
+    "The rows of one world: a table may hold several."
+    return table[(table['data'] == world.data) & (table['clip'] == world.clip) & (table['image_size'] == world.tower.image_size)
+                 & (table['views'] == world.views)]
+
+
 def missing_cells(
     table: pd.DataFrame,  # from `read_table`
     world: World,  # where the cells are run
@@ -214,8 +223,7 @@ def missing_cells(
     seeds: Sequence[int],  # a method that trains nothing has the first only
 ) -> list[tuple[str, float | str, int]]:  # (spec, known, seed), seed by seed
     "What is still to run: rows made with other settings of a method count as missing. Raises `CompareError` if the table was made with another tower or other masks."
-    here = table[(table['data'] == world.data) & (table['clip'] == world.clip) & (table['image_size'] == world.tower.image_size)
-                 & (table['views'] == world.views)]
+    here = rows_of(table, world)
     if len(here) and (here['tower'] != world.tower.fingerprint[:12]).any():
         raise CompareError(f'the table holds rows of tower {here["tower"].iloc[0]}, this one is {world.tower.fingerprint[:12]}: '
                            'the weights changed, so the rows cannot stand side by side; choose another file.')
@@ -240,7 +248,7 @@ def compare(
     path: str | Path,  # the table, written after every cell
     device: str = 'auto',  # where to compute
     on_cell: Callable[[list[dict], int], None] | None = None,  # called with a cell's rows and the number of cells left
-) -> pd.DataFrame:  # the whole table
+) -> pd.DataFrame:  # all rows of this world
     "Run the cells that the table lacks."
     todo = missing_cells(read_table(path), world, specs, knowns, seeds)
     for at, (spec, known, seed) in enumerate(todo):
@@ -249,7 +257,7 @@ def compare(
         rows = run_cell(world, spec, known, seed, device)
         add_rows(path, rows)
         on_cell(rows, len(todo) - at - 1) if on_cell else None
-    return read_table(path)
+    return rows_of(read_table(path), world)
 
 # %% ../nbs/45_compare.ipynb #f46eef36
 class StoreRows:

@@ -34,11 +34,11 @@ from .towers import ImageFeatures, close_names
 from .training import predict_logits
 
 # %% auto #0
-__all__ = ['CMAPS', 'RANKING_CSS', 'FILTERS', 'PAGE', 'SCRIPT', 'InspectorError', 'patch_claims', 'Look', 'map_levels', 'overlay',
-           'PseudoHistory', 'label_state', 'MatchView', 'center_square', 'match_view', 'ranked_labels', 'ranking_html',
-           'Panel', 'fit_side', 'captions', 'panels', 'inspection_figure', 'same_image', 'claims_table', 'patch_at',
-           'object_sizes', 'Inspection', 'inspect_method', 'Ranking', 'rank_images', 'inspection_html',
-           'inspection_page', 'picture_png']
+__all__ = ['CMAPS', 'GONE', 'RANKING_CSS', 'FILTERS', 'PAGE', 'SCRIPT', 'InspectorError', 'patch_claims', 'Look', 'map_levels',
+           'overlay', 'PseudoHistory', 'label_state', 'MatchView', 'center_square', 'match_view', 'ranked_labels',
+           'ranking_html', 'Panel', 'fit_side', 'captions', 'panels', 'inspection_figure', 'same_image', 'claims_table',
+           'claim_hints', 'patch_at', 'object_sizes', 'Inspection', 'inspect_method', 'Ranking', 'rank_images',
+           'inspection_html', 'inspection_page', 'picture_png']
 
 # %% ../nbs/51_inspector.ipynb #b579c2b1
 class InspectorError(ValueError):
@@ -231,7 +231,10 @@ class MatchView:
         "What training knows of a label, in words."
         return label_state(self.targets[c], self.pseudo[c], self.since[c])
 
-# %% ../nbs/51_inspector.ipynb #f9b7f985
+# %% ../nbs/51_inspector.ipynb #b0df64fd
+GONE = Image.new('RGB', (128, 128), '#bdbdbd')  # drawn where a picture cannot be read
+
+
 def center_square(
     picture: Any,  # PIL image, or array [..., H, W]
 ) -> Any:  # the same kind, square
@@ -258,12 +261,16 @@ def match_view(
     "One image as a method sees it, from its stored features. Errors: features of more than one image."
     if len(features.pooled) != 1:
         raise InspectorError(f'features hold {len(features.pooled)} images, expected 1: give store.batch([row]).')
-    device, training = next(method.parameters()).device, method.training
+    device, training, threads = next(method.parameters()).device, method.training, torch.get_num_threads()
     features = ImageFeatures(*(None if f is None else f.to(device) for f in features))
     texts = texts.to(device)
-    output = method.eval()(features)
-    method.train(training)
-    pooled, maps = text_pixel_scores(features.dense, texts)
+    try:
+        torch.set_num_threads(1)  # one image is too little to share: threads would wait for each other
+        output = method.eval()(features)
+        pooled, maps = text_pixel_scores(features.dense, texts)
+    finally:
+        method.train(training)
+        torch.set_num_threads(threads)
     plain = lambda x: x[0].float().cpu().numpy()
     if crop and known.get('masks') is not None:
         known['masks'] = center_square(known['masks'])
@@ -285,8 +292,8 @@ def ranked_labels(
     table['truth'] = [LABEL_MARKS[int(t)] for t in view.truth]
     return table.iloc[view.order]
 
-# %% ../nbs/51_inspector.ipynb #9dea8c96
-RANKING_CSS = '''.ranking{border-collapse:collapse;font:13px system-ui,sans-serif;width:100%}
+# %% ../nbs/51_inspector.ipynb #76d247b0
+RANKING_CSS = '''.ranking{border-collapse:collapse;font:13px system-ui,sans-serif}
 .ranking td,.ranking th{padding:1px 6px;text-align:left;white-space:nowrap}
 .ranking button{all:unset;cursor:pointer;display:block;width:100%}
 .ranking button:focus-visible{outline:2px solid #0173b2}
@@ -415,7 +422,7 @@ def same_image(
         raise InspectorError(f'views show images {sorted(ids)} with {[len(n) for n in names]} categories, expected one image '
                              'and the same category names: give both runs the same data set.')
 
-# %% ../nbs/51_inspector.ipynb #569c4b5d
+# %% ../nbs/51_inspector.ipynb #a39202c3
 def claims_table(
     view: MatchView,  # one image
     patch: int,  # number of the patch, row by row from 0
@@ -431,6 +438,17 @@ def claims_table(
     return table.sort_values('claim', ascending=False, kind='stable').head(len(table) if top is None else top)
 
 
+def claim_hints(
+    view: MatchView,  # one image
+    top: int = 3,  # claims per patch
+) -> list[str]:  # N lines of plain text, a line per patch
+    "The largest claims on every patch in words: what is said while the mouse is over it."
+    claims = patch_claims(view.attention, view.probabilities)
+    first = np.argsort(-claims, 0, kind='stable')[:top].T
+    said = lambda n, row: ', '.join(f'{view.class_names[c]} {100 * claims[c, n]:.0f} %' for c in row)
+    return [f'patch {n}: {said(n, row)}' for n, row in enumerate(first)]
+
+
 def patch_at(
     x: float,  # share of the picture's width, in [0, 1]
     y: float,  # share of its height
@@ -440,7 +458,7 @@ def patch_at(
     row, column = (min(max(int(v * cells), 0), cells - 1) for v, cells in ((y, grid[0]), (x, grid[1])))
     return row * grid[1] + column
 
-# %% ../nbs/51_inspector.ipynb #04eaa38a
+# %% ../nbs/51_inspector.ipynb #b6d2e9f8
 def object_sizes(
     dataset: MultiLabelDataset,  # M images
 ) -> np.ndarray | None:  # [M, C] share of the picture, NaN where there is no object; None: sizes are not known
@@ -487,8 +505,9 @@ class Inspection:
     def view(
         self,
         row: int,  # from 0 to M - 1
+        image: Image.Image | None = None,  # drawn in place of the data set's own, for example where its file is gone
     ) -> MatchView:
-        "One image as the method sees it, from stored features. Errors: a row that is not there."
+        "One image as the method sees it, from stored features. Errors: a row that is not there, a picture that cannot be read."
         if not 0 <= row < len(self.dataset):
             raise InspectorError(f'row is {row}, expected 0 to {len(self.dataset) - 1}.')
         data, seen = self.dataset, self.history
@@ -496,7 +515,7 @@ class Inspection:
                      masks=data.object_masks(row), image_id=data.image_ids[row], name=self.name)
         if seen is not None:
             known |= dict(pseudo=seen.labels[row], since=seen.since[row])
-        return match_view(self.method, self.store.batch([row]), data.image(row), data.class_names, self.texts, self.store.grid,
+        return match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts, self.store.grid,
                           self.crop, **known)
 
 # %% ../nbs/51_inspector.ipynb #defac499
@@ -594,7 +613,7 @@ def rank(
     return rank_images(kind, self.probabilities, self.reference, threshold, sizes, small,
                        None if other is None else other.probabilities, label)
 
-# %% ../nbs/51_inspector.ipynb #8aa71263
+# %% ../nbs/51_inspector.ipynb #c110d5a2
 PAGE = '''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
@@ -606,12 +625,12 @@ label{margin-right:16px} __CSS__
 </style></head><body><h1>__TITLE__</h1>
 <p><label>opacity <input id="opacity" type="range" min="0" max="1" step="0.05" value="__OPACITY__"></label>
 <label>contour at <input id="threshold" type="range" min="0" max="1" step="0.05" value="__THRESHOLD__"></label>
-<label>colours <select id="cmap">__CMAPS__</select></label> <span>Up and down: next label. Click a patch: who claims it.</span></p>
+<label>colours <select id="cmap">__CMAPS__</select></label> <span>Up and down: next label. Click a patch, or Shift with the arrows: who claims it.</span></p>
 __SECTIONS__
 <script id="data" type="application/json">__DATA__</script><script>__SCRIPT__</script></body></html>
 '''
 
-# %% ../nbs/51_inspector.ipynb #38ab16ef
+# %% ../nbs/51_inspector.ipynb #db9c24b8
 SCRIPT = '''
 const data = JSON.parse(document.getElementById('data').textContent), $ = id => document.getElementById(id);
 const bytes = s => Uint8Array.from(atob(s), c => c.charCodeAt(0));
@@ -649,25 +668,36 @@ function draw() {
     section.querySelectorAll('canvas').forEach(canvas => paint(canvas, maps[k][canvas.dataset.map]));
     section.querySelectorAll('figcaption span').forEach((span, i) => { span.textContent = view.captions[label][i]; });
     section.querySelectorAll('button[data-label]').forEach(b => b.closest('tr').setAttribute('aria-selected', +b.dataset.label == label));
-    section.querySelector('.claims').textContent = patch < 0 ? '' : `patch ${patch}: ` +
-      view.claims[patch].map(([c, share]) => `${data.names[c]} ${(100 * share).toFixed(0)} %`).join(', ');
   });
+  say(patch);
   $('chosen').textContent = data.names[label];
 }
 document.addEventListener('click', event => {
   const button = event.target.closest('button[data-label]'), figure = event.target.closest('figure');
   if (button) label = +button.dataset.label;
-  if (figure) {
-    const box = figure.firstElementChild.getBoundingClientRect(), x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
-    if (x >= 0 && x < 1 && y >= 0 && y < 1) patch = Math.floor(y * h) * w + Math.floor(x * w);
-  }
+  if (figure && patchUnder(event, figure) >= 0) patch = patchUnder(event, figure);
   if (button || figure) draw();
 });
+function patchUnder(event, figure) {
+  const box = figure.firstElementChild.getBoundingClientRect(), x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
+  return x >= 0 && x < 1 && y >= 0 && y < 1 ? Math.floor(y * h) * w + Math.floor(x * w) : -1;
+}
+function say(at) {  // who claims a patch, in each run
+  document.querySelectorAll('section').forEach((section, k) => {
+    section.querySelector('.claims').textContent = at < 0 ? '' : `patch ${at}: ` +
+      data.views[k].claims[at].map(([c, share]) => `${data.names[c]} ${(100 * share).toFixed(0)} %`).join(', ');
+  });
+}
+document.addEventListener('pointermove', event => {
+  const figure = event.target.closest('figure'), over = figure ? patchUnder(event, figure) : -1;
+  say(over >= 0 ? over : patch);
+});
 document.addEventListener('keydown', event => {
-  const step = {ArrowUp: -1, ArrowDown: 1}[event.key];
-  if (!step || /INPUT|SELECT/.test(event.target.tagName)) return;
-  const order = data.views[0].order, at = order.indexOf(label) + step;
-  if (order[at] !== undefined) label = order[at];
+  const [dx, dy] = {ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0]}[event.key] || [0, 0];
+  if (/INPUT|SELECT/.test(event.target.tagName) || !(event.shiftKey ? dx || dy : dy)) return;
+  const order = data.views[0].order, at = order.indexOf(label) + dy, clip = (v, n) => Math.min(Math.max(v, 0), n - 1);
+  if (event.shiftKey) patch = patch < 0 ? 0 : clip(Math.floor(patch / w) + dy, h) * w + clip(patch % w + dx, w);
+  else if (order[at] !== undefined) label = order[at];
   event.preventDefault(); draw();
 });
 ['opacity', 'threshold', 'cmap'].forEach(id => $(id).addEventListener('input', draw));
