@@ -668,3 +668,22 @@ def test_pseudo_labels_reach_the_views(parts):
     assert I.ranked_labels(view).state[name] == 'pseudo present since epoch 2' and 'pseudo present since epoch 2' in I.ranking_html(view)
     assert (I.ranked_labels(view).state.drop(name).str.startswith('pseudo')).sum() == 0
     assert any('(pseudo +)' in x.get_text() for x in I.inspection_figure(view, name, top=20).axes[3].texts)
+
+
+def test_of_several_views_the_first_is_shown(parts):
+    "A store with two views side by side: twice as many positions, a map of the first."
+    method, store, data, texts = parts
+    class Two(Store):
+        views = ('plain', 'flip')
+
+        def batch(self, rows, device=None):
+            one = super().batch(rows)
+            return ImageFeatures(one.pooled, torch.cat([one.dense, one.dense.flip(1)], 1), None)
+    two = Two(store.image_ids, store.pooled, store.dense)
+    a, b = (I.inspect_method(method, s, data, texts).view(1) for s in (two, store))
+    assert a.saliency.shape == (C, N)
+    np.testing.assert_allclose(a.saliency, b.saliency, rtol=1e-4)  # the same positions twice: the same map, made to sum to 1
+    np.testing.assert_allclose(a.pixel_maps, b.pixel_maps, rtol=1e-5)
+    two.views = ('flip', 'plain')
+    with pytest.raises(I.InspectorError, match="expected 'plain' first"):
+        I.inspect_method(method, two, data, texts)

@@ -208,4 +208,7 @@ def test_sureness_and_limits(two):
     said = ' '.join(limits(result))
     assert 'No label at all: bird, kite' in said and 'Fewer than five known present labels: dog' in said
     assert result.filled[:, 0].tolist() == [1, 0] and result.filled[0, 1] == 0 and len(result.check_first(50)) == 8 - 3
+    assert 'Training did not help' not in said, 'the logits rank better than equal scores'
+    worse = study(sheet, np.array([[-2., 1, 0, 0], [2, -1, 0, 0]]), np.array([[2., 0, 0, 0], [1, 0, 0, 0]]), parts=2)
+    assert 'Training did not help here' in limits(worse)[1]
     assert '–' in report_html(result, 'x', check=1)

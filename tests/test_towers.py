@@ -188,6 +188,26 @@ def test_real_resnet_50_at_448():
     assert tower.model.visual.attnpool.positional_embedding.shape == (197, 2048)
 
 
+@pytest.mark.parametrize("name, grids, linear", [("RN101", (7, 14), False), ("ViT-B-16", (14, 28), False), ("MobileCLIP2-S0", (7, 14), True),
+                                                 ("ViT-B-16-SigLIP", (14, 28), False)])
+def test_real_families_at_two_sizes(name, grids, linear):
+    "Image halves with random weights: the pooled vector is the model's own, and the mean of dense where the head is average and linear."
+    visual = open_clip.create_model(name, load_weights=False).visual.eval()
+    for size, side in zip((224, 448), grids):
+        if size == 448:
+            towers.resize_tower(visual, 448)
+        with torch.no_grad():
+            x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(size))
+            raw, own = raw_features(visual, x), visual(x)
+        assert raw.grid == (side, side) and raw.dense.shape[:2] == (1, side * side) and raw.dense.shape[-1] == raw.pooled.shape[-1]
+        assert torch.allclose(raw.pooled, own, atol=1e-5) and torch.isfinite(raw.dense).all()
+        assert torch.allclose(raw.dense.mean(1), raw.pooled, atol=1e-4) == linear
+
+
+def test_attributes_are_spoken():
+    assert towers.fill_template("a photo of a {}.", "has_wing_color::blue") == "a photo of a bird with blue wing color."
+
+
 def test_patch_dropout_is_off():
     tower = make("t-vit-drop").train()
     x = images(tower)

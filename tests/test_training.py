@@ -1,8 +1,12 @@
 """The loop: repeats itself, resumes bit for bit, stops at NaN, and never writes half a file."""
+import multiprocessing
+import os
+
 import numpy as np
 import pytest
 import torch
 
+from trmml_nb import training
 from trmml_nb.data import scenes_dataset
 from trmml_nb.features import ViewStore, encode_dataset
 from trmml_nb.labels import bernoulli_mask
@@ -95,11 +99,11 @@ def test_full_disk_leaves_the_old_checkpoint(world, tmp_path, monkeypatch):
     t.save_checkpoint(tmp_path / 'c.pt')
     old = (tmp_path / 'c.pt').read_bytes()
 
-    def full(state, path):
-        path.write_bytes(b'half')
+    def full(path, data):
+        path.with_name(f'.{path.name}.host.{os.getpid()}.part').write_bytes(b'half')
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(torch, 'save', full)
+    monkeypatch.setattr(training, 'write_atomic', full)
     with pytest.raises(TrainingError, match='No space left on device'):
         t.save_checkpoint(tmp_path / 'c.pt')
     assert (tmp_path / 'c.pt').read_bytes() == old and len(list(tmp_path.iterdir())) == 1
@@ -174,3 +178,96 @@ def test_sampled_views_are_drawn_by_the_runs_seed_and_evaluation_sees_the_first(
     joined = trainer((tower, data, test, [ViewStore(both.stores, both.views), stores[1]]), epochs=1)
     joined.fit(progress=False)
     assert joined.final(joined.store.batch([0, 1])).saliency.shape == (2, 20, 128)
+
+
+# -- killed at any moment
+
+class Slowed:
+    "A store that takes its time over each batch, so that a kill can fall anywhere."
+
+    def __init__(self, store, seconds):
+        self.store, self.seconds = store, seconds
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+    def __len__(self):
+        return len(self.store)
+
+    def batch(self, rows, device=None):
+        import time
+        time.sleep(self.seconds)
+        return self.store.batch(rows, device)
+
+
+@pytest.mark.parametrize('every', [1, 3])
+def test_killed_at_random_moments_ends_bit_identical(world, tmp_path, every):
+    "Real SIGKILLs of a real process, again and again, until the run is through: weights and history are those of an undisturbed run."
+    tower, data, test, stores = world
+    slow = (tower, data, test, [Slowed(stores[0], .01), stores[1]])
+    whole = trainer(slow)
+    expected = whole.fit(progress=False)
+    path, rng, kills, seen = tmp_path / 'c.safetensors', np.random.default_rng(every), 0, set()
+
+    def run():
+        t = trainer(slow)
+        if path.exists():
+            t.load_checkpoint(path)
+        t.fit(path, progress=False, every=every)
+
+    for _ in range(100):
+        child = multiprocessing.get_context('fork').Process(target=run)
+        child.start()
+        child.join(rng.uniform(.1, .5) * (1 + kills / 4))
+        child.kill()
+        child.join()
+        kills += child.exitcode == -9
+        seen |= {(a['epoch'], a['steps']) for a in [training.read_checkpoint(path)[0]]} if path.exists() else set()
+        if child.exitcode == 0:
+            break
+    assert child.exitcode == 0 and kills > 1 and any(steps for _, steps in seen)
+    torch.manual_seed(99)
+    last = trainer(slow).load_checkpoint(path)
+    assert torch.equal(weights(whole), weights(last)) and last.epoch == 3
+    assert without_time(last.fit(progress=False)).equals(without_time(expected))
+    assert torch.equal(whole.method.memory.prototypes, last.method.memory.prototypes)
+    assert [p.name for p in tmp_path.iterdir()] == ['c.safetensors']
+
+
+@pytest.mark.parametrize('step', [1, 4, 5])
+def test_every_step_can_be_resumed_also_with_sampled_views(world, tmp_path, step):
+    tower, data, test, stores = world
+    both = encode_dataset(tower, data, tmp_path, progress=False, views=('plain', 'flip'), mode='sample').to_memory()
+    sampled = (tower, data, test, [both, stores[1]])
+    whole, first, count = trainer(sampled, epochs=2), trainer(sampled, epochs=2), [0]
+    expected = whole.fit(progress=False)
+
+    def stop():
+        count[0] += 1
+        if count[0] == step:
+            first.save_checkpoint(tmp_path / 'c')
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first.train_epoch(stop), first.train_epoch(stop)
+    second = trainer(sampled, epochs=2).load_checkpoint(tmp_path / 'c')
+    assert without_time(second.fit(progress=False)).equals(without_time(expected)) and torch.equal(weights(whole), weights(second))
+
+
+def test_a_checkpoint_of_another_order_is_refused(world, tmp_path):
+    t = trainer(world)
+    t.save_checkpoint(tmp_path / 'c')
+    other = trainer(world)
+    other.block = 8
+    with pytest.raises(TrainingError, match=r'order=\[0, 16\] \(now \[8, 16\]\)'):
+        other.load_checkpoint(tmp_path / 'c')
+    with pytest.raises(TrainingError, match='every is 0'):
+        t.fit(every=0)
+
+
+def test_reading_ahead_and_blocks_change_no_bit_of_what_is_read(world, tmp_path):
+    tower, data, test, stores = world
+    disk = encode_dataset(tower, data, tmp_path, progress=False)
+    from_disk, from_memory = trainer((tower, data, test, [disk, stores[1]]), epochs=1), trainer(world, epochs=1)
+    from_disk.fit(progress=False), from_memory.fit(progress=False)
+    assert torch.equal(weights(from_disk), weights(from_memory))

@@ -164,7 +164,7 @@ def nearest_pairs(
     top = np.argsort(-value, kind='stable')[:k]
     return pd.DataFrame(dict(first=[class_names[i] for i in a[top]], second=[class_names[i] for i in b[top]], similarity=value[top]))
 
-# %% ../nbs/55_explorer.ipynb #cbefbd71
+# %% ../nbs/55_explorer.ipynb #5eaf166d
 class Nearness(NamedTuple):
     "Cosines of M images with the prototypes of C categories."
     image: np.ndarray  # [M, C] of the whole image's vector
@@ -180,11 +180,11 @@ def nearness(
 ) -> Nearness:
     "How near every image, region and patch is to every category's prototype, in one pass over the stored features."
     p = torch.as_tensor(_unit(prototypes_of(inspection.method)[0] if prototypes is None else prototypes)).float()
-    unit = lambda x: nn.functional.normalize(x.float().cpu(), dim=-1)
+    unit, (h, w) = lambda x: nn.functional.normalize(x.float().cpu(), dim=-1), inspection.store.grid
     parts = []
     for rows, output in predict_outputs(inspection.method, inspection.store):
         features = inspection.store.batch(rows)
-        patch, place = (unit(features.dense) @ p.T).max(1)  # [B, C]
+        patch, place = (unit(features.dense[:, :h * w]) @ p.T).max(1)  # [B, C]; of several views the first
         region = (unit(output.features['region']) * p).sum(-1)
         parts.append((unit(features.pooled) @ p.T, region, patch, place))
     return Nearness(*(torch.cat(column).numpy() for column in zip(*parts)))

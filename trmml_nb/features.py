@@ -564,7 +564,7 @@ def require_space(
         raise StoreError(f"{folder}: the features need {needed / 2**30:.2f} GiB and {free / 2**30:.2f} GiB are free; "
                          "free some space, pass cache= another disk, or use a smaller image_size")
 
-# %% ../nbs/11_features.ipynb #68ecdcb9
+# %% ../nbs/11_features.ipynb #b5f97c8e
 def lock_of(
     plan: StorePlan,  # of the store
     part: str,  # what to lock: 'store', or a shard
@@ -581,6 +581,8 @@ def begin_store(
 ) -> dict:  # the description, with the shards that are finished
     "Open or start a store's description; a finished shard that is not what was written is an error."
     path, count = plan.folder / "store.json", len(plan.image_ids)
+    if path.is_file() and len((meta := read_meta(plan))["shards"]) == meta["planned"]:
+        return meta  # finished: nothing is written, so a read-only folder will do
     plan.folder.mkdir(parents=True, exist_ok=True)
     with lock_of(plan, "store"):
         if path.is_file():

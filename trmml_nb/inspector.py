@@ -231,7 +231,7 @@ class MatchView:
         "What training knows of a label, in words."
         return label_state(self.targets[c], self.pseudo[c], self.since[c])
 
-# %% ../nbs/51_inspector.ipynb #b0df64fd
+# %% ../nbs/51_inspector.ipynb #0af0df3c
 GONE = Image.new('RGB', (128, 128), '#bdbdbd')  # drawn where a picture cannot be read
 
 
@@ -272,13 +272,16 @@ def match_view(
         method.train(training)
         torch.set_num_threads(threads)
     plain = lambda x: x[0].float().cpu().numpy()
+    first = lambda x: plain(x)[:, :grid[0] * grid[1]]  # where features hold several views of an image, maps show the first
+    saliency = None if output.saliency is None else first(output.saliency)
+    if saliency is not None:
+        saliency = saliency / np.maximum(saliency.sum(-1, keepdims=True), 1e-12)
     if crop and known.get('masks') is not None:
         known['masks'] = center_square(known['masks'])
     image = center_square(image) if crop else image.copy()
     image.thumbnail((512, 512))
     return MatchView(image.convert('RGB'), list(class_names), tuple(grid), plain(output.probabilities),
-                     plain(text_image_scores(features.pooled, texts)), plain(pooled), plain(maps),
-                     None if output.saliency is None else plain(output.saliency),
+                     plain(text_image_scores(features.pooled, texts)), plain(pooled), first(maps), saliency,
                      {key: plain(x.sigmoid()) for key, x in output.scores.items()}, **known)
 
 # %% ../nbs/51_inspector.ipynb #0692b095
@@ -518,7 +521,7 @@ class Inspection:
         return match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts, self.store.grid,
                           self.crop, **known)
 
-# %% ../nbs/51_inspector.ipynb #defac499
+# %% ../nbs/51_inspector.ipynb #31eea94a
 def inspect_method(
     method: nn.Module,  # any method of the common contract
     store: FeatureStore,  # features of the M images
@@ -529,7 +532,9 @@ def inspect_method(
     crop: bool = False,  # True: the tower crops the middle square (resize_mode 'shortest')
 ) -> Inspection:
     "Probabilities of all images, once. Errors: store, data set, texts or history that do not belong together."
-    shape = len(dataset), len(dataset.class_names)
+    shape, views = (len(dataset), len(dataset.class_names)), getattr(store, 'views', ('plain',))
+    if views[0] != 'plain':
+        raise InspectorError(f"the store's views are {views}, expected 'plain' first: maps are drawn over the whole picture.")
     if [str(i) for i in dataset.image_ids] != [str(i) for i in store.image_ids]:
         raise InspectorError(f'the store holds {len(store)} images and the data set {shape[0]}, or in another order: encode this '
                              'data set with encode_dataset.')

@@ -47,7 +47,7 @@ class Method:
         "Whether there is anything to train."
         return self.build is not ZeroShot
 
-# %% ../nbs/44_methods.ipynb #003c9998
+# %% ../nbs/44_methods.ipynb #0a9e634c
 def on_scenes(
     lr: float,  # rate chosen on scenes
     **settings: Any,  # other settings chosen there
@@ -67,7 +67,7 @@ METHODS: dict[str, Method] = {
     'query2label': Method('Query2Label', Query2Label, Query2LabelConfig, training=dict(lr=1e-3), matches='query with positions'),
     'coop': Method('CoOp', CoOp, CoOpConfig, dict(context_length=4, init='a photo of a'), dict(lr=3e-5), on_scenes(3e-3),
                    'prompt with image'),
-    'dualcoop': Method('DualCoOp', DualCoOp, DualCoOpConfig, training=dict(lr=5e-3, epochs=30), matches='prompts with positions'),
+    'dualcoop': Method('DualCoOp', DualCoOp, DualCoOpConfig, training=dict(lr=3e-2, epochs=30), tuned=on_scenes(1e-3), matches='prompts with positions'),
     'dualcoop_plus': Method('DualCoOp++', DualCoOpPlus, DualCoOpPlusConfig, training=dict(lr=5e-3, epochs=30), matches='prompts with positions'),
     'scpnet': Method('SCPNet', SCPNet, SCPNetConfig, {}, dict(lr=1e-4), on_scenes(1e-3), 'related texts with image'),
     'pvlr': Method('PVLR', PVLR, PVLRConfig, training=dict(lr=3e-4), matches='labels with regions, both ways'),

@@ -224,7 +224,7 @@ def picture_uri(
     small.save(file, 'JPEG', quality=80)
     return 'data:image/jpeg;base64,' + base64.b64encode(file.getvalue()).decode()
 
-# %% ../nbs/82_own_photographs.ipynb #da23f251
+# %% ../nbs/82_own_photographs.ipynb #ff91c304
 def limits(
     result: Result,  # of an album
 ) -> list[str]:  # sentences
@@ -232,6 +232,9 @@ def limits(
     table, said = result.table, ['All measures rest on labels that people gave. If those are the easy ones, the blanks are harder than the numbers say.']
     few = table.index[(table['present'] > 0) & (table['present'] < 5)].tolist()
     none, never = table.index[table['present'] + table['absent'] == 0].tolist(), table.index[(table['absent'] == 0) & (table['present'] > 0)].tolist()
+    if result.metrics['mAP'] < result.metrics['zero_shot_mAP']:
+        said.append('Training did not help here: the tower alone, without any of your labels, ranks the photographs better. Give more labels, present ones '
+                    'above all, before you trust proposals over the tower.')
     if none:
         said.append(f'No label at all: {", ".join(none)}. Proposals come from the name alone and cannot be checked here.')
     if few:

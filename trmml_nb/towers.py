@@ -41,10 +41,10 @@ from .data import build_transform
 # %% auto #0
 __all__ = ['DEFAULT_TEMPLATES', 'ENSEMBLE_TEMPLATES', 'SPOKEN_NAMES', 'TowerError', 'ImageFeatures', 'RawFeatures',
            'resnet_features', 'one_key_pool', 'vit_features', 'one_position_maps', 'timm_features', 'raw_features',
-           'resize_position_table', 'resize_tower', 'fill_template', 'TextTower', 'open_ids', 'insert_context', 'unit',
-           'FrozenTower', 'PromptLearner', 'quiet_logging', 'hub_reachable', 'cached_weights', 'fetch_weights',
-           'checkpoint_shapes', 'fill_weights', 'local_checkpoint', 'fetch_hub_folder', 'close_names', 'find_weights',
-           'tower_tokenizer', 'tiny_folder', 'load_tower']
+           'resize_position_table', 'resize_tower', 'spoken_name', 'fill_template', 'TextTower', 'open_ids',
+           'insert_context', 'unit', 'FrozenTower', 'PromptLearner', 'quiet_logging', 'hub_reachable', 'cached_weights',
+           'fetch_weights', 'checkpoint_shapes', 'fill_weights', 'local_checkpoint', 'fetch_hub_folder', 'close_names',
+           'find_weights', 'tower_tokenizer', 'tiny_folder', 'load_tower']
 
 # %% ../nbs/10_towers.ipynb #127d32c7
 class TowerError(ValueError):
@@ -180,7 +180,7 @@ def resize_tower(
     visual.image_size = (image_size, image_size)
     visual.grid_size = grid
 
-# %% ../nbs/10_towers.ipynb #35504c2b
+# %% ../nbs/10_towers.ipynb #a8fcae63
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 ENSEMBLE_TEMPLATES = (
     "itap of a {}.", "a bad photo of the {}.", "a origami {}.", "a photo of the large {}.",
@@ -191,14 +191,23 @@ ENSEMBLE_TEMPLATES = (
 SPOKEN_NAMES = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}  # VOC's spelling
 
 
+def spoken_name(
+    name: str,  # a category as a data set spells it
+) -> str:
+    "The same as people write it: VOC's joined names, CUB's attributes, underscores."
+    attribute = re.fullmatch(r"has_(.+?)::(.+)", name)
+    name = f"bird with {attribute[2]} {attribute[1]}" if attribute else SPOKEN_NAMES.get(name, name)
+    return name.replace("_", " ")
+
+
 def fill_template(
     template: str,  # a sentence with one {} where the name goes
-    name: str,  # a category name; underscores are read as spaces, VOC's joined names as two words
+    name: str,  # a category name, spoken as `spoken_name` does
 ) -> str:
     "Put a category name into a template. Errors: a template without {}."
     if "{}" not in template:
         raise TowerError(f"template {template!r} has no {{}} for the category name: write 'a photo of a {{}}.'")
-    return template.replace("{}", SPOKEN_NAMES.get(name, name).replace("_", " "))
+    return template.replace("{}", spoken_name(name))
 
 # %% ../nbs/10_towers.ipynb #4cb1a0d5
 class TextTower:
