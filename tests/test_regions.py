@@ -285,3 +285,62 @@ def test_several_views_have_a_code_each_and_equal_views_change_nothing():
         net(more, (2, 3))
     with pytest.raises(RegionError, match=r'N = 2 \* 3 \+ 2 \* 2 = 10'):
         net(dense, [(2, 3), (2, 2)])
+
+
+@pytest.mark.parametrize('chunk', [1, 3, 5, 7, 50])
+def test_chunks_of_categories_change_no_number_and_no_gradient(chunk):
+    g = lambda: torch.Generator().manual_seed(7)
+    make = lambda chunk: CategoryRegions(7, 8, heads=2, ffn_dim=16, dropout=0., generator=g(), chunk=chunk).double()
+    dense = torch.nn.functional.normalize(torch.randn(2, 6, 8, generator=g()).double(), dim=-1)
+    found = []
+    for net in (make(0), make(chunk)):
+        out = net(dense, (2, 3), torch.ones(2, 6))
+        loss = out.query.pow(3).sum() + out.saliency.pow(2).sum() + out.region[..., 0].sum()
+        found.append([*out, *torch.autograd.grad(loss, list(net.parameters()))])
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-10)
+
+
+def test_chunked_dropout_is_the_same_on_the_way_back():
+    "Finite differences under a fixed seed: the mask drawn again for the gradient is the one of the forward pass."
+    net = CategoryRegions(4, 8, heads=2, ffn_dim=16, dropout=.5, generator=torch.Generator().manual_seed(1), chunk=2).double().train()
+    dense = torch.nn.functional.normalize(torch.randn(1, 6, 8).double(), dim=-1)
+
+    def value():
+        torch.manual_seed(3)
+        return net(dense, (2, 3)).query.pow(3).sum()
+    gradient, = torch.autograd.grad(value(), net.queries)
+    with torch.no_grad():
+        net.queries[1, 2] += 1e-5
+        up = value()
+        net.queries[1, 2] -= 2e-5
+        down = value()
+    assert (up - down).item() / 2e-5 == pytest.approx(gradient[1, 2].item(), rel=1e-5)
+
+
+def test_candidates_are_exact_for_the_kept():
+    from trmml_nb.regions import candidates
+    g = torch.Generator().manual_seed(2)
+    net = CategoryRegions(6, 8, heads=2, ffn_dim=16, generator=g).eval()
+    dense, texts = (torch.nn.functional.normalize(torch.randn(*s, generator=g), dim=-1) for s in ((3, 6, 8), (6, 8)))
+    kept = candidates(dense, texts, 4)
+    best = (dense @ texts.T).amax((0, 1))
+    assert kept.tolist() == sorted(best.argsort(descending=True)[:4].tolist())
+    some, whole = net.some(dense, (2, 3), rows=kept), net(dense, (2, 3))
+    for a, b in zip(some, whole):
+        torch.testing.assert_close(a, b[:, kept])
+    assert candidates(dense, texts, 99).tolist() == list(range(6))
+    with pytest.raises(RegionError, match='keep is 0'):
+        candidates(dense, texts, 0)
+    with pytest.raises(RegionError, match='chunk is -1'):
+        CategoryRegions(3, 8, heads=2, chunk=-1)
+
+
+def test_chunks_save_memory():
+    "What autograd keeps for the way back, in bytes: a third at most with chunks of a tenth."
+    def kept(chunk):
+        net, sizes = CategoryRegions(40, 16, heads=2, ffn_dim=64, chunk=chunk), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            net(torch.nn.functional.normalize(torch.randn(8, 64, 16), dim=-1), (8, 8))
+        return sum(sizes)
+    assert kept(4) < kept(0) / 3

@@ -33,7 +33,7 @@ __all__ = ['KEY', 'FIRST', 'CompareError', 'World', 'hidden_targets', 'views_of'
            'fit_watching', 'run_cell', 'read_table', 'add_rows', 'rows_of', 'missing_cells', 'compare', 'StoreRows',
            'hold_out', 'summarise', 'wide', 'margins']
 
-# %% ../nbs/45_compare.ipynb #30dc22ed
+# %% ../nbs/45_compare.ipynb #3fcc7db0
 class CompareError(ValueError):
     "A comparison that cannot be made or gone on with; the message says which cell or file, and the mend."
 
@@ -49,7 +49,7 @@ class World:
     truth: np.ndarray  # [M, C] all labels of the training images; methods see a part
     report: tuple[str, FeatureStore | ViewStore, np.ndarray]  # split, images and truth [K, C] that rows are about
     select: tuple[str, FeatureStore | ViewStore, np.ndarray]  # split, images and truth to pick an epoch on
-    masks: dict[float, np.ndarray] = field(default_factory=dict)  # known -> targets [M, C] from a published mask
+    masks: dict[float | str, np.ndarray] = field(default_factory=dict)  # known -> targets [M, C] from a published mask
     views: str = 'plain'  # whose logits are averaged where images are scored, joined by +; training sees the first
     places: Places | None = None  # where objects of the reported images are, to ask the maps of each method
 
@@ -59,12 +59,12 @@ def hidden_targets(
     known: float | str,  # a share above 0 up to 1, or 'single'
 ) -> np.ndarray:  # [M, C] PRESENT / ABSENT / UNKNOWN
     "The labels that training may see: a published mask where the world has one, else the field's own draw."
+    if known in world.masks:
+        return world.masks[known]
     if known == 'single':
         return np.where(single_positive_mask(world.truth), world.truth, UNKNOWN)
     if not isinstance(known, (int, float)) or not 0 < known <= 1:
         raise CompareError(f"known is {known!r}, expected a share above 0 up to 1 (10 % is 0.1), or 'single'.")
-    if known in world.masks:
-        return world.masks[known]
     return world.truth if known == 1 else np.where(bernoulli_mask(world.truth.shape, known), world.truth, UNKNOWN)
 
 # %% ../nbs/45_compare.ipynb #334601de

@@ -43,7 +43,7 @@ def epoch_order(
     windows = [torch.cat(order[i:i + window]) for i in range(0, len(order), window)]
     return torch.cat([rows[torch.randperm(len(rows), generator=generator)] for rows in windows])
 
-# %% ../nbs/12_loading.ipynb #f9f743ef
+# %% ../nbs/12_loading.ipynb #c10ed3ac
 def batches(
     store: FeatureStore | ViewStore,  # where the features come from
     rows: Sequence[Tensor],  # for each batch, its rows
@@ -57,8 +57,9 @@ def batches(
 
     def read(some: Tensor) -> ImageFeatures:
         features = store.batch(some, **draws)
-        return ImageFeatures(*(part.pin_memory() if device.type == "cuda" and part.device.type == "cpu" else part for part in features))
-    send = lambda features: ImageFeatures(*(part.to(device, non_blocking=True) for part in features))
+        pin = lambda part: part.pin_memory() if device.type == "cuda" and part.device.type == "cpu" else part
+        return ImageFeatures(*(part if part is None else pin(part) for part in features))  # norms may be None
+    send = lambda features: ImageFeatures(*(part if part is None else part.to(device, non_blocking=True) for part in features))
     if not ahead:
         yield from ((some, send(read(some))) for some in rows)
         return
