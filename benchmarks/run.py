@@ -39,6 +39,17 @@ def seconds(job, repeats=1):
     return best
 
 
+def in_turn(job, baseline, repeats):
+    "Shortest CPU time of each, taken in turn, so that a busy moment hits both."
+    best = [float("inf")] * 2
+    for _ in range(repeats):
+        for k, one in enumerate((job, baseline)):
+            start = time.process_time()
+            one()
+            best[k] = min(best[k], time.process_time() - start)
+    return best
+
+
 def in_child(job, *args):
     "Result of a job in a forked process, and the growth of its peak memory in GiB."
     read, write = multiprocessing.Pipe(False)
@@ -132,7 +143,7 @@ def bare_encoder(size, cache):
         with tempfile.TemporaryDirectory() as fresh:
             encode_dataset(tower, data, fresh, progress=False)
     bare()
-    yield f"{size['images']} scenes: building the store / bare encoder (1.1 is the goal)", seconds(build, size["repeats"]), seconds(bare, size["repeats"]), "s"
+    yield f"{size['images']} scenes: building the store / bare encoder (1.1 is the goal)", *in_turn(build, bare, size["repeats"]), "s"
 
 
 def growing_stores(size, cache):

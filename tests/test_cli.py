@@ -60,3 +60,11 @@ def test_from_training_to_completed_labels(tmp_path, monkeypatch):
 
 def test_version():
     assert CliRunner().invoke(app, ['--version']).output.startswith('trmml_nb 0')
+
+
+def test_encode_says_how_large_it_will_be_and_then_encodes(tmp_path):
+    once, runner = ['encode', '--limit', '6', '--cache', str(tmp_path / 'features')], CliRunner()
+    planned = runner.invoke(app, [*once, '--dry-run'])
+    assert planned.exit_code == 0 and 'scenes/train: 6 images' in planned.output and not (tmp_path / 'features').exists()
+    assert runner.invoke(app, once).exit_code == 0 and len(list((tmp_path / 'features').glob('[0-9a-f]*'))) == 2
+    assert 'all encoded' in runner.invoke(app, [*once, '--dry-run']).output

@@ -61,7 +61,8 @@ def test_there_are_notebooks():
 def test_runs_in_a_fresh_kernel(path, tmp_path):
     "The cells that nbdev-test would run, in order, in a kernel of their own, in a copy of nbs/."
     folder = shutil.copytree(ROOT / "nbs", tmp_path / "nbs", ignore=shutil.ignore_patterns(".*", "runs"))
-    shutil.copytree(ROOT / "results", tmp_path / "results")  # the stored tables that a notebook shows
+    for tables in ("results", "benchmarks"):  # the stored tables that notebooks show
+        shutil.copytree(ROOT / tables, tmp_path / tables)
     chosen = {cell.id for cell in nb_test_cells(path, flags_to_skip())}
     notebook, saved = read(path), read(path)
     deadline = time.monotonic() + LIMIT_S

@@ -665,7 +665,7 @@ def drop_locks(
         with contextlib.suppress(OSError):  # somebody else was faster
             path.unlink()
 
-# %% ../nbs/11_features.ipynb #6c543f8c
+# %% ../nbs/11_features.ipynb #5034962d
 def build_store(
     plan: StorePlan,  # what is wanted
     dataset: MultiLabelDataset,  # where the images come from
@@ -682,7 +682,7 @@ def build_store(
         batch, threads = work_size(plan.tower)
         batch, threads, known = batch_size or batch, workers or threads, known_rows(plan)
         bar = tqdm(total=len(plan.image_ids), initial=len(plan.image_ids) - left, disable=not progress, unit="image",
-                   desc=f"encode {plan.view} ({plan.bytes(len(plan.image_ids)) / 2**20:.0f} MiB)")
+                   desc=f"encode {plan.view} ({plan.bytes(len(plan.image_ids)) / 2**20:.3g} MiB)")
         with bar, worker_pool(threads) as pool:
             for k in free_shards(plan, meta):
                 rows = range(k * size, min((k + 1) * size, len(plan.image_ids)))

@@ -54,7 +54,7 @@ def positive_sums(
     z = torch.where((weight > 0)[..., None], _unit(features), 0)
     return torch.einsum('bcd,bc->cd', z, weight.to(z.dtype)), weight.sum(0)
 
-# %% ../nbs/24_prototypes.ipynb #92113415
+# %% ../nbs/24_prototypes.ipynb #bafd1916
 class PrototypeMemory(nn.Module):
     "One visual prototype per category, moved a little towards the features of each batch's positives."
 
@@ -85,8 +85,6 @@ class PrototypeMemory(nn.Module):
         _expect('features', features, (len(features), *self.prototypes.shape))
         with torch.autocast(features.device.type, enabled=False):
             total, weight = positive_sums(features, positives)
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
-                torch.distributed.all_reduce(total), torch.distributed.all_reduce(weight)
             self._move(total.to(self.prototypes.dtype), weight.to(self.counts.dtype))
 
     def _move(self, total: Tensor, weight: Tensor) -> None:
@@ -152,7 +150,7 @@ def own_similarities(
             _expect(name, bank, z.shape[1:])
         return torch.stack([(z * _unit(bank).to(z.dtype)).sum(-1) for bank in (visual, texts)], -1)
 
-# %% ../nbs/24_prototypes.ipynb #b7872879
+# %% ../nbs/24_prototypes.ipynb #640c3239
 class SimilarityMemory(nn.Module):
     "Intra-category relation: is this similarity more like the category's known present or known absent ones?"
 
@@ -182,7 +180,7 @@ class SimilarityMemory(nn.Module):
         labelled = torch.stack([targets == ABSENT, targets == PRESENT])[..., None]  # [2, B, C, 1]
         s = torch.where(labelled, similarity.to(self.total.dtype), 0)
         for buffer, new in ((self.count, labelled), (self.total, s), (self.square, s ** 2)):
-            buffer.mul_(self.momentum).add_(_summed(new.to(buffer.dtype)))
+            buffer.mul_(self.momentum).add_(new.to(buffer.dtype).sum(1))
 
     def forward(
         self,
@@ -197,14 +195,6 @@ class SimilarityMemory(nn.Module):
         slope = (mean[1] - mean[0]) / spread.clamp(min=1e-6)
         odds = slope * (similarity.to(mean.dtype) - mean.mean(0)) + (share[1] / share[0].clamp(min=1e-12)).log()
         return torch.where((n.sum((1, 2)) > 0).all(), odds.sigmoid().mean(-1), 0.5)
-
-
-def _summed(x: Tensor) -> Tensor:
-    "Sum over the batch [2, B, ...], added up over processes where several train together."
-    x = x.sum(1)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(x)
-    return x
 
 # %% ../nbs/24_prototypes.ipynb #d1081eb6
 COMBINATIONS = {
