@@ -116,7 +116,7 @@ def spaced(
     "Numbers spread evenly from first to last, both included."
     return np.unique(np.linspace(0, n - 1, min(n, k)).round().astype(int)).tolist() if n else []
 
-# %% ../nbs/56_live_view.ipynb #30caa85b
+# %% ../nbs/56_live_view.ipynb #ce408e14
 SHORT = dict(pseudo_precision_present='precision +', pseudo_recall_present='recall +',
              pseudo_precision_absent='precision \u2212', pseudo_recall_absent='recall \u2212')  # of the present and the absent ones
 MARKERS = 'osD^vP*X'  # so that colour is never the only sign
@@ -132,7 +132,7 @@ def _panel(ax: Axes, table: pd.DataFrame, names: Sequence[str], title: str, empt
         ax.plot(part.epoch + 1, part[name] * (100 if name in SHORT else 1), marker=marker, ms=3.5, lw=1.6, color=color, label=said)
     if shown:
         lines = sorted(ax.lines, key=lambda line: -line.get_ydata()[-1])
-        ax.legend(handles=lines, loc='center left', bbox_to_anchor=(1, .5), fontsize=8, handlelength=1.2, frameon=False, borderaxespad=.3)
+        ax.legend(handles=lines, loc='upper center', bbox_to_anchor=(.5, -.32), ncols=2, fontsize=8, handlelength=1.2, columnspacing=1, frameon=False)
     else:
         ax.text(.5, .5, empty, ha='center', va='center', transform=ax.transAxes, color='#6b6b6b', fontsize=9)
         ax.set_yticks([])
@@ -156,9 +156,9 @@ def live_figure(
 ) -> Figure:
     "Loss, mAP and pseudo-labels over the epochs, and the probe's saliency below; the same size however much there is."
     table, found = pd.DataFrame(list(rows)), history_columns(rows)
-    height = 4.1 if probe else 2.5
+    height = 4.6 if probe else 3.0
     fig = Figure(figsize=(7.2, height))
-    axes = fig.add_gridspec(1, 3, left=.055, right=.865, top=1 - .6 / height, bottom=1 - 2.05 / height, wspace=.85).subplots()
+    axes = fig.add_gridspec(1, 3, left=.065, right=.985, top=1 - .6 / height, bottom=1 - 2.05 / height, wspace=.3).subplots()
     _panel(axes[0], table, found.loss, 'loss and its parts', 'no epoch yet', True)
     _panel(axes[1], table, found.score, 'mAP (%)', 'not measured')
     _panel(axes[2], table, found.pseudo, 'pseudo-labels (%)', 'none yet')
@@ -173,7 +173,7 @@ def live_figure(
 
 def _frames(fig: Figure, probe: Probe, frames: Sequence[Frame]) -> None:
     "The probe and up to five of its frames, in fixed places along the lower edge."
-    cells = fig.add_gridspec(1, 6, left=.01, right=.99, top=.3, bottom=.02, wspace=.06).subplots()
+    cells = fig.add_gridspec(1, 6, left=.01, right=.99, top=.265, bottom=.01, wspace=.06).subplots()
     picture, chosen = fit_side(probe.image, 150), [frames[i] for i in spaced(len(frames))]
     for ax in cells:
         ax.set_axis_off()
