@@ -1,7 +1,12 @@
-"""What every test needs: no network for model weights, no window for figures, no trace in the user's cache."""
+"""What every test needs: no network for model weights, no window for figures, no trace in the user's cache. And one marker: a test that is
+`young` runs in an interpreter of its own, with one thread."""
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+
+import pytest
 
 CACHE = tempfile.mkdtemp(prefix="trmml-tests-")
 os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TRMML_CACHE=CACHE)
@@ -9,3 +14,23 @@ os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TRMML_CACHE=CACHE)
 
 def pytest_unconfigure(config):
     shutil.rmtree(CACHE, ignore_errors=True)
+
+
+ALONE = 'TRMML_TEST_ALONE'
+
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'young: forks, so it runs in a new interpreter; a child forked from a process whose thread pools have '
+                                       'worked would wait for threads that it does not have')
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    "Run a test marked `young` in a process of its own, and fail with what that says."
+    if pyfuncitem.get_closest_marker('young') is None or os.environ.get(ALONE):
+        return None
+    done = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', pyfuncitem.nodeid], cwd=pyfuncitem.config.rootpath,
+                          env={**os.environ, ALONE: '1', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0 or '1 passed' not in done.stdout:
+        pytest.fail(done.stdout[-6000:] + done.stderr[-2000:], pytrace=False)
+    return True

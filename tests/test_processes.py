@@ -87,6 +87,7 @@ def gradients(folder=None):
     return found
 
 
+@pytest.mark.young
 def test_gathered_gradients_are_those_of_one_process(tmp_path):
     alone = gradients()
     for found in launch(gradients, tmp_path, 3):
@@ -136,6 +137,7 @@ def agree(one, two, metric=1e-3, weights=2e-4):
     assert (one["pseudo"] != two["pseudo"]).float().mean() < 0.002
 
 
+@pytest.mark.young
 def test_two_processes_train_to_the_metrics_of_one(world, tmp_path):
     "Losses, mAP of plain and averaged weights, pseudo-label quality, prototypes: three epochs with uneven last batches."
     def job(folder):
@@ -148,6 +150,7 @@ def test_two_processes_train_to_the_metrics_of_one(world, tmp_path):
     agree(both[0], both[1], metric=0, weights=0)  # all processes hold the same
 
 
+@pytest.mark.young
 @pytest.mark.parametrize("spec", ["pvlr:dropout=0.0", "coop"])
 def test_other_methods_need_nothing_of_their_own(world, tmp_path, spec):
     def job(folder):
@@ -162,6 +165,7 @@ def test_other_methods_need_nothing_of_their_own(world, tmp_path, spec):
     agree(alone, launch(job, tmp_path)[0])
 
 
+@pytest.mark.young
 def test_a_run_of_two_processes_resumes_bit_identical(world, tmp_path):
     "With dropout: each process has its own random numbers, and they are all in the checkpoint."
     spec = "trmml:pseudo_warmup=1,ffn_dim=32"
