@@ -79,6 +79,9 @@ UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is
   return [...new Set(found)];
 }'''
 
+# a browser may lose a key or a click while a page settles: such a test is tried again, in a new page, at most twice
+pytestmark = pytest.mark.flaky(reruns=2)
+
 
 def missing(reason):
     "Skip on a user's machine; fail where tests must be complete."
