@@ -488,6 +488,18 @@ def test_killed_at_random_moments_ends_with_the_same_bytes(tower, data, tmp_path
     assert kills > 8
 
 
+def test_what_a_builder_left_that_died_after_its_last_shard_is_swept(tower, data, tmp_path):
+    made = encode_dataset(tower, data, tmp_path, batch_size=2, shard_size=4, progress=False)
+    before, locks = contents(made.folder), tmp_path / ".locks"
+    (locks / f"{made.folder.name}.00003.lock").touch()
+    (made.folder / ".store.json.elsewhere.7.part").write_text("{")
+    other = locks / "another-store.00000.lock"
+    other.touch()
+    again = encode_dataset(tower, data, tmp_path, batch_size=2, shard_size=4, progress=False)
+    assert contents(again.folder) == before and list(locks.iterdir()) == [other]
+    assert not list(tmp_path.glob("**/*.part"))
+
+
 def test_two_builders_share_the_work(tower, data, tmp_path):
     whole = encode_dataset(tower, data, tmp_path / "whole", batch_size=2, shard_size=4, progress=False)
     slow = Slow(data, tmp_path / "note", 0.02)

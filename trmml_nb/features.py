@@ -42,7 +42,7 @@ __all__ = ['STORE_VERSION', 'VIEWS_VERSION', 'DTYPES', 'StoreError', 'store_byte
            'ShardedArray', 'FeatureStore', 'read_json', 'view_parts', 'crop_box', 'view_tower', 'view_pixels',
            'encode_images_now', 'prepare', 'encode_pixels', 'worker_pool', 'in_order', 'work_size', 'StorePlan',
            'plan_stores', 'known_rows', 'stored_rows', 'encode_rows', 'shard_bytes', 'require_space', 'lock_of',
-           'begin_store', 'read_meta', 'write_meta', 'write_shard', 'free_shards', 'drop_locks', 'build_store',
+           'begin_store', 'read_meta', 'write_meta', 'write_shard', 'free_shards', 'sweep_store', 'build_store',
            'encode_dataset', 'join_rows', 'ViewStore']
 
 # %% ../nbs/11_features.ipynb #fe36f576
@@ -636,7 +636,7 @@ def write_shard(
         meta["shards"] = [r for r in meta["shards"] if r["number"] != number] + [record]
         write_meta(plan.folder, meta)
 
-# %% ../nbs/11_features.ipynb #28e9e844
+# %% ../nbs/11_features.ipynb #b42d0231
 def free_shards(
     plan: StorePlan,  # of a store that was begun
     meta: dict,  # its description
@@ -657,15 +657,15 @@ def free_shards(
         time.sleep(0 if took else wait)
 
 
-def drop_locks(
+def sweep_store(
     plan: StorePlan,  # of a finished store
 ) -> None:
-    "Remove the empty lock files of a store."
-    for path in (plan.cache / ".locks").glob(f"{plan.folder.name}.*.lock"):
-        with contextlib.suppress(OSError):  # somebody else was faster
+    "Remove what builders that were killed left behind: lock files and half-written files. In a read-only folder they stay."
+    for path in [*(plan.cache / ".locks").glob(f"{plan.folder.name}.*.lock"), *plan.folder.glob(".*.part")]:
+        with contextlib.suppress(OSError):  # somebody else was faster, or we may not
             path.unlink()
 
-# %% ../nbs/11_features.ipynb #5034962d
+# %% ../nbs/11_features.ipynb #4b696a98
 def build_store(
     plan: StorePlan,  # what is wanted
     dataset: MultiLabelDataset,  # where the images come from
@@ -688,7 +688,7 @@ def build_store(
                 rows = range(k * size, min((k + 1) * size, len(plan.image_ids)))
                 encode = lambda some: encode_rows(plan, dataset, some, batch, pool, threads, bar)
                 write_shard(plan, k, shard_bytes(plan, rows, known, encode, bar), len(rows))
-        drop_locks(plan)
+    sweep_store(plan)
     return FeatureStore(plan.folder)
 
 # %% ../nbs/11_features.ipynb #481407df
