@@ -1,5 +1,5 @@
-"""What every test needs: no network for model weights, no window for figures, no trace in the user's cache. And one marker: a test that is
-`young` runs in an interpreter of its own, with one thread."""
+"""What every test needs: no network for model weights, no window for figures, no trace in the user's cache, and with several workers
+(`pytest -n 2`) an even share of the cores and of the work. And one marker: a test that is `young` runs in an interpreter of its own, with one thread."""
 import os
 import shutil
 import subprocess
@@ -10,6 +10,8 @@ import pytest
 
 CACHE = tempfile.mkdtemp(prefix="trmml-tests-")
 os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TRMML_CACHE=CACHE)
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))  # before anything imports torch
 
 
 def pytest_unconfigure(config):
@@ -25,11 +27,22 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    "The tests of a file stay with one worker, for they share what was trained; each notebook's run is its own piece of work, and comes last."
+    runs = [item for item in items if "fresh_kernel" in item.name]
+    for item in items:
+        if item not in runs and config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items[:] = [item for item in items if item not in runs] + runs
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     "Run a test marked `young` in a process of its own, and fail with what that says."
     if pyfuncitem.get_closest_marker('young') is None or os.environ.get(ALONE):
         return None
-    done = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', pyfuncitem.nodeid], cwd=pyfuncitem.config.rootpath,
+    name = pyfuncitem.nodeid.removesuffix(f'@{pyfuncitem.path.stem}')  # pytest-xdist appends its group
+    done = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', name], cwd=pyfuncitem.config.rootpath,
                           env={**os.environ, ALONE: '1', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=300)
     if done.returncode != 0 or '1 passed' not in done.stdout:
         pytest.fail(done.stdout[-6000:] + done.stderr[-2000:], pytrace=False)
