@@ -22,20 +22,32 @@ from .inspector import (CMAPS, FILTERS, GONE, RANKING_CSS, Inspection, Inspector
 from .towers import close_names
 
 # %% auto #0
-__all__ = ['HELP', 'STEPS', 'PatchPicture', 'LabelList', 'RunRow', 'Inspector']
+__all__ = ['HELP', 'STEPS', 'Reporter', 'PatchPicture', 'LabelList', 'RunRow', 'Inspector']
 
-# %% ../nbs/52_inspector_widget.ipynb #2d6b46b5
+# %% ../nbs/52_inspector_widget.ipynb #35411ed4
+class Reporter(anywidget.AnyWidget):
+    "A widget whose browser half sends each thing a person does as a message of its own."
+    event = traitlets.Dict()  # the last message, and 'n', its number
+
+    def __init__(
+        self,
+        **traits: Any,  # first values
+    ):
+        super().__init__(**traits)
+        self.on_msg(lambda _, content, __: self.set_trait('event', {**content, 'n': self.event.get('n', 0) + 1}))
+
+# %% ../nbs/52_inspector_widget.ipynb #6b2de1ce
 _PICTURE = '''
 function render({ model, el }) {
   const image = document.createElement('img'), hint = document.createElement('span');
-  let url, n = 0;
+  let url;
   const draw = () => {
     const old = url;
     url = URL.createObjectURL(new Blob([model.get('png')], { type: 'image/png' }));
     Object.assign(image, { src: url, alt: model.get('alt'), tabIndex: 0 });
     if (old) URL.revokeObjectURL(old);
   };
-  const report = event => { model.set('event', { ...event, n: ++n }); model.save_changes(); };
+  const report = event => model.send(event);
   const place = e => {
     const box = image.getBoundingClientRect();
     return { x: (e.clientX - box.left) / box.width, y: (e.clientY - box.top) / box.height };
@@ -66,8 +78,8 @@ export default { render };
 '''
 
 
-class PatchPicture(anywidget.AnyWidget):
-    "A picture that reports where it was clicked and which arrow key was pressed over it."
+class PatchPicture(Reporter):
+    "A picture that reports {'kind': 'click', 'x', 'y'} in shares of its size, and {'kind': 'key', 'key', 'shift'} for arrow keys and Escape."
     _esm = _PICTURE
     _css = ('.trmml-picture{position:relative;width:fit-content;max-width:100%} .trmml-picture img{display:block;max-width:100%;cursor:crosshair}'
             ' .trmml-picture img:focus{outline:2px solid #0173b2;outline-offset:-2px}'
@@ -77,13 +89,11 @@ class PatchPicture(anywidget.AnyWidget):
     alt = traitlets.Unicode('').tag(sync=True)  # what a screen reader says
     grid = traitlets.List(traitlets.Int(), [1, 1]).tag(sync=True)  # rows and columns of patches
     hints = traitlets.List(traitlets.Unicode()).tag(sync=True)  # plain text per patch, shown while the mouse is over it
-    event = traitlets.Dict().tag(sync=True)  # {'kind': 'click', 'x', 'y'} in shares of the picture, or {'kind': 'key', 'key', 'shift'}
 
-# %% ../nbs/52_inspector_widget.ipynb #bc306cfb
+# %% ../nbs/52_inspector_widget.ipynb #899064e3
 _LIST = '''
 function render({ model, el }) {
-  let n = 0;
-  const report = event => { model.set('event', { ...event, n: ++n }); model.save_changes(); };
+  const report = event => model.send(event);
   const draw = () => {
     const focused = el.contains(document.activeElement);
     el.innerHTML = model.get('html');
@@ -109,12 +119,11 @@ export default { render };
 '''
 
 
-class LabelList(anywidget.AnyWidget):
-    "The ranked labels of an image; reports which one was chosen."
+class LabelList(Reporter):
+    "The ranked labels of an image; reports {'kind': 'label', 'label': its number} for the one chosen, and {'kind': 'key', 'key'}."
     _esm = _LIST
     _css = RANKING_CSS + ' .trmml-list{max-height:280px;overflow:auto}'
     html = traitlets.Unicode('').tag(sync=True)  # from `ranking_html`
-    event = traitlets.Dict().tag(sync=True)  # {'kind': 'label', 'label': number} or {'kind': 'key', 'key'}
 
 # %% ../nbs/52_inspector_widget.ipynb #22a5afe4
 class RunRow(widgets.VBox):
