@@ -317,5 +317,19 @@ def test_what_a_method_knows_of_hidden_labels_by_hand(world):
     assert found['unknown_P70'] == pytest.approx(200 / 3)  # both hidden present ones among the first three
     assert (found['pseudo_precision'], found['pseudo_recall'], found['probability_precision']) == (50, 50, 100)
     assert unknown_quality(Fixed(), Five(), truth, truth) == {}
+    many = [np.tile(each, (60, 1)) for each in (targets, truth)]  # more than a batch: pieces are put together in order
+
+    class Many(Five):
+        def __len__(self):
+            return 300
+
+        def batch(self, rows, device=None):
+            return rows
+
+    class Repeated(Fixed):
+        def forward(self, rows):
+            from trmml_nb.matching import MethodOutput
+            return MethodOutput(super().forward(None).logits[rows % 5], None)
+    assert unknown_quality(Repeated(), Many(), *many) == pytest.approx(found)
     both = run_cell(world, 'trmml:epochs=1', 0.5)
     assert 0 < both[0]['evidence_P70'] <= 100 and 'evidence_P70' not in both[1]

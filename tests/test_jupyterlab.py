@@ -1,4 +1,4 @@
-"""The inspector's and the reviewer's notebooks in a real JupyterLab and a real browser, used as a person uses them.
+"""The notebooks with widgets in a real JupyterLab and a real browser, used as a person uses them.
 
 Playwright comes with the `dev` extra; Chromium is the system's (apt-get install chromium), nothing is downloaded by a test. Where either is missing
 the tests are skipped and say why; where CI=true, as in `.ci/run`, that is a failure. TRMML_SHOTS=FOLDER keeps the screenshots; in a folder named
@@ -352,6 +352,37 @@ def test_the_live_views_notebook(page, lab, outside, tmp_path):
     saved = json.loads((lab[1] / "56_live_view.ipynb").read_text())
     cell = next(c for c in saved["cells"] if "live = LiveView(trainer, probe)" in "".join(c["source"]))
     assert [o["output_type"] for o in cell["outputs"]] == ["display_data"] and "widgets" not in saved["metadata"]
+    assert not outside, f"requests to elsewhere: {outside}"
+
+
+def test_the_explorers_notebook(page, lab, outside, tmp_path):
+    "Run all; then every view by its menu, and another category where a view has one."
+    open_and_run(page, lab, "55_explorer.ipynb")
+    root = page.locator(".trmml-explorer").last  # the one that is shown, not the one that was only built
+    root.wait_for(timeout=LONG)
+    finished(page)
+    root.scroll_into_view_if_needed()
+    view, category, picture = root.locator("select").nth(0), root.locator("select").nth(1), root.locator("img")
+    source = lambda: picture.get_attribute("src")
+    new = lambda old: page.wait_for_function("([e, old]) => e.getAttribute('src') !== old", arg=[picture.element_handle(), old])
+    seen = {picture.evaluate(PIXELS)}
+    names, words = (select.locator("option").all_inner_texts() for select in (view, category))
+    assert len(names) == 4 and len(words) == 20
+    begun = view.evaluate("e => e.selectedOptions[0].innerText")
+    for name in [*(n for n in names if n != begun), begun]:
+        old = source()
+        view.select_option(name)
+        new(old)
+        seen.add(picture.evaluate(PIXELS))
+        if category.is_enabled():
+            old = source()
+            category.select_option(next(w for w in words[7:9] if w != category.evaluate("e => e.selectedOptions[0].innerText")))
+            new(old)
+            seen.add(picture.evaluate(PIXELS))
+    assert len(seen) >= 5, "menus that change nothing"
+    box, outer = picture.bounding_box(), root.bounding_box()
+    assert box["width"] > 400 and box["x"] + box["width"] <= outer["x"] + outer["width"] + 1
+    looks(page, root, "explorer", tmp_path)
     assert not outside, f"requests to elsewhere: {outside}"
 
 
