@@ -1,6 +1,7 @@
 """Jobs and runs, from files to files."""
 import csv
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from trmml_nb.data import DataError, scenes_dataset
 from trmml_nb.jobs import JobError, TrainJob, complete_job, evaluate_job, predict_job, train_job
 from trmml_nb.labels import LabelError, bernoulli_mask, mask_sha256
 from trmml_nb.runs import RunError, load_run
+from trmml_nb.training import TrainingError
 
 
 @pytest.fixture(scope='module')
@@ -41,7 +43,7 @@ def test_run_folder_holds_what_is_promised(run):
     assert metrics['split'] == 'test' and 0.05 < metrics['known_fraction'] < 0.15 and 0 < metrics['mAP'] <= 100
     assert metrics['mask_sha256'] == mask_sha256(bernoulli_mask((80, 20), 0.1))
     assert len(pd.read_csv(run / 'history.csv')) == 2
-    assert not (run / 'checkpoint.pt').exists()
+    assert not list(run.glob('checkpoint.*'))
     assert sorted(p.name for p in (run / 'figures').iterdir()) == ['curves.png', 'examples.png', 'per_class.png']
     state = load_run(run).method.state_dict()
     from safetensors.torch import load_file
@@ -99,8 +101,16 @@ def test_killed_run_resumes_to_the_same_model(run, place, monkeypatch):
         train_job(TrainJob(**job, resume=True, lr=1e-3), progress=False)
     with pytest.raises(JobError, match='train.epochs'):
         train_job(TrainJob(**{**job, 'epochs': 3}, resume=True), progress=False)
+    older, pickled = shutil.copytree(place / 'killed', place / 'older'), shutil.copytree(place / 'killed', place / 'pickled')
     folder = train_job(TrainJob(**job, resume=True), progress=False)
     assert (folder / 'model.safetensors').read_bytes() == (run / 'model.safetensors').read_bytes()
+    (older / 'checkpoint.safetensors').rename(older / 'checkpoint.pt')  # as older versions named it
+    train_job(TrainJob(**{**job, 'out': str(older)}, resume=True), progress=False)
+    assert (older / 'model.safetensors').read_bytes() == (run / 'model.safetensors').read_bytes() and not list(older.glob('checkpoint.*'))
+    (pickled / 'checkpoint.safetensors').unlink()
+    torch.save(dict(epoch=1), pickled / 'checkpoint.pt')
+    with pytest.raises(TrainingError, match='checkpoint.pt: not a readable checkpoint .*delete it to start anew'):
+        train_job(TrainJob(**{**job, 'out': str(pickled)}, resume=True), progress=False)
 
 
 def test_scores_table(run, place, photos):

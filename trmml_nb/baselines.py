@@ -23,8 +23,9 @@ from .towers import FrozenTower, ImageFeatures
 from .trmml import start_bias
 
 # %% auto #0
-__all__ = ['TREATMENTS', 'BaselineError', 'splc_targets', 'treat_unknown', 'ZeroShotConfig', 'ZeroShot', 'LinearHeadConfig',
-           'LinearHead', 'grouped_readout', 'AttendingDecoderLayer', 'Query2LabelConfig', 'Query2Label']
+__all__ = ['TREATMENTS', 'BaselineError', 'splc_targets', 'treat_unknown', 'ZeroShotConfig', 'ZeroShotScores', 'ZeroShot',
+           'LinearHeadConfig', 'LinearScores', 'LinearHead', 'grouped_readout', 'AttendingDecoderLayer',
+           'Query2LabelConfig', 'LabelDecoder', 'Query2Label']
 
 # %% ../nbs/40_baselines.ipynb #dd408875
 class BaselineError(ValueError):
@@ -64,18 +65,18 @@ def treat_unknown(
         return targets
     return splc_targets(probabilities, targets, epoch if how == 'splc' else start - 1, threshold, start)
 
-# %% ../nbs/40_baselines.ipynb #42df09ed
+# %% ../nbs/40_baselines.ipynb #1d7613da
 def _choice(name: str, value: str, allowed: Sequence[str]) -> None:
     "Raise `BaselineError` unless a setting is one of the choices."
     if value not in allowed:
         raise BaselineError(f'{name} is {value!r}, expected one of {", ".join(map(repr, allowed))}.')
 
-
+# %% ../nbs/40_baselines.ipynb #fd18c6ae
 def _over(store: FeatureStore, device: torch.device, scores: Callable[[ImageFeatures], Tensor]) -> Tensor:
     "[M, C] scores of all images of a store, on the CPU."
     return torch.cat([scores(store.batch(rows, device)).cpu() for rows in torch.arange(len(store)).split(256)])
 
-
+# %% ../nbs/40_baselines.ipynb #0a121607
 @dataclass
 class ZeroShotConfig:
     "Choices of zero-shot matching; the comment after each default gives its source."
@@ -86,9 +87,9 @@ class ZeroShotConfig:
     def __post_init__(self):
         _choice('matching', self.matching, ('image', 'pixel'))
 
-# %% ../nbs/40_baselines.ipynb #c613b5e5
-class ZeroShot(nn.Module):
-    "Texts against the whole image, or against its positions; no weight is ever trained."
+# %% ../nbs/40_baselines.ipynb #8ec75500
+class ZeroShotScores(nn.Module):
+    "Texts against the whole image, or against its positions."
 
     def __init__(
         self,
@@ -101,14 +102,6 @@ class ZeroShot(nn.Module):
         self.config = config or ZeroShotConfig()
         self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1))
         self.calibration = Calibration(scale, bias).requires_grad_(False)
-
-    @classmethod
-    def from_tower(cls, tower: FrozenTower,  # gives texts, scale and bias
-                   class_names: Sequence[str],  # C names
-                   config: ZeroShotConfig | None = None,  # choices
-                   ) -> ZeroShot:
-        "The method for a tower and a list of categories."
-        return cls(tower.encode_classes(class_names), tower.logit_scale, tower.logit_bias, config)
 
     def scores(
         self,
@@ -127,6 +120,18 @@ class ZeroShot(nn.Module):
         "Cosines, stretched and shifted to logits."
         cosines, saliency = self.scores(features)
         return MethodOutput(self.calibration(cosines), saliency)
+
+# %% ../nbs/40_baselines.ipynb #4e9f0081
+class ZeroShot(ZeroShotScores):
+    "Texts against the whole image, or against its positions; no weight is ever trained."
+
+    @classmethod
+    def from_tower(cls, tower: FrozenTower,  # gives texts, scale and bias
+                   class_names: Sequence[str],  # C names
+                   config: ZeroShotConfig | None = None,  # choices
+                   ) -> ZeroShot:
+        "The method for a tower and a list of categories."
+        return cls(tower.encode_classes(class_names), tower.logit_scale, tower.logit_bias, config)
 
     @torch.no_grad()
     def prepare(
@@ -170,9 +175,9 @@ class LinearHeadConfig:
         if self.scale is not None and not 0 < self.scale < math.inf:
             raise BaselineError(f'scale is {self.scale}, expected a finite number above 0, or None for that of the tower.')
 
-# %% ../nbs/40_baselines.ipynb #093ac1fb
-class LinearHead(nn.Module):
-    "One weight vector per category on the pooled feature; the treatment of unknown labels is a setting."
+# %% ../nbs/40_baselines.ipynb #01b3c36b
+class LinearScores(nn.Module):
+    "One weight vector per category on the pooled feature."
 
     def __init__(
         self,
@@ -187,14 +192,6 @@ class LinearHead(nn.Module):
         self.weight = nn.Parameter(texts if self.config.init == 'text' else torch.zeros_like(texts))  # [C, d]
         self.bias = nn.Parameter(torch.full((len(texts),), float(bias), device=texts.device))  # [C]
         self.register_buffer('scale', torch.tensor(float(self.config.scale or scale)))
-
-    @classmethod
-    def from_tower(cls, tower: FrozenTower,  # gives texts, scale and bias
-                   class_names: Sequence[str],  # C names
-                   config: LinearHeadConfig | None = None,  # choices
-                   ) -> LinearHead:
-        "The method for a tower and a list of categories."
-        return cls(tower.encode_classes(class_names), tower.logit_scale, tower.logit_bias, config)
 
     def scores(
         self,
@@ -214,6 +211,18 @@ class LinearHead(nn.Module):
     ) -> MethodOutput:
         "Logits; a head on the pooled feature has no saliency."
         return MethodOutput(self.scale * self.scores(features) + self.bias)
+
+# %% ../nbs/40_baselines.ipynb #7a16e362
+class LinearHead(LinearScores):
+    "One weight vector per category on the pooled feature; the treatment of unknown labels is a setting."
+
+    @classmethod
+    def from_tower(cls, tower: FrozenTower,  # gives texts, scale and bias
+                   class_names: Sequence[str],  # C names
+                   config: LinearHeadConfig | None = None,  # choices
+                   ) -> LinearHead:
+        "The method for a tower and a list of categories."
+        return cls(tower.encode_classes(class_names), tower.logit_scale, tower.logit_bias, config)
 
     def seen(
         self,
@@ -318,9 +327,9 @@ class Query2LabelConfig:
         if self.layers < 1:
             raise BaselineError(f'layers is {self.layers}, expected 1 or more: without one no query sees the image.')
 
-# %% ../nbs/40_baselines.ipynb #665e64c0
-class Query2Label(nn.Module):
-    "A learnable query per category, decoder layers over the positions, and a read-out per category; no text."
+# %% ../nbs/40_baselines.ipynb #104e44d9
+class LabelDecoder(nn.Module):
+    "A learnable query per category, decoder layers over the positions, and a read-out per category."
 
     def __init__(
         self,
@@ -342,14 +351,6 @@ class Query2Label(nn.Module):
             self.layers = nn.ModuleList([AttendingDecoderLayer(dim, cfg.heads, cfg.ffn_dim, cfg.dropout) for _ in range(cfg.layers)])
             self.weight = nn.Parameter((2 * torch.rand(num_classes, dim) - 1) / math.sqrt(dim))
         self.bias = nn.Parameter(torch.zeros(num_classes))
-
-    @classmethod
-    def from_tower(cls, tower: FrozenTower,  # gives width and grid
-                   class_names: Sequence[str],  # C names; only their number counts
-                   config: Query2LabelConfig | None = None,  # choices
-                   ) -> Query2Label:
-        "The method for a tower and a list of categories."
-        return cls(len(class_names), tower.dim, tower.grid, config)
 
     def positions(
         self,
@@ -373,6 +374,18 @@ class Query2Label(nn.Module):
         for layer in self.layers:
             x, attention = layer(x, memory)
         return MethodOutput(grouped_readout(x, self.weight, self.bias), attention, features=dict(label=x))
+
+# %% ../nbs/40_baselines.ipynb #7da2c758
+class Query2Label(LabelDecoder):
+    "A learnable query per category, decoder layers over the positions, and a read-out per category; no text."
+
+    @classmethod
+    def from_tower(cls, tower: FrozenTower,  # gives width and grid
+                   class_names: Sequence[str],  # C names; only their number counts
+                   config: Query2LabelConfig | None = None,  # choices
+                   ) -> Query2Label:
+        "The method for a tower and a list of categories."
+        return cls(len(class_names), tower.dim, tower.grid, config)
 
     @torch.no_grad()
     def prepare(

@@ -59,14 +59,14 @@ def options_of(
         return command
     return decorate
 
-# %% ../nbs/91_cli.ipynb #623ebabf
+# %% ../nbs/91_cli.ipynb #6db9c20c
 def is_ours(
     error: BaseException,  # any
 ) -> bool:
     "Whether an error was raised on purpose by this library, with a message for people."
     return type(error).__module__.startswith('trmml_nb.')
 
-
+# %% ../nbs/91_cli.ipynb #81cdae7d
 def complain(
     error: BaseException,  # with a message for people
 ) -> None:
@@ -74,7 +74,7 @@ def complain(
     Console(stderr=True).print(f'error: {error}', style='red', markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
-
+# %% ../nbs/91_cli.ipynb #0dd608f5
 def guarded(
     command: Callable,  # of the command line
 ) -> Callable:  # the same, with messages instead of tracebacks
@@ -96,7 +96,7 @@ def guarded(
     run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
     return run
 
-# %% ../nbs/91_cli.ipynb #5ba23006
+# %% ../nbs/91_cli.ipynb #fc638092
 def result_table(
     metrics: dict,  # as in metrics.json
     title: str,  # above the table
@@ -111,7 +111,7 @@ def result_table(
     table.add_row(metrics.get('title', 'TRM-ML'), say(metrics['mAP']), say(metrics['CF1']), say(metrics['OF1']), style='bold')
     return table
 
-
+# %% ../nbs/91_cli.ipynb #2efefdc5
 def show_result(
     metrics: dict,  # as in metrics.json
 ) -> None:
@@ -125,7 +125,7 @@ def show_result(
         console.print(f"{metrics['classes_left_out']} categories without a present label are left out of the mean: "
                       f"{', '.join(metrics['left_out'][:8])}", markup=False)
 
-# %% ../nbs/91_cli.ipynb #bdb7be08
+# %% ../nbs/91_cli.ipynb #3b6795f3
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help='Text-region matching for images whose labels are incomplete: train, evaluate, predict, complete, inspect; your own photographs; compare methods; prepare benchmarks and reproduce their rows.')
 
@@ -138,7 +138,7 @@ def _root(
         typer.echo(f'trmml_nb {__version__}')
         raise typer.Exit()
 
-
+# %% ../nbs/91_cli.ipynb #ac7b9980
 @app.command()
 @guarded
 @options_of(TrainJob)
@@ -152,7 +152,7 @@ def train(job: TrainJob):
         show_result(read_json(folder / 'metrics.json'))
         print(f'run folder: {folder}')
 
-
+# %% ../nbs/91_cli.ipynb #e47b3026
 @app.command()
 @guarded
 @options_of(EncodeJob)
@@ -163,7 +163,7 @@ def encode(job: EncodeJob):
     """
     encode_job(job)
 
-
+# %% ../nbs/91_cli.ipynb #7dd76fa4
 @app.command()
 @guarded
 @options_of(CompareJob)
@@ -175,15 +175,15 @@ def compare(job: CompareJob):
     table = compare_job(job)
     print(f'\nmAP in percent, last epoch, mean ± standard deviation over seeds\n{wide(summarise(table)).to_string()}\ntable: {job.out}')
 
-
+# %% ../nbs/91_cli.ipynb #5ffbbc8a
 @app.command()
 @guarded
 @options_of(PrepareJob)
 def prepare(job: PrepareJob):
     """Download, check and unpack a benchmark, and write its labels as one table."""
-    print(f'prepared: {prepare_job(job)}')
+    prepare_job(job)
 
-
+# %% ../nbs/91_cli.ipynb #5e8d79be
 @app.command()
 @guarded
 @options_of(PhotosJob)
@@ -198,7 +198,7 @@ def photos(job: PhotosJob):
     print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: {say(metrics['zero_shot_mAP'])})\n"
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}")
 
-
+# %% ../nbs/91_cli.ipynb #7206247e
 @app.command()
 @guarded
 @options_of(ReproduceJob)
@@ -214,7 +214,7 @@ def reproduce(job: ReproduceJob):
         return print(f'measured on {cost.device}: {cost.encode_seconds:.4f} s to encode an image, {cost.train_seconds:.5f} s to train on it once')
     print('\n' + report(*reproduce_job(job), setting))
 
-
+# %% ../nbs/91_cli.ipynb #998d4508
 @app.command()
 @guarded
 def evaluate(
@@ -234,7 +234,7 @@ def evaluate(
         write_json(out, metrics)
         print(f'metrics: {out}')
 
-
+# %% ../nbs/91_cli.ipynb #b6fab2a5
 @app.command()
 @guarded
 def predict(
@@ -252,7 +252,7 @@ def predict(
         print(f'skipped {what}: {why}', file=sys.stderr)
     print(f'scores: {table}' + (f' ({len(skipped)} files skipped)' if skipped else ''))
 
-
+# %% ../nbs/91_cli.ipynb #478cf26e
 @app.command()
 @guarded
 def inspect(
@@ -264,7 +264,7 @@ def inspect(
     """Make a page that shows where each label was found in an image."""
     print(f'page: {inspect_job(run, image, out, device)}')
 
-
+# %% ../nbs/91_cli.ipynb #d46f289e
 @app.command()
 @guarded
 def complete(
@@ -281,7 +281,7 @@ def complete(
     print(f"{counts['given']} labels were given; proposed {counts['proposed_present']} present and "
           f"{counts['proposed_absent']} absent\ncompleted: {table}")
 
-
+# %% ../nbs/91_cli.ipynb #00c1ec9c
 def main() -> None:
     "Entry point of the `trmml` command."
     app()

@@ -28,8 +28,8 @@ from .scenes import CATEGORIES, GENERATOR_VERSION, draw_scene, scene_seeds
 
 # %% auto #0
 __all__ = ['SCENE_COUNTS', 'CSV_CODES', 'IMAGE_SUFFIXES', 'VOC_CLASSES', 'DataError', 'open_image', 'FileImage', 'SceneImage',
-           'Example', 'MultiLabelDataset', 'scenes_dataset', 'build_transform', 'csv_dataset', 'image_folder',
-           'voc_dataset', 'check_labels']
+           'as_labels', 'Example', 'LabelledImages', 'row_numbers', 'MultiLabelDataset', 'scenes_dataset',
+           'build_transform', 'csv_dataset', 'image_folder', 'voc_dataset', 'check_labels']
 
 # %% ../nbs/02_data.ipynb #1d0e0418
 class DataError(ValueError):
@@ -113,7 +113,7 @@ def open_image(
     rgb.info = {}  # the note has been followed
     return rgb.transpose(turn) if turn is not None else rgb
 
-# %% ../nbs/02_data.ipynb #606e13ee
+# %% ../nbs/02_data.ipynb #577651da
 class FileImage(NamedTuple):
     "A picture in a file."
     path: str
@@ -135,7 +135,7 @@ class FileImage(NamedTuple):
     def object_masks(self) -> None:
         return None
 
-
+# %% ../nbs/02_data.ipynb #5cb76692
 class SceneImage(NamedTuple):
     "A drawn scene: all it needs is its seed and size."
     seed: int
@@ -151,7 +151,26 @@ class SceneImage(NamedTuple):
     def object_masks(self) -> np.ndarray:
         return draw_scene(self.seed, self.size).masks
 
-# %% ../nbs/02_data.ipynb #dda2982d
+# %% ../nbs/02_data.ipynb #2d3b40de
+def _first_twice(names: Sequence[str]) -> str | None:
+    "The first name that stands twice, or None."
+    seen: set = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)
+
+# %% ../nbs/02_data.ipynb #15e32e59
+def as_labels(
+    labels: Any,  # [N, C] numbers: 1 present, 0 absent, -1 unknown
+    image_ids: Sequence[str],  # N names
+    class_names: Sequence[str],  # C names
+    what: str = 'labels',  # begins the message of an error
+) -> np.ndarray:  # int8 [N, C]
+    "Labels in this library's code. Errors: another shape, a number that is no label."
+    shape = len(image_ids), len(class_names)
+    if np.shape(labels) != shape:
+        raise DataError(f'{what} has shape {tuple(np.shape(labels))}, expected {shape} [images, classes].')
+    return from_code(np.asarray(labels), 'minus_one', image_ids, class_names)
+
+# %% ../nbs/02_data.ipynb #9a86ebc8
 class Example(NamedTuple):
     "One row of a data set."
     image: Any  # PIL RGB, or what the data set's transform makes of it
@@ -159,16 +178,10 @@ class Example(NamedTuple):
     index: int
     image_id: str
 
-
-def _first_twice(names: Sequence[str]) -> str | None:
-    "The first name that stands twice, or None."
-    seen: set = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)
-
-
+# %% ../nbs/02_data.ipynb #920584d7
 @dataclass(frozen=True, eq=False)
-class MultiLabelDataset:
-    "Pictures with labels that are present, absent or unknown. Never changed in place."
+class LabelledImages:
+    "A table of pictures and their labels, checked when it is made, read row by row."
     name: str
     split: str
     class_names: list[str]  # C names
@@ -183,17 +196,11 @@ class MultiLabelDataset:
         for what, names in dict(class_names=self.class_names, image_ids=self.image_ids).items():
             if (twice := _first_twice(names)) is not None:
                 raise DataError(f'{self.name}: {twice!r} stands twice in {what}.')
-        shape = len(self.image_ids), len(self.class_names)
-        if len(self.images) != shape[0]:
-            raise DataError(f'{self.name}: {len(self.images)} images for {shape[0]} image ids.')
+        if len(self.images) != len(self.image_ids):
+            raise DataError(f'{self.name}: {len(self.images)} images for {len(self.image_ids)} image ids.')
         for what, labels in dict(targets=self.targets, truth=self.truth).items():
-            if labels is None and what == 'truth':
-                continue
-            if np.shape(labels) != shape:
-                raise DataError(f'{self.name}: {what} has shape {tuple(np.shape(labels))}, expected {shape} '
-                                '[images, classes].')
-            labels = from_code(np.asarray(labels), 'minus_one', self.image_ids, self.class_names)
-            object.__setattr__(self, what, labels)
+            if labels is not None or what == 'targets':
+                object.__setattr__(self, what, as_labels(labels, self.image_ids, self.class_names, f'{self.name}: {what}'))
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -227,6 +234,26 @@ class MultiLabelDataset:
         "sha256 of each image's content: the same key, the same picture."
         return [image.content_key() for image in self.images]
 
+# %% ../nbs/02_data.ipynb #f0e75068
+def row_numbers(
+    indices: Sequence[int] | np.ndarray,  # numbers in any order, negative ones from the end, or bool [N]
+    length: int,  # N rows
+    name: str = 'the data set',  # begins the message of an error
+) -> np.ndarray:  # int64 [M]
+    "The rows that are meant. Errors: a mask of another length, a number that is no row."
+    rows = np.asarray(indices)
+    if rows.dtype == bool:
+        if rows.shape != (length,):
+            raise DataError(f'{name}: the bool indices have shape {rows.shape}, expected ({length},).')
+        rows = np.flatnonzero(rows)
+    if rows.size and (rows.dtype.kind not in 'iu' or rows.min() < -length or rows.max() >= length):
+        raise DataError(f'{name}: indices {rows.min()}..{rows.max()} ({rows.dtype}) are not all rows of {length} images.')
+    return rows.astype(np.int64).reshape(-1)
+
+# %% ../nbs/02_data.ipynb #5fcc1c68
+class MultiLabelDataset(LabelledImages):
+    "Pictures with labels that are present, absent or unknown. Never changed in place."
+
     def with_transform(self, transform: Callable | None) -> MultiLabelDataset:
         "The same data, `transform` applied to the picture by `ds[i]`."
         return replace(self, transform=transform)
@@ -244,15 +271,7 @@ class MultiLabelDataset:
                split: str | None = None,  # name of the part's split (None: as before)
                ) -> MultiLabelDataset:
         "The rows `indices` (numbers in any order, or a bool array [N])."
-        rows = np.asarray(indices)
-        if rows.dtype == bool:
-            if rows.shape != (len(self),):
-                raise DataError(f'{self.name}: the bool indices have shape {rows.shape}, expected ({len(self)},).')
-            rows = np.flatnonzero(rows)
-        if rows.size and (rows.dtype.kind not in 'iu' or rows.min() < -len(self) or rows.max() >= len(self)):
-            raise DataError(f'{self.name}: indices {rows.min()}..{rows.max()} ({rows.dtype}) are not all rows of '
-                            f'{len(self)} images.')
-        rows = rows.astype(np.int64).reshape(-1)
+        rows = row_numbers(indices, len(self), self.name)
         return replace(self, split=split or self.split, image_ids=[self.image_ids[i] for i in rows],
                        images=[self.images[i] for i in rows], targets=self.targets[rows],
                        truth=None if self.truth is None else self.truth[rows])
@@ -331,7 +350,7 @@ def _usable(images: Sequence[FileImage], what: Sequence[str], on_bad: str) -> tu
     keep = np.array([i for i in range(len(images)) if i not in bad], dtype=int)
     return keep, [(what[i], why) for i, why in bad.items()]
 
-# %% ../nbs/02_data.ipynb #40bd7cfd
+# %% ../nbs/02_data.ipynb #cccb7d69
 def _read_rows(path: Path) -> list[tuple[str, list[str]]]:
     "(place, cells) of the lines that are not blank; the delimiter is what follows `image` in the header."
     try:
@@ -356,22 +375,14 @@ def _read_rows(path: Path) -> list[tuple[str, list[str]]]:
         raise DataError(f'{path}, line {start}: {e}.') from None
     return rows
 
-
+# %% ../nbs/02_data.ipynb #8dbefa6c
 def _frame_rows(frame: pd.DataFrame) -> list[tuple[str, list[str]]]:
     "The same from a table in memory."
     text = frame.astype(object).where(frame.notna(), '').astype(str)
     return [('the table, header', [str(c).strip() for c in frame.columns])] + [
         (f'the table, row {i}', [cell.strip() for cell in row]) for i, row in enumerate(text.values.tolist())]
 
-# %% ../nbs/02_data.ipynb #778a6dea
-CSV_CODES = {  # what a cell may say -> label
-    'blank': {'1': PRESENT, '0': ABSENT, '': UNKNOWN},
-    'minus_one': {'1': PRESENT, '0': ABSENT, '-1': UNKNOWN},
-    'signed': {'1': PRESENT, '-1': ABSENT, '0': UNKNOWN},
-    'nan': {'1': PRESENT, '0': ABSENT, 'nan': UNKNOWN, '': UNKNOWN},
-}
-
-
+# %% ../nbs/02_data.ipynb #698f6538
 def _check_header(where: str, header: list[str]) -> list[str]:
     "The class names of a header `image,<category>,...`, or `DataError`."
     if header[0] != 'image' or len(header) < 2:
@@ -383,6 +394,14 @@ def _check_header(where: str, header: list[str]) -> list[str]:
         raise DataError(f'{where}: column {twice!r} stands twice.')
     return header[1:]
 
+# %% ../nbs/02_data.ipynb #0774ebda
+CSV_CODES = {  # what a cell may say -> label
+    'blank': {'1': PRESENT, '0': ABSENT, '': UNKNOWN},
+    'minus_one': {'1': PRESENT, '0': ABSENT, '-1': UNKNOWN},
+    'signed': {'1': PRESENT, '-1': ABSENT, '0': UNKNOWN},
+    'nan': {'1': PRESENT, '0': ABSENT, 'nan': UNKNOWN, '': UNKNOWN},
+}
+
 
 def _cell_label(cell: str, code: str, where: str) -> int:
     "The label a cell stands for, or `DataError`."
@@ -393,7 +412,7 @@ def _cell_label(cell: str, code: str, where: str) -> int:
                         'absent, unknown). Mend the cell, or name the code of the table.')
     return CSV_CODES[code][text]
 
-
+# %% ../nbs/02_data.ipynb #786e1315
 def _image_path(root: Path, cell: str, allow_outside: bool, where: str) -> str:
     "Path of an image named in a table: relative to `root`, and inside it unless told otherwise."
     path = os.path.normpath(os.path.join(root, cell))
@@ -437,7 +456,7 @@ def csv_dataset(
     return MultiLabelDataset(name, split, class_names, [rows[i][1][0] for i in keep], truth, truth,
                              [images[i] for i in keep], skipped)
 
-# %% ../nbs/02_data.ipynb #9a37b17d
+# %% ../nbs/02_data.ipynb #e01647d1
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
 
 
@@ -458,7 +477,7 @@ def _folder_files(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
                 names.append(Path(folder, name).relative_to(root).as_posix())
     return sorted(names), sorted(skipped)
 
-
+# %% ../nbs/02_data.ipynb #f19cadf3
 def image_folder(
     path_or_file: str | Path,  # a folder (searched with its subfolders) or one image file
     class_names: Sequence[str] = (),  # C categories to ask about; their labels are all unknown
@@ -476,7 +495,7 @@ def image_folder(
     return MultiLabelDataset(path.stem or 'folder', 'all', list(class_names), [names[i] for i in keep], targets, None,
                              [images[i] for i in keep], skipped + bad)
 
-# %% ../nbs/02_data.ipynb #ab80af39
+# %% ../nbs/02_data.ipynb #99d84d23
 VOC_CLASSES = ('aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person '
                'pottedplant sheep sofa train tvmonitor').split()
 
@@ -490,7 +509,7 @@ def _voc_base(root: Path, year: str) -> Path:
     raise DataError(f'{root}: no VOC{year}/ImageSets/Main here ({found}); '
                     f'pass the VOCdevkit folder or its VOC{year} folder.')
 
-
+# %% ../nbs/02_data.ipynb #11a8d7d4
 def _voc_lines(path: Path, columns: int) -> dict[str, str]:
     "Image id -> last cell of each line of a list file, in the file's order."
     rows: dict[str, str] = {}
@@ -506,7 +525,7 @@ def _voc_lines(path: Path, columns: int) -> dict[str, str]:
         rows[cells[0]] = cells[-1]
     return rows
 
-
+# %% ../nbs/02_data.ipynb #cfdb8153
 def _voc_list(main: Path, stem: str, split: str, columns: int) -> dict[str, str] | None:
     "One list of a split; 'trainval' may be put together from train and val; None where it is absent."
     path = main / f'{stem}{split}.txt'
@@ -517,7 +536,7 @@ def _voc_list(main: Path, stem: str, split: str, columns: int) -> dict[str, str]
         return dict(sorted({**_voc_lines(parts[0], columns), **_voc_lines(parts[1], columns)}.items()))
     return None
 
-# %% ../nbs/02_data.ipynb #df23f48b
+# %% ../nbs/02_data.ipynb #b928166c
 def _voc_truth(main: Path, split: str, ids: list[str], class_names: list[str], difficult: str) -> np.ndarray:
     "Labels [N, C] from the class lists of a split; all unknown if there are none."
     if difficult not in ('absent', 'unknown'):
@@ -539,7 +558,7 @@ def _voc_truth(main: Path, split: str, ids: list[str], class_names: list[str], d
         truth[:, c] = [values[rows[i]] for i in ids]
     return truth
 
-
+# %% ../nbs/02_data.ipynb #72b493a2
 def voc_dataset(
     root: str | Path,  # the VOCdevkit folder, or the VOC2007 folder in it
     split: str = 'train',  # 'train', 'val', 'trainval' or 'test'

@@ -27,13 +27,10 @@ from .training import TrainConfig, Trainer
 from .trmml import TRMML, TRMMLConfig
 
 # %% auto #0
-__all__ = ['EstimatorError', 'homogeneous', 'ArrayStore', 'read_y', 'directions', 'TRMMLClassifier']
+__all__ = ['homogeneous', 'ArrayStore', 'EstimatorError', 'read_y', 'directions', 'feature_method', 'fit_known', 'pictures_of',
+           'category_names', 'FeatureReader', 'TRMMLClassifier']
 
-# %% ../nbs/83_estimator.ipynb #106b2252
-class EstimatorError(ValueError):
-    "X or y that the estimator cannot use; the message says what was expected."
-
-
+# %% ../nbs/83_estimator.ipynb #6c0cf5d6
 def homogeneous(
     X: np.ndarray,  # [N, P, d]
     mean: np.ndarray,  # [d] of the training data
@@ -45,7 +42,7 @@ def homogeneous(
     one = torch.full((*z.shape[:2], 1), math.sqrt(z.shape[-1]))
     return F.pad(torch.cat([z, one], -1), (0, -(z.shape[-1] + 1) % heads))
 
-
+# %% ../nbs/83_estimator.ipynb #37d23685
 class ArrayStore:
     "Features in memory, used like a feature store."
 
@@ -70,7 +67,11 @@ class ArrayStore:
         rows = torch.as_tensor(indices, dtype=torch.long)
         return ImageFeatures(*(part[rows].to(device or 'cpu') for part in self.all))
 
-# %% ../nbs/83_estimator.ipynb #8e0230df
+# %% ../nbs/83_estimator.ipynb #2c7b7ebf
+class EstimatorError(ValueError):
+    "X or y that the estimator cannot use; the message says what was expected."
+
+
 def read_y(
     y: Any,  # [N, C] of 1, 0 and NaN; or [N] of two classes
 ) -> tuple[np.ndarray, np.ndarray | None]:  # int8 [N, C] in the one code; the two classes, if y has one dimension
@@ -108,9 +109,59 @@ def directions(
     random = torch.randn(found.shape, generator=torch.Generator().manual_seed(seed))
     return F.normalize(torch.where(lacking[:, None], random, found), dim=-1)
 
-# %% ../nbs/83_estimator.ipynb #b4843367
-class TRMMLClassifier(ClassifierMixin, BaseEstimator):
-    "Text-region matching with scikit-learn's manners; unknown labels are NaN."
+# %% ../nbs/83_estimator.ipynb #f882c343
+def feature_method(
+    store: ArrayStore,  # of N examples with P positions each
+    targets: np.ndarray,  # [N, C] PRESENT / ABSENT / UNKNOWN
+    seed: int = 0,  # first weights
+) -> TRMML:
+    "Text-region matching whose texts are directions; no dropout and no pseudo-labels, for small tables."
+    positions = store.all.dense.shape[1]
+    side = math.isqrt(positions)
+    grid = (side, side) if side * side == positions else (1, positions)
+    return TRMML(directions(store.all.pooled, targets, seed), grid, scale=10.0, config=TRMMLConfig(dropout=0., pseudo='none', seed=seed))
+
+# %% ../nbs/83_estimator.ipynb #cd5a5adf
+def fit_known(
+    method: TRMML,  # not trained yet
+    store: ArrayStore,  # of N examples
+    targets: np.ndarray,  # [N, C] PRESENT / ABSENT / UNKNOWN
+    config: TrainConfig,  # how to train
+) -> TRMML:  # the method after its training, in evaluation mode
+    "Train on the rows that have a known label. Errors: there is none."
+    rows = np.flatnonzero((targets != UNKNOWN).any(1))
+    if not len(rows):
+        raise EstimatorError('y holds no known label: nothing to learn from.')
+    kept = ArrayStore(store.all.dense[rows] * store.all.norms[rows][..., None], store.all.pooled[rows])
+    trainer = Trainer(method, kept, targets[rows], config)
+    trainer.fit(progress=False)
+    return trainer.final.eval()
+
+# %% ../nbs/83_estimator.ipynb #a6d680f6
+def pictures_of(
+    X: Any,  # N PIL images or paths
+) -> list[str | Path | Image.Image]:
+    "X as a list of pictures. Errors: empty, or something else in it."
+    pictures = list(X)
+    if not pictures or not all(isinstance(p, (str, Path, Image.Image)) for p in pictures):
+        raise EstimatorError('with clip= given, X is a list of pictures (PIL images or paths) and not empty; for features leave clip out.')
+    return pictures
+
+
+def category_names(
+    names: Sequence[str] | None,  # as given; None: they are numbered
+    count: int,  # C
+    needed: bool,  # a tower reads them, so there must be some
+) -> list[str]:  # C names
+    "Names of the categories. Errors: another number of them, or none where they are needed."
+    given = list(names) if names is not None else [f'category {i}' for i in range(count)]
+    if len(given) != count or needed and names is None:
+        raise EstimatorError(f'class_names is {names!r}, expected {count} names, one per column of y; a tower reads them.')
+    return given
+
+# %% ../nbs/83_estimator.ipynb #68ace856
+class FeatureReader(BaseEstimator):
+    "The settings, and how X becomes features: pictures through a tower, numbers by standardising."
 
     def __init__(
         self,
@@ -129,12 +180,6 @@ class TRMMLClassifier(ClassifierMixin, BaseEstimator):
         self.epochs, self.batch_size, self.lr, self.threshold = epochs, batch_size, lr, threshold
         self.random_state, self.device = random_state, device
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class, tags.classifier_tags.multi_label, tags.target_tags.multi_output = False, True, True
-        tags.input_tags.three_d_array = True
-        return tags
-
     def __getstate__(self):
         return {k: v for k, v in super().__getstate__().items() if k != 'tower_'}
 
@@ -147,10 +192,7 @@ class TRMMLClassifier(ClassifierMixin, BaseEstimator):
     def _features(self, X: Any, fit: bool) -> np.ndarray | list:
         "X as [N, P, d], checked; pictures stay a list."
         if self.clip is not None:
-            pictures = list(X)
-            if not pictures or not all(isinstance(p, (str, Path, Image.Image)) for p in pictures):
-                raise EstimatorError('with clip= given, X is a list of pictures (PIL images or paths) and not empty; for features leave clip out.')
-            return pictures
+            return pictures_of(X)
         X = validate_data(self, X, reset=fit, dtype=np.float64, allow_nd=True)
         if X.ndim not in (2, 3):
             raise EstimatorError(f'X has shape {X.shape}, expected [N, d] or [N, P, d].')
@@ -164,6 +206,16 @@ class TRMMLClassifier(ClassifierMixin, BaseEstimator):
         pooled, dense, norms = (torch.cat([p[k].cpu() for p in parts]) for k in range(3))
         return ArrayStore(dense * norms[..., None], pooled)
 
+# %% ../nbs/83_estimator.ipynb #a1aaf945
+class TRMMLClassifier(ClassifierMixin, FeatureReader):
+    "Text-region matching with scikit-learn's manners; unknown labels are NaN."
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class, tags.classifier_tags.multi_label, tags.target_tags.multi_output = False, True, True
+        tags.input_tags.three_d_array = True
+        return tags
+
     def fit(
         self,
         X: Any,  # N pictures, [N, d] or [N, P, d]
@@ -174,35 +226,17 @@ class TRMMLClassifier(ClassifierMixin, BaseEstimator):
         targets, classes = read_y(y)
         if len(targets) != len(X):
             raise EstimatorError(f'Found input variables with inconsistent numbers of samples: {[len(X), len(targets)]}.')
-        names = list(self.class_names) if self.class_names is not None else [f'category {i}' for i in range(targets.shape[1])]
-        if len(names) != targets.shape[1] or self.clip is not None and self.class_names is None:
-            raise EstimatorError(f'class_names is {self.class_names!r}, expected {targets.shape[1]} names, one per column of y; a tower reads them.')
+        names = category_names(self.class_names, targets.shape[1], needed=self.clip is not None)
         self.classes_ = np.arange(targets.shape[1]) if classes is None else classes
         self.binary_ = classes is not None
         if self.clip is None:
             flat = X.reshape(-1, X.shape[-1])
             self.mean_, self.spread_ = flat.mean(0), np.where(flat.std(0) > 1e-9, flat.std(0), 1.0)
-        store = self._store(X)
-        self.method_ = self._train(store, targets, names)
+        store, seed = self._store(X), self.random_state or 0
+        method = feature_method(store, targets, seed) if self.clip is None else build_method('trmml', self._tower(), names, seed)
+        config = TrainConfig(epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, ema=0., seed=seed, device=self.device)
+        self.method_ = fit_known(method, store, targets, config)
         return self
-
-    def _train(self, store: ArrayStore, targets: np.ndarray, names: list[str]) -> TRMML:
-        "The method after its training."
-        rows = np.flatnonzero((targets != UNKNOWN).any(1))
-        if not len(rows):
-            raise EstimatorError('y holds no known label: nothing to learn from.')
-        config = TrainConfig(epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, ema=0., seed=self.random_state or 0, device=self.device)
-        if self.clip is None:
-            p, texts = store.all.dense.shape[1], directions(store.all.pooled, targets, self.random_state or 0)
-            side = math.isqrt(p)
-            grid = (side, side) if side * side == p else (1, p)
-            method = TRMML(texts, grid, scale=10.0, config=TRMMLConfig(dropout=0., pseudo='none', seed=self.random_state or 0))
-        else:
-            method = build_method('trmml', self._tower(), names, self.random_state or 0)
-        kept = ArrayStore(store.all.dense[rows] * store.all.norms[rows][..., None], store.all.pooled[rows])
-        trainer = Trainer(method, kept, targets[rows], config)
-        trainer.fit(progress=False)
-        return trainer.final.eval()
 
     def decision_function(self, X: Any,  # as in `fit`
                           ) -> np.ndarray:  # [N, C], or [N] for two classes

@@ -25,7 +25,7 @@ from .trmml import start_bias
 
 # %% auto #0
 __all__ = ['PVLRError', 'ResidualAttention', 'KnowledgePrompts', 'ContextPrompts', 'Interaction', 'DualModal',
-           'DualModalAttention', 'pool_cosines', 'PVLRConfig', 'PVLR']
+           'DualModalAttention', 'pool_cosines', 'PVLRConfig', 'PVLRBlocks', 'PVLR']
 
 # %% ../nbs/43_pvlr.ipynb #8268c24d
 class PVLRError(ValueError):
@@ -174,7 +174,7 @@ class Interaction(nn.Module):
             pictures, _ = self.context_reads(context, knowledge)
         return self.fuse(torch.cat([words, pictures], -1))
 
-# %% ../nbs/43_pvlr.ipynb #c9cb48a9
+# %% ../nbs/43_pvlr.ipynb #092da9aa
 class DualModal(NamedTuple):
     "What labels and regions have become, and where each looked."
     labels: Tensor  # [B, C, d]
@@ -182,7 +182,7 @@ class DualModal(NamedTuple):
     text_to_region: Tensor | None  # [B, C, N], sums to 1 over N; None if this direction is off
     region_to_text: Tensor | None  # [B, N, C], sums to 1 over C; None if this direction is off
 
-
+# %% ../nbs/43_pvlr.ipynb #fe1e181b
 class DualModalAttention(nn.Module):
     "DMA: labels read regions, and regions read labels."
 
@@ -264,9 +264,9 @@ class PVLRConfig:
             raise PVLRError(f'global_weight is {self.global_weight} and context_length is {self.context_length}, '
                             'expected numbers from 0.')
 
-# %% ../nbs/43_pvlr.ipynb #ff4cd783
-class PVLR(nn.Module):
-    "Prompt-driven visual-linguistic representation learning, reconstructed: label features made for each image."
+# %% ../nbs/43_pvlr.ipynb #14ab3375
+class PVLRBlocks(nn.Module):
+    "The blocks, wired: KAP, CAP and IFM make label features for each image; DMA and the two calibrations wait beside them."
 
     def __init__(
         self,
@@ -293,23 +293,6 @@ class PVLR(nn.Module):
         self.dual_attention = DualModalAttention(reader(ways in ('both', 'labels'), far), reader(ways in ('both', 'regions'), far))
         self.calibration, self.global_calibration = Calibration(scale, bias), Calibration(scale, bias)
 
-    @classmethod
-    def from_tower(
-        cls,
-        tower: FrozenTower,  # gives texts, scale and bias, and reads the learnable prompts
-        class_names: Sequence[str],  # C names
-        config: PVLRConfig | None = None,  # choices
-    ) -> PVLR:
-        "The model for a tower and a list of labels. Errors: a phrase whose tokens are not `context_length`."
-        cfg = config or PVLRConfig()
-        prompts = None
-        if cfg.context_length:
-            prompts = PromptLearner(tower, class_names, cfg.context_length, cfg.context_phrase or None, seed=cfg.seed)
-            if len(prompts.context) != cfg.context_length:
-                raise PVLRError(f'context_phrase {cfg.context_phrase!r} has {len(prompts.context)} tokens and context_length '
-                                f"is {cfg.context_length}: make them agree, or pass context_phrase='' for a random start.")
-        return cls(tower.encode_classes(class_names, cfg.template), tower.logit_scale, tower.logit_bias, cfg, prompts)
-
     def current_texts(self) -> Tensor:
         "[C, d] the learnable prompts as they are now, or the fixed ones where there are none."
         return self.texts if self.prompts is None else self.prompts()
@@ -328,6 +311,27 @@ class PVLR(nn.Module):
             context, maps['context'] = self.context(prompts, dense)
         labels = self.interaction(knowledge, context) if self.interaction else knowledge if context is None else context
         return labels, {name: part for name, part in maps.items() if part is not None}
+
+# %% ../nbs/43_pvlr.ipynb #cae78816
+class PVLR(PVLRBlocks):
+    "Prompt-driven visual-linguistic representation learning, reconstructed: label features made for each image."
+
+    @classmethod
+    def from_tower(
+        cls,
+        tower: FrozenTower,  # gives texts, scale and bias, and reads the learnable prompts
+        class_names: Sequence[str],  # C names
+        config: PVLRConfig | None = None,  # choices
+    ) -> PVLR:
+        "The model for a tower and a list of labels. Errors: a phrase whose tokens are not `context_length`."
+        cfg = config or PVLRConfig()
+        prompts = None
+        if cfg.context_length:
+            prompts = PromptLearner(tower, class_names, cfg.context_length, cfg.context_phrase or None, seed=cfg.seed)
+            if len(prompts.context) != cfg.context_length:
+                raise PVLRError(f'context_phrase {cfg.context_phrase!r} has {len(prompts.context)} tokens and context_length '
+                                f"is {cfg.context_length}: make them agree, or pass context_phrase='' for a random start.")
+        return cls(tower.encode_classes(class_names, cfg.template), tower.logit_scale, tower.logit_bias, cfg, prompts)
 
     def forward(
         self,

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 # %% auto #0
-__all__ = ['pool_regions', 'RegionError', 'sine_position_code', 'RegionOutput', 'view_position_code', 'grid_of',
-           'CategoryRegions', 'candidates']
+__all__ = ['pool_regions', 'RegionError', 'sine_position_code', 'RegionOutput', 'view_position_code', 'grid_of', 'split_heads',
+           'head_scores', 'head_values', 'CategoryAttention', 'first_values', 'CategoryRegions', 'candidates']
 
 # %% ../nbs/20_regions.ipynb #d0d4d07a
 def _float(x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class RegionOutput(NamedTuple):
     region: Tensor  # [B, C, d] region-level features, length 1, in the tower's own space
     saliency: Tensor  # [B, C, N] where each category looked, sums to 1 over positions
 
-# %% ../nbs/20_regions.ipynb #29d919b6
+# %% ../nbs/20_regions.ipynb #2f88282e
 def _check_settings(num_classes: int, dim: int, heads: int, init: Tensor | None, scales: dict) -> None:
     "Raise `RegionError` for sizes and scales that make no layer."
     if num_classes < 1 or heads < 1 or dim % heads:
@@ -73,20 +73,10 @@ def _check_settings(num_classes: int, dim: int, heads: int, init: Tensor | None,
         if value is not None and not (0 <= value < math.inf):
             raise RegionError(f'{name} is {value}, expected a finite number >= 0.')
 
-
+# %% ../nbs/20_regions.ipynb #ac1d78a9
 def _grids(grid: tuple[int, int] | Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     "A grid, or one for each of several views, as a list."
     return [tuple(grid)] if isinstance(grid[0], int) else [tuple(g) for g in grid]
-
-
-def _check_dense(dense: Tensor, grid: tuple[int, int] | Sequence[tuple[int, int]], dim: int) -> None:
-    "Raise `RegionError` unless dense features fit the grid (once, or once for each view) and the layer."
-    grids = _grids(grid)
-    n = sum(rows * columns for rows, columns in grids)
-    if dense.ndim != 3 or dense.shape[1] % n or not dense.shape[1] or dense.shape[2] != dim:
-        shown = ' + '.join(f'{rows} * {columns}' for rows, columns in grids)
-        raise RegionError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with N = {shown} = {n} (or a '
-                          f'multiple, one for each view) and d = {dim}.')
 
 
 def view_position_code(
@@ -99,6 +89,16 @@ def view_position_code(
     grids = _grids(grid)
     code = torch.cat([sine_position_code(one, dim, device=device) for one in grids])
     return F.normalize(code.repeat(positions // len(code), 1), dim=-1)
+
+# %% ../nbs/20_regions.ipynb #d10516f0
+def _check_dense(dense: Tensor, grid: tuple[int, int] | Sequence[tuple[int, int]], dim: int) -> None:
+    "Raise `RegionError` unless dense features fit the grid (once, or once for each view) and the layer."
+    grids = _grids(grid)
+    n = sum(rows * columns for rows, columns in grids)
+    if dense.ndim != 3 or dense.shape[1] % n or not dense.shape[1] or dense.shape[2] != dim:
+        shown = ' + '.join(f'{rows} * {columns}' for rows, columns in grids)
+        raise RegionError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with N = {shown} = {n} (or a '
+                          f'multiple, one for each view) and d = {dim}.')
 
 # %% ../nbs/20_regions.ipynb #9e2ac439
 def grid_of(
@@ -113,8 +113,107 @@ def grid_of(
         return side, side
     raise RegionError(f'{positions} positions fill neither the grid {tuple(grid)} nor a square: give the features of a view of the same tower.')
 
-# %% ../nbs/20_regions.ipynb #3d799157
-class CategoryRegions(nn.Module):
+# %% ../nbs/20_regions.ipynb #93071099
+def split_heads(
+    x: Tensor,  # [..., L, d]
+    heads: int,  # h, divides d
+) -> Tensor:  # [..., h, L, d/h]
+    "Give each head its part of the channels."
+    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
+
+
+def head_scores(
+    query: Tensor,  # [h, C, d/h], or [B, h, C, d/h]: what each head of each category asks for
+    to_key: nn.Linear,  # d -> d without bias
+    dense: Tensor,  # [B, N, d]
+    carry: bool,  # True: carry queries to the features; False: make keys
+) -> Tensor:  # [B, h, C, N]
+    "Inner products of queries and keys; both ways give the same numbers."
+    heads = query.shape[-3]
+    if not carry:
+        return query @ split_heads(to_key(dense), heads).mT
+    query = query @ to_key.weight.unflatten(0, (heads, -1))  # [h, C, d], once for all images
+    return (query.flatten(-3, -2) @ dense.mT).unflatten(1, (heads, -1))
+
+# %% ../nbs/20_regions.ipynb #889ad8b8
+def head_values(
+    attention: Tensor,  # [B, h, C, N] sums to 1 over positions
+    to_value: nn.Linear,  # d -> d
+    dense: Tensor,  # [B, N, d]
+    carry: bool,  # True: sum features up, then project; False: make values
+) -> Tensor:  # [B, C, d]
+    "The values, weighted by the attention of each head; both ways give the same numbers."
+    heads = attention.shape[1]
+    if not carry:
+        return (attention @ split_heads(to_value(dense), heads)).transpose(1, 2).flatten(2)
+    seen = (attention.flatten(1, 2) @ dense).unflatten(1, (heads, -1))  # [B, h, C, d]
+    value = seen @ to_value.weight.unflatten(0, (heads, -1)).mT
+    return value.transpose(1, 2).flatten(2) + to_value.bias
+
+# %% ../nbs/20_regions.ipynb #672ca70f
+class CategoryAttention(nn.Module):
+    "One learnable query per category, and where its heads look."
+
+    def __init__(
+        self,
+        num_classes: int,  # C
+        dim: int,  # d, a multiple of 4 and of `heads`
+        heads: int = 4,  # attention heads
+        position_scale: float = 0.25,  # length of the position code where a feature has length 1; 0: no code
+        norm_power: float = 1.0,  # attention is proportional to norms ** norm_power; 0: lengths are ignored
+    ):
+        super().__init__()
+        self.heads, self.position_scale, self.norm_power = heads, position_scale, norm_power
+        self.queries = nn.Parameter(torch.zeros(num_classes, dim))
+        self.to_query, self.to_key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)  # a key bias has no effect
+
+    def _carry(self, count: int) -> bool:
+        "Whether carrying so many queries to the features is cheaper than making keys and values."
+        return self.heads * count <= self.queries.shape[1]
+
+    def attend(
+        self,
+        dense: Tensor,  # [B, N, d] dense features, length 1
+        grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid each, or one for all
+        norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
+        rows: Tensor | slice | None = None,  # categories wanted: numbers [K], or [B, K] of each image, or a slice; None: all
+    ) -> Tensor:  # [B, h, C, N] float32, sums to 1 over positions; C is K where K are wanted
+        "Where each head of each category looks."
+        d, queries = self.queries.shape[1], self.queries if rows is None else self.queries[rows]
+        if self.position_scale:
+            code = view_position_code(grid, dense.shape[1], d, dense.device)
+            dense = dense + (self.position_scale * code).to(dense.dtype)
+        query = split_heads(self.to_query(queries * math.sqrt(d)), self.heads) * math.sqrt(self.heads)  # sqrt(d) / sqrt(d / h)
+        scores = _float(head_scores(query, self.to_key, dense, self._carry(queries.shape[-2])))
+        if norms is not None and self.norm_power:
+            scores = scores + self.norm_power * _float(norms).clamp(min=1e-3).log()[:, None, None]
+        return scores.softmax(-1)
+
+# %% ../nbs/20_regions.ipynb #112bc326
+@torch.no_grad()
+def first_values(
+    regions: CategoryRegions,  # to be filled
+    init: Tensor | None,  # [C, d] texts that the queries start from; None: N(0, 0.02)
+    attention_scale: float | None,  # first maps are near softmax(scale * cosine); None: Xavier projections
+    generator: torch.Generator | None,  # None: torch's own
+) -> None:
+    "First values: queries from texts or noise, Xavier weights, biases 0, query and key projections matched."
+    nn.init.normal_(regions.queries, std=0.02, generator=generator)
+    if init is not None:
+        regions.queries.copy_(F.normalize(init.float(), dim=-1))
+    for layer in [m for m in regions.modules() if isinstance(m, nn.Linear)]:
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    if attention_scale is not None:
+        nn.init.orthogonal_(regions.to_key.weight, generator=generator)
+        gain = attention_scale * math.sqrt(regions.heads / regions.queries.shape[1])
+        regions.to_query.weight.copy_(gain * regions.to_key.weight)
+    if regions.residual:
+        nn.init.zeros_(regions.mlp[-1].weight)
+
+# %% ../nbs/20_regions.ipynb #e1b0e776
+class CategoryRegions(CategoryAttention):
     "Category-aware region learning: one learnable query per category attends to the positions of a frozen tower."
 
     def __init__(
@@ -132,96 +231,35 @@ class CategoryRegions(nn.Module):
         generator: torch.Generator | None = None,  # of the first values; None: torch's own
         chunk: int = 0,  # categories computed at a time, to save memory; 0: all at once
     ):
-        super().__init__()
         if chunk < 0:
             raise RegionError(f'chunk is {chunk}, expected a whole number of categories from 1, or 0 for all at once.')
-        self.chunk = chunk
         scales = dict(position_scale=position_scale, attention_scale=attention_scale, norm_power=norm_power)
         _check_settings(num_classes, dim, heads, init, scales)
-        self.heads, self.position_scale, self.norm_power, self.residual = heads, position_scale, norm_power, residual
-        self.queries = nn.Parameter(torch.empty(num_classes, dim))
-        self.to_query, self.to_key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)  # a key bias has no effect
+        super().__init__(num_classes, dim, heads, position_scale, norm_power)
+        self.chunk, self.residual = chunk, residual
         self.to_value, self.to_out = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.norm_attention, self.norm_ffn = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(ffn_dim, dim))
         self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
         self.dropout = nn.Dropout(dropout)
-        self._start(init, attention_scale, generator)
-
-    @torch.no_grad()
-    def _start(self, init: Tensor | None, attention_scale: float | None, generator: torch.Generator | None) -> None:
-        "First values: queries from texts or noise, Xavier weights, biases 0, query and key projections matched."
-        nn.init.normal_(self.queries, std=0.02, generator=generator)
-        if init is not None:
-            self.queries.copy_(F.normalize(init.float(), dim=-1))
-        for layer in [m for m in self.modules() if isinstance(m, nn.Linear)]:
-            nn.init.xavier_uniform_(layer.weight, generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        if attention_scale is not None:
-            nn.init.orthogonal_(self.to_key.weight, generator=generator)
-            gain = attention_scale * math.sqrt(self.heads / self.queries.shape[1])
-            self.to_query.weight.copy_(gain * self.to_key.weight)
-        if self.residual:
-            nn.init.zeros_(self.mlp[-1].weight)
-
-    def _heads(self, x: Tensor) -> Tensor:
-        "[..., L, d] -> [..., h, L, d/h]"
-        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
-
-    @property
-    def _carry(self) -> bool:
-        "Whether carrying queries to the features is cheaper than making keys and values."
-        return self.heads * self.queries.shape[0] <= self.queries.shape[1]
-
-    def attend(
-        self,
-        dense: Tensor,  # [B, N, d] dense features, length 1
-        grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid each, or one for all
-        norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
-        rows: Tensor | slice | None = None,  # categories wanted; None: all
-    ) -> Tensor:  # [B, h, C, N] float32, sums to 1 over positions
-        "Where each head of each category looks."
-        d, queries = self.queries.shape[1], self.queries if rows is None else self.queries[rows]
-        if self.position_scale:
-            code = view_position_code(grid, dense.shape[1], d, dense.device)
-            dense = dense + (self.position_scale * code).to(dense.dtype)
-        query = self._heads(self.to_query(queries * math.sqrt(d))) * math.sqrt(self.heads)  # sqrt(d) / sqrt(d / h)
-        if self._carry:
-            query = query @ self.to_key.weight.unflatten(0, (self.heads, -1))  # [h, C, d], once for all images
-            scores = (query.flatten(0, 1) @ dense.mT).unflatten(1, (self.heads, -1))
-        else:
-            scores = query @ self._heads(self.to_key(dense)).mT
-        scores = _float(scores)
-        if norms is not None and self.norm_power:
-            scores = scores + self.norm_power * _float(norms).clamp(min=1e-3).log()[:, None, None]
-        return scores.softmax(-1)
-
-    def _attended(self, attention: Tensor, dense: Tensor) -> Tensor:
-        "[B, C, d]: the values, weighted by the attention of each head."
-        attention, dense = attention.to(dense.dtype), dense * math.sqrt(dense.shape[-1])
-        if self._carry:
-            seen = (attention.flatten(1, 2) @ dense).unflatten(1, (self.heads, -1))  # [B, h, C, d]
-            value = seen @ self.to_value.weight.unflatten(0, (self.heads, -1)).mT
-            value = value.transpose(1, 2).flatten(2) + self.to_value.bias
-        else:
-            value = (attention @ self._heads(self.to_value(dense))).transpose(1, 2).flatten(2)
-        return self.to_out(value)
+        first_values(self, init, attention_scale, generator)
 
     def forward(
         self,
         dense: Tensor,  # [B, N, d] dense features, length 1
         grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid each, or one for all
         norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
-    ) -> RegionOutput:
+        rows: Tensor | None = None,  # categories wanted: numbers [K], or [B, K] of each image; None: all
+    ) -> RegionOutput:  # of all categories, or of those wanted
         "Saliency, region-level and query-level features of every category. Errors: shapes that do not fit."
         _check_dense(dense, grid, self.queries.shape[1])
-        count = len(self.queries)
+        count = len(self.queries) if rows is None else rows.shape[-1]
         if not self.chunk or count <= self.chunk:
-            return self.some(dense, grid, norms)
+            return self.some(dense, grid, norms, rows)
+        chunks = [slice(k, k + self.chunk) for k in range(0, count, self.chunk)] if rows is None else rows.split(self.chunk, -1)
         save = torch.is_grad_enabled()  # keep inputs, compute again on the way back: memory of one chunk at a time
-        parts = [checkpoint(self.some, dense, grid, norms, slice(k, k + self.chunk), use_reentrant=False) if save else
-                 self.some(dense, grid, norms, slice(k, k + self.chunk)) for k in range(0, count, self.chunk)]
+        parts = [checkpoint(self.some, dense, grid, norms, part, use_reentrant=False) if save else
+                 self.some(dense, grid, norms, part) for part in chunks]
         return RegionOutput(*(torch.cat(part, 1) for part in zip(*parts)))
 
     def some(
@@ -229,14 +267,15 @@ class CategoryRegions(nn.Module):
         dense: Tensor,  # [B, N, d] dense features, length 1
         grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid each, or one for all
         norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
-        rows: Tensor | slice | None = None,  # categories wanted: numbers [K] or a slice; None: all
+        rows: Tensor | slice | None = None,  # categories wanted: numbers [K], or [B, K] of each image, or a slice; None: all
     ) -> RegionOutput:  # of these categories
         "Regions of some categories: categories do not see each other, so the others change nothing."
         attention = self.attend(dense, grid, norms, rows)  # [B, h, K, N]
         saliency = attention.mean(1)
         region = pool_regions(saliency, dense)
         start = (self.queries if rows is None else self.queries[rows]) * math.sqrt(dense.shape[-1])
-        x = self.norm_attention(start + self.dropout(self._attended(attention, dense)))
+        seen = head_values(attention.to(dense.dtype), self.to_value, dense * math.sqrt(dense.shape[-1]), self._carry(attention.shape[2]))
+        x = self.norm_attention(start + self.dropout(self.to_out(seen)))
         x = self.norm_ffn(x + self.dropout(self.ffn(x)))
         query = _float(self.mlp(x)) + (region if self.residual else 0)
         return RegionOutput(F.normalize(query, dim=-1), region, saliency)

@@ -63,12 +63,12 @@ def read_json(
         raise RunError(f'{path}: not a readable file of a run ({error}). Give the folder that `trmml train` made, or '
                        'train again.') from error
 
-# %% ../nbs/60_runs.ipynb #d29e661c
+# %% ../nbs/60_runs.ipynb #31079b8b
 def trained_state(
     method: nn.Module,  # any method
 ) -> dict[str, Tensor]:
-    "Trained parameters, and buffers of its prototype memory; neither tower nor texts."
-    trained = {name for name, p in method.named_parameters() if p.requires_grad}
+    "Trained parameters, and buffers of its prototype memory; neither tower nor texts. Where nothing is trained: scale and bias."
+    trained = {name for name, p in method.named_parameters() if p.requires_grad} or {name for name, _ in method.named_parameters()}
     return {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()
             if k in trained or k.startswith('memory.')}
 

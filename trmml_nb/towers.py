@@ -41,23 +41,24 @@ from .data import build_transform
 # %% auto #0
 __all__ = ['DEFAULT_TEMPLATES', 'ENSEMBLE_TEMPLATES', 'SPOKEN_NAMES', 'TowerError', 'ImageFeatures', 'RawFeatures',
            'resnet_features', 'one_key_pool', 'vit_features', 'one_position_maps', 'timm_features', 'raw_features',
-           'resize_position_table', 'resize_tower', 'spoken_name', 'fill_template', 'TextTower', 'open_ids',
-           'insert_context', 'unit', 'FrozenTower', 'PromptLearner', 'quiet_logging', 'hub_reachable', 'cached_weights',
-           'fetch_weights', 'checkpoint_shapes', 'fill_weights', 'local_checkpoint', 'fetch_hub_folder', 'close_names',
-           'find_weights', 'tower_tokenizer', 'tiny_folder', 'load_tower']
+           'resize_position_table', 'resize_tower', 'spoken_name', 'fill_template', 'run_text', 'TextTower', 'open_ids',
+           'insert_context', 'unit', 'FrozenModel', 'FrozenImages', 'model_digest', 'FrozenTower', 'PromptLearner',
+           'quiet_logging', 'hub_reachable', 'cached_weights', 'fetch_weights', 'checkpoint_shapes', 'fill_weights',
+           'local_checkpoint', 'fetch_hub_folder', 'close_names', 'find_weights', 'tower_tokenizer', 'tiny_folder',
+           'find_tower', 'load_tower']
 
-# %% ../nbs/10_towers.ipynb #127d32c7
+# %% ../nbs/10_towers.ipynb #7ed0dfac
 class TowerError(ValueError):
     "A tower could not be found, read, or used as asked; the message says what to do."
 
-
+# %% ../nbs/10_towers.ipynb #4ffdffc6
 class ImageFeatures(NamedTuple):
     "What a tower says of a batch of images; every vector has length 1."
     pooled: Tensor  # [B, d]
     dense: Tensor  # [B, N, d]
     norms: Tensor | None = None  # [B, N] length of each dense vector before normalisation; the image's mean is 1
 
-
+# %% ../nbs/10_towers.ipynb #0727e1c2
 class RawFeatures(NamedTuple):
     "The same before normalisation, and the grid of positions."
     pooled: Tensor  # [B, d]
@@ -75,7 +76,7 @@ def resnet_features(
     values = visual.attnpool.v_proj(last.flatten(2).transpose(1, 2))  # [B, N, c]
     return RawFeatures(out["image_features"], visual.attnpool.c_proj(values), tuple(last.shape[-2:]))
 
-# %% ../nbs/10_towers.ipynb #b681dbc6
+# %% ../nbs/10_towers.ipynb #69064ec8
 def one_key_pool(
     pooler: nn.Module,  # open_clip's AttentionalPooler
     tokens: Tensor,  # [B, N, c]
@@ -85,7 +86,7 @@ def one_key_pool(
     query = pooler.ln_q(pooler.query)[:1].expand(len(keys), -1, -1)
     return pooler.attn(query, keys, keys, need_weights=False)[0].view(*tokens.shape[:2], -1)
 
-
+# %% ../nbs/10_towers.ipynb #badfad5d
 def vit_features(
     visual: VisionTransformer,  # open_clip's own ViT
     pixels: Tensor,  # [B, 3, H, W]
@@ -101,7 +102,7 @@ def vit_features(
     dense = dense if visual.proj is None else dense @ visual.proj
     return RawFeatures(out["image_features"], dense, tuple(visual.grid_size))
 
-# %% ../nbs/10_towers.ipynb #d2f2d8bd
+# %% ../nbs/10_towers.ipynb #b9fcedfd
 def one_position_maps(
     trunk: nn.Module,  # a timm model
     maps: Tensor,  # its forward_features: [B, c, h, w], [B, h, w, c] or [B, P + N, c]
@@ -121,7 +122,7 @@ def one_position_maps(
         raise TowerError(f"{type(trunk).__name__} gives {tokens.shape[1]} tokens: not a square grid")
     return tokens.reshape(-1, 1, c).expand(-1, prefix + 1, -1), (side, side)
 
-
+# %% ../nbs/10_towers.ipynb #6633d78f
 def timm_features(
     visual: TimmModel,  # open_clip's wrapper round a timm model
     pixels: Tensor,  # [B, 3, H, W]
@@ -150,7 +151,7 @@ def raw_features(
     known = ", ".join(kind.__name__ for kind in kinds)
     raise TowerError(f"no dense features for an image tower of kind {type(visual).__name__}; known kinds: {known}")
 
-# %% ../nbs/10_towers.ipynb #d8eb6de2
+# %% ../nbs/10_towers.ipynb #624740b9
 def resize_position_table(
     table: Tensor,  # [1 + h * w, c]: one row for the class token or mean, then a square grid
     grid: tuple[int, int],  # the new rows and columns
@@ -160,7 +161,7 @@ def resize_position_table(
     resize_pos_embed(state, SimpleNamespace(visual=SimpleNamespace(grid_size=grid)))
     return state["visual.positional_embedding"]
 
-
+# %% ../nbs/10_towers.ipynb #127185cf
 def resize_tower(
     visual: nn.Module,  # the image tower, changed in place
     image_size: int,  # the new side in pixels
@@ -180,14 +181,14 @@ def resize_tower(
     visual.image_size = (image_size, image_size)
     visual.grid_size = grid
 
-# %% ../nbs/10_towers.ipynb #a8fcae63
+# %% ../nbs/10_towers.ipynb #87026f9d
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 ENSEMBLE_TEMPLATES = (
     "itap of a {}.", "a bad photo of the {}.", "a origami {}.", "a photo of the large {}.",
     "a {} in a video game.", "art of the {}.", "a photo of the small {}.",
 )
 
-
+# %% ../nbs/10_towers.ipynb #8a989357
 SPOKEN_NAMES = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}  # VOC's spelling
 
 
@@ -199,7 +200,7 @@ def spoken_name(
     name = f"bird with {attribute[2]} {attribute[1]}" if attribute else SPOKEN_NAMES.get(name, name)
     return name.replace("_", " ")
 
-
+# %% ../nbs/10_towers.ipynb #63610cd6
 def fill_template(
     template: str,  # a sentence with one {} where the name goes
     name: str,  # a category name, spoken as `spoken_name` does
@@ -209,7 +210,24 @@ def fill_template(
         raise TowerError(f"template {template!r} has no {{}} for the category name: write 'a photo of a {{}}.'")
     return template.replace("{}", spoken_name(name))
 
-# %% ../nbs/10_towers.ipynb #4cb1a0d5
+# %% ../nbs/10_towers.ipynb #cead4619
+def run_text(
+    half: nn.Module,  # an open_clip text transformer, or a CLIP model that holds one
+    vectors: Tensor,  # [T, L, w], before the position code is added
+    ids: Tensor,  # [T, L] token numbers: they say where each text ends
+    pool: str,  # which vector speaks for the text: 'argmax', 'eos', ...
+    eos: int | None = None,  # the end-of-text token, where `pool` is 'eos'
+) -> Tensor:  # [T, d]
+    "Token vectors to text features, not normalised."
+    length, dtype, mask = vectors.shape[1], half.transformer.get_cast_dtype(), getattr(half, "attn_mask", None)
+    x = vectors.to(dtype) + half.positional_embedding[:length].to(dtype)
+    x = half.transformer(x, attn_mask=None if mask is None else mask[:length, :length])
+    x = text_global_pool(half.ln_final(x), ids, pool, eos_token_id=eos)  # [T, w]
+    if half.text_projection is None:
+        return x
+    return half.text_projection(x) if isinstance(half.text_projection, nn.Module) else x @ half.text_projection
+
+# %% ../nbs/10_towers.ipynb #5cabebc2
 class TextTower:
     "The text half of an open_clip model: sentences, or sentences whose first words are free vectors."
 
@@ -247,14 +265,7 @@ class TextTower:
             ids: Tensor,  # [T, L] token numbers: they say where each text ends
             ) -> Tensor:  # [T, d]
         "Token vectors [T, L, w] -> text features [T, d], not normalised."
-        half, length = self.half, vectors.shape[1]
-        dtype, mask = half.transformer.get_cast_dtype(), getattr(half, "attn_mask", None)
-        x = vectors.to(dtype) + half.positional_embedding[:length].to(dtype)
-        x = half.transformer(x, attn_mask=None if mask is None else mask[:length, :length])
-        x = text_global_pool(half.ln_final(x), ids, self.pool, eos_token_id=self.eos)  # [T, w]
-        if half.text_projection is None:
-            return x
-        return half.text_projection(x) if isinstance(half.text_projection, nn.Module) else x @ half.text_projection
+        return run_text(self.half, vectors, ids, self.pool, self.eos)
 
     def sentences(self, texts: list[str],  # T texts
                   device: torch.device,  # where the model is
@@ -267,7 +278,7 @@ class TextTower:
         ids = self.cut(ids)
         return self.run(self.half.token_embedding(ids), ids)
 
-# %% ../nbs/10_towers.ipynb #3afac523
+# %% ../nbs/10_towers.ipynb #905edd59
 def open_ids(
     texts: TextTower,  # whose tokenizer
     sentences: list[str],  # what follows the context
@@ -280,7 +291,7 @@ def open_ids(
     start = getattr(texts.tokenizer, "sot_token_id", None)
     return ids, int(start is not None and int(ids[0, 0]) == start)
 
-
+# %% ../nbs/10_towers.ipynb #af555948
 def insert_context(
     texts: TextTower,  # the text half
     context: Tensor,  # [M, w] shared, or [C, M, w]
@@ -302,38 +313,31 @@ def insert_context(
     vectors = torch.cat([words[:, :start], context.to(words.dtype), words[:, start + m:]], 1)
     return texts.run(vectors, ids)
 
-# %% ../nbs/10_towers.ipynb #9312ace1
+# %% ../nbs/10_towers.ipynb #d9c636ae
 def unit(
     x: Tensor,  # [..., d], any floating type
 ) -> Tensor:
     "Length-1 vectors in float32, whatever type or autocast the tower ran in."
     return F.normalize(x.float(), dim=-1)
 
-
-class FrozenTower(nn.Module):
-    "A frozen CLIP-like model: images to pooled and dense features, texts to features of the same space."
+# %% ../nbs/10_towers.ipynb #79307a85
+class FrozenModel(nn.Module):
+    "A CLIP-like model that never changes: no gradients, always in evaluation mode."
 
     def __init__(
         self,
         model: nn.Module,  # an open_clip model: CLIP, CustomTextCLIP or CoCa
-        tokenizer: Any,  # its tokenizer: list of texts -> [T, L] token numbers
-        name: str,  # what to call it in messages and run records
-        image_size: int,  # side of the square input in pixels
-        preprocess: dict,  # mean, std, interpolation, resize_mode
-        config: dict | None = None,  # the architecture's configuration, part of the fingerprint
     ):
         super().__init__()
-        self.model, self.name, self.image_size = model.eval().requires_grad_(False), name, image_size
-        self.model.visual.to(memory_format=torch.channels_last)  # on a CPU, convolutions run twice as fast
-        self.preprocess, self.config = dict(preprocess), config or {}
-        self.transform = build_transform(image_size, **self.preprocess)
-        self.texts = TextTower(self.model, tokenizer, name)
-        probe = self.raw(torch.zeros(1, 3, image_size, image_size))
-        self.grid, self.dim = probe.grid, probe.pooled.shape[-1]
+        self.model = model.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> FrozenTower:
         "A frozen tower stays in evaluation mode, also inside a model that trains."
         return super().train(False)
+
+    def __deepcopy__(self, memo: dict) -> FrozenTower:
+        "Copies of a method (averaged weights) share the tower: nothing in it ever changes."
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -350,6 +354,23 @@ class FrozenTower(nn.Module):
         "What is added afterwards; 0 where the tower has none."
         bias = getattr(self.model, "logit_bias", None)
         return 0.0 if bias is None else bias.detach().float().item()
+
+# %% ../nbs/10_towers.ipynb #a541ec7e
+class FrozenImages(FrozenModel):
+    "The image half of a frozen model: pixels to pooled and dense features."
+
+    def __init__(
+        self,
+        model: nn.Module,  # an open_clip model
+        image_size: int,  # side of the square input in pixels
+        preprocess: dict,  # mean, std, interpolation, resize_mode
+    ):
+        super().__init__(model)
+        self.image_size, self.preprocess = image_size, dict(preprocess)
+        self.model.visual.to(memory_format=torch.channels_last)  # on a CPU, convolutions run twice as fast
+        self.transform = build_transform(image_size, **self.preprocess)
+        probe = self.raw(torch.zeros(1, 3, image_size, image_size))
+        self.grid, self.dim = probe.grid, probe.pooled.shape[-1]
 
     @torch.no_grad()
     def raw(self, pixels: Tensor,  # [B, 3, S, S], from `transform`
@@ -368,6 +389,34 @@ class FrozenTower(nn.Module):
         raw = self.raw(pixels)
         norms = raw.dense.float().norm(dim=-1)  # [B, N]
         return ImageFeatures(unit(raw.pooled), unit(raw.dense), norms / norms.mean(-1, keepdim=True).clamp(min=1e-12))
+
+# %% ../nbs/10_towers.ipynb #ee304e48
+def model_digest(
+    model: nn.Module,  # whose weights count
+    about: dict,  # whatever else decides the features; order does not matter
+) -> str:  # sha256, 64 hex digits
+    "A checksum over weights and settings."
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+# %% ../nbs/10_towers.ipynb #14bc7f36
+class FrozenTower(FrozenImages):
+    "A frozen CLIP-like model: images to pooled and dense features, texts to features of the same space."
+
+    def __init__(
+        self,
+        model: nn.Module,  # an open_clip model: CLIP, CustomTextCLIP or CoCa
+        tokenizer: Any,  # its tokenizer: list of texts -> [T, L] token numbers
+        name: str,  # what to call it in messages and run records
+        image_size: int,  # side of the square input in pixels
+        preprocess: dict,  # mean, std, interpolation, resize_mode
+        config: dict | None = None,  # the architecture's configuration, part of the fingerprint
+    ):
+        super().__init__(model, image_size, preprocess)
+        self.name, self.config, self.texts = name, config or {}, TextTower(self.model, tokenizer, name)
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str],  # T sentences, or a single one
@@ -406,19 +455,10 @@ class FrozenTower(nn.Module):
         sentences = [fill_template(template, name) for name in class_names]
         return unit(insert_context(self.texts, context.to(self.device), sentences))
 
-    def __deepcopy__(self, memo: dict) -> FrozenTower:
-        "Copies of a method (averaged weights) share the tower: nothing in it ever changes."
-        return self
-
     @cached_property
     def fingerprint(self) -> str:
         "sha256 over weights, architecture, preprocessing and image size: the identity of the features."
-        about = dict(config=self.config, preprocess=self.preprocess, image_size=self.image_size, version=1)
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
-        for key, value in sorted(self.model.state_dict().items()):
-            digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return model_digest(self.model, dict(config=self.config, preprocess=self.preprocess, image_size=self.image_size, version=1))
 
     def __repr__(self) -> str:
         return (f"FrozenTower({self.name!r}, image_size={self.image_size}, grid={self.grid}, dim={self.dim}, "
@@ -449,7 +489,7 @@ class PromptLearner(nn.Module):
         "Text vectors of all categories [C, d] with the present context."
         return self._tower[0].encode_prompts(self.context, self.class_names)
 
-# %% ../nbs/10_towers.ipynb #1304dcd1
+# %% ../nbs/10_towers.ipynb #2e8e9340
 @contextlib.contextmanager
 def quiet_logging():
     "Silence open_clip's advice about random weights while its constructor runs."
@@ -460,7 +500,7 @@ def quiet_logging():
     finally:
         logging.disable(before)
 
-
+# %% ../nbs/10_towers.ipynb #8e0136f3
 def hub_reachable(
     timeout: float = 3.0,  # seconds to wait in all, name look-up included
 ) -> bool:
@@ -481,7 +521,7 @@ def hub_reachable(
     thread.join(timeout)
     return bool(found)
 
-
+# %% ../nbs/10_towers.ipynb #89be8d1c
 def cached_weights(
     cfg: dict,  # open_clip's record of a pretrained tag
 ) -> str | None:
@@ -499,7 +539,7 @@ def cached_weights(
             return path
     return None
 
-
+# %% ../nbs/10_towers.ipynb #24012fa2
 def fetch_weights(
     name: str,  # open_clip architecture
     tag: str,  # one of its pretrained tags
@@ -519,7 +559,7 @@ def fetch_weights(
     except Exception as error:
         raise TowerError(f"the weights {name!r} / {tag!r} could not be downloaded ({error}); {mend}") from error
 
-# %% ../nbs/10_towers.ipynb #85b13004
+# %% ../nbs/10_towers.ipynb #3ad7090b
 def checkpoint_shapes(
     path: str | Path,  # .safetensors, or a file of torch.save with tensors only
 ) -> dict[str, tuple]:  # tensor name -> shape
@@ -540,7 +580,7 @@ def checkpoint_shapes(
         raise TowerError(f"{path}: holds no state_dict of tensors; save model.state_dict() with safetensors")
     return {key.removeprefix("module."): tuple(v.shape) for key, v in state.items()}
 
-
+# %% ../nbs/10_towers.ipynb #47a0137c
 def fill_weights(
     model: nn.Module,  # the open_clip model to fill
     path: str | Path,  # a checkpoint that `checkpoint_shapes` accepted
@@ -556,7 +596,7 @@ def fill_weights(
         raise TowerError(f"{path}: not weights of {name!r}; " + "; ".join(f[:240] for f in found[:3])
                          + ". Name the architecture these weights were trained with") from error
 
-
+# %% ../nbs/10_towers.ipynb #12bf46bf
 def local_checkpoint(
     folder: str | Path,  # a folder with open_clip_config.json and weights
 ) -> Path:
@@ -572,7 +612,7 @@ def local_checkpoint(
         raise TowerError(f"{folder} holds no weights (open_clip_model.safetensors): copy them beside the config")
     return files[0]
 
-
+# %% ../nbs/10_towers.ipynb #5336f9dc
 def fetch_hub_folder(
     repo: str,  # 'organisation/name' on the model hub
 ) -> str:
@@ -584,7 +624,7 @@ def fetch_hub_folder(
         raise TowerError(f"hf-hub:{repo} is not on this machine and could not be downloaded ({type(error).__name__}); "
                          "download the repository's folder on a machine with network and pass 'local-dir:FOLDER'") from error
 
-# %% ../nbs/10_towers.ipynb #3cc35958
+# %% ../nbs/10_towers.ipynb #1c5889cf
 def close_names(
     name: str,  # what the user wrote
     known: Sequence[str],  # what exists
@@ -594,7 +634,7 @@ def close_names(
     near = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.4)]
     return f"close names: {', '.join(near)}" if near else f"{len(known)} names exist, none close"
 
-
+# %% ../nbs/10_towers.ipynb #49c37532
 def find_weights(
     name: str,  # an open_clip architecture
     pretrained: str | None,  # a tag, a file, or 'random'
@@ -618,7 +658,7 @@ def find_weights(
                          f"{close_names(pretrained, tags) if tags else 'it has no tags'}")
     return fetch_weights(name, pretrained), open_clip.get_pretrained_cfg(name, pretrained)
 
-# %% ../nbs/10_towers.ipynb #796a6c3c
+# %% ../nbs/10_towers.ipynb #68da8428
 def tower_tokenizer(
     name: str,  # as open_clip.get_tokenizer reads it
 ) -> Any:
@@ -634,12 +674,30 @@ def tower_tokenizer(
         raise TowerError(f"the tokenizer of {name!r} could not be loaded ({type(error).__name__}: {str(error)[:120]}); "
                          "it needs `pip install transformers sentencepiece` and its files in the hub cache") from error
 
-
+# %% ../nbs/10_towers.ipynb #5f52058a
 def tiny_folder() -> Path:
     "Where the bundled tiny CLIP lies."
     return Path(str(resources.files("trmml_nb"))) / "weights" / "tiny_clip"
 
 
+def find_tower(
+    name: str,  # 'tiny', an open_clip architecture, 'local-dir:FOLDER', or 'hf-hub:ORG/NAME'
+    pretrained: str | None,  # for an architecture: a tag, a checkpoint file, or 'random'
+) -> tuple[str, str | Path | None, dict]:  # what open_clip calls it; the weights' file, None for random; the tag's record
+    "Where a tower's architecture and weights are. Errors: as `local_checkpoint`, `fetch_hub_folder` and `find_weights`."
+    if name == "tiny":
+        folder = tiny_folder()
+    elif name.startswith("hf-hub:"):
+        folder = fetch_hub_folder(name.removeprefix("hf-hub:"))
+    elif name.startswith("local-dir:"):
+        folder = name.removeprefix("local-dir:")
+    else:
+        source = name.replace("/", "-")
+        return source, *find_weights(source, pretrained)
+    path = local_checkpoint(folder)
+    return f"local-dir:{path.parent}", path, {}
+
+# %% ../nbs/10_towers.ipynb #146b0f9f
 def load_tower(
     name: str = "tiny",  # 'tiny', an open_clip architecture, 'local-dir:FOLDER', or 'hf-hub:ORG/NAME'
     pretrained: str | None = None,  # for an architecture: a tag, a checkpoint file, or 'random'
@@ -649,17 +707,7 @@ def load_tower(
     preprocess: dict | None = None,  # override mean, std or interpolation
 ) -> FrozenTower:
     "A frozen tower of any kind. Errors: `TowerError` with the mend."
-    source, record = name, {}
-    if name == "tiny":
-        source = f"local-dir:{tiny_folder()}"
-    elif name.startswith("hf-hub:"):
-        source = f"local-dir:{fetch_hub_folder(name.removeprefix('hf-hub:'))}"
-    if source.startswith("local-dir:"):
-        path = local_checkpoint(source.removeprefix("local-dir:"))
-        source = f"local-dir:{path.parent}"
-    else:
-        source = name.replace("/", "-")
-        path, record = find_weights(source, pretrained)
+    source, path, record = find_tower(name, pretrained)
     config = open_clip.get_model_config(source)
     shapes = checkpoint_shapes(path) if path else {}
     extra = {"init_logit_bias": 0.0} if "logit_bias" in shapes and config.get("init_logit_bias") is None else {}
