@@ -3,15 +3,18 @@
 
     python benchmarks/run.py --size small     # minutes on a laptop
     python benchmarks/run.py --size full
+    python benchmarks/run.py --only photographs --photographs VOCdevkit --clip RN101 --pretrained openai --image-size 448
 
 Every line of benchmarks/results.csv is a ratio: a figure and its baseline, measured one after the other in the same run.
-A ratio above 1 means more than the baseline (of the unit: seconds, GiB); what is better is said in the name.
+A ratio above 1 means more than the baseline (of the unit: seconds, GiB); what is better is said in the name. "CPU s" are the
+seconds that the process computed, which other work on the machine hardly changes.
 """
 from __future__ import annotations
 
 import argparse
 import csv
 import datetime
+import hashlib
 import multiprocessing
 import os
 import platform
@@ -21,12 +24,22 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
-SIZES = dict(  # images, epochs, categories of the prompts, categories of the step (with batch, positions, d), repeats
-    tiny=dict(images=12, epochs=2, prompts=4, categories=(20, 40), batch=4, positions=(4, 4), dim=32, grow=(8, 16), repeats=1),
-    small=dict(images=96, epochs=5, prompts=20, categories=(20, 80, 200, 1000), batch=16, positions=(14, 14), dim=256, grow=(128, 512), repeats=3),
-    full=dict(images=500, epochs=20, prompts=80, categories=(20, 80, 200, 1000), batch=64, positions=(14, 14), dim=512, grow=(1000, 10000), repeats=3))
+SIZES = dict(  # images, epochs, categories of the prompts, of the step (with batch, positions, d), images of growing stores, ...
+    tiny=dict(images=12, epochs=2, prompts=4, categories=(20, 40), batch=4, most=200, positions=(4, 4), dim=32, grow=(8, 16), grow_px=64, repeats=1,
+              seeds=1, processes=(2,), towers=(("tiny", 64, 2),), compiled=False,
+              gpu=dict(towers=(("tiny", 64, 8),), images=24, positions=(4, 4), dim=128, batch=8, classes=4, steps=2, side=64)),
+    small=dict(images=96, epochs=5, prompts=20, categories=(20, 80, 200, 1000), batch=16, most=32000, positions=(14, 14), dim=256, grow=(128, 256, 512),
+               grow_px=64, repeats=3, seeds=3, processes=(2, 4), towers=(("tiny", 256, 8), ("RN50", 224, 4)), compiled=True,
+               gpu=dict(towers=(("RN101", 448, 256), ("ViT-B-16", 448, 256)), images=8192, positions=(14, 14), dim=512, batch=256, classes=80, steps=20,
+                        side=4096)),
+    full=dict(images=500, epochs=20, prompts=80, categories=(20, 80, 200, 1000, 10000), batch=64, most=80000, positions=(14, 14), dim=512,
+              grow=(1000, 3000, 10000), grow_px=128, repeats=3, seeds=3, processes=(2, 4), towers=(("tiny", 256, 16), ("RN50", 224, 8)), compiled=True,
+              gpu=dict(towers=(("RN101", 448, 2048), ("ViT-B-16", 448, 2048)), images=82081, positions=(14, 14), dim=512, batch=256, classes=80,
+                       steps=100, side=8192)))
+KNOWN, KEEP = 10, 50  # known labels of an image, and categories kept of it, in the step with many categories
 
 
 def seconds(job, repeats=1):
@@ -72,6 +85,13 @@ def in_child(job, *args):
         process.join()
 
 
+def own_seconds(job):
+    "CPU seconds of this process for a job, and what the job returns."
+    start = time.process_time()
+    made = job()
+    return time.process_time() - start, made
+
+
 def scenes(size, cache):
     "Tower, images with hidden labels, and their store."
     from trmml_nb.data import scenes_dataset
@@ -83,32 +103,102 @@ def scenes(size, cache):
     return tower, data, encode_dataset(tower, data, cache, progress=False).to_memory()
 
 
-def trainer_of(tower, data, store, epochs, dropout=0.1):
+def trainer_of(tower, data, store, epochs, batch=32, seed=0):
     from trmml_nb.training import TrainConfig, Trainer
     from trmml_nb.trmml import TRMML, TRMMLConfig
-    method = TRMML.from_tower(tower, data.class_names, TRMMLConfig(dropout=dropout))
-    return Trainer(method, store, data.targets, TrainConfig(epochs=epochs, batch_size=32, device="cpu"))
+    method = TRMML.from_tower(tower, data.class_names, TRMMLConfig(seed=seed))
+    return Trainer(method, store, data.targets, TrainConfig(epochs=epochs, batch_size=batch, seed=seed, device="cpu"))
 
 
-def encode_in_loop(size, cache):
+class Live:
+    "A store that encodes whatever it is asked for."
+
+    def __init__(self, tower, data):
+        from trmml_nb.features import work_size
+        self.tower, self.data, self.image_ids, self.grid, self.tower_name = tower, data, data.image_ids, tower.grid, "live"
+        self.at_once = work_size(tower)[0]  # as many as are encoded fastest
+
+    def __len__(self):
+        return len(self.data)
+
+    def batch(self, rows, device=None):
+        from trmml_nb.features import prepare
+        from trmml_nb.towers import ImageFeatures
+        parts = [self.tower.encode_images(prepare(self.tower, self.data, some.tolist())) for some in torch.as_tensor(rows).split(self.at_once)]
+        return ImageFeatures(*(torch.cat(tensors) for tensors in zip(*parts)))
+
+
+def encode_in_loop(size, cache, asked):
     "Training from a store, building it included, against the same training with the tower in the loop."
-    from trmml_nb.features import encode_dataset, prepare
+    from trmml_nb.features import encode_dataset
     tower, data, store = scenes(size, cache)
 
-    class Live:
-        "A store that encodes whatever it is asked for."
-        image_ids, grid, tower_name = store.image_ids, store.grid, "live"
-        __len__ = lambda self: len(data)
-        def batch(self, rows, device=None): return tower.encode_images(prepare(tower, data, [int(r) for r in rows]))
     def stored(folder):
         trainer_of(tower, data, encode_dataset(tower, data, folder, progress=False).to_memory(), size["epochs"]).fit(progress=False)
     with tempfile.TemporaryDirectory() as fresh:
         value = seconds(lambda: stored(fresh))
-    baseline = seconds(lambda: trainer_of(tower, data, Live(), size["epochs"]).fit(progress=False))
+    baseline = seconds(lambda: trainer_of(tower, data, Live(tower, data), size["epochs"]).fit(progress=False))
     yield f"training {size['epochs']} epochs on {size['images']} scenes: encode once / encode in the loop (lower is better)", value, baseline, "s"
 
 
-def cut_prompts(size, cache):
+def same_quality(size, cache, asked):
+    "mAP after training from the store, in float16, and from float32 features as they come out of the tower."
+    from trmml_nb.data import scenes_dataset
+    from trmml_nb.features import encode_dataset
+    from trmml_nb.training import Evaluation
+    tower, data, store = scenes(size, cache)
+    held = scenes_dataset("val", 2 * size["images"])
+    half = encode_dataset(tower, held, cache, progress=False).to_memory()
+
+    class Exact(Live):
+        "What the tower says, in float32, computed once: a frozen tower says the same in every epoch."
+        def batch(self, rows, device=None):
+            if not hasattr(self, "all"):
+                self.all = super().batch(torch.arange(len(self)))
+            return type(self.all)(*(part[rows] for part in self.all))
+    found = []
+    for train, test in ((store, half), (Exact(tower, data), Exact(tower, held))):
+        found.append([])
+        for seed in range(size["seeds"]):
+            trainer = trainer_of(tower, data, train, size["epochs"], seed=seed)
+            trainer.fit(progress=False)
+            found[-1].append(float(Evaluation(test, held.truth)(trainer.final)))
+    stored, exact = np.array(found)
+    where = f"{size['epochs']} epochs on {size['images']} scenes, {size['seeds']} seeds"
+    yield f"mean mAP, {where}: float16 store / float32 in the loop", stored.mean(), exact.mean(), "% mAP"
+    if size["seeds"] > 1:
+        yield f"mAP, {where}: largest difference of one seed by the store / spread over seeds", abs(stored - exact).max(), np.ptp(exact), "% mAP"
+
+
+def photographs(size, cache, asked):
+    "The same for photographs: training from the store, with and without the building, against encoding in the loop; a share of it, multiplied."
+    if not asked.photographs:
+        print("no --photographs given: that part is skipped", flush=True)
+        return
+    from trmml_nb.features import encode_dataset
+    from trmml_nb.jobs import TrainJob, hide_labels, load_sets
+    from trmml_nb.towers import load_tower
+    job = TrainJob(data=asked.data, root=asked.photographs, clip=asked.clip, pretrained=asked.pretrained, image_size=asked.image_size, mask=asked.mask)
+    tower, (train, _) = load_tower(job.clip, job.pretrained, job.image_size), load_sets(job)
+    train, _ = hide_labels(train, job)
+    epochs, count = size["epochs"] if asked.epochs is None else asked.epochs, min(asked.share, len(train))
+    rows = torch.linspace(0, len(train) - 1, count).round().long()  # evenly spread
+    times = len(train) / count
+    live, part = Live(tower, train), train.subset(rows.tolist())
+    live.batch(rows[:4])
+    in_loop, _ = own_seconds(lambda: [live.batch(some) for some in rows.split(32)])
+    with tempfile.TemporaryDirectory() as fresh:
+        building, _ = own_seconds(lambda: encode_dataset(tower, part, fresh, progress=False))
+    store = encode_dataset(tower, train, asked.cache or cache).to_memory()
+    training, _ = own_seconds(lambda: trainer_of(tower, train, store, epochs, batch=64).fit(progress=False))
+    baseline = training + epochs * in_loop * times
+    where = f"{epochs} epochs of TRM-ML on {len(train)} photographs at {tower.image_size} px, CPU s, encoding measured on {count} of them and multiplied"
+    yield f"{where}: training from the store / encoding in the loop ({1 / 20:g} is the goal)", training, baseline, "s"
+    yield f"{where}: building the store and training / encoding in the loop ({1 / epochs:g} is the floor)", training + building * times, baseline, "s"
+    yield f"{where}: building the store / one epoch's encoding in the loop", building * times, in_loop * times, "s"
+
+
+def cut_prompts(size, cache, asked):
     "A step of prompt learning with prompts cut after their last word, against the full context length."
     from trmml_nb.towers import PromptLearner, load_tower
     tower = load_tower("tiny")
@@ -127,7 +217,7 @@ def cut_prompts(size, cache):
     yield f"prompt step, {size['prompts']} categories: cut prompts / full context (lower is better)", value, baseline, "s"
 
 
-def bare_encoder(size, cache):
+def bare_encoder(size, cache, asked):
     "Building a store against decoding and encoding the same images without keeping anything, with the same threads."
     from trmml_nb.features import encode_dataset, encode_pixels, in_order, prepare, work_size, worker_pool
     tower, data, _ = scenes(size, cache)
@@ -146,22 +236,54 @@ def bare_encoder(size, cache):
     yield f"{size['images']} scenes: building the store / bare encoder (1.1 is the goal)", *in_turn(build, bare, size["repeats"]), "s"
 
 
-def growing_stores(size, cache):
-    "Peak memory of building a store of many images against one of few."
+def ways_to_encode(size, cache, asked):
+    "One batch through the tower in several ways, each against plain float32 with channels first."
+    from trmml_nb.towers import load_tower
+    for name, px, images in size["towers"]:
+        tower, first = (load_tower(name, None if name == "tiny" else "random", px) for _ in range(2))  # channels last, and channels first
+        first.model.visual.to(memory_format=torch.contiguous_format)
+        pixels = torch.randn(images, 3, px, px, generator=torch.Generator().manual_seed(0))
+        last = pixels.contiguous(memory_format=torch.channels_last)
+
+        def encode(mode=torch.no_grad, low=False, made=tower):
+            with mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
+                made.encode_images(pixels if made is first else last)
+        ways = {"channels last": encode, "channels first, inference mode": lambda: encode(torch.inference_mode, made=first),
+                "channels first, bf16": lambda: encode(low=True, made=first), "channels last, bf16": lambda: encode(low=True)}
+        if size["compiled"]:
+            compiled = load_tower(name, None if name == "tiny" else "random", px)
+            compiled.raw = torch.compile(compiled.raw)
+            try:
+                encode(made=compiled)
+                ways["channels last, compiled"] = lambda: encode(made=compiled)
+            except Exception as error:
+                print(f"torch.compile: not available on the machine measured ({type(error).__name__})", flush=True)
+        for what, way in ways.items():
+            way(), encode(made=first)
+            found = in_turn(way, lambda: encode(made=first), size["repeats"])
+            yield f"{name} at {px} px, {images} images, CPU s: {what} / plain float32, channels first", *found, "s"
+
+
+def growing_stores(size, cache, asked):
+    "Peak memory and time of building a store of many images against one of few."
     from trmml_nb.data import scenes_dataset
     from trmml_nb.features import encode_dataset
     from trmml_nb.towers import load_tower
-    tower = load_tower("tiny", image_size=64)
+    px, (few, *more) = size["grow_px"], size["grow"]
+    tower = load_tower("tiny", image_size=px)
 
     def build(count):
         with tempfile.TemporaryDirectory() as fresh:
-            encode_dataset(tower, scenes_dataset("train", count, size=64), fresh, progress=False, shard_size=64)
-    few, many = size["grow"]
-    (_, small), (_, large) = in_child(build, few), in_child(build, many)
-    yield f"peak memory of building: {many} images / {few} images (1.2 is the goal)", large, small, "GiB"
+            return own_seconds(lambda: encode_dataset(tower, scenes_dataset("train", count, size=px), fresh, progress=False, shard_size=64))[0]
+    time_few, small = in_child(build, few)
+    for count in more:
+        time_many, large = in_child(build, count)
+        where = f"building a store of scenes at {px} px, {count} images / {few} images"
+        yield f"{where}: peak memory (1.2 is the goal)", large, small, "GiB"
+        yield f"{where}: CPU s an image", time_many / count, time_few / few, "s"
 
 
-def step_of(categories, size, chunk):
+def step_of(categories, batch, size, chunk, keep):
     "CPU seconds of one training step of TRM-ML with so many categories, after one to warm up; other work on the machine hardly counts."
     from torch.nn import functional as F
     from trmml_nb.matching import LossState
@@ -169,78 +291,224 @@ def step_of(categories, size, chunk):
     from trmml_nb.trmml import TRMML, TRMMLConfig
     g = torch.Generator().manual_seed(0)
     unit = lambda *shape: F.normalize(torch.randn(*shape, generator=g), dim=-1)
-    positions, batch, dim = size["positions"], size["batch"], size["dim"]
-    method = TRMML(unit(categories, dim), positions, config=TRMMLConfig())
-    method.regions.chunk = chunk
+    positions, dim = size["positions"], size["dim"]
+    method = TRMML(unit(categories, dim), positions, config=TRMMLConfig(chunk=chunk, keep=keep))
     features = ImageFeatures(unit(batch, dim), unit(batch, positions[0] * positions[1], dim), None)
-    targets = torch.randint(-1, 2, (batch, categories), generator=g)
+    known = torch.rand(batch, categories, generator=g).topk(min(KNOWN, categories)).indices
+    targets = torch.full((batch, categories), -1).scatter(1, known, torch.randint(0, 2, known.shape, generator=g))
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-4)
 
     def step():
-        loss, _ = method.loss(method.train()(features), targets, targets != -1, LossState(0, 10))
+        loss, _ = method.loss(method.train()(features, targets != -1), targets, targets != -1, LossState(5, 10))  # pseudo-labels and all
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     step()
-    start = time.process_time()
-    step()
-    return time.process_time() - start
+    return own_seconds(step)[0]
 
 
-def many_categories(size, cache):
-    "Time and memory of a step by number of categories; the baseline is all categories at once."
+def many_categories(size, cache, asked):
+    "Time and memory of a step by number of categories: in chunks, and with few candidates kept, against all at once."
     for categories in size["categories"]:
-        chunk = max(1, min(100, categories // 2))
-        (fast, less), (plain, more) = in_child(step_of, categories, size, chunk), in_child(step_of, categories, size, 0)
-        where = f"{categories} categories, batch {size['batch']} x {size['positions'][0] * size['positions'][1]} positions x {size['dim']}"
-        yield f"step, {where}: chunks of {chunk} / all at once, time", fast, plain, "s"
-        yield f"step, {where}: chunks of {chunk} / all at once, memory", less, more, "GiB"
+        batch = min(size["batch"], max(1, size["most"] // categories))  # so that the largest fits
+        chunk, keep = max(1, min(100, categories // 2)), min(KEEP, categories // 2)
+        where = f"step, {categories} categories, batch {batch} x {size['positions'][0] * size['positions'][1]} positions x {size['dim']}"
+        plain, more = in_child(step_of, categories, batch, size, None, None)
+        for what, how in {f"chunks of {chunk}": (chunk, None), f"{keep} kept and {KNOWN} known": (None, keep)}.items():
+            fast, less = in_child(step_of, categories, batch, size, *how)
+            yield f"{where}: {what} / all at once, CPU time", fast, plain, "s"
+            yield f"{where}: {what} / all at once, memory", less, more, "GiB"
 
 
-def two_processes(size, cache):
-    "Training in two processes against one, at the same global batch; one thread each."
+def several_processes(size, cache, asked):
+    "Training in several processes against one, at the same global batch; one thread each. A light step and a heavy one."
+    from trmml_nb.training import TrainConfig, Trainer
+    from trmml_nb.trmml import TRMML, TRMMLConfig
     tower, data, store = scenes(size, cache)
 
-    def fit(rank=0, count=1, port=0):
+    def light():
+        return trainer_of(tower, data, store, size["epochs"], batch=64)
+
+    def heavy():
+        g, random = torch.Generator().manual_seed(0), Random(4 * size["batch"], size["positions"], size["dim"], "cpu")
+        texts = torch.nn.functional.normalize(torch.randn(size["prompts"] * 4, size["dim"], generator=g), dim=-1)
+        targets = torch.randint(-1, 2, (len(random), len(texts)), generator=g)
+        return Trainer(TRMML(texts, size["positions"], config=TRMMLConfig()), random, targets,
+                       TrainConfig(epochs=4, batch_size=size["batch"], device="cpu"))
+
+    def fit(made, rank=0, count=1, port=0):
         torch.set_num_threads(1)
         if count > 1:
             os.environ.update(WORLD_SIZE=str(count), RANK=str(rank), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
                               ACCELERATE_USE_CPU="true")
-        trainer = trainer_of(tower, data, store, size["epochs"])
-        return seconds(lambda: trainer.fit(progress=False))
-    alone, _ = in_child(fit)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with multiprocessing.get_context("fork").Pool(1) as other:
-        pass  # fails early where processes cannot be forked
-    helper = multiprocessing.get_context("fork").Process(target=fit, args=(1, 2, port))
-    helper.start()
-    both, _ = in_child(fit, 0, 2, port)
-    helper.join()
-    yield f"training {size['epochs']} epochs on {size['images']} scenes: two processes / one (lower is better)", both, alone, "s"
+        trainer = made()
+        start = time.perf_counter()
+        return own_seconds(lambda: trainer.fit(progress=False))[0], time.perf_counter() - start
+    shape = f"{size['batch']} x {size['positions'][0] * size['positions'][1]} positions x {size['dim']}, {4 * size['prompts']} categories"
+    for made, what in ((light, f"{size['epochs']} epochs on {size['images']} scenes"), (heavy, f"16 steps of {shape}")):
+        (own_alone, alone), _ = in_child(fit, made)
+        for count in size["processes"]:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            helpers = [multiprocessing.get_context("fork").Process(target=fit, args=(made, rank, count, port)) for rank in range(1, count)]
+            for helper in helpers:
+                helper.start()
+            (own, together), _ = in_child(fit, made, 0, count, port)
+            for helper in helpers:
+                helper.join()
+            yield f"training {what}: {count} processes / one, wall time", together, alone, "s"
+            yield f"training {what}: {count} processes / one, CPU s of the first process", own, own_alone, "s"
 
 
-def on_gpu(size, cache):
-    "Encoder and training step on a GPU: bf16 against fp32."
-    if not torch.cuda.is_available():
+class Random:
+    "A store of random features: on the device if it fits there, else in memory, and where even that lacks fewer images, read again and again."
+
+    def __init__(self, count, grid, dim, device):
+        from trmml_nb.loading import free_bytes
+        self.image_ids, self.grid, self.tower_name = list(map(str, range(count))), grid, "random"
+        one, room = 2 * grid[0] * grid[1] * dim, lambda where: int(0.4 * free_bytes(where))
+        self.bytes, fits = count * one, count * one <= room(device)
+        self.place, self._memory = (device, True) if fits else ("cpu", None)  # the latter tells the trainer whether to read ahead
+        self.held = count if fits else max(1, min(count, room("cpu") // one))
+        g = torch.Generator(self.place).manual_seed(0)
+        make = lambda n: torch.nn.functional.normalize(torch.randn(n, grid[0] * grid[1], dim, generator=g, device=self.place), dim=-1).half()
+        self.dense = torch.empty(self.held, grid[0] * grid[1], dim, dtype=torch.float16, device=self.place)
+        for at in range(0, self.held, 512):
+            self.dense[at:at + 512] = make(min(512, self.held - at))
+        self.average = torch.nn.functional.normalize(self.dense[:, 0].float(), dim=-1)
+
+    def __len__(self):
+        return len(self.image_ids)
+
+    def batch(self, rows, device=None):
+        from trmml_nb.towers import ImageFeatures
+        at = torch.as_tensor(rows).to(self.place) % self.held
+        dense = self.dense[at].to(device or self.place, non_blocking=True).float()
+        return ImageFeatures(self.average[at].to(dense.device), dense, torch.ones(dense.shape[:2], device=dense.device))
+
+
+def clock(job, device, repeats=1):
+    "Shortest time of a job in seconds, the device's queue emptied before and after."
+    def whole():
+        job()
+        torch.cuda.synchronize() if device.startswith("cuda") else None
+    torch.cuda.synchronize() if device.startswith("cuda") else None
+    return seconds(whole, repeats)
+
+
+def limits(device, side):
+    "What the device can do, measured: floating point operations a second of a bf16 product, and bytes a second of a copy."
+    a = torch.randn(side, side, device=device, dtype=torch.bfloat16)
+    copied = torch.empty(64 * side * side, dtype=torch.uint8, device=device)
+    other = torch.empty_like(copied)
+    a @ a, other.copy_(copied)
+    return 2 * side**3 / clock(lambda: a @ a, device, 5), 2 * len(copied) / clock(lambda: other.copy_(copied), device, 5)
+
+
+class Drawn:
+    "So many decoded images, from a few drawn ones: what encode_dataset asks of a data set."
+
+    def __init__(self, count, px):
+        from trmml_nb.data import scenes_dataset
+        few = scenes_dataset("train", 16, size=px)
+        self.pictures, self.image_ids = [few.image(i) for i in range(len(few))], [f"{i}" for i in range(count)]
+        self.name, self.split = "drawn", "train"
+
+    def __len__(self):
+        return len(self.image_ids)
+
+    def content_keys(self):
+        return [hashlib.sha256(i.encode()).hexdigest() for i in self.image_ids]
+
+    def image(self, i):
+        return self.pictures[i % len(self.pictures)]
+
+
+def gpu_encoders(size, device):
+    "Building a store against the bare encoder in bf16 on pixels that are on the device already, and bf16 against float32."
+    from trmml_nb.features import encode_dataset, prepare, work_size
+    from trmml_nb.towers import load_tower
+    for name, px, count in size["towers"]:
+        tower, data = load_tower(name, None if name == "tiny" else "random", px, device), Drawn(count, px)
+        batch = work_size(tower)[0]
+        pixels = prepare(tower, data, range(batch)).to(device).contiguous(memory_format=torch.channels_last)
+
+        def bare(low=True):
+            with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=low):
+                for _ in range(0, count, batch):
+                    tower.encode_images(pixels)
+
+        def build():
+            with tempfile.TemporaryDirectory() as fresh:
+                encode_dataset(tower, data, fresh, progress=False, autocast=torch.bfloat16)
+        bare(), bare(False)
+        where = f"{name} at {px} px, {count} images on {device}"
+        encoder = clock(bare, device)
+        yield f"{where}: building the store / bare bf16 encoder ({1 / 0.85:.3f} is the goal)", clock(build, device), encoder, "s"
+        yield f"{where}: bare encoder, bf16 / float32", encoder, clock(lambda: bare(False), device), "s"
+
+
+def gpu_heads(size, device):
+    "A step of three methods, and an epoch of TRM-ML over a large store, against the floors of arithmetic and bandwidth."
+    from torch.utils.flop_counter import FlopCounterMode
+    from trmml_nb.methods import METHODS, build_method
+    from trmml_nb.towers import load_tower
+    from trmml_nb.training import TrainConfig, Trainer
+    flops, bandwidth = limits(device, size["side"])
+    name = size["towers"][0][0]
+    tower = load_tower(name, None if name == "tiny" else "random", size["towers"][0][1], device)
+    store = Random(size["images"], size["positions"], tower.dim, device)
+    names, batch = [f"category {i}" for i in range(size["classes"])], min(size["batch"], size["images"])
+    targets = torch.randint(-1, 2, (len(store), len(names)), generator=torch.Generator().manual_seed(0))
+    of_batch = store.bytes * batch / len(store)
+    said = f"{batch} x {size['positions'][0] * size['positions'][1]} positions x {tower.dim}, {len(names)} categories, bf16 on {device}"
+    for spec in ("trmml", "dualcoop", "pvlr"):
+        config = TrainConfig(epochs=1, batch_size=batch, device=device, precision="bf16")
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated() if device.startswith("cuda") else 0
+        trainer = Trainer(build_method(spec, tower, names), store, targets, config)
+        trainer.method.train()
+        rows = torch.arange(batch)
+        trainer.schedule.step = lambda: None  # the same step again and again, beyond the schedule's end
+        with FlopCounterMode(display=False) as counted:
+            trainer.step(rows)
+        one = clock(lambda: [trainer.step(rows) for _ in range(size["steps"])], device) / size["steps"]
+        state = sum(p.numel() for p in trainer.trained) * 4 * 10  # weights, gradients, two moments and averages, read and written
+        where = f"step of {METHODS[spec].title}, {said}"
+        yield f"{where}: measured / arithmetic floor", one, counted.get_total_flops() / flops, "s"
+        yield f"{where}: measured / bandwidth floor (features and weights once)", one, (of_batch + state) / bandwidth, "s"
+        if device.startswith("cuda"):
+            used = torch.cuda.max_memory_allocated() - before
+            yield f"{where}: memory / the batch's features in float16", used / 2**30, of_batch / 2**30, "GiB"
+        if spec == "trmml":
+            step_flops, whole = counted.get_total_flops(), Trainer(build_method(spec, tower, names), store, targets, config)
+            took = clock(lambda: whole.fit(progress=False), device)
+            held = "all of them held" if store.held == len(store) else f"{store.held} of them held and read again"
+            where = f"epoch of TRM-ML over {len(store)} images ({held} on {store.place}), {said}"
+            yield f"{where}: measured / bandwidth floor (10 s is the goal)", took, store.bytes / bandwidth, "s"
+            yield f"{where}: measured / arithmetic floor", took, step_flops * len(store) / batch / flops, "s"
+        if spec == "trmml" and device.startswith("cuda"):
+            fast = Trainer(build_method(spec, tower, names), store, targets, config)
+            fast.schedule.step, fast.method.forward = lambda: None, torch.compile(fast.method.forward)
+            fast.method.train()
+            fast.step(rows)
+            quick = clock(lambda: [fast.step(rows) for _ in range(size["steps"])], device) / size["steps"]
+            yield f"step of TRM-ML, {said}: compiled / eager", quick, one, "s"
+
+
+def on_gpu(size, cache, asked, device="cuda"):
+    "Encoders, steps and an epoch on a GPU; the same on another device, to see that it runs."
+    if device == "cuda" and not torch.cuda.is_available():
         print("no GPU here: the GPU part is skipped", flush=True)
         return
-    from trmml_nb.towers import load_tower
-    for name in ("RN101", "ViT-B-16"):
-        tower = load_tower(name, "random", image_size=448, device="cuda")
-        pixels = torch.randn(64, 3, 448, 448, device="cuda")
-
-        def encode(low):
-            with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=low):
-                tower.encode_images(pixels)
-            torch.cuda.synchronize()
-        encode(True), encode(False)
-        yield f"{name} at 448 px, 64 images on a GPU: bf16 / fp32 (lower is better)", seconds(lambda: encode(True), 3), seconds(lambda: encode(False), 3), "s"
+    yield from gpu_encoders(size["gpu"], device)
+    yield from gpu_heads(size["gpu"], device)
 
 
-PARTS = dict(loop=encode_in_loop, prompts=cut_prompts, bare=bare_encoder, memory=growing_stores, categories=many_categories,
-             processes=two_processes, gpu=on_gpu)
+PARTS = dict(loop=encode_in_loop, quality=same_quality, photographs=photographs, prompts=cut_prompts, bare=bare_encoder, ways=ways_to_encode,
+             memory=growing_stores, categories=many_categories, processes=several_processes, gpu=on_gpu)
 
 
 def main(arguments=None):
@@ -249,17 +517,28 @@ def main(arguments=None):
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--only", nargs="*", choices=PARTS, help="some parts; all if not given")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.csv"))
+    photos = parser.add_argument_group("photographs", "as of `trmml train`")
+    photos.add_argument("--photographs", metavar="ROOT", help="VOCdevkit, or folder of a prepared benchmark; without it that part is skipped")
+    photos.add_argument("--data", default="voc2007")
+    photos.add_argument("--clip", default="tiny")
+    photos.add_argument("--pretrained")
+    photos.add_argument("--image-size", type=int)
+    photos.add_argument("--mask", help="file that says which labels are known")
+    photos.add_argument("--cache", type=Path, help="folder of the store to train from; a temporary one if not given")
+    photos.add_argument("--epochs", type=int, help="as many as the size says if not given")
+    photos.add_argument("--share", type=int, default=512, help="images on which encoding is measured, spread evenly")
     asked = parser.parse_args(arguments)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     versions = f"python {platform.python_version()}, torch {torch.__version__}"
     rows = []
     with tempfile.TemporaryDirectory() as cache:
         for part in asked.only or PARTS:
-            for name, value, baseline, unit in PARTS[part](SIZES[asked.size], cache):
-                ratio = value / baseline if value is not None and baseline else float("nan")
-                rows.append(dict(name=name, value=value and round(value, 5), baseline=baseline and round(baseline, 5), ratio=round(ratio, 4), unit=unit,
+            for name, value, baseline, unit in PARTS[part](SIZES[asked.size], cache, asked):
+                value, baseline = (float("nan") if x is None else float(x) for x in (value, baseline))
+                ratio = value / baseline if baseline else float("nan")
+                rows.append(dict(name=name, value=round(value, 5), baseline=round(baseline, 5), ratio=round(ratio, 4), unit=unit,
                                  machine=machine, versions=versions, date=datetime.date.today().isoformat()))
-                print(f"{ratio:8.3f}  {name}  ({value or float('nan'):.4g} / {baseline or float('nan'):.4g} {unit})", flush=True)
+                print(f"{ratio:8.3f}  {name}  ({value:.4g} / {baseline:.4g} {unit})", flush=True)
     old = list(csv.DictReader(asked.out.open())) if asked.out.exists() else []
     new = {row["name"] for row in rows}
     with asked.out.open("w", newline="") as file:

@@ -228,7 +228,7 @@ def test_both_ways_to_bracket_agree():
     five, dense = module().eval(), unit(B, N, D)  # makes keys: heads * 5 > 16
     two = CategoryRegions(2, D, heads=H, ffn_dim=32, residual=False).double().eval()  # carries queries: heads * 2 <= 16
     two.load_state_dict({k: v[:2] if k == 'queries' else v for k, v in five.state_dict().items()})
-    assert two._carry and not five._carry
+    assert two._carry(2) and not five._carry(5)
     for a, b in zip(two(dense, GRID), five(dense, GRID)):
         torch.testing.assert_close(a, b[:, :2], atol=1e-9, rtol=0)
 

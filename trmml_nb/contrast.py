@@ -26,18 +26,23 @@ def prototype_logits(
     similarity = torch.einsum('pd,ckd->pck', z, prototypes) / temperature
     return similarity.logsumexp(-1) - math.log(prototypes.shape[1])
 
-# %% ../nbs/23_contrast.ipynb #0bf60152
+# %% ../nbs/23_contrast.ipynb #9dbfa99e
 class ContrastError(ValueError):
     "Input that the contrastive loss cannot use; the message names the argument, its shape and what was expected."
 
 
-def _check(features: Tensor, positives: Tensor, visual: Tensor, texts: Tensor, temperature: float, form: str) -> None:
+def _check(features: Tensor, positives: Tensor, visual: Tensor, texts: Tensor, temperature: float, form: str,
+           categories: Tensor | None = None) -> None:
     "Raise `ContrastError` unless shapes are [B, C, d], [B, C], [C, d] or [C, K, d], [C, d] and options are valid."
     if features.ndim != 3:
         raise ContrastError(f'features has shape {tuple(features.shape)}, expected [B, C, d].')
     b, c, d = features.shape
     if positives.shape != (b, c):
         raise ContrastError(f'positives has shape {tuple(positives.shape)}, expected {(b, c)} for features {(b, c, d)}.')
+    if categories is not None:
+        if categories.shape != (b, c):
+            raise ContrastError(f'categories has shape {tuple(categories.shape)}, expected {(b, c)} for features {(b, c, d)}.')
+        c = len(texts)
     if visual.ndim not in (2, 3) or (visual.shape[0], visual.shape[-1]) != (c, d) or 0 in visual.shape:
         raise ContrastError(f'visual_prototypes has shape {tuple(visual.shape)}, expected {(c, d)} or ({c}, K, {d}).')
     if texts.shape != (c, d):
@@ -50,7 +55,7 @@ def _check(features: Tensor, positives: Tensor, visual: Tensor, texts: Tensor, t
         raise ContrastError('positives holds a value that is negative or not finite, expected bool or weights >= 0: '
                             'pass `targets == PRESENT`, not the targets themselves.')
 
-# %% ../nbs/23_contrast.ipynb #5fbf4fcc
+# %% ../nbs/23_contrast.ipynb #876903c7
 def multimodal_contrastive_loss(
     features: Tensor,  # [B, C, d], one feature per image and category
     positives: Tensor,  # [B, C] bool, or weights >= 0 (0: not a positive)
@@ -58,11 +63,12 @@ def multimodal_contrastive_loss(
     text_prototypes: Tensor,  # [C, d]
     temperature: float = 0.07,  # > 0, in units of cosine
     form: str = 'joint',  # 'joint': one fraction over both modalities; 'separate': mean of one fraction for each
+    categories: Tensor | None = None,  # [B, K] numbers, where features and positives hold only these K of each image
 ) -> Tensor:  # scalar, weighted mean over the positives; 0 with gradient 0 where there is none
     "Contrast features of present categories with both prototypes of every category. Raises `ContrastError`."
-    _check(features, positives, visual_prototypes, text_prototypes, temperature, form)
+    _check(features, positives, visual_prototypes, text_prototypes, temperature, form, categories)
     chosen = positives > 0
-    category = chosen.nonzero()[:, 1]  # [P]
+    category = chosen.nonzero()[:, 1] if categories is None else categories[chosen]  # [P]
     with torch.autocast(features.device.type, enabled=False):
         z, visual, texts = (F.normalize(t if t.dtype == torch.float64 else t.float(), dim=-1)
                             for t in (features[chosen], visual_prototypes, text_prototypes))

@@ -102,7 +102,7 @@ def parse_spec(
         (chosen if key in own else trained)[key] = _value(value)
     return name, chosen, trained
 
-# %% ../nbs/44_methods.ipynb #dc85fec7
+# %% ../nbs/44_methods.ipynb #725fa13b
 def configure(
     spec: str,  # as in `parse_spec`
     seed: int = 0,  # of first weights, order of images and dropout
@@ -124,7 +124,8 @@ def settings_sha256(
     data: str | None = None,  # name of the data, for settings tuned to it
 ) -> str:  # first 12 hex digits
     "Checksum of everything that a spec stands for, seed and device aside: two rows with different ones are different methods."
-    parts = [{k: v for k, v in asdict(c).items() if k not in ('seed', 'device')} for c in configure(spec, data=data)]
+    unused = lambda c: {f.name for f in fields(c) if f.metadata.get('later') and getattr(c, f.name) == f.default}
+    parts = [{k: v for k, v in asdict(c).items() if k not in {'seed', 'device'} | unused(c)} for c in configure(spec, data=data)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

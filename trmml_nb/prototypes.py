@@ -54,7 +54,7 @@ def positive_sums(
     z = torch.where((weight > 0)[..., None], _unit(features), 0)
     return torch.einsum('bcd,bc->cd', z, weight.to(z.dtype)), weight.sum(0)
 
-# %% ../nbs/24_prototypes.ipynb #bafd1916
+# %% ../nbs/24_prototypes.ipynb #c21df1a3
 class PrototypeMemory(nn.Module):
     "One visual prototype per category, moved a little towards the features of each batch's positives."
 
@@ -80,11 +80,18 @@ class PrototypeMemory(nn.Module):
         self,
         features: Tensor,  # [B, C, d]
         positives: Tensor,  # [B, C] bool, or weights >= 0
+        categories: Tensor | None = None,  # [B, K] numbers, where features and positives hold only these K of each image
     ) -> None:
         "P_c <- unit(m P_c + (1 - m) mean of its positives); categories without positives stay as they are."
-        _expect('features', features, (len(features), *self.prototypes.shape))
+        count, dim = self.prototypes.shape
+        _expect('features', features, (len(features), count if categories is None else categories.shape[1], dim))
         with torch.autocast(features.device.type, enabled=False):
-            total, weight = positive_sums(features, positives)
+            if categories is None:
+                total, weight = positive_sums(features, positives)
+            else:
+                total, weight = positive_sums(features.flatten(0, 1)[None], positives.flatten()[None])  # [B K, d], [B K]
+                total = total.new_zeros(count, dim).index_add(0, categories.flatten(), total)
+                weight = weight.new_zeros(count).index_add(0, categories.flatten(), weight)
             self._move(total.to(self.prototypes.dtype), weight.to(self.counts.dtype))
 
     def _move(self, total: Tensor, weight: Tensor) -> None:
@@ -110,14 +117,15 @@ class PrototypeMemory(nn.Module):
         c, d = self.prototypes.shape
         return f'categories={c}, dim={d}, momentum={self.momentum}, start={self.start!r}'
 
-# %% ../nbs/24_prototypes.ipynb #5002a7e1
+# %% ../nbs/24_prototypes.ipynb #83d31054
 def prototype_scores(
     features: Tensor,  # [B, C, d], feature (b, c) is about category c in image b
     visual: Tensor,  # [C, d] visual prototypes
     texts: Tensor,  # [C, d] text prototypes
     temperature: float = 0.07,  # > 0, in units of cosine
     modality: str = 'both',  # 'both' (mean of the two), 'visual' or 'text'
-) -> Tensor:  # [B, C] in (0, 1)
+    categories: Tensor | None = None,  # [B, K] numbers, where features hold only these K of each image
+) -> Tensor:  # [B, C] in (0, 1); [B, K] of the categories given
     "Inter-category relation: how clearly feature (b, c) is nearest to category c among all categories."
     if features.ndim != 3:
         raise PrototypeError(f'features has shape {tuple(features.shape)}, expected [B, C, d].')
@@ -127,15 +135,18 @@ def prototype_scores(
     if not 0 < temperature < float('inf'):
         raise PrototypeError(f'temperature is {temperature}, expected a number above 0.')
     with torch.autocast(features.device.type, enabled=False):
-        scores = [_own_softmax(_unit(features), bank, temperature) for bank in banks[modality]]
+        scores = [_own_softmax(_unit(features), bank, temperature, categories) for bank in banks[modality]]
         return sum(scores) / len(scores)
 
 
-def _own_softmax(z: Tensor, bank: Tensor, temperature: float) -> Tensor:
-    "softmax over categories k of <z_bc, bank_k> / temperature, read at k = c."
-    _expect('prototypes', bank, z.shape[1:])
-    similarity = z @ _unit(bank).to(z.dtype).T / temperature  # [B, C, C]
-    return similarity.softmax(-1).diagonal(dim1=1, dim2=2)
+def _own_softmax(z: Tensor, bank: Tensor, temperature: float, categories: Tensor | None = None) -> Tensor:
+    "softmax over categories k of <z_bc, bank_k> / temperature, read at k = c; some rows at a time, as there are B C of them."
+    _expect('prototypes', bank, (z.shape[1] if categories is None else len(bank), z.shape[2]))
+    own = torch.arange(len(bank), device=z.device).expand(z.shape[:2]) if categories is None else categories
+    unit, at_once = _unit(bank).to(z.dtype).T, max(1, 2**24 // len(bank))
+    parts = [(rows @ unit / temperature).softmax(-1).gather(1, k[:, None])  # [R, C] -> [R, 1]
+             for rows, k in zip(z.flatten(0, 1).split(at_once), own.flatten().split(at_once))]
+    return torch.cat(parts).view(z.shape[:2])
 
 # %% ../nbs/24_prototypes.ipynb #ffd88182
 def own_similarities(
@@ -196,9 +207,9 @@ class SimilarityMemory(nn.Module):
         odds = slope * (similarity.to(mean.dtype) - mean.mean(0)) + (share[1] / share[0].clamp(min=1e-12)).log()
         return torch.where((n.sum((1, 2)) > 0).all(), odds.sigmoid().mean(-1), 0.5)
 
-# %% ../nbs/24_prototypes.ipynb #d1081eb6
+# %% ../nbs/24_prototypes.ipynb #3a60064a
 COMBINATIONS = {
-    'geometric': lambda p, g: (p * g).sqrt(),  # high only if both are high, low if one is very low
+    'geometric': lambda p, g: (p * g).sqrt(),  # high only if both are high, low if one is very low; `share` weighs them
     'mean': lambda p, g: (p + g) / 2,
     'min': torch.minimum,
     'probability': lambda p, g: p,
@@ -210,14 +221,19 @@ def combine_evidence(
     probabilities: Tensor,  # [B, C] in [0, 1], from the classifier
     relation: Tensor,  # [B, C] in [0, 1], from the prototypes
     how: str = 'geometric',  # 'geometric', 'mean', 'min', 'probability' (first alone) or 'relation' (second alone)
+    share: float = 0.5,  # of 'geometric' only: weight of the relation, in [0, 1]
 ) -> Tensor:  # [B, C] in [0, 1], float32 at least
-    "One score out of two opinions."
+    "One score out of two opinions. Errors: another `how`; a share outside [0, 1]."
     _expect('relation', relation, probabilities.shape)
     if how not in COMBINATIONS:
         raise PrototypeError(f'how is {how!r}, expected one of {list(COMBINATIONS)}.')
+    if not 0 <= share <= 1:
+        raise PrototypeError(f'share is {share}, expected a number in [0, 1].')
+    if how == 'geometric' and share != 0.5:
+        return _as_float(probabilities) ** (1 - share) * _as_float(relation) ** share
     return COMBINATIONS[how](_as_float(probabilities), _as_float(relation))
 
-# %% ../nbs/24_prototypes.ipynb #5a581660
+# %% ../nbs/24_prototypes.ipynb #7eeeecfa
 class PseudoLabels(NamedTuple):
     "Targets with some unknown entries filled in, and how much each entry counts."
     targets: Tensor  # [B, C] float: 1 present, 0 absent, in between if soft, UNKNOWN (-1) where undecided
@@ -239,12 +255,13 @@ def pseudo_labels(
     how: str = 'geometric',  # see `combine_evidence`
     soft: bool = False,  # True: the pseudo-label is the combined score itself
     weight: float = 1.0,  # of a pseudo-label in the loss, >= 0
+    share: float = 0.5,  # see `combine_evidence`
 ) -> PseudoLabels:
     "Fill unknown entries outside the dead zone; known entries are never touched. Raises `PrototypeError`."
     _expect('targets', targets, probabilities.shape)
     if not 0 <= weight < float('inf'):
         raise PrototypeError(f'weight is {weight}, expected a finite number >= 0.')
-    score = combine_evidence(probabilities, relation, how)
+    score = combine_evidence(probabilities, relation, how, share)
     present, absent = (torch.as_tensor(t, dtype=score.dtype, device=score.device) for t in (present, absent))
     if not (absent < present).all():
         raise PrototypeError(f'absent is {absent.tolist()} and present is {present.tolist()}, expected absent < present.')

@@ -193,7 +193,7 @@ class Trainer:
         "The method that the run gives: the averaged weights where there are any, else the plain ones."
         return self.method if self.averaged is None else self.averaged.module
 
-# %% ../nbs/31_training.ipynb #2d49eae7
+# %% ../nbs/31_training.ipynb #b3fa1452
 from fastcore.basics import patch
 
 
@@ -207,7 +207,8 @@ def step(
     targets = self.targets[rows].to(self.device)
     features = self.store.batch(own_rows(rows), self.device) if features is None else features
     with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == 'bf16'):
-        output = gather_output(self.method(features), self.places, len(rows))
+        known = dict(known_mask=self.targets[own_rows(rows)].to(self.device) != UNKNOWN) if getattr(self.method, 'prunes', False) else {}
+        output = gather_output(self.method(features, **known), self.places, len(rows))
     state = LossState(self.epoch, self.config.epochs, rows)
     total, parts = self.method.loss(output, targets, targets != UNKNOWN, state)
     if not torch.isfinite(total):
