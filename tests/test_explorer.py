@@ -186,6 +186,23 @@ def test_nearness_against_a_loop(inspection):
     np.testing.assert_allclose(flipped.image, -near.image, atol=1e-6)
 
 
+def test_a_category_without_a_region_is_as_far_as_can_be(inspection, monkeypatch):
+    "Where a method gives only some categories of an image a region, those are as near as they were; the others stand at -1."
+    whole, plain = X.nearness(inspection), type(inspection.method).forward
+
+    def pruned(self, features):
+        output = plain(self, features)
+        kept = torch.stack([torch.arange(C).roll(k)[:5] for k in range(len(features.dense))])
+        return MethodOutput(output.logits, output.saliency, features=dict(kept=kept, region=torch.stack([r[k] for r, k in zip(output.features['region'], kept)])))
+    monkeypatch.setattr(type(inspection.method), 'forward', pruned)
+    some = X.nearness(inspection).region
+    there = np.zeros((M, C), bool)
+    for k in range(M):
+        there[k, torch.arange(C).roll(k)[:5]] = True
+    np.testing.assert_allclose(some[there], whole.region[there], atol=1e-6)
+    assert (some[~there] == -1).all()
+
+
 def test_nearest_is_the_top(inspection):
     near = X.nearness(inspection)
     got = X.nearest(near, 'patch', 4, 3)

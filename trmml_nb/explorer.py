@@ -164,11 +164,11 @@ def nearest_pairs(
     top = np.argsort(-value, kind='stable')[:k]
     return pd.DataFrame(dict(first=[class_names[i] for i in a[top]], second=[class_names[i] for i in b[top]], similarity=value[top]))
 
-# %% ../nbs/55_explorer.ipynb #5eaf166d
+# %% ../nbs/55_explorer.ipynb #41cf8a48
 class Nearness(NamedTuple):
     "Cosines of M images with the prototypes of C categories."
     image: np.ndarray  # [M, C] of the whole image's vector
-    region: np.ndarray  # [M, C] of the category's own region
+    region: np.ndarray  # [M, C] of the category's own region; -1 where it has none
     patch: np.ndarray  # [M, C] of the nearest patch
     place: np.ndarray  # [M, C] which patch that is, row by row from 0
 
@@ -185,7 +185,10 @@ def nearness(
     for rows, output in predict_outputs(inspection.method, inspection.store):
         features = inspection.store.batch(rows)
         patch, place = (unit(features.dense[:, :h * w]) @ p.T).max(1)  # [B, C]; of several views the first
-        region = (unit(output.features['region']) * p).sum(-1)
+        region, kept = unit(output.features['region']), output.features.get('kept')
+        region = (region * (p if kept is None else p[kept])).sum(-1)
+        if kept is not None:  # a category without a region is as far as can be
+            region = torch.full(output.logits.shape, -1.).scatter(1, kept.cpu(), region)
         parts.append((unit(features.pooled) @ p.T, region, patch, place))
     return Nearness(*(torch.cat(column).numpy() for column in zip(*parts)))
 

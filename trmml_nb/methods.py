@@ -147,13 +147,14 @@ def trained_parameters(
     "How many numbers training changes."
     return sum(p.numel() for p in method.parameters() if p.requires_grad)
 
-# %% ../nbs/44_methods.ipynb #2e3e474a
+# %% ../nbs/44_methods.ipynb #91b8d3af
 ABLATIONS: dict[str, str] = {  # what is changed -> spec
     'all parts': 'trmml',
     'no distillation': 'trmml:distill=none',
     'distillation at full weight to the end': 'trmml:distill_until=None',
     'no contrast': 'trmml:contrast_weight=0',
     'no pseudo-labels': 'trmml:pseudo=none',
+    'more pseudo-labels, at levels': 'trmml:pseudo_levels=True,pseudo_share=0.1,pseudo_present=0.8',
     'prototypes in the score': 'trmml:prototype_share=0.2',
     'no prototypes at all': 'trmml:contrast_weight=0,pseudo=none',
     'mean of query and region': 'trmml:score=mean',
