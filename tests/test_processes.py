@@ -151,6 +151,23 @@ def test_two_processes_train_to_the_metrics_of_one(world, tmp_path):
 
 
 @pytest.mark.young
+def test_two_processes_stop_at_the_epoch_of_one(world, tmp_path):
+    "Process 0 decides for all, though what the second one measures would let it go on."
+    class Told(Evaluation):
+        def __call__(self, method, precision="fp32"):
+            super().__call__(method, precision)
+            self.calls = getattr(self, "calls", 0) + 1  # plain and averaged weights in turn; the best is the second epoch
+            return [50., 50., 60., 60., 59., 59., *[58. + 9 * P.world()[0]] * 2, 57., 57.][self.calls - 1]
+
+    def job(folder):
+        t = make(world, epochs=5)
+        t.config.patience, t.evaluation = 2, Told(world[3][1], world[2].truth)
+        t.fit(progress=False)
+        return len(t.history)
+    assert job(None) == 4 and launch(job, tmp_path) == [4, 4]
+
+
+@pytest.mark.young
 @pytest.mark.parametrize("spec", ["pvlr:dropout=0.0", "coop"])
 def test_other_methods_need_nothing_of_their_own(world, tmp_path, spec):
     def job(folder):
