@@ -247,3 +247,19 @@ def test_launchers_run_the_same_script(world, tmp_path, launcher):
     assert place == (0, 2)
     for name, value in alone.history[0].items():
         assert name == "seconds" or np.isclose(value, history[0][name], atol=1e-3, rtol=0, equal_nan=True), name
+
+
+def test_the_final_notebooks_launcher_runs_as_it_stands(tmp_path):
+    "Its cell, after the notebook's imports, in a fresh interpreter on a CPU; only smaller."
+    import nbformat
+    cells = [c.source for c in nbformat.read(ROOT / "nbs/99_end_to_end.ipynb", 4).cells if c.cell_type == "code"]
+    imports, launch_cell = (next(c for c in cells if text in c) for text in ("from trmml_nb.training import", "notebook_launcher"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = launch_cell.replace("#| eval: false", "").replace("images=800", "images=48").replace("num_processes=2", f'num_processes=2, use_port="{port}"')
+    (tmp_path / "cells.py").write_text(f"{imports}\n{code}")
+    done = subprocess.run([sys.executable, str(tmp_path / "cells.py")], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "MPLBACKEND": "Agg"})
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert "2 processes: " in done.stdout and "mAP" in done.stdout
