@@ -140,3 +140,14 @@ def test_every_fault_in_the_table_names_a_test():
     assert len(named) > 30
     for file, name in named:
         assert f'def {name}(' in (Path(__file__).parent / f'{file}.py').read_text(encoding='utf-8'), f'{file}::{name}'
+
+
+def test_the_table_claims_no_more_kills_than_are_counted():
+    "Each row with a number of kills names a test that asks for as many, and the helper counts them."
+    source = (Path(__file__).parent.parent / 'nbs/95_faults.ipynb').read_text(encoding='utf-8')
+    kills = (Path(__file__).parent / 'test_kills.py').read_text(encoding='utf-8')
+    claimed = int(re.search(r'KILLS = (\d+)', source)[1])
+    rows = re.findall(r"killed at \{KILLS\} random moments'.*?'test_kills::(test_\w+)'", source)
+    assert sorted(rows) == sorted(re.findall(r'^def (test_\w+)', kills, re.M)) and len(rows) >= 4
+    assert f'kills={claimed},' in kills and kills.count('kill_often(tmp_path') == len(rows) and 'kills=' not in kills.split('def kill_often')[1].split('\n', 1)[1]
+    assert 'assert counted >= kills' in kills and claimed >= 30

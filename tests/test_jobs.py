@@ -79,6 +79,15 @@ def test_nothing_is_overwritten(run, place, photos):
     assert (place / 'there.csv').read_text() == 'mine'
 
 
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_run_killed_before_its_first_file_was_whole_begins_anew(place, resume):
+    folder = place / f'barely-{resume}'
+    folder.mkdir()
+    (folder / '.config.json.elsewhere.7.part').write_text('{"jo')
+    made = train_job(TrainJob(limit=40, epochs=1, out=str(folder), cache=str(place / 'cache'), resume=resume), progress=False)
+    assert made == folder and (folder / 'model.safetensors').is_file() and not list(folder.glob('.*'))
+
+
 def test_killed_run_resumes_to_the_same_model(run, place, monkeypatch):
     from trmml_nb import training
     whole = training.Trainer.train_epoch

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 from trmml_nb.calibration import (CalibrationError, calibration_error, choose_thresholds, cross_fitted, fit_calibration, folds, own_shifts, reliability)
 from trmml_nb.cli import app
 from trmml_nb.data import DataError, scenes_dataset
-from trmml_nb.own_photographs import PhotosError, PhotosJob, limits, photos_job, report_html, study, sureness
+from trmml_nb import own_photographs
+from trmml_nb.jobs import zero_shot_scores
+from trmml_nb.own_photographs import (UNFINISHED, Kept, PhotosError, PhotosJob, claim_photos, deliver, limits, next_folder, photos_job, report_html, study,
+                                      sureness, tower_alone)
 from trmml_nb.runs import load_run
 from trmml_nb.tables import TableError, read_cell, read_sheet, read_synonyms, sheet_statistics
 
@@ -209,6 +212,171 @@ def test_sureness_and_limits(two):
     assert 'No label at all: bird, kite' in said and 'Fewer than five known present labels: dog' in said
     assert result.filled[:, 0].tolist() == [1, 0] and result.filled[0, 1] == 0 and len(result.check_first(50)) == 8 - 3
     assert 'Training did not help' not in said, 'the logits rank better than equal scores'
-    worse = study(sheet, np.array([[-2., 1, 0, 0], [2, -1, 0, 0]]), np.array([[2., 0, 0, 0], [1, 0, 0, 0]]), parts=2)
-    assert 'Training did not help here' in limits(worse)[1]
+    scores = np.array([[-2., 1, 0, 0], [2, -1, 0, 0]]), np.array([[2., 0, 0, 0], [1, 0, 0, 0]])
+    worse, forced = study(sheet, *scores, parts=2), study(sheet, *scores, parts=2, model='trained')
+    assert 'Training did not help here' in limits(worse)[1] and 'the model of this run is the tower alone' in limits(worse)[1]
+    assert (worse.chosen, worse.metrics['mAP'], worse.metrics['trained_mAP']) == ('tower', 100, 50) and (worse.raw[:, 0] > .5).all()
+    assert 'because you asked for it' in limits(forced)[1] and (forced.chosen, forced.metrics['mAP']) == ('trained', 50)
+    assert 'the tower alone, without training' in report_html(worse, 'x', check=1) and 'Kept: the trained model' in report_html(forced, 'x', check=1)
     assert '–' in report_html(result, 'x', check=1)
+
+
+# -- which model is kept
+
+def test_a_training_that_went_wrong_is_not_handed_out(album, monkeypatch):
+    "Held-out logits of noise: the tower alone is kept, says so everywhere, and can be used like any run."
+    monkeypatch.setattr(own_photographs, 'held_out_logits', lambda *a: np.random.default_rng(0).normal(size=(40, 4)))
+    monkeypatch.setattr(own_photographs, 'fit_rows', lambda *a: pytest.fail('nothing is trained for a model that is not kept'))
+    options = dict(out=str(album.parent / 'noise'), cache=str(album.parent / 'cache'), folds=2, epochs=2)
+    run = photos_job(PhotosJob(str(album), **options), progress=False)
+    decisions, metrics = (json.loads((run / f'{n}.json').read_text()) for n in ('decisions', 'metrics'))
+    assert decisions['model'] == metrics['model'] == 'tower' and metrics['mAP'] == metrics['zero_shot_mAP'] > metrics['trained_mAP']
+    assert decisions['cross_validated_mAP'] == dict(trained=metrics['trained_mAP'], tower=metrics['zero_shot_mAP'])
+    assert 'Training did not help here' in (run / 'report.html').read_text()
+    recogniser = load_run(run)
+    data = read_sheet(album / 'labels.csv').dataset
+    p = recogniser.predict_dataset(data, options['cache'], progress=False)
+    store = own_photographs.encode_dataset(recogniser.tower, data, options['cache'], progress=False)
+    cosines = zero_shot_scores(recogniser.tower, store, data.class_names)['image']
+    assert (np.argsort(p, 0) == np.argsort(cosines, 0)).all()
+    known = data.known_mask
+    assert p[known].mean() == pytest.approx((data.targets[known] == 1).mean(), abs=.02), 'its bias fits the labels, and was saved'
+    again = own_photographs.predict_logits(tower_alone(recogniser.tower, store, data), store).sigmoid().numpy()
+    assert np.allclose(again, p, atol=1e-6)
+
+
+def test_the_model_that_is_asked_for_is_kept(run, album):
+    out = album.parent / 'asked'
+    photos_job(PhotosJob(str(album), model='tower', epochs=2, folds=2, out=str(out), cache=str(album.parent / 'cache')), progress=False)
+    assert json.loads((out / 'config.json').read_text())['method'] == 'zero_shot' and json.loads((out / 'decisions.json').read_text())['model'] == 'tower'
+    with pytest.raises(PhotosError, match='expected one of best, trained, tower'):
+        PhotosJob(str(album), model='both')
+
+
+# -- runs that were stopped; real kills are in test_kills
+
+def test_pieces_count_only_for_their_key_and_whole(tmp_path):
+    piece = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    Kept(tmp_path, 'k').write('fold-1', piece)
+    same, other, none = Kept(tmp_path, 'k'), Kept(tmp_path, 'l'), Kept(tmp_path, 'k')
+    found = same.read('fold-1')
+    assert found.dtype == piece.dtype and (found == piece).all() and same.taken == 1
+    assert other.read('fold-1') is None and (other.taken, other.stale) == (0, 1) and none.read('fold-2') is None and none.stale == 0
+    raw = bytearray(same.path('fold-1').read_bytes())
+    for damaged in (raw[:-1], raw[:10], b'', raw[:-1] + bytes([raw[-1] ^ 1])):
+        same.path('fold-1').write_bytes(damaged)
+        assert Kept(tmp_path, 'k').read('fold-1') is None
+
+
+class Stop(BaseException):
+    pass
+
+
+def stop_at(monkeypatch, number):
+    "Let the training with this number, from 1, fail as a kill would; returns the list of trainings."
+    made, real = [], own_photographs.fit_rows
+
+    def fit(*args):
+        made.append(args)
+        if len(made) == number:
+            raise Stop
+        return real(*args)
+    monkeypatch.setattr(own_photographs, 'fit_rows', fit)
+    return made
+
+
+def test_a_stopped_run_goes_on_and_says_so(album, monkeypatch, capsys):
+    root = album.parent / 'stopped'
+    (root / 'photos').mkdir(parents=True)
+    monkeypatch.chdir(root)
+    job = dict(photos=str(album), epochs=1, folds=3, model='trained', cache=str(album.parent / 'cache'))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        with pytest.raises(Stop):
+            photos_job(PhotosJob(**job), progress=False)
+    first = root / 'runs' / 'photos'
+    assert sorted(p.name for p in first.iterdir()) == ['fold-1.safetensors', 'fold-2.safetensors', UNFINISHED]
+    assert next_folder('runs/photos') == 'runs/photos-2' and PhotosJob(**job).training.out == 'runs/photos'
+    assert PhotosJob(**{**job, 'epochs': 2}).training.out == 'runs/photos-2', 'another run does not touch it'
+    with pytest.raises(PhotosError, match=r'started with --epochs 1, now 2; --folds 3, now 2\. Use the same options'):
+        photos_job(PhotosJob(**{**job, 'epochs': 2, 'folds': 2}, out=str(first)), progress=False)
+    with monkeypatch.context() as patch:
+        made = stop_at(patch, 0)
+        capsys.readouterr()
+        assert photos_job(PhotosJob(**job)) == first.relative_to(root) and len(made) == 2  # the third fold, and all rows
+    assert 'went on with an unfinished run, 2 of 3 folds were taken over\n' in capsys.readouterr().out
+    assert not (first / UNFINISHED).exists() and not list(first.glob('fold*')) and (first / 'report.html').exists()
+    assert PhotosJob(**job).training.out == 'runs/photos-2'
+
+
+def test_labels_that_changed_in_between_are_used(album, monkeypatch, capsys):
+    labels, out = album.parent / 'mended.csv', album.parent / 'mended'
+    text = (album / 'labels.csv').read_text()
+    labels.write_text(text)
+    job = dict(photos=str(album), labels=str(labels), epochs=1, folds=2, model='trained', cache=str(album.parent / 'cache'))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(Stop):
+            photos_job(PhotosJob(**job, out=str(out)), progress=False)
+    labels.write_text(text.replace('yes', 'no', 3))
+    with monkeypatch.context() as patch:
+        made = stop_at(patch, 0)
+        photos_job(PhotosJob(**job, out=str(out)))
+    assert len(made) == 3 and '0 of 2 folds were taken over, 1 not: labels, photographs or versions are others now' in capsys.readouterr().out
+    fresh = photos_job(PhotosJob(**job, out=str(album.parent / 'fresh')), progress=False)
+    for name in ('completed.csv', 'model.safetensors', 'decisions.json', 'metrics.json', 'report.html'):
+        assert (out / name).read_bytes() == (fresh / name).read_bytes(), name
+
+
+def test_what_a_person_puts_into_an_unfinished_run_stays(album, monkeypatch):
+    out = album.parent / 'mine'
+    job = PhotosJob(str(album), epochs=1, folds=2, out=str(out), cache=str(album.parent / 'cache'))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(Stop):
+            photos_job(job, progress=False)
+    (out / 'completed.csv').write_text('mine')
+    with pytest.raises(PhotosError, match=r'completed\.csv: exists and is not what would be written; it is not overwritten'):
+        photos_job(job, progress=False)
+    assert (out / 'completed.csv').read_text() == 'mine' and not (out / 'report.html').exists() and (out / UNFINISHED).exists()
+    (out / 'completed.csv').unlink()
+    assert (photos_job(job, progress=False) / 'report.html').exists() and not (out / '.results').exists()
+
+
+def test_folders_that_are_claimed_and_those_that_are_not(album, tmp_path):
+    def claim(name):
+        job = PhotosJob(str(album), out=str(tmp_path / name))
+        return claim_photos(job, job.training)
+    assert claim('new') == (tmp_path / 'new', False) and (tmp_path / 'new').is_dir()
+    (tmp_path / 'new' / f'.{UNFINISHED}.host.7.part').write_text('{')
+    assert claim('new') == (tmp_path / 'new', False), 'killed while it wrote its first file'
+    for name, said in (('notes.txt', 'is not empty and holds no run'), ('config.json', 'unfinished run of another kind')):
+        (tmp_path / name[:5]).mkdir()
+        (tmp_path / name[:5] / name).write_text('{}')
+        with pytest.raises(ValueError, match=said):
+            claim(name[:5])
+    (tmp_path / 'bad').mkdir()
+    (tmp_path / 'bad' / UNFINISHED).write_text('{')
+    with pytest.raises(ValueError, match='unfinished.json: not a readable file'):
+        claim('bad')
+
+
+def test_a_delivery_that_was_stopped_is_ended(tmp_path):
+    "Half of the results are in their places, under another spelling of --out; and everything that a run keeps for itself goes."
+    made = tmp_path / '.results'
+    made.mkdir()
+    for name, content in {'completed.csv': 'a', 'report.html': 'r', 'config.json': json.dumps(dict(epochs=3, job=dict(out='./run', seed=0)))}.items():
+        (made / name).write_text(content)
+    (tmp_path / 'completed.csv').write_text('a')
+    (tmp_path / 'config.json').write_text(json.dumps(dict(epochs=3, job=dict(out='run', seed=0))))
+    for name in (UNFINISHED, f'.{UNFINISHED}.host.7.part', 'fold-1.safetensors', '.fold-2.safetensors.host.7.part'):
+        (tmp_path / name).write_text('{}')
+    deliver(made, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['completed.csv', 'config.json', 'report.html']
+    for there in ('{"epochs": 3, "job": {"out": "run", "seed": 1}}', '{"epochs": 4, "job": {"out": "run", "seed": 0}}', 'mine', '[]'):
+        made.mkdir(exist_ok=True)
+        (made / 'config.json').write_text(json.dumps(dict(epochs=3, job=dict(out='./run', seed=0))))
+        (tmp_path / 'config.json').write_text(there)
+        with pytest.raises(PhotosError, match='config.json: exists and is not what would be written'):
+            deliver(made, tmp_path)
+        assert (tmp_path / 'config.json').read_text() == there

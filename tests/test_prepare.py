@@ -76,18 +76,26 @@ def tiny_voc(year="2007"):
 COCO_IDS = dict(train=[1000, 9, 20, 7], val=[5, 33])
 
 
-def tiny_coco():
+COCO_OBJECTS = dict(train=[(1000, 18), (1000, 1), (9, 17), (9, 1), (9, 17), (20, 1), (20, 18)], val=[(33, 1)])  # 7 and 5 have none
+
+
+def tiny_coco(all_ids=COCO_IDS, objects=COCO_OBJECTS):
     categories = [dict(id=18, name="dog"), dict(id=1, name="person"), dict(id=17, name="cat")]  # not in ascending order
-    objects = dict(train=[(1000, 18), (1000, 1), (9, 17), (9, 1), (9, 17), (20, 1), (20, 18)], val=[(33, 1)])  # 7 and 5 have none
     files = {}
-    for part, ids in COCO_IDS.items():
+    for part, ids in all_ids.items():
         about = dict(images=[dict(id=i, file_name=f"COCO_{part}2014_{i:012d}.jpg") for i in ids], categories=categories,
                      annotations=[dict(image_id=i, category_id=c, iscrowd=0, segmentation=[]) for i, c in objects[part]])
         files[f"annotations/instances_{part}2014.json"] = json.dumps(about).encode()
     files["annotations/captions_train2014.json"] = b"{}"
-    pictures = {part: {f"{part}2014/COCO_{part}2014_{i:012d}.jpg": jpeg(i) for i in ids} for part, ids in COCO_IDS.items()}
+    pictures = {part: {f"{part}2014/COCO_{part}2014_{i:012d}.jpg": jpeg(i) for i in ids} for part, ids in all_ids.items()}
     return ({"annotations_trainval2014.zip": zipped(files), "train2014.zip": zipped(pictures["train"]), "val2014.zip": zipped(pictures["val"])},
-            dict(categories=3, images=dict(train=3, train_all=4, val=1, val_all=2)))
+            dict(categories=3, images={f"{part}{more}": len(ids if more else {i for i, _ in objects[part]}) for part, ids in all_ids.items() for more in ("", "_all")}))
+
+
+def wider_coco():
+    "Sixteen training images, most with two or three categories: many enough that another order of rows gives another single-positive list."
+    ids = dict(train=[1000, 9, 20, 7, 300, 31, 4, 1999, 58, 600, 2, 75, 811, 12, 45, 100], val=[5, 33])
+    return tiny_coco(ids, dict(train=[(i, c) for n, i in enumerate(ids["train"]) for c in (1, 17, 18) if (n + c) % 4], val=[(33, 1)]))
 
 
 def tiny_vg():
@@ -185,17 +193,22 @@ def test_coco(server, tmp_path):
 
 
 def test_coco_rows_are_visited_as_in_coles_code(server, tmp_path):
-    "Ids sorted as text: 1000, 20, 9; a draw in row order 1000, 9, 20 gives another list."
-    folder = make(put(server, "coco2014", tiny_coco()), tmp_path)
+    "Ids sorted as text: 100, 1000, 12, 1999, 2, ...; a draw in the order of the rows gives another list."
+    folder = make(put(server, "coco2014", wider_coco()), tmp_path)
     data = prepared_dataset(folder, "train")
-    rng, expected = np.random.RandomState(1200), np.full((3, 3), UNKNOWN)
-    for row in (0, 2, 1):  # written out, as in the public code: shuffle the present ones, keep the first, shuffle the absent ones
-        present, absent = np.flatnonzero(data.truth[row] == 1), np.flatnonzero(data.truth[row] == 0)
-        rng.shuffle(present)
-        rng.shuffle(absent)
-        expected[row, present[0]] = PRESENT
+
+    def drawn(rows):  # written out, as in the public code: shuffle the present ones, keep the first, shuffle the absent ones
+        rng, expected = np.random.RandomState(1200), np.full(data.truth.shape, UNKNOWN)
+        for row in rows:
+            present, absent = np.flatnonzero(data.truth[row] == 1), np.flatnonzero(data.truth[row] == 0)
+            rng.shuffle(present)
+            rng.shuffle(absent)
+            expected[row, present[0]] = PRESENT
+        return expected
+    numbers = [str(int(i[-12:])) for i in data.image_ids]
     targets = read_mask_file(tmp_path / "masks" / "coco2014_train_single_positive.txt", data.image_ids, data.class_names)
-    assert np.array_equal(targets, expected)
+    assert np.array_equal(targets, drawn(np.argsort(numbers, kind="stable"))) and sorted(numbers)[:3] == ["100", "1000", "12"]
+    assert not np.array_equal(targets, drawn(range(len(data))))
 
 
 def test_order_of_visits_matters():

@@ -1,6 +1,9 @@
 """The loop: repeats itself, resumes bit for bit, stops at NaN, and never writes half a file."""
+import itertools
 import multiprocessing
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -83,6 +86,26 @@ def test_truth_is_reported_but_never_used(world):
     h = with_truth.fit(progress=False)
     without.fit(progress=False)
     assert torch.equal(weights(with_truth), weights(without)) and 'pseudo_precision_present' in h
+
+
+def test_patience_stops_and_a_resumed_run_stops_where_the_whole_one_did(world, tmp_path):
+    values = iter([50., 50., 60., 60., 60., 60., 55., 55., 70., 70.])  # plain and averaged weights in turn; the best is the second epoch
+
+    class Told:
+        name = 'val'
+
+        def __call__(self, method, precision='fp32'):
+            return next(values)
+    patient = trainer(world, epochs=6, patience=2)
+    patient.evaluation = Told()
+    patient.fit(tmp_path / 'c.safetensors', progress=False)
+    assert patient.epoch == 4 and patient.stalled()
+    again = trainer(world, epochs=6, patience=2).load_checkpoint(tmp_path / 'c.safetensors')
+    assert again.stalled() and len(again.fit(progress=False)) == 4
+    with pytest.raises(TrainingError, match='no evaluation to be patient about'):
+        Trainer(TRMML.from_tower(world[0], world[1].class_names, TRMMLConfig(ffn_dim=32)), world[3][0], world[1].targets, TrainConfig(patience=2))
+    with pytest.raises(TrainingError, match='patience is 0'):
+        TrainConfig(patience=0)
 
 
 def test_nan_loss_stops_with_names(world):
@@ -180,55 +203,60 @@ def test_sampled_views_are_drawn_by_the_runs_seed_and_evaluation_sees_the_first(
     assert joined.final(joined.store.batch([0, 1])).saliency.shape == (2, 20, 128)
 
 
-# -- killed at any moment
-
-class Slowed:
-    "A store that takes its time over each batch, so that a kill can fall anywhere."
-
-    def __init__(self, store, seconds):
-        self.store, self.seconds = store, seconds
-
-    def __getattr__(self, name):
-        return getattr(self.store, name)
-
-    def __len__(self):
-        return len(self.store)
-
-    def batch(self, rows, device=None):
-        import time
-        time.sleep(self.seconds)
-        return self.store.batch(rows, device)
-
+# -- killed
 
 @pytest.mark.young
 @pytest.mark.parametrize('every', [1, 3])
-def test_killed_at_random_moments_ends_bit_identical(world, tmp_path, every):
-    "Real SIGKILLs of a real process, again and again, until the run is through: weights and history are those of an undisturbed run."
-    tower, data, test, stores = world
-    slow = (tower, data, test, [Slowed(stores[0], .15), stores[1]])
-    whole = trainer(slow)
+def test_killed_in_mid_epoch_ends_bit_identical(world, tmp_path, every):
+    """Real SIGKILLs of a real process, again and again, until the run is through: weights and history are those of an undisturbed run.
+    Each child trains some steps and then waits to be killed, so that where it was stopped does not hang on the speed of the machine."""
+    whole = trainer(world)
     expected = whole.fit(progress=False)
-    path, rng, kills, seen = tmp_path / 'c.safetensors', np.random.default_rng(every), 0, set()
+    path, seen, counts = tmp_path / 'c.safetensors', [], itertools.cycle((3, 4, 2))
 
-    def run():
-        t = trainer(slow)
+    def stands():
+        about = training.read_checkpoint(path)[0] if path.exists() else dict(epoch=0, steps=0)
+        return about['epoch'], about['steps']
+
+    def run(steps):
+        t, left = trainer(world), iter(range(steps))
         if path.exists():
             t.load_checkpoint(path)
+        own = t.step
+
+        def step(*args):
+            if next(left, None) is None:
+                threading.Event().wait()  # for the kill
+            return own(*args)
+
+        t.step = step
         t.fit(path, progress=False, every=every)
 
-    for _ in range(100):
-        child = multiprocessing.get_context('fork').Process(target=run)
+    def after(steps):
+        "Where the last checkpoint stands when so many steps more are done: written after each epoch and after every third (or each) step of one."
+        epoch, step = stands()
+        done = [divmod(n, 4) for n in range(4 * epoch + step, 4 * epoch + step + steps + 1)]
+        return [place for place in done if place[1] % every == 0][-1]
+
+    while stands()[0] < 3:
+        steps = next(counts)
+        child = multiprocessing.get_context('fork').Process(target=run, args=(steps,))
+        wanted = min(after(steps), (3, 0))
         child.start()
-        child.join(rng.uniform(.1, .5) * (1 + kills / 4))
+        while stands() != wanted:
+            assert child.is_alive() or wanted == (3, 0), f'the child ended at {stands()}, before {wanted}'
+            time.sleep(.01)
+        if wanted == (3, 0):
+            child.join()
+            assert child.exitcode == 0
+            break
         child.kill()
         child.join()
-        kills += child.exitcode == -9
-        seen |= {(a['epoch'], a['steps']) for a in [training.read_checkpoint(path)[0]]} if path.exists() else set()
-        if child.exitcode == 0:
-            break
-    assert child.exitcode == 0 and kills > 1 and (every > 1 or any(steps for _, steps in seen))  # was also stopped within an epoch
+        assert child.exitcode == -9
+        seen.append(wanted)
+    assert len(seen) > 2 and any(steps for _, steps in seen), seen  # was also stopped within an epoch
     torch.manual_seed(99)
-    last = trainer(slow).load_checkpoint(path)
+    last = trainer(world).load_checkpoint(path)
     assert torch.equal(weights(whole), weights(last)) and last.epoch == 3
     assert without_time(last.fit(progress=False)).equals(without_time(expected))
     assert torch.equal(whole.method.memory.prototypes, last.method.memory.prototypes)

@@ -243,7 +243,7 @@ def settings(
     said = {name: getattr(job, name) for name in ('epochs', 'batch_size', 'lr') if getattr(job, name) is not None}
     return method, replace(config, **said)
 
-# %% ../nbs/61_jobs.ipynb #775211ac
+# %% ../nbs/61_jobs.ipynb #cac49593
 def claim_folder(
     job: TrainJob,  # says where
 ) -> Path:  # an existing folder that belongs to this run
@@ -257,7 +257,8 @@ def claim_folder(
         folder = Path(job.out)
     if folder.is_file():
         raise JobError(f'{folder}: is a file; give a folder that does not exist yet.')
-    if folder.is_dir() and any(folder.iterdir()):
+    begun = [] if not folder.is_dir() else [f for f in folder.iterdir() if not f.match('.config.json.*.part')]  # killed before its first file was whole
+    if begun:
         if (folder / 'model.safetensors').is_file() and (folder / 'metrics.json').is_file():
             raise JobError(f'{folder}: holds a finished run and is not overwritten; choose another --out.')
         if not (folder / 'config.json').is_file():
@@ -410,7 +411,7 @@ def alone_in(
     finally:
         lock.release()
 
-# %% ../nbs/61_jobs.ipynb #d2a30433
+# %% ../nbs/61_jobs.ipynb #c8808971
 def claim_config(
     folder: Path,  # the run
     about: dict,  # all settings
@@ -419,6 +420,8 @@ def claim_config(
     if (folder / 'config.json').is_file():
         check_same_run(folder, about)
     else:
+        for part in folder.glob('.config.json.*.part'):
+            part.unlink()
         write_json(folder / 'config.json', about)
 
 # %% ../nbs/61_jobs.ipynb #b2fb7db7
