@@ -183,7 +183,7 @@ def prepare(job: PrepareJob):
     """Download, check and unpack a benchmark, and write its labels as one table."""
     prepare_job(job)
 
-# %% ../nbs/91_cli.ipynb #5e8d79be
+# %% ../nbs/91_cli.ipynb #a979e83d
 @app.command()
 @guarded
 @options_of(PhotosJob)
@@ -195,7 +195,8 @@ def photos(job: PhotosJob):
     folder = photos_job(job)
     metrics = read_json(folder / 'metrics.json')
     say = lambda v: '–' if v is None else f'{v:.1f}'
-    print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: {say(metrics['zero_shot_mAP'])})\n"
+    kept = ' The tower was better alone, and was kept as it is.' if metrics.get('model') == 'tower' else ''
+    print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: {say(metrics['zero_shot_mAP'])}).{kept}\n"
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}")
 
 # %% ../nbs/91_cli.ipynb #7206247e
