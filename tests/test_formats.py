@@ -93,3 +93,21 @@ def test_hugging_face(data, tmp_path, monkeypatch):
         to_hf(data)
     with pytest.raises(FormatError, match='choose a split first'):
         from_hf({'train': table}, tmp_path)
+
+
+def test_hugging_face_itself(data, tmp_path):
+    "The real package: paths and blanks there and back; pictures inside the table; a cell that holds none."
+    datasets = pytest.importorskip('datasets')
+    table = to_hf(data)
+    assert isinstance(table, datasets.Dataset) and np.array_equal(from_hf(table, tmp_path).targets, data.targets)
+    pictures = table.map(lambda row: dict(image=str(tmp_path / row['image'])), load_from_cache_file=False).cast_column('image', datasets.Image())
+    for k, held in enumerate((pictures, pictures.map(lambda row: row, load_from_cache_file=False, features=pictures.features))):
+        again = from_hf(held, tmp_path / f'new{k}')
+        assert np.array_equal(again.targets, data.targets) and again.class_names == data.class_names
+        assert again.image(1).tobytes() == data.image(1).tobytes()
+    with pytest.raises(FormatError, match='new0: holds files'):
+        from_hf(pictures, tmp_path / 'new0')
+    broken = datasets.Dataset.from_dict(dict(image=[dict(bytes=b'no picture', path=None)], dog=[1.])).cast_column('image', datasets.Image())
+    with pytest.raises(FormatError, match="column 'image', row 0"):
+        from_hf(broken, tmp_path / 'broken')
+    assert not (tmp_path / 'broken').exists()
