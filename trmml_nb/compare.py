@@ -316,7 +316,7 @@ def hold_out(
     masks |= {known: hidden_targets(world, known)[rest] for known in np.arange(1, 10) / 10 if known not in masks}
     return replace(world, store=StoreRows(world.store, rest), truth=world.truth[rest], report=part, select=part, masks=masks, places=None)
 
-# %% ../nbs/45_compare.ipynb #64e1a1b9
+# %% ../nbs/45_compare.ipynb #d032fe84
 def summarise(
     table: pd.DataFrame,  # rows
     value: str = 'mAP',  # column
@@ -356,4 +356,4 @@ def margins(
         error = np.sqrt((both['std'] ** 2 / both['seeds']).sum(skipna=False))
         rows[known] = dict(ours=both['mean'].iloc[0], best_other=rivals.idxmax(), other=rivals.max(),
                            margin=both['mean'].iloc[0] - rivals.max(), error=error)
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows).T.sort_index()

@@ -145,7 +145,7 @@ def to_voc_xml(
         ET.ElementTree(tree).write(folder / f'{i:06d}.xml', encoding='utf-8')
     return folder
 
-# %% ../nbs/04_formats.ipynb #c552515b
+# %% ../nbs/04_formats.ipynb #d1571e46
 def to_frame(
     dataset: MultiLabelDataset,  # with targets
 ) -> pd.DataFrame:  # image, then a column per category: 1, 0, NaN
@@ -162,7 +162,7 @@ def from_frame(
     "A data frame as a data set. Errors: as `csv_dataset`."
     return csv_dataset(frame, root, 'nan')
 
-
+# %% ../nbs/04_formats.ipynb #bd52b6a1
 def to_hf(
     dataset: MultiLabelDataset,  # with targets
 ) -> Any:  # datasets.Dataset
