@@ -162,7 +162,7 @@ def from_frame(
     "A data frame as a data set. Errors: as `csv_dataset`."
     return csv_dataset(frame, root, 'nan')
 
-# %% ../nbs/04_formats.ipynb #bd52b6a1
+# %% ../nbs/04_formats.ipynb #a8154f5f
 def to_hf(
     dataset: MultiLabelDataset,  # with targets
 ) -> Any:  # datasets.Dataset
@@ -179,7 +179,7 @@ def from_hf(
         raise FormatError(f'{type(table).__name__} is no Hugging Face dataset: it has no to_pandas; choose a split first, such as table["train"].')
     frame = table.to_pandas()
     if 'image' in frame and frame['image'].map(lambda cell: isinstance(cell, dict)).any():
-        frame['image'] = write_pictures(frame['image'], Path(root))
+        frame = frame.assign(image=write_pictures(frame['image'], Path(root)))
     return from_frame(frame, root)
 
 
