@@ -188,8 +188,8 @@ def test_real_resnet_50_at_448():
     assert tower.model.visual.attnpool.positional_embedding.shape == (197, 2048)
 
 
-@pytest.mark.parametrize("name, grids, linear", [("RN101", (7, 14), False), ("ViT-B-16", (14, 28), False), ("MobileCLIP2-S0", (7, 14), True),
-                                                 ("ViT-B-16-SigLIP", (14, 28), False)])
+@pytest.mark.parametrize("name, grids, linear", [("RN101", (7, 14), False), ("ViT-B-16", (14, 28), False), ("ViT-L-14", (16, 32), False),
+                                                 ("MobileCLIP2-S0", (7, 14), True), ("ViT-B-16-SigLIP", (14, 28), False)])
 def test_real_families_at_two_sizes(name, grids, linear):
     "Image halves with random weights: the pooled vector is the model's own, and the mean of dense where the head is average and linear."
     visual = open_clip.create_model(name, load_weights=False).visual.eval()
