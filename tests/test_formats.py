@@ -110,4 +110,4 @@ def test_hugging_face_itself(data, tmp_path):
     broken = datasets.Dataset.from_dict(dict(image=[dict(bytes=b'no picture', path=None)], dog=[1.])).cast_column('image', datasets.Image())
     with pytest.raises(FormatError, match="column 'image', row 0"):
         from_hf(broken, tmp_path / 'broken')
-    assert not (tmp_path / 'broken').exists()
+    assert not (tmp_path / 'broken').exists() and not list(tmp_path.glob('.broken*'))
