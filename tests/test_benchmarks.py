@@ -42,7 +42,7 @@ def test_benchmark_runs_and_writes_its_table(tmp_path):
 
 
 def test_the_photographs_part_runs_on_a_prepared_set(script, tmp_path):
-    "A VOC-like folder of eight drawn pictures; the baseline holds as many epochs of encoding as were asked for."
+    "A VOC-like folder of eight drawn pictures; the baseline is the clocked epochs, multiplied up to those asked for."
     from trmml_nb.data import scenes_dataset
     scenes = scenes_dataset("train", 8, size=64)
     kit = tmp_path / "VOCdevkit/VOC2007"
@@ -55,14 +55,16 @@ def test_the_photographs_part_runs_on_a_prepared_set(script, tmp_path):
         (kit / f"ImageSets/Main/{split}.txt").write_text("\n".join(ids) + "\n")
         for k, thing in enumerate(("dog", "cat", "car")):
             (kit / f"ImageSets/Main/{thing}_{split}.txt").write_text("".join(f"{name} {1 if i % 3 == k else -1}\n" for i, name in enumerate(ids)))
-    script.main(["--size", "tiny", "--only", "photographs", "--photographs", str(tmp_path / "VOCdevkit"), "--image-size", "64", "--share", "4",
-                 "--epochs", "3", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "r.csv")])
-    rows = list(csv.DictReader((tmp_path / "r.csv").open()))
-    assert len(rows) == 3 and all(row["name"].startswith("3 epochs of TRM-ML on 8 photographs at 64 px, CPU s, encoding measured on 4 of them") for row in rows)
-    trained, built, one = rows
-    assert float(trained["baseline"]) == float(built["baseline"]) and float(built["value"]) > float(trained["value"])
-    assert float(trained["baseline"]) == pytest.approx(float(trained["value"]) + 3 * float(one["baseline"]), rel=1e-3, abs=1e-3)
-    assert any((tmp_path / "cache").iterdir())
+    script.main(["--size", "tiny", "--only", "photographs", "--photographs", str(tmp_path / "VOCdevkit"), "--image-size", "64", "--clocked", "2",
+                 "--epochs", "4", "--out", str(tmp_path / "r.csv")])
+    *times, quality = list(csv.DictReader((tmp_path / "r.csv").open()))
+    said = "4 epochs of TRM-ML on 8 photographs at 64 px, {}, 2 epochs in the loop clocked and multiplied: "
+    assert [row["name"].split(": ")[0] + ": " for row in times] == [said.format(unit) for unit in ("wall s", "CPU s") for _ in range(3)]
+    for trained, built, one in (times[:3], times[3:]):
+        assert float(trained["baseline"]) == float(built["baseline"]) and float(built["value"]) > float(trained["value"])
+        assert float(built["value"]) == pytest.approx(float(trained["value"]) + float(one["value"]), rel=1e-3, abs=1e-3)
+        assert 4 * float(one["baseline"]) == pytest.approx(float(trained["baseline"]) - float(trained["value"]), rel=1e-3, abs=1e-3)
+    assert quality["name"].startswith("mean mAP, 4 epochs of TRM-ML on 8 photographs") and 0.5 < float(quality["ratio"]) < 2
 
 
 def test_the_gpu_part_runs_where_there_is_none(script, tmp_path):

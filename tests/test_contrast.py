@@ -164,3 +164,24 @@ def test_same_on_gpu():
     args = make(seed=10)
     there = multimodal_contrastive_loss(*(a.cuda() for a in args))
     torch.testing.assert_close(there.cpu(), multimodal_contrastive_loss(*args))
+
+
+@pytest.mark.parametrize('form', ['joint', 'separate'])
+@pytest.mark.parametrize('weighted', [False, True])
+def test_keeping_every_entry_gives_the_same_loss_and_gradients(monkeypatch, form, weighted):
+    "What is done on a GPU, where the number of positives is not looked at; features of entries that are no positives may be anything."
+    from trmml_nb import contrast
+    z, positives, visual, texts = make(k=2, dtype=torch.float64)
+    if weighted:
+        positives = positives * torch.rand(positives.shape, generator=torch.Generator().manual_seed(1))
+    z[~(positives > 0)] = float('nan')
+    found = []
+    for looks in (True, False):
+        monkeypatch.setattr(contrast, 'can_look', lambda t: looks)
+        leaf = z.clone().requires_grad_()
+        loss = multimodal_contrastive_loss(leaf, positives, visual, texts, form=form)
+        loss.backward()
+        found.append((loss.detach(), leaf.grad))
+    (few, slope), (every, other) = found
+    assert torch.isfinite(few) and torch.allclose(few, every, rtol=1e-12)
+    assert torch.allclose(slope, other, rtol=1e-10, atol=1e-14)

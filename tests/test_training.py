@@ -1,4 +1,5 @@
 """The loop: repeats itself, resumes bit for bit, stops at NaN, and never writes half a file."""
+import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -12,7 +13,7 @@ import torch
 from trmml_nb import training
 from trmml_nb.data import scenes_dataset
 from trmml_nb.features import ViewStore, encode_dataset
-from trmml_nb.labels import bernoulli_mask
+from trmml_nb.labels import LabelError, bernoulli_mask
 from trmml_nb.towers import load_tower
 from trmml_nb.training import (Evaluation, TrainConfig, Trainer, TrainingError, epoch_seed, pick_device, predict_logits)
 from trmml_nb.trmml import TRMML, TRMMLConfig
@@ -201,6 +202,83 @@ def test_sampled_views_are_drawn_by_the_runs_seed_and_evaluation_sees_the_first(
     joined = trainer((tower, data, test, [ViewStore(both.stores, both.views), stores[1]]), epochs=1)
     joined.fit(progress=False)
     assert joined.final(joined.store.batch([0, 1])).saliency.shape == (2, 20, 128)
+
+
+def test_a_target_outside_the_code_is_named_before_training(world):
+    "0.5 would be cut to 0, which is 'absent'."
+    tower, data, test, stores = world
+    for value in (0.5, 2, float('nan')):
+        targets = data.targets.astype(float)
+        targets[7, 3] = value
+        with pytest.raises(LabelError, match=rf'row 7 \({data.image_ids[7]}\), column 3 holds {value:g} \(1 bad'):
+            Trainer(TRMML.from_tower(tower, data.class_names), stores[0], targets, TrainConfig(device='cpu'))
+
+
+# -- nothing waits on a GPU
+
+class Looks(torch.utils._python_dispatch.TorchDispatchMode):
+    "Notes operations whose result the processor would have to wait for on a GPU. Integers are left out: token numbers and counters live on the CPU."
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        waits = name in ('nonzero', 'masked_select', '_unique2', 'equal') or name == '_local_scalar_dense' and (args[0].is_floating_point() or args[0].dtype == torch.bool)
+        if name in ('index', 'index_put', 'index_put_', '_index_put_impl_'):
+            waits = any(i is not None and i.dtype == torch.bool for i in args[1])
+        if waits:
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('spec', ['trmml', 'trmml:pseudo_levels=True,pseudo=soft', 'trmml:keep=5', 'trmml_prompts', 'pvlr', 'dualcoop', 'dualcoop_plus',
+                                  'query2label', 'coop', 'scpnet', 'linear_splc'])
+def test_a_step_looks_at_no_value_where_a_look_would_wait(world, monkeypatch, spec):
+    "The rules of a GPU on a CPU: no check of values, losses looked at later. Optimiser and average are left out: their counters are on the CPU everywhere."
+    from trmml_nb import contrast, losses, prototypes
+    from trmml_nb.methods import build_method
+    tower, data, test, stores = world
+    t = Trainer(build_method(spec, tower, data.class_names), stores[0], data.targets, TrainConfig(batch_size=16, device='cpu'))
+    t.method.train()
+    with Looks() as here:
+        t.step(torch.arange(16))
+    assert here.found  # on a CPU it does look
+    for module in (losses, contrast, prototypes):
+        monkeypatch.setattr(module, 'can_look', lambda t: False)
+    t.look_every, t.epoch, t.optimizer.step, t.averaged = 100, 6, lambda: None, None
+    with Looks() as there:
+        t.step(torch.arange(16, 32))
+    assert not there.found
+    assert len(t.unseen) == 1 and np.isfinite(t.unseen[0][1]['loss'].item())
+
+
+def test_losses_looked_at_later_name_the_same_batch(world, tmp_path):
+    "Where nothing waits, the error comes later, before anything is written, and says what the early one says."
+    messages = []
+    for look_every in (1, 100):
+        t = trainer(world, truth=False)
+        t.look_every, own = look_every, t.method.forward
+
+        def spoilt(features, own=own, t=t):
+            output = own(features)
+            return dataclasses.replace(output, logits=output.logits * (float('nan') if t.steps == 2 and t.epoch == 1 else 1))
+
+        t.method.forward = spoilt
+        with pytest.raises(TrainingError, match='the loss is nan in epoch 1') as caught:
+            t.fit(tmp_path / f'{look_every}.safetensors', progress=False)
+        messages.append(str(caught.value).split('first images')[1])
+        assert training.read_checkpoint(tmp_path / f'{look_every}.safetensors')[0]['epoch'] == 1  # written before that epoch
+    assert messages[0] == messages[1]
+
+
+def test_no_checkpoint_is_written_after_a_loss_that_was_not_looked_at(world, tmp_path):
+    t = trainer(world, truth=False)
+    t.unseen.append((torch.arange(3), dict(loss=torch.tensor(float('inf')))))
+    with pytest.raises(TrainingError, match='the loss is inf'):
+        t.save_checkpoint(tmp_path / 'c.safetensors')
+    assert not list(tmp_path.iterdir())
 
 
 # -- killed

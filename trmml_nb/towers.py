@@ -227,7 +227,7 @@ def run_text(
         return x
     return half.text_projection(x) if isinstance(half.text_projection, nn.Module) else x @ half.text_projection
 
-# %% ../nbs/10_towers.ipynb #5cabebc2
+# %% ../nbs/10_towers.ipynb #9209f587
 class TextTower:
     "The text half of an open_clip model: sentences, or sentences whose first words are free vectors."
 
@@ -271,11 +271,11 @@ class TextTower:
                   device: torch.device,  # where the model is
                   ) -> Tensor:  # [T, d]
         "Texts -> [T, d], not normalised."
-        ids = self.tokenizer(texts).to(device)
+        ids = self.tokenizer(texts)
         if not self.open:
-            out = self.model.encode_text(ids)
+            out = self.model.encode_text(ids.to(device))
             return out[0] if isinstance(out, tuple) else out
-        ids = self.cut(ids)
+        ids = self.cut(ids).to(device)  # cut before the move: a GPU would have to wait for the length
         return self.run(self.half.token_embedding(ids), ids)
 
 # %% ../nbs/10_towers.ipynb #905edd59
@@ -291,7 +291,7 @@ def open_ids(
     start = getattr(texts.tokenizer, "sot_token_id", None)
     return ids, int(start is not None and int(ids[0, 0]) == start)
 
-# %% ../nbs/10_towers.ipynb #af555948
+# %% ../nbs/10_towers.ipynb #4e817538
 def insert_context(
     texts: TextTower,  # the text half
     context: Tensor,  # [M, w] shared, or [C, M, w]
@@ -308,7 +308,7 @@ def insert_context(
         raise TowerError(f"{m} context vectors and the longest name need {need} tokens, the tower reads "
                          f"{ids.shape[1]}: use a shorter context")
     ids = torch.cat([ids[:, :start], ids.new_ones(len(ids), m), ids[:, start:ids.shape[1] - m]], 1)
-    ids = texts.cut(ids.to(context.device))
+    ids = texts.cut(ids).to(context.device)
     words = texts.half.token_embedding(ids)  # [C, L, w]
     vectors = torch.cat([words[:, :start], context.to(words.dtype), words[:, start + m:]], 1)
     return texts.run(vectors, ids)
