@@ -148,7 +148,7 @@ def own_cosines(
         return cosine_logits(z, texts)
     return cosine_logits(z.flatten(0, 1), texts[kept].flatten(0, 1)).view(kept.shape)
 
-# %% ../nbs/25_trmml.ipynb #c8076813
+# %% ../nbs/25_trmml.ipynb #b07e4d3b
 class TRMML(nn.Module):
     "Text-region matching: one region per category, matched one-to-one with the category's text."
 
@@ -192,51 +192,60 @@ class TRMML(nn.Module):
         "[C, d] the fixed texts, or those of the learnable prompts."
         return self.texts if self.prompts is None else self.prompts()
 
-    def categories(
-        self,
-        texts: Tensor,  # [C, d] text vectors
-    ) -> Tensor:  # [C, d] what regions are matched with
-        "The texts; at prediction mixed with the visual prototypes, so that a category is known in both modalities."
-        share = 0. if self.training else self.config.prototype_share
-        return (1 - share) * texts + share * self.memory.prototypes if share else texts
-
-    @property
-    def prunes(self) -> bool:
-        "Whether some categories of an image get no region; the trainer then tells which labels are known."
-        return self.config.keep is not None and self.config.keep < len(self.texts)
-
-    def layout(
-        self,
-        positions: int,  # N
-    ) -> tuple[int, int] | tuple[tuple[int, int], ...]:  # rows and columns; of several views a grid each
-        "How N positions lie: those of the training set's views, or the usual grid."
-        views = positions == sum(rows * columns for rows, columns in self.view_grids)
-        return self.view_grids if views else grid_of(positions, self.grid)
-
-    def forward(
-        self,
-        features: ImageFeatures,  # of B images
-        known_mask: Tensor | None = None,  # [B, C] bool, labels that are known in training; used where `prunes`
-    ) -> MethodOutput:
-        "Regions, one-to-one matching with the categories, and the final score."
-        texts = self.current_texts()
-        categories, kept = self.categories(texts), None
-        if self.prunes:
-            cosines, looks = first_look(features.dense, texts, maps=not self.training)
-            kept = kept_categories(cosines, self.config.keep, known_mask, self.most_known)
-        out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept)
-        query, region = (self.calibration(own_cosines(z, categories, kept)) for z in (out.query, out.region))
-        saliency, found = out.saliency, dict(query=out.query, region=out.region, texts=texts)
-        if kept is not None:
-            query, region = (self.calibration(cosines).scatter(1, kept, one) for one in (query, region))
-            saliency = None if looks is None else looks.scatter(1, kept[..., None].expand_as(saliency), saliency)
-            found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
-        return MethodOutput(combine_scores(query, region, self.config.score), saliency, dict(query=query, region=region), found)
-
-# %% ../nbs/25_trmml.ipynb #6b302bb9
+# %% ../nbs/25_trmml.ipynb #68bffe41
 from fastcore.basics import patch
 
 
+@patch
+def categories(
+    self: TRMML,
+    texts: Tensor,  # [C, d] text vectors
+) -> Tensor:  # [C, d] what regions are matched with
+    "The texts; at prediction mixed with the visual prototypes, so that a category is known in both modalities."
+    share = 0. if self.training else self.config.prototype_share
+    return (1 - share) * texts + share * self.memory.prototypes if share else texts
+
+
+@patch(as_prop=True)
+def prunes(
+    self: TRMML,
+) -> bool:
+    "Whether some categories of an image get no region; the trainer then tells which labels are known."
+    return self.config.keep is not None and self.config.keep < len(self.texts)
+
+
+@patch
+def layout(
+    self: TRMML,
+    positions: int,  # N
+) -> tuple[int, int] | tuple[tuple[int, int], ...]:  # rows and columns; of several views a grid each
+    "How N positions lie: those of the training set's views, or the usual grid."
+    views = positions == sum(rows * columns for rows, columns in self.view_grids)
+    return self.view_grids if views else grid_of(positions, self.grid)
+
+# %% ../nbs/25_trmml.ipynb #9ae4c089
+@patch
+def forward(
+    self: TRMML,
+    features: ImageFeatures,  # of B images
+    known_mask: Tensor | None = None,  # [B, C] bool, labels that are known in training; used where `prunes`
+) -> MethodOutput:
+    "Regions, one-to-one matching with the categories, and the final score."
+    texts = self.current_texts()
+    categories, kept = self.categories(texts), None
+    if self.prunes:
+        cosines, looks = first_look(features.dense, texts, maps=not self.training)
+        kept = kept_categories(cosines, self.config.keep, known_mask, self.most_known)
+    out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept)
+    query, region = (self.calibration(own_cosines(z, categories, kept)) for z in (out.query, out.region))
+    saliency, found = out.saliency, dict(query=out.query, region=out.region, texts=texts)
+    if kept is not None:
+        query, region = (self.calibration(cosines).scatter(1, kept, one) for one in (query, region))
+        saliency = None if looks is None else looks.scatter(1, kept[..., None].expand_as(saliency), saliency)
+        found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
+    return MethodOutput(combine_scores(query, region, self.config.score), saliency, dict(query=query, region=region), found)
+
+# %% ../nbs/25_trmml.ipynb #15d3e4a7
 def view_grids(
     store: FeatureStore | ViewStore,  # any store
 ) -> tuple[tuple[int, int], ...]:  # rows and columns of each view that is joined; () for a single one
@@ -262,17 +271,7 @@ def prepare(
     bias = start_bias(torch.cat(parts), targets.cpu(), self.calibration.scale.item(), self.calibration.bias.item())
     self.calibration.bias.fill_(bias)
 
-# %% ../nbs/25_trmml.ipynb #39d8ab56
-@patch
-@torch.no_grad()
-def evidence(
-    self: TRMML,
-    output: MethodOutput,  # of B images
-) -> Tensor:  # [B, C] in [0, 1]
-    "How much speaks for each category: the classifier and the relation to the prototypes, combined."
-    return combine_evidence(self.comparable(output), self.relation(output), self.config.pseudo_evidence, self.config.pseudo_share)
-
-
+# %% ../nbs/25_trmml.ipynb #5587824a
 @patch
 @torch.no_grad()
 def comparable(
@@ -298,6 +297,16 @@ def relation(
 
 @patch
 @torch.no_grad()
+def evidence(
+    self: TRMML,
+    output: MethodOutput,  # of B images
+) -> Tensor:  # [B, C] in [0, 1]
+    "How much speaks for each category: the classifier and the relation to the prototypes, combined."
+    return combine_evidence(self.comparable(output), self.relation(output), self.config.pseudo_evidence, self.config.pseudo_share)
+
+# %% ../nbs/25_trmml.ipynb #a01526f5
+@patch
+@torch.no_grad()
 def complete(
     self: TRMML,
     output: MethodOutput,  # of B images
@@ -315,7 +324,7 @@ def complete(
     judged = (targets != UNKNOWN).scatter(1, output.features['kept'], True)  # without a region nothing is filled in
     return PseudoLabels(torch.where(judged, filled.targets, UNKNOWN), torch.where(judged, filled.weights, 0))
 
-# %% ../nbs/25_trmml.ipynb #889fa59f
+# %% ../nbs/25_trmml.ipynb #f3734f06
 def distillation(
     output: MethodOutput,  # scores and features of both branches
     kind: str,  # 'kl', 'binary' or 'cosine'
@@ -336,7 +345,7 @@ def teaching(
     "How much of the distillation is left: 1 at the start, falling in a straight line to 0."
     return 1.0 if until is None else max(0.0, 1 - state.epoch / (until * state.epochs))
 
-
+# %% ../nbs/25_trmml.ipynb #8e63c788
 @patch
 def loss(
     self: TRMML,
