@@ -339,7 +339,7 @@ def restore_random(
     if 'cuda' in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states['cuda'][row].cpu().clone())
 
-# %% ../nbs/31_training.ipynb #5aa1ece5
+# %% ../nbs/31_training.ipynb #4a891876
 @patch
 def tensors(
     self: Trainer,
@@ -351,7 +351,7 @@ def tensors(
     parts |= {f'optimizer.{i}': {k: torch.as_tensor(v) for k, v in state.items()} for i, state in self.optimizer.state_dict()['state'].items()}
     return {f'{part}/{name}': x for part, named in parts.items() for name, x in named.items()}
 
-
+# %% ../nbs/31_training.ipynb #2133ddb8
 @patch
 def save_checkpoint(
     self: Trainer,
@@ -376,7 +376,7 @@ def save_checkpoint(
         raise TrainingError(f'{path}: the checkpoint could not be written ({error}); is the disk full or read-only? '
                             'The one written before is still there; free some space and resume.') from error
 
-# %% ../nbs/31_training.ipynb #395154c2
+# %% ../nbs/31_training.ipynb #0a4c5873
 def read_checkpoint(
     path: str | Path,  # file written by save_checkpoint
 ) -> tuple[dict, dict[str, dict[str, Tensor]]]:  # plain values; tensors by part and name
@@ -392,7 +392,7 @@ def read_checkpoint(
         raise TrainingError(f'{path}: not a readable checkpoint ({type(error).__name__}); delete it to start anew.') from error
     return about, parts
 
-
+# %% ../nbs/31_training.ipynb #bc93b480
 @patch
 def load_checkpoint(
     self: Trainer,
@@ -423,7 +423,7 @@ def load_checkpoint(
     self._random = parts.get('random')
     return self
 
-# %% ../nbs/31_training.ipynb #7e418484
+# %% ../nbs/31_training.ipynb #c684feda
 @patch
 def stalled(
     self: Trainer,
@@ -435,7 +435,7 @@ def stalled(
     values = [row[name] for row in self.history]
     return from_first(lambda: len(values) - 1 - values.index(max(values)) >= self.config.patience)
 
-
+# %% ../nbs/31_training.ipynb #73efccaf
 @patch
 def fit(
     self: Trainer,
