@@ -225,7 +225,7 @@ class Looks(torch.utils._python_dispatch.TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function.overloadpacket.__name__
-        waits = name in ('nonzero', 'masked_select', '_unique2', 'equal') or name == '_local_scalar_dense' and (args[0].is_floating_point() or args[0].dtype == torch.bool)
+        waits = name in ('nonzero', 'masked_select', '_unique2', 'equal', 'bincount', 'repeat_interleave', '_linalg_check_errors') or name == '_local_scalar_dense' and (args[0].is_floating_point() or args[0].dtype == torch.bool)
         if name in ('index', 'index_put', 'index_put_', '_index_put_impl_'):
             waits = any(i is not None and i.dtype == torch.bool for i in args[1])
         if waits:

@@ -13,7 +13,7 @@ from .labels import PRESENT, UNKNOWN
 # %% auto #0
 __all__ = ['LevelError', 'CategoryLevels']
 
-# %% ../nbs/24_levels.ipynb #353e42f7
+# %% ../nbs/24_levels.ipynb #f1ba9a02
 class LevelError(ValueError):
     "Logits or labels that do not fit; the message says what was expected."
 
@@ -57,4 +57,5 @@ class CategoryLevels(nn.Module):
         self.curvature.mul_(self.memory).add_(torch.einsum('bc,bci,bcj->cij', weight, x, x))
         start = torch.tensor([1., 0.], device=z.device)
         slope = (mistake[..., None] * x).sum(0) + self.strength * (1 - self.memory) * (self.levels - start)
-        self.levels.sub_(torch.linalg.solve(self.curvature + self.strength * torch.eye(2, device=z.device), slope[..., None])[..., 0])
+        system = self.curvature + self.strength * torch.eye(2, device=z.device)  # can always be solved, so no look whether it could
+        self.levels.sub_(torch.linalg.solve_ex(system, slope[..., None]).result[..., 0])
