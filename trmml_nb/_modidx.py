@@ -793,6 +793,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'trmml_nb.places.Places': ('places.html#places', 'trmml_nb/places.py'),
                                  'trmml_nb.places.Places.__len__': ('places.html#places.__len__', 'trmml_nb/places.py'),
                                  'trmml_nb.places.Places.__post_init__': ('places.html#places.__post_init__', 'trmml_nb/places.py'),
+                                 'trmml_nb.places.box_table': ('places.html#box_table', 'trmml_nb/places.py'),
                                  'trmml_nb.places.localise': ('places.html#localise', 'trmml_nb/places.py'),
                                  'trmml_nb.places.read_boxes': ('places.html#read_boxes', 'trmml_nb/places.py'),
                                  'trmml_nb.places.scene_places': ('places.html#scene_places', 'trmml_nb/places.py')},

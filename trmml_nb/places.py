@@ -20,9 +20,9 @@ from .labels import PRESENT
 from .metrics import pointing_game, saliency_iou
 
 # %% auto #0
-__all__ = ['BOX_COLUMNS', 'PlaceError', 'Places', 'scene_places', 'read_boxes', 'localise']
+__all__ = ['BOX_COLUMNS', 'PlaceError', 'Places', 'scene_places', 'box_table', 'read_boxes', 'localise']
 
-# %% ../nbs/33_places.ipynb #fb6d48e4
+# %% ../nbs/33_places.ipynb #b9089f9b
 class PlaceError(ValueError):
     "Places that cannot be read; the message names the file and the row, what was expected, and the mend."
 
@@ -45,7 +45,7 @@ class Places:
     def __len__(self) -> int:
         return len(self.rows)
 
-
+# %% ../nbs/33_places.ipynb #c7ce8851
 def scene_places(
     dataset: MultiLabelDataset,  # drawn scenes
     limit: int = 300,  # take the first images only: masks are large, 16 KB a pair
@@ -60,15 +60,15 @@ def scene_places(
             rows.append(i), classes.append(c), masks.append(regions[c])
     return Places(np.array(rows, int), np.array(classes, int), masks=np.array(masks, bool))
 
-# %% ../nbs/33_places.ipynb #2207c3d5
+# %% ../nbs/33_places.ipynb #4b6fdca3
 BOX_COLUMNS = ['image', 'category', 'x0', 'y0', 'x1', 'y1']
 
 
-def read_boxes(
+def box_table(
     path: str | Path,  # a CSV with the columns of `BOX_COLUMNS`
-    dataset: MultiLabelDataset,  # gives images and categories
-) -> tuple[Places, int]:  # pairs in the set whose category is present, and how many rows were left out
-    "Boxes of a set's images. Raises `PlaceError` for a missing column, an unknown category, or a box outside the image."
+    class_names: Sequence[str],  # C names
+) -> tuple[pd.DataFrame, np.ndarray]:  # the table; [n, 4] numbers
+    "The table as it stands. Raises `PlaceError` for a missing column, an unknown category, or a box outside the image."
     try:
         table = pd.read_csv(path, dtype=dict(image=str, category=str), keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -77,13 +77,22 @@ def read_boxes(
     if missing:
         raise PlaceError(f'{path}: has no column {missing[0]!r}, expected {", ".join(BOX_COLUMNS)}.')
     boxes = table[BOX_COLUMNS[2:]].apply(pd.to_numeric, errors='coerce').to_numpy(float)
-    names = {name: c for c, name in enumerate(dataset.class_names)}
     x0, y0, x1, y1 = boxes.T
     fits = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= 1) & (y1 <= 1)  # a blank is NaN and fits nowhere
-    for bad, what in ((~table['category'].isin(names), 'a category that the data set has'), (~fits, '0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1')):
+    for bad, what in ((~table['category'].isin(class_names), 'a category that the data set has'), (~fits, '0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1')):
         if bad.any():
             at = int(np.flatnonzero(bad)[0])
             raise PlaceError(f'{path}, row {at + 2}: {", ".join(map(str, table.loc[at, BOX_COLUMNS]))}; expected {what}.')
+    return table, boxes
+
+# %% ../nbs/33_places.ipynb #23229bdf
+def read_boxes(
+    path: str | Path,  # a CSV with the columns of `BOX_COLUMNS`
+    dataset: MultiLabelDataset,  # gives images and categories
+) -> tuple[Places, int]:  # pairs in the set whose category is present, and how many rows were left out
+    "Boxes of a set's images. Raises `PlaceError` as `box_table` does."
+    table, boxes = box_table(path, dataset.class_names)
+    names = {name: c for c, name in enumerate(dataset.class_names)}
     where = {name: i for i, name in enumerate(dataset.image_ids)}
     found: dict[tuple[int, int], list[np.ndarray]] = {}
     for image, category, box in zip(table['image'], table['category'], boxes):
