@@ -2,7 +2,8 @@
 import pytest
 
 from trmml_nb.encode_job import EncodeJob, readable
-from trmml_nb.features import FeatureStore, StoreError, ViewStore
+from trmml_nb.features import FeatureStore
+from trmml_nb.views import StoreError, ViewStore
 from trmml_nb.jobs import JobError
 
 

@@ -119,6 +119,26 @@ def test_imports_go_one_way(name):
     assert exports()[name][0] not in EARLY_CHAPTERS or not drawing, f"{name} belongs to the method and imports {sorted(drawing)}"
 
 
+def defined_in(name):
+    "Names that a module makes itself at its top level."
+    found = set()
+    for node in ast.parse((LIB / f"{name}.py").read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        for target in getattr(node, "targets", [getattr(node, "target", None)]):
+            found |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)} if target is not None else set()
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_names_are_imported_from_where_they_are_made(name):
+    "No module reaches round another: a name comes from its own module, not from one that happens to import it."
+    for node in ast.walk(ast.parse((LIB / f"{name}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module in MODULES:
+            borrowed = {n.name for n in node.names} - defined_in(node.module)
+            assert not borrowed, f"{name} imports {sorted(borrowed)} from {node.module}, which only imports it itself"
+
+
 def test_every_import_is_declared():
     "What a module imports is a dependency by name, or an optional one of the notebooks; not a lucky guest of another package."
     clean = lambda requirement: re.split(r"[<>=!~\[; ]", requirement)[0].lower().replace("-", "_")
