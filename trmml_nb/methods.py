@@ -47,7 +47,7 @@ class Method:
         "Whether there is anything to train."
         return self.build is not ZeroShot
 
-# %% ../nbs/44_methods.ipynb #0a9e634c
+# %% ../nbs/44_methods.ipynb #ac761259
 def on_scenes(
     lr: float,  # rate chosen on scenes
     **settings: Any,  # other settings chosen there
@@ -64,7 +64,7 @@ METHODS: dict[str, Method] = {
     'linear_negative': Method('linear, assume negative', LinearHead, LinearHeadConfig, dict(loss='assume_negative'), dict(lr=1e-4),
                               on_scenes(1e-3), 'weights with image'),
     'linear_splc': Method('linear, SPLC', LinearHead, LinearHeadConfig, dict(loss='splc'), dict(lr=1e-4), on_scenes(1e-3), 'weights with image'),
-    'query2label': Method('Query2Label', Query2Label, Query2LabelConfig, training=dict(lr=1e-3), matches='query with positions'),
+    'query2label': Method('Query2Label', Query2Label, Query2LabelConfig, training=dict(lr=3e-4), tuned=on_scenes(1e-3), matches='query with positions'),
     'coop': Method('CoOp', CoOp, CoOpConfig, dict(context_length=4, init='a photo of a'), dict(lr=3e-5), on_scenes(3e-3),
                    'prompt with image'),
     'dualcoop': Method('DualCoOp', DualCoOp, DualCoOpConfig, training=dict(lr=3e-2, epochs=30), tuned=on_scenes(1e-3), matches='prompts with positions'),
