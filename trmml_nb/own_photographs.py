@@ -40,8 +40,8 @@ from .training import Trainer, pick_device, predict_logits
 # %% auto #0
 __all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'STYLE', 'WORDS', 'PhotosError', 'sureness', 'Rows', 'fit_rows', 'Kept',
            'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table', 'picture_uri',
-           'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'deliver', 'photos_job', 'photos_in',
-           'write_results']
+           'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'deliver', 'write_results',
+           'photos_in', 'photos_job']
 
 # %% ../nbs/82_own_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -149,7 +149,7 @@ def held_out_logits(
         logits[rest] += piece[len(judge):] / parts
     return logits
 
-# %% ../nbs/82_own_photographs.ipynb #f3cbe3fc
+# %% ../nbs/82_own_photographs.ipynb #2f78e260
 UNFINISHED = 'unfinished.json'  # in the folder of a run while it is at work: what was asked for
 MODELS = ('best', 'trained', 'tower')  # what --model can be
 PLACES = ('out', 'device', 'cache')  # options that say where, not what
@@ -199,7 +199,7 @@ class PhotosJob:
         "What decides the result, as it was said."
         return {k: v for k, v in asdict(self).items() if k not in PLACES}
 
-
+# %% ../nbs/82_own_photographs.ipynb #8ac89965
 def next_folder(
     name: str,  # wanted
     asked: dict[str, Any] | None = None,  # what is asked for: an unfinished run of the same is gone on with
@@ -210,7 +210,7 @@ def next_folder(
         return not folder.exists() or asked is not None and mark.is_file() and read_json(mark) == asked
     return next(str(f) for f in (Path(name if k == 1 else f'{name}-{k}') for k in range(1, 100_000)) if free(f))
 
-# %% ../nbs/82_own_photographs.ipynb #ba37bf7f
+# %% ../nbs/82_own_photographs.ipynb #5a233bc3
 @dataclass
 class Result:
     "What was found out about an album."
@@ -238,7 +238,7 @@ class Result:
         return pd.DataFrame([(data.image_ids[r], r, data.class_names[c], self.probabilities[r, c], 'present' if self.filled[r, c] else 'absent')
                              for r, c in picked if np.isfinite(sure[r, c])], columns=['image', 'row', 'category', 'probability', 'proposed'])
 
-
+# %% ../nbs/82_own_photographs.ipynb #67cb02d8
 def study(
     sheet: Sheet,  # what people gave
     trained: np.ndarray,  # [N, C] held-out logits of the trained method
@@ -306,7 +306,7 @@ def picture_uri(
     small.save(file, 'JPEG', quality=80)
     return 'data:image/jpeg;base64,' + base64.b64encode(file.getvalue()).decode()
 
-# %% ../nbs/82_own_photographs.ipynb #f21847e2
+# %% ../nbs/82_own_photographs.ipynb #2daa9021
 def limits(
     result: Result,  # of an album
 ) -> list[str]:  # sentences
@@ -328,7 +328,7 @@ def limits(
         said.append(f'Never known absent: {", ".join(never)}. Give some absent labels, or everything may look present.')
     return said
 
-
+# %% ../nbs/82_own_photographs.ipynb #6a14cf27
 def report_html(
     result: Result,  # of an album
     title: str,  # name of the album
@@ -357,7 +357,7 @@ def report_html(
         f'<h2>Where people disagree</h2>{html_table(dis.head(30).set_index("image")) if len(dis) else "<p>Nowhere.</p>"}',
         '<h2>Limits</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in limits(result)), '</ul></body></html>'])
 
-# %% ../nbs/82_own_photographs.ipynb #cb40d07b
+# %% ../nbs/82_own_photographs.ipynb #7bc1e64f
 def claim_photos(
     job: PhotosJob,  # what was asked
     training: TrainJob,  # its training, which knows the folder
@@ -376,7 +376,7 @@ def claim_photos(
         raise PhotosError(f'{folder}: holds an unfinished run of another kind; choose another --out.')
     return claim_folder(training), False
 
-
+# %% ../nbs/82_own_photographs.ipynb #cc71eaf1
 def photos_key(
     job: PhotosJob,  # what was asked
     about: dict[str, Any],  # content of config.json
@@ -388,7 +388,7 @@ def photos_key(
                    targets=hashlib.sha256(np.ascontiguousarray(data.targets).tobytes()).hexdigest(), versions=versions())
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
-
+# %% ../nbs/82_own_photographs.ipynb #6a1b464f
 def same_result(
     there: Path,  # a file of an unfinished run
     made: Path,  # what would be put in its place
@@ -404,7 +404,7 @@ def same_result(
         return False
     return there.name == 'config.json' and first == second
 
-
+# %% ../nbs/82_own_photographs.ipynb #77559f03
 def deliver(
     made: Path,  # hidden folder with all results
     folder: Path,  # of the run, which holds `made`
@@ -423,27 +423,29 @@ def deliver(
         path.unlink()
     (folder / UNFINISHED).unlink()
 
-# %% ../nbs/82_own_photographs.ipynb #8aba42d5
-def photos_job(
-    job: PhotosJob,  # what was asked
-    progress: bool = True,  # bars and one line per stage
-) -> Path:  # folder with completed.csv, report.html and the run
-    "From photographs and a table with gaps to a run, completed labels and a report. Stopped, it goes on with the same command."
-    say, training = print if progress else (lambda *_: None), job.training
-    sheet = read_sheet(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',') if c.strip()], on_bad=job.on_bad)
-    data, (folder, _) = sheet.dataset, claim_photos(job, training)
-    say(f'{data}\n{len(sheet.disagreements)} disagreements, {len(sheet.unlabelled_images)} photographs and '
-        f'{len(sheet.unlabelled_categories)} categories without a label')
-    with alone_in(folder):
-        _, begun = claim_photos(job, training)  # again: somebody may have finished here a moment ago
-        result, kept = photos_in(folder, job, training, sheet, progress)
-    if begun:
-        say(f'{folder}: went on with an unfinished run, {kept.taken} of {job.folds} folds were taken over'
-            + (f', {kept.stale} not: labels, photographs or versions are others now' if kept.stale else ''))
-    say(f'kept: {KEPT[result.chosen]}, the better one by cross-validation' if job.model == 'best' else f'kept: {KEPT[result.chosen]}, as asked')
-    return folder
+# %% ../nbs/82_own_photographs.ipynb #c5b6ae9c
+WORDS = {1: 'present', 0: 'absent', -1: 'unknown'}  # label -> what disagreements.csv says
 
 
+def write_results(
+    folder: Path,  # of the run
+    result: Result,  # what was found out
+    title: str,  # of the report
+) -> None:
+    "completed.csv, disagreements.csv, decisions.json, metrics.json, and the report last."
+    data, p = result.sheet.dataset, result.probabilities
+    rows = [[safe_cell(name, path=True), *map(int, filled), *(f'{v:.4f}' for v in line)] for name, filled, line in zip(data.image_ids, result.filled, p)]
+    write_table(folder / 'completed.csv', ['image', *data.class_names, *(c + PROBABILITY for c in data.class_names)], rows)
+    dis = result.sheet.disagreements
+    write_table(folder / 'disagreements.csv', list(dis.columns), [[safe_cell(r[0], path=True), safe_cell(r[1]), r[2], r[3], WORDS[r[4]]] for r in dis.values.tolist()])
+    m = result.metrics
+    write_json(folder / 'decisions.json', dict(model=result.chosen, cross_validated_mAP=dict(trained=m['trained_mAP'], tower=m['zero_shot_mAP']), slope=result.calibration.slope, shift=dict(zip(data.class_names, np.broadcast_to(
+        result.calibration.shift, len(data.class_names)).tolist())), threshold=dict(zip(data.class_names, result.thresholds.tolist()))))
+    write_json(folder / 'metrics.json', dict(result.metrics, title='own photographs', per_class_AP=result.table['AP'].to_dict(),
+                                            per_class_known=(result.table['present'] + result.table['absent']).to_dict(), versions=versions()))
+    write_atomic(folder / 'report.html', report_html(result, title).encode())
+
+# %% ../nbs/82_own_photographs.ipynb #5b9bafcd
 def photos_in(
     folder: Path,  # claimed
     job: PhotosJob,  # what was asked
@@ -475,24 +477,22 @@ def photos_in(
     deliver(made, folder)
     return result, kept
 
-
-WORDS = {1: 'present', 0: 'absent', -1: 'unknown'}  # label -> what disagreements.csv says
-
-
-def write_results(
-    folder: Path,  # of the run
-    result: Result,  # what was found out
-    title: str,  # of the report
-) -> None:
-    "completed.csv, disagreements.csv, decisions.json, metrics.json, and the report last."
-    data, p = result.sheet.dataset, result.probabilities
-    rows = [[safe_cell(name, path=True), *map(int, filled), *(f'{v:.4f}' for v in line)] for name, filled, line in zip(data.image_ids, result.filled, p)]
-    write_table(folder / 'completed.csv', ['image', *data.class_names, *(c + PROBABILITY for c in data.class_names)], rows)
-    dis = result.sheet.disagreements
-    write_table(folder / 'disagreements.csv', list(dis.columns), [[safe_cell(r[0], path=True), safe_cell(r[1]), r[2], r[3], WORDS[r[4]]] for r in dis.values.tolist()])
-    m = result.metrics
-    write_json(folder / 'decisions.json', dict(model=result.chosen, cross_validated_mAP=dict(trained=m['trained_mAP'], tower=m['zero_shot_mAP']), slope=result.calibration.slope, shift=dict(zip(data.class_names, np.broadcast_to(
-        result.calibration.shift, len(data.class_names)).tolist())), threshold=dict(zip(data.class_names, result.thresholds.tolist()))))
-    write_json(folder / 'metrics.json', dict(result.metrics, title='own photographs', per_class_AP=result.table['AP'].to_dict(),
-                                            per_class_known=(result.table['present'] + result.table['absent']).to_dict(), versions=versions()))
-    write_atomic(folder / 'report.html', report_html(result, title).encode())
+# %% ../nbs/82_own_photographs.ipynb #44f2af36
+def photos_job(
+    job: PhotosJob,  # what was asked
+    progress: bool = True,  # bars and one line per stage
+) -> Path:  # folder with completed.csv, report.html and the run
+    "From photographs and a table with gaps to a run, completed labels and a report. Stopped, it goes on with the same command."
+    say, training = print if progress else (lambda *_: None), job.training
+    sheet = read_sheet(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',') if c.strip()], on_bad=job.on_bad)
+    data, (folder, _) = sheet.dataset, claim_photos(job, training)
+    say(f'{data}\n{len(sheet.disagreements)} disagreements, {len(sheet.unlabelled_images)} photographs and '
+        f'{len(sheet.unlabelled_categories)} categories without a label')
+    with alone_in(folder):
+        _, begun = claim_photos(job, training)  # again: somebody may have finished here a moment ago
+        result, kept = photos_in(folder, job, training, sheet, progress)
+    if begun:
+        say(f'{folder}: went on with an unfinished run, {kept.taken} of {job.folds} folds were taken over'
+            + (f', {kept.stale} not: labels, photographs or versions are others now' if kept.stale else ''))
+    say(f'kept: {KEPT[result.chosen]}, the better one by cross-validation' if job.model == 'best' else f'kept: {KEPT[result.chosen]}, as asked')
+    return folder
