@@ -18,7 +18,7 @@ from .training import pick_device
 from .views import ViewStore, view_parts
 
 # %% auto #0
-__all__ = ['readable', 'EncodeJob', 'encode_job', 'plan_line']
+__all__ = ['readable', 'EncodeJob', 'plan_line', 'encode_job']
 
 # %% ../nbs/63_encode_job.ipynb #55f98023
 def readable(
@@ -30,7 +30,7 @@ def readable(
         value, units = value / 1024, units[1:]
     return f"{value:.3g} {units[0]}"
 
-# %% ../nbs/63_encode_job.ipynb #812a969f
+# %% ../nbs/63_encode_job.ipynb #201c63e8
 @dataclass
 class EncodeJob:
     "Everything that `trmml encode` can be told."
@@ -78,7 +78,17 @@ class EncodeJob:
         "Say how large it will be, then encode; progress: show lines and bars. Errors: a disk that is too small, before the work."
         return encode_job(self, progress)
 
+# %% ../nbs/63_encode_job.ipynb #92e446d0
+def plan_line(
+    data: MultiLabelDataset,  # to be encoded
+    plans: list,  # its stores, from `features.plan_stores`
+) -> str:
+    "What is there, and what is still to do."
+    whole, left = (sum(plan.bytes(count(plan)) for plan in plans) for count in (lambda p: len(p.image_ids), lambda p: p.missing()))
+    todo = "all encoded" if not left else f"{readable(left)} to encode"
+    return f"{data.name}/{data.split}: {len(data)} images, {len(plans)} view{'s' * (len(plans) > 1)}, {readable(whole)}, {todo}"
 
+# %% ../nbs/63_encode_job.ipynb #e5f4d3ce
 def encode_job(
     job: EncodeJob,  # what to do
     progress: bool = True,  # a line for each split, and bars
@@ -93,13 +103,3 @@ def encode_job(
         return []
     return [encode_dataset(tower, data, job.cache, job.batch_size, progress, job.shard_size, job.workers, autocast, views, dtype=job.dtype)
             for data in sets]
-
-
-def plan_line(
-    data: MultiLabelDataset,  # to be encoded
-    plans: list,  # its stores, from `features.plan_stores`
-) -> str:
-    "What is there, and what is still to do."
-    whole, left = (sum(plan.bytes(count(plan)) for plan in plans) for count in (lambda p: len(p.image_ids), lambda p: p.missing()))
-    todo = "all encoded" if not left else f"{readable(left)} to encode"
-    return f"{data.name}/{data.split}: {len(data)} images, {len(plans)} view{'s' * (len(plans) > 1)}, {readable(whole)}, {todo}"
