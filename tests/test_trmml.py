@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from trmml_nb.labels import PRESENT, UNKNOWN
+from trmml_nb.losses import partial_asymmetric_loss
 from trmml_nb.matching import LossState
 from trmml_nb.towers import ImageFeatures
 from trmml_nb.trmml import TRMML, TRMMLConfig, first_look, kept_categories, start_bias
@@ -322,3 +323,21 @@ def test_levels_follow_the_known_labels_of_training_and_reach_the_evidence():
     assert torch.allclose(model.evidence(output), (output.logits * moved[:, 0] + moved[:, 1]).sigmoid())
     assert {'levels.levels', 'levels.curvature'} <= set(model.state_dict())
     assert not any('levels' in name for name in TRMML(texts, (2, 2), 10., config=TRMMLConfig(ffn_dim=16)).state_dict())
+
+
+@pytest.mark.parametrize('power, unknown, left', [(0., 0.9, 1.), (1., 0.75, 0.75), (2., 0.5, 0.25), (2., 0., 0.), (0., 0., 1.)])
+def test_focus_fades_with_the_share_of_unknown_labels(power, unknown, left):
+    "The focusing powers and the margin are scaled by the share of unknown labels, to the power given; 0 leaves them."
+    config = TRMMLConfig(ffn_dim=16, distill='none', contrast_weight=0., pseudo='none', focus_fades=power, fit_bias=False)
+    model = TRMML(F.normalize(torch.randn(10, 8, generator=torch.Generator().manual_seed(0)), dim=-1), (2, 2), 10., config=config).eval()
+    targets = torch.randint(0, 2, (20, 10), generator=torch.Generator().manual_seed(1))
+    targets.view(-1)[:round(unknown * 200)] = -1
+    model.prepare([None] * 20, targets)
+    assert model.focus == pytest.approx(left)
+    features = ImageFeatures(torch.zeros(20, 8), F.normalize(torch.randn(20, 4, 8, generator=torch.Generator().manual_seed(2)), dim=-1))
+    output = model(features)
+    total, _ = model.loss(output, targets, targets != -1, LossState(0, 10))
+    expected = partial_asymmetric_loss(output.logits, targets, targets != -1, left * 1., left * 2., left * 0.05)
+    torch.testing.assert_close(total, expected)
+    if left == 0:
+        torch.testing.assert_close(total, F.binary_cross_entropy_with_logits(output.logits, targets.float(), reduction='none').sum(1).mean())

@@ -47,7 +47,7 @@ class Method:
         "Whether there is anything to train."
         return self.build is not ZeroShot
 
-# %% ../nbs/44_methods.ipynb #ac761259
+# %% ../nbs/44_methods.ipynb #3126d236
 def on_scenes(
     lr: float,  # rate chosen on scenes
     **settings: Any,  # other settings chosen there
@@ -72,6 +72,8 @@ METHODS: dict[str, Method] = {
     'scpnet': Method('SCPNet', SCPNet, SCPNetConfig, {}, dict(lr=1e-4), on_scenes(1e-3), 'related texts with image'),
     'pvlr': Method('PVLR', PVLR, PVLRConfig, training=dict(lr=3e-4), matches='labels with regions, both ways'),
     'trmml': Method('TRM-ML', TRMML, TRMMLConfig, tuned=dict(scenes=dict(distill_until=0.3)), matches='text with its region'),
+    'trmml_fading': Method('TRM-ML, fading focus', TRMML, TRMMLConfig, dict(focus_fades=2.0), tuned=dict(scenes=dict(distill_until=0.3)),
+                           matches='text with its region'),
     'trmml_prompts': Method('TRM-ML, prompts', TRMML, TRMMLConfig, dict(context_length=4), tuned=dict(scenes=dict(distill_until=0.3)),
                             matches='prompt with its region'),
 }

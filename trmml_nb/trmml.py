@@ -48,7 +48,7 @@ def start_bias(
     rate = max(present.sum().item(), 0.5) / used.numel()
     return prior_bias(used, scale, rate) if rate < 1 else default
 
-# %% ../nbs/25_trmml.ipynb #a23b17f0
+# %% ../nbs/25_trmml.ipynb #91eedfd9
 @dataclass
 class TRMMLConfig:
     "Choices of the TRM-ML method; the comment after each default gives its source."
@@ -90,6 +90,8 @@ class TRMMLConfig:
     gamma_pos: float = 1.0  # author's code
     gamma_neg: float = 2.0  # author's code
     clip: float = 0.05  # author's code
+    focus_fades: float = field(default=0.0, metadata=dict(later=True))  # reconstruction: the three above are multiplied by
+    # (share of unknown labels) ** this; 0: they stay. Above 0 a full set of labels is learned with the plain loss
     seed: int = 0  # of the first weights
     pseudo_share: float = field(default=0.5, metadata=dict(later=True))  # reconstruction: weight of the prototypes in that combination
     pseudo_levels: bool = field(default=False, metadata=dict(later=True))  # reconstruction: the classifier is first made comparable
@@ -149,7 +151,7 @@ def own_cosines(
         return cosine_logits(z, texts)
     return cosine_logits(z.flatten(0, 1), texts[kept].flatten(0, 1)).view(kept.shape)
 
-# %% ../nbs/25_trmml.ipynb #b07e4d3b
+# %% ../nbs/25_trmml.ipynb #53219c7e
 class TRMML(nn.Module):
     "Text-region matching: one region per category, matched one-to-one with the category's text."
 
@@ -164,7 +166,7 @@ class TRMML(nn.Module):
     ):
         super().__init__()
         self.config, self.grid, self.prompts = config or TRMMLConfig(), tuple(grid), prompts
-        self.view_grids, self.most_known = (), None  # of the training set; `prepare` sets both
+        self.view_grids, self.most_known, self.focus = (), None, 1.0  # of the training set; `prepare` sets all three
         cfg = self.config
         self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1))
         self.regions = CategoryRegions(
@@ -246,7 +248,7 @@ def forward(
         found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
     return MethodOutput(combine_scores(query, region, self.config.score), saliency, dict(query=query, region=region), found)
 
-# %% ../nbs/25_trmml.ipynb #15d3e4a7
+# %% ../nbs/25_trmml.ipynb #5fdc483e
 def view_grids(
     store: FeatureStore | ViewStore,  # any store
 ) -> tuple[tuple[int, int], ...]:  # rows and columns of each view that is joined; () for a single one
@@ -264,6 +266,7 @@ def prepare(
     "Set the logit bias from zero-shot text-pixel scores and the known labels, if the configuration says so; see how views lie."
     self.view_grids = view_grids(store)
     self.most_known = int((targets != UNKNOWN).sum(1).max())
+    self.focus = (targets == UNKNOWN).float().mean().item() ** self.config.focus_fades
     if not self.config.fit_bias:
         return
     texts = self.current_texts()
@@ -346,7 +349,7 @@ def teaching(
     "How much of the distillation is left: 1 at the start, falling in a straight line to 0."
     return 1.0 if until is None else max(0.0, 1 - state.epoch / (until * state.epochs))
 
-# %% ../nbs/25_trmml.ipynb #8e63c788
+# %% ../nbs/25_trmml.ipynb #04d83028
 @patch
 def loss(
     self: TRMML,
@@ -359,7 +362,7 @@ def loss(
     cfg, targets = self.config, torch.where(known_mask, targets, UNKNOWN)
     filled = self.complete(output, targets, state)
     parts = dict(classification=partial_asymmetric_loss(
-        output.logits, filled.targets, filled.known_mask, cfg.gamma_pos, cfg.gamma_neg, cfg.clip, filled.weights))
+        output.logits, filled.targets, filled.known_mask, *(self.focus * x for x in (cfg.gamma_pos, cfg.gamma_neg, cfg.clip)), filled.weights))
     weights = dict(classification=1.0)
     if cfg.distill != 'none' and cfg.distill_weight:
         parts['distillation'] = distillation(output, cfg.distill, cfg.distill_temperature)
