@@ -146,6 +146,16 @@ def test_damaged_or_foreign_checkpoints_are_refused(world, tmp_path):
         trainer(world).load_checkpoint(tmp_path / 'half.pt')
 
 
+def test_a_checkpoint_is_opened_once(world, tmp_path):
+    "A run at work may replace it between two looks. A pipe can be opened once only, and what comes out is gone."
+    trainer(world).save_checkpoint(tmp_path / 'c')
+    os.mkfifo(tmp_path / 'pipe')
+    threading.Thread(target=(tmp_path / 'pipe').write_bytes, args=((tmp_path / 'c').read_bytes(),), daemon=True).start()
+    (about, parts), (same, tensors) = training.read_checkpoint(tmp_path / 'pipe'), training.read_checkpoint(tmp_path / 'c')
+    assert about == same and parts.keys() == tensors.keys() and len(parts) > 1
+    assert all(torch.equal(v, tensors[part][name]) for part, held in parts.items() for name, v in held.items())
+
+
 def test_pickled_code_in_a_checkpoint_is_not_run(world, tmp_path):
     class Evil:
         def __reduce__(self):
@@ -319,7 +329,7 @@ def test_killed_in_mid_epoch_ends_bit_identical(world, tmp_path, every):
 
     while stands()[0] < 3:
         steps = next(counts)
-        child = multiprocessing.get_context('fork').Process(target=run, args=(steps,))
+        child = multiprocessing.get_context('fork').Process(target=run, args=(steps,), daemon=True)
         wanted = min(after(steps), (3, 0))
         child.start()
         while stands() != wanted:
