@@ -67,8 +67,11 @@ def test_evaluate_gives_the_numbers_of_the_run(run, place):
 
 
 def test_nothing_is_overwritten(run, place, photos):
+    before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
+    (run / 'checkpoint.safetensors').touch()  # killed between its last two acts
     with pytest.raises(JobError, match='holds a finished run'):
         train_job(TrainJob(limit=80, epochs=2, out=str(run)), progress=False)
+    assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()} == before
     (place / 'full').mkdir()
     (place / 'full' / 'mine.txt').write_text('x')
     with pytest.raises(JobError, match='is not empty and holds no run'):

@@ -243,7 +243,10 @@ def settings(
     said = {name: getattr(job, name) for name in ('epochs', 'batch_size', 'lr') if getattr(job, name) is not None}
     return method, replace(config, **said)
 
-# %% ../nbs/61_jobs.ipynb #cac49593
+# %% ../nbs/61_jobs.ipynb #52e189ec
+CHECKPOINTS = ('checkpoint.safetensors', 'checkpoint.pt')  # of an unfinished run: the name, and the name that older versions gave it
+
+
 def claim_folder(
     job: TrainJob,  # says where
 ) -> Path:  # an existing folder that belongs to this run
@@ -260,6 +263,8 @@ def claim_folder(
     begun = [] if not folder.is_dir() else [f for f in folder.iterdir() if not f.match('.config.json.*.part')]  # killed before its first file was whole
     if begun:
         if (folder / 'model.safetensors').is_file() and (folder / 'metrics.json').is_file():
+            for name in CHECKPOINTS:
+                (folder / name).unlink(missing_ok=True)  # left by a run that was killed between its last two acts
             raise JobError(f'{folder}: holds a finished run and is not overwritten; choose another --out.')
         if not (folder / 'config.json').is_file():
             raise JobError(f'{folder}: is not empty and holds no run; choose another --out.')
@@ -424,10 +429,7 @@ def claim_config(
             part.unlink()
         write_json(folder / 'config.json', about)
 
-# %% ../nbs/61_jobs.ipynb #b2fb7db7
-CHECKPOINTS = ('checkpoint.safetensors', 'checkpoint.pt')  # of an unfinished run: the name, and the name that older versions gave it
-
-
+# %% ../nbs/61_jobs.ipynb #bba9b216
 def find_checkpoint(
     folder: Path,  # of a run
 ) -> Path | None:
