@@ -230,6 +230,18 @@ def test_learnable_prompts_are_trained_saved_and_loaded(place):
     assert evaluate_job(run, cache=str(place / 'cache'), progress=False)['mAP'] == pytest.approx(metrics['mAP'], abs=1e-9)
 
 
+def test_a_memory_of_neighbours_is_measured_saved_and_loaded(place):
+    from safetensors.torch import load_file
+    run = train_job(TrainJob(method='trmml_plus:ffn_dim=32', limit=60, epochs=1, out=str(place / 'plus'), cache=str(place / 'cache')), progress=False)
+    saved, metrics = load_file(run / 'model.safetensors'), json.loads((run / 'metrics.json').read_text())
+    assert saved['neighbours.codes'].shape[:2] == (20, 60) and metrics['title'] == 'TRM-ML+'
+    assert evaluate_job(run, cache=str(place / 'cache'), progress=False)['mAP'] == pytest.approx(metrics['mAP'], abs=1e-9)
+    recogniser, image = load_run(run), scenes_dataset('test', 1).image(0)
+    with_memory = recogniser.predict(image).probabilities
+    recogniser.method.neighbours.clear()
+    assert with_memory != recogniser.predict(image).probabilities
+
+
 def test_voc_layout_with_mask_file_and_difficult_objects(place):
     data = scenes_dataset('train', 40)
     base = place / 'VOCdevkit' / 'VOC2007'

@@ -244,7 +244,7 @@ class Looks(torch.utils._python_dispatch.TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize('spec', ['trmml', 'trmml:pseudo_levels=True,pseudo=soft', 'trmml:keep=5', 'trmml_prompts', 'pvlr', 'dualcoop', 'dualcoop_plus',
+@pytest.mark.parametrize('spec', ['trmml', 'trmml:pseudo_levels=True,pseudo=soft', 'trmml:keep=5', 'trmml_plus', 'trmml_prompts', 'pvlr', 'dualcoop', 'dualcoop_plus',
                                   'query2label', 'coop', 'scpnet', 'linear_splc'])
 def test_a_step_looks_at_no_value_where_a_look_would_wait(world, monkeypatch, spec):
     "The rules of a GPU on a CPU: no check of values, losses looked at later. Optimiser and average are left out: their counters are on the CPU everywhere."

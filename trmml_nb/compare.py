@@ -173,6 +173,7 @@ def run_cell(
     told = unknown_quality(trainer.final, views_of(world.store)[0], targets, world.truth)
     rows = [about | dict(selection='last', epoch=training.epochs) | told | measured(trainer.final)]
     trainer.final.load_state_dict(state)
+    trainer.finish()
     return rows + [about | dict(selection=world.select[0], epoch=epoch) | measured(trainer.final)]
 
 # %% ../nbs/45_compare.ipynb #dac32ef5

@@ -74,6 +74,8 @@ METHODS: dict[str, Method] = {
     'trmml': Method('TRM-ML', TRMML, TRMMLConfig, tuned=dict(scenes=dict(distill_until=0.3)), matches='text with its region'),
     'trmml_fading': Method('TRM-ML, fading focus', TRMML, TRMMLConfig, dict(focus_fades=2.0), tuned=dict(scenes=dict(distill_until=0.3)),
                            matches='text with its region'),
+    'trmml_plus': Method('TRM-ML+', TRMML, TRMMLConfig, dict(focus_fades=2.0, neighbour_share=0.3), tuned=dict(scenes=dict(distill_until=0.3)),
+                         matches='text with its region, and regions with regions'),
     'trmml_prompts': Method('TRM-ML, prompts', TRMML, TRMMLConfig, dict(context_length=4), tuned=dict(scenes=dict(distill_until=0.3)),
                             matches='prompt with its region'),
 }
@@ -158,6 +160,7 @@ ABLATIONS: dict[str, str] = {  # what is changed -> spec
     'no pseudo-labels': 'trmml:pseudo=none',
     'more pseudo-labels, at levels': 'trmml:pseudo_levels=True,pseudo_share=0.1,pseudo_present=0.8',
     'prototypes in the score': 'trmml:prototype_share=0.2',
+    'neighbours at prediction': 'trmml:neighbour_share=0.3',
     'no prototypes at all': 'trmml:contrast_weight=0,pseudo=none',
     'mean of query and region': 'trmml:score=mean',
     'region score only': 'trmml:score=region',

@@ -30,8 +30,8 @@ from .towers import FrozenTower, load_tower
 from .training import pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['RunError', 'write_json', 'read_json', 'trained_state', 'save_model', 'load_model', 'Prediction', 'Recogniser',
-           'versions', 'load_run']
+__all__ = ['RunError', 'write_json', 'read_json', 'trained_state', 'save_model', 'growing', 'load_model', 'Prediction',
+           'Recogniser', 'versions', 'load_run']
 
 # %% ../nbs/60_runs.ipynb #faa98179
 class RunError(ValueError):
@@ -67,10 +67,10 @@ def read_json(
 def trained_state(
     method: nn.Module,  # any method
 ) -> dict[str, Tensor]:
-    "Trained parameters, and buffers of its prototype memory; neither tower nor texts. Where nothing is trained: scale and bias."
+    "Trained parameters, and buffers of its memories; neither tower nor texts. Where nothing is trained: scale and bias."
     trained = {name for name, p in method.named_parameters() if p.requires_grad} or {name for name, _ in method.named_parameters()}
     return {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()
-            if k in trained or k.startswith('memory.')}
+            if k in trained or k.startswith(('memory.', 'neighbours.'))}
 
 
 def save_model(
@@ -80,6 +80,13 @@ def save_model(
 ) -> None:
     "Write the trained state in one move."
     write_atomic(Path(path), save(trained_state(method), {k: str(v) for k, v in (about or {}).items()}))
+
+# %% ../nbs/60_runs.ipynb #6d29bfa6
+def growing(
+    method: nn.Module,  # any method
+) -> set[str]:  # names of tensors
+    "Those whose second size is only known once they are filled, or loaded: a module names its own in `grows`."
+    return {f'{path}.{name}' for path, module in method.named_modules() for name in getattr(module, 'grows', ())}
 
 
 def load_model(
@@ -92,10 +99,10 @@ def load_model(
             state = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, SafetensorError) as error:
         raise RunError(f'{path}: not a readable model ({error}); train again or copy the file anew.') from error
-    expected = trained_state(method)
+    expected, grows = trained_state(method), growing(method)
     for name in sorted(expected.keys() | state.keys()):
         here, there = (tuple(s[name].shape) if name in s else None for s in (expected, state))
-        if here != there:
+        if here != there and not (name in grows and there is not None and (here[0], here[2:]) == (there[0], there[2:])):
             raise RunError(f'{path}: {name} is {there}, expected {here}; the file belongs to another configuration or tower.')
     method.load_state_dict(state, strict=False)
     return method

@@ -461,4 +461,14 @@ def fit(
             if checkpoint is not None:
                 self.save_checkpoint(checkpoint)
             on_epoch(row) if on_epoch else None
+    self.finish()
     return pd.DataFrame(self.history)
+
+# %% ../nbs/31_training.ipynb #6a03746d
+@patch
+def finish(
+    self: Trainer,
+) -> None:
+    "What a method does once, after its training: its `finish(store, targets)`, if it has one."
+    if hasattr(self.final, 'finish'):
+        self.final.finish(self.store, self.targets)

@@ -19,6 +19,7 @@ from .levels import CategoryLevels
 from .losses import partial_asymmetric_loss
 from .matching import (Calibration, LossState, MethodOutput, combine_scores, cosine_logits, distill_binary,
                                distill_cosine, distill_kl, prior_bias, text_pixel_scores)
+from .neighbours import NeighbourMemory, join_neighbours
 from .prototypes import PrototypeMemory, PseudoLabels, combine_evidence, prototype_scores, pseudo_labels
 from .regions import CategoryRegions, grid_of
 from .towers import FrozenTower, ImageFeatures, PromptLearner
@@ -96,6 +97,10 @@ class TRMMLConfig:
     pseudo_share: float = field(default=0.5, metadata=dict(later=True))  # reconstruction: weight of the prototypes in that combination
     pseudo_levels: bool = field(default=False, metadata=dict(later=True))  # reconstruction: the classifier is first made comparable
     # across categories (`CategoryLevels`); pseudo-labels were more precise at equal recall, and mAP moved by less than 0.2 either way
+    # neighbours at prediction: all reconstructions, and off
+    neighbour_share: float = field(default=0.0, metadata=dict(later=True))  # of training images whose query-level feature is alike, in the final probability
+    neighbours: int = field(default=10, metadata=dict(later=True))  # how many are asked; 10 and 20 measured alike
+    neighbour_images: int = field(default=4096, metadata=dict(later=True))  # training images that the memory may hold, drawn by the seed
     # large vocabularies, both reconstructions and off
     chunk: int | None = field(default=None, metadata=dict(later=True))  # categories computed at a time: same function, less memory
     keep: int | None = field(default=None, metadata=dict(later=True))  # categories of an image that get a region: those with the
@@ -105,6 +110,11 @@ class TRMMLConfig:
         for name in ('chunk', 'keep'):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f'{name} is {getattr(self, name)!r}, expected a whole number of categories from 1, or None for all.')
+        if not 0 <= self.neighbour_share < 1 or min(self.neighbours, self.neighbour_images) < 1:
+            raise ValueError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r} and neighbour_images {self.neighbour_images!r}, '
+                             'expected a share from 0 and below 1, and whole numbers from 1.')
+        if self.neighbour_share and self.keep is not None:
+            raise ValueError('neighbour_share and keep are both set: a category without a region has no feature to compare; leave one of them out.')
         choices = dict(query_init=('text', 'random'), score=('mean', 'query', 'region'), pseudo=('hard', 'soft', 'none'),
                        distill=('kl', 'binary', 'cosine', 'none'), prototype_feature=('region', 'query'), contrast_form=('joint', 'separate'))
         for name, allowed in choices.items():
@@ -177,6 +187,7 @@ class TRMML(nn.Module):
         self.calibration = Calibration(scale, bias)
         self.memory = PrototypeMemory(self.texts, cfg.prototype_momentum)
         self.levels = CategoryLevels(len(self.texts)) if cfg.pseudo_levels else None
+        self.neighbours = NeighbourMemory(*texts.shape, cfg.neighbours) if cfg.neighbour_share else None
 
     @classmethod
     def from_tower(
@@ -246,7 +257,20 @@ def forward(
         query, region = (self.calibration(cosines).scatter(1, kept, one) for one in (query, region))
         saliency = None if looks is None else looks.scatter(1, kept[..., None].expand_as(saliency), saliency)
         found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
-    return MethodOutput(combine_scores(query, region, self.config.score), saliency, dict(query=query, region=region), found)
+    logits, scores = combine_scores(query, region, self.config.score), dict(query=query, region=region)
+    return MethodOutput(self.ask_neighbours(logits, out.query), saliency, scores, found)
+
+
+@patch
+def ask_neighbours(
+    self: TRMML,
+    logits: Tensor,  # [B, C] the final score so far
+    features: Tensor,  # [B, C, d] query-level features
+) -> Tensor:  # [B, C] logits
+    "At prediction, once there is a memory: the model's probability mixed with that of its neighbours."
+    if self.training or self.neighbours is None or not len(self.neighbours):
+        return logits
+    return join_neighbours(logits, self.neighbours(features), self.config.neighbour_share)
 
 # %% ../nbs/25_trmml.ipynb #5fdc483e
 def view_grids(
@@ -380,3 +404,26 @@ def loss(
             self.levels.update(output.logits, targets)
     total = sum(weights[name] * part for name, part in parts.items())
     return total, {name: part.detach() for name, part in parts.items()}
+
+# %% ../nbs/25_trmml.ipynb #bfbc8242
+@patch
+@torch.no_grad()
+def finish(
+    self: TRMML,
+    store: FeatureStore | ViewStore,  # features of the M training images
+    targets: Tensor,  # [M, C] what training could see
+) -> None:
+    "Fill the memory of neighbours, if there is one, from the model as it is now."
+    if self.neighbours is None:
+        return
+    trains, store = self.training, store.stores[0] if getattr(store, 'mode', None) == 'sample' else store
+    self.eval()
+    self.neighbours.clear()
+    order = torch.randperm(len(store), generator=torch.Generator().manual_seed(self.config.seed))
+    features, values = [], []
+    for rows in order[:self.config.neighbour_images].sort().values.split(256):
+        output, known = self(store.batch(rows, self.texts.device)), targets[rows].to(self.texts.device)
+        features.append(output.features['query'].half())
+        values.append(torch.where(known == UNKNOWN, output.probabilities, (known == PRESENT).float()))
+    self.neighbours.fill(torch.cat(features), torch.cat(values))
+    self.train(trains)
