@@ -50,6 +50,13 @@ def test_card_says_data_mask_metrics_and_limits(shared):
     assert model_card(config, {}, 'x').count('not measured') == 4 and cell('a|b\n<i>') == 'a\\|b &lt;i>'
 
 
+def test_a_memory_of_training_pictures_goes_along_and_the_card_says_so(shared, place, tmp_path):
+    run = train_job(TrainJob(method='trmml_plus', limit=40, epochs=1, out=str(place / 'plus'), cache=str(place / 'cache')), progress=False)
+    folder, image = save_pretrained(run, tmp_path / 'plus'), scenes_dataset('test', 1).image(0)
+    assert 'remembers training pictures' in (folder / 'README.md').read_text() and 'remembers' not in (shared / 'README.md').read_text()
+    assert load_run(run).predict(image).probabilities == from_pretrained(folder, 'cpu').predict(image).probabilities
+
+
 def test_refusals(run, shared, place, tmp_path):
     with pytest.raises(HubError, match='not overwritten'):
         save_pretrained(run, shared)

@@ -22,8 +22,8 @@ from .towers import hub_reachable, load_tower, local_checkpoint
 from .training import pick_device
 
 # %% auto #0
-__all__ = ['LIMITS', 'WANTED', 'HubError', 'cell', 'model_card', 'save_pretrained', 'from_pretrained', 'load_with_tower', 'fetch',
-           'push_to_hub']
+__all__ = ['LIMITS', 'REMEMBERS', 'WANTED', 'HubError', 'cell', 'model_card', 'save_pretrained', 'from_pretrained',
+           'load_with_tower', 'fetch', 'push_to_hub']
 
 # %% ../nbs/84_hub.ipynb #ba2464d0
 class HubError(ValueError):
@@ -33,6 +33,7 @@ class HubError(ValueError):
 LIMITS = ('Labels of training were partly hidden or missing: a category that was rarely known present is found less often than its score suggests.',
           'Saliency maps show where the method looked, not what caused a decision.',
           'The frozen tower saw pictures and captions from the web (or, the bundled one, drawn scenes) and carries their biases; do not use the model to judge people.')
+REMEMBERS = 'The model remembers training pictures: short codes of single pictures and what was held to be true of them. Share it only if those pictures may be known.'
 
 
 def cell(
@@ -56,12 +57,13 @@ def model_card(
              'tower': f"{Path(tower['clip']).name} {tower['pretrained'] or ''} at {tower['image_size']} px, frozen, fingerprint {tower['fingerprint'][:12]}",
              'epochs, seed': f"{config['train']['epochs']}, {config['train']['seed']}", 'categories': len(names), 'library': f'trmml_nb {__version__}'}
     scores = {'mAP': say('mAP'), 'mAP without training': say('zero_shot_mAP'), 'CF1': say('CF1'), 'OF1': say('OF1')}
+    remembers = [REMEMBERS] if config['method_config'].get('neighbour_share') else []
     where = metrics.get('measured') or f"{metrics.get('data', '?')}/{metrics.get('split', '?')}, {metrics.get('images', '?')} images; {metrics.get('selection', '')}"
     front = dict(library_name='trmml_nb', pipeline_tag='image-classification', tags=['multi-label', 'missing-labels', 'trmml'])
     table = lambda rows: '\n'.join(['| | |', '|---|---|', *(f'| {cell(k)} | {cell(v)} |' for k, v in rows.items())])
     return '\n'.join(['---', *(f'{k}: {json.dumps(v)}' for k, v in front.items()), '---', f'# {cell(title)}', '', table(facts), '',
                       f'## Measured on {cell(where)} (percent)', '', table(scores), '', '## Categories', '', cell(', '.join(names)), '',
-                      '## Limits', '', *(f'- {cell(s)}' for s in (*LIMITS, *notes)), '',
+                      '## Limits', '', *(f'- {cell(s)}' for s in (*LIMITS, *remembers, *notes)), '',
                       '## Use', '', '```python', 'from trmml_nb.hub import from_pretrained', "model = from_pretrained('FOLDER or ORG/NAME')",
                       "model.predict('photo.jpg').top(5)", '```', ''])
 
