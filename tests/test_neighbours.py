@@ -89,6 +89,18 @@ def test_what_they_say_never_leaves_0_to_1_and_the_joined_logits_are_finite():
     assert said.min() >= 0 and said.max() <= 1 and join_neighbours(rand(500, 4, seed=3), said, .3).isfinite().all()
 
 
+def test_half_precision_around_it_changes_nothing():
+    "Under autocast cosines stay float32: 8 bits would take neighbours for the picture itself."
+    memory, features, asked = NeighbourMemory(3, 16), rand(80, 3, 16), rand(9, 3, 16, seed=1)
+    memory.fill(features, rand(80, 3, seed=2).sigmoid())
+    plain = memory(asked)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(memory(asked), plain)
+        other = NeighbourMemory(3, 16)
+        other.fill(features, rand(80, 3, seed=2).sigmoid())
+    assert torch.equal(other.codes, memory.codes)
+
+
 def test_many_at_once_equals_one_at_a_time():
     features, asked = rand(300, 3, 8), rand(64, 3, 8, seed=1)
     memory = NeighbourMemory(3, 8)

@@ -24,9 +24,10 @@ def main_directions(
     count: int,  # directions wanted, from 1
 ) -> tuple[Tensor, Tensor]:  # [C, d] mean of each category; [d, r] orthonormal, r = min(count, d), the strongest first
     "Where features of the same category differ most: principal directions around the means, shared by all categories."
-    mean = features.float().mean(0)
-    spread = sum(torch.einsum('bcd,bce->de', x, x) for x in (part.float() - mean for part in features.split(256)))
-    return mean, torch.linalg.eigh(spread).eigenvectors.flip(-1)[:, :count]
+    with torch.autocast(features.device.type, enabled=False):
+        mean = features.float().mean(0)
+        spread = sum(torch.einsum('bcd,bce->de', x, x) for x in (part.float() - mean for part in features.split(256)))
+        return mean, torch.linalg.eigh(spread).eigenvectors.flip(-1)[:, :count]
 
 # %% ../nbs/24_neighbours.ipynb #05892474
 class NeighbourMemory(nn.Module):
@@ -78,7 +79,8 @@ def encode(
 ) -> Tensor:  # [C, B, r] float32, length 1
     "Codes of features: without the mean, along the main directions, length 1."
     self._expect(features)
-    return F.normalize((features.float() - self.mean) @ self.directions, dim=-1).transpose(0, 1)
+    with torch.autocast(features.device.type, enabled=False):
+        return F.normalize((features.float() - self.mean) @ self.directions, dim=-1).transpose(0, 1)
 
 
 @patch
@@ -97,7 +99,8 @@ def fill(
     mean, directions = main_directions(features, self.directions.shape[1])
     self.mean.copy_(mean)
     self.directions.copy_(directions)
-    self.codes = torch.cat([self.encode(part).half() for part in features.split(256)], 1)
+    with torch.autocast(features.device.type, enabled=False):
+        self.codes = torch.cat([self.encode(part).half() for part in features.split(256)], 1)
     self.values = values.float().T.contiguous().to(self.codes.device)
 
 
@@ -122,7 +125,8 @@ def nearest(
         raise NeighbourError('the memory is empty: call fill(features, values) after the training.')
     weights, who = [], []
     for code in self.encode(features).split(max(1, 2**25 // (len(self.mean) * len(self))), 1):
-        cosines = code @ self.codes.to(code.dtype).mT  # [C, b, M]
+        with torch.autocast(code.device.type, enabled=False):
+            cosines = code @ self.codes.to(code.dtype).mT  # [C, b, M]
         best, at = cosines.masked_fill(cosines > SAME, -2).topk(min(self.neighbours, len(self)), -1)
         weights.append((best / self.temperature).softmax(-1).transpose(0, 1))
         who.append(at.transpose(0, 1))
