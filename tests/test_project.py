@@ -296,6 +296,12 @@ def expected_settings():
         console_scripts="\n".join(f"{k}={v}" for k, v in project["scripts"].items()))
 
 
+def test_every_file_can_be_checked_out_on_windows():
+    refused = re.compile(r'[<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
+    names = [p.relative_to(ROOT) for p in ROOT.rglob("*") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)]
+    assert len(names) > 100 and not [str(n) for n in names if any(refused.search(part) for part in n.parts)]
+
+
 def test_settings_ini_agrees_with_pyproject():
     ini = configparser.ConfigParser(interpolation=None)
     ini.read(ROOT / "settings.ini", encoding="utf-8")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from trmml_nb.compare import margins, read_table, summarise
+from trmml_nb.compare_job import config_folder
 from trmml_nb.methods import METHODS, settings_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,7 +43,7 @@ def test_rows_were_made_with_todays_settings_and_each_has_its_file(tables, name)
     for spec, known in set(zip(table['method'], table['known'])):
         rows = table[(table['method'] == spec) & (table['known'] == known)]
         assert set(rows['settings']) == {settings_sha256(spec, rows['data'].iloc[0])}, f'{name}, {spec} at {known}: other settings'
-        file = ROOT / 'results' / 'configs' / name / re.sub(r'[^\w=.+-]+', '_', spec) / f'{known}.json'
+        file = ROOT / 'results' / 'configs' / name / config_folder(spec) / f'{known}.json'
         assert json.loads(file.read_text())['mask_sha256'][:16] == rows['mask_sha256'].iloc[0], file
 
 
@@ -71,3 +72,9 @@ def test_the_lead_that_readme_and_notebook_speak_of(tables):
         table = tables[name]
         lead = margins(summarise(table[table['method'].isin(METHODS)]), 'trmml_plus')['margin'].astype(float)
         assert (lead.drop('1.0') >= least).all() and lead['1.0'] > 0, lead.to_dict()
+
+
+@pytest.mark.parametrize('spec, folder', [('trmml', 'trmml'), ('trmml:lr=1e-4', 'trmml_lr=1e-4'), ('pvlr:gamma_neg=0.', 'pvlr_gamma_neg=0.0'),
+                                          ('pvlr:gamma_neg=0.,clip=0.', 'pvlr_gamma_neg=0._clip=0.0')])
+def test_settings_lie_in_folders_that_every_file_system_takes(spec, folder):
+    assert config_folder(spec) == folder

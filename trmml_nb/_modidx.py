@@ -175,6 +175,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'trmml_nb.compare_job.CompareJob.data_job': ( 'compare_job.html#comparejob.data_job',
                                                                                     'trmml_nb/compare_job.py'),
                                       'trmml_nb.compare_job.compare_job': ('compare_job.html#compare_job', 'trmml_nb/compare_job.py'),
+                                      'trmml_nb.compare_job.config_folder': ('compare_job.html#config_folder', 'trmml_nb/compare_job.py'),
                                       'trmml_nb.compare_job.known_places': ('compare_job.html#known_places', 'trmml_nb/compare_job.py'),
                                       'trmml_nb.compare_job.make_world': ('compare_job.html#make_world', 'trmml_nb/compare_job.py'),
                                       'trmml_nb.compare_job.published_masks': ( 'compare_job.html#published_masks',

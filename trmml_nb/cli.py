@@ -107,7 +107,7 @@ def result_table(
         table.add_column(name, justify='left' if name == 'method' else 'right')
     say = lambda v: '–' if v is None else f'{v:.2f}'
     table.add_row('zero-shot, whole image', say(metrics['zero_shot_mAP']), '–', '–')
-    table.add_row('zero-shot, pooled positions', say(metrics['zero_shot_pixel_mAP']), '–', '–')
+    table.add_row('zero-shot, positions', say(metrics['zero_shot_pixel_mAP']), '–', '–')
     table.add_row(metrics.get('title', 'TRM-ML'), say(metrics['mAP']), say(metrics['CF1']), say(metrics['OF1']), style='bold')
     return table
 

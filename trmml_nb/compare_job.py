@@ -28,7 +28,7 @@ from .views import ViewStore
 
 # %% auto #0
 __all__ = ['split_specs', 'split_knowns', 'split_seeds', 'CompareJob', 'selection_set', 'published_masks', 'known_places',
-           'make_world', 'write_configs', 'compare_job']
+           'make_world', 'config_folder', 'write_configs', 'compare_job']
 
 # %% ../nbs/62_compare_job.ipynb #1760a7a7
 def split_specs(
@@ -185,6 +185,14 @@ def make_world(
     return hold_out(world, job.tune) if job.tune else world
 
 # %% ../nbs/62_compare_job.ipynb #86694a6d
+def config_folder(
+    spec: str,  # as in `parse_spec`
+) -> str:  # a folder's name that Windows, macOS and Linux take
+    "Name of the folder with a method's settings: `trmml:lr=1.` becomes `trmml_lr=1.0`."
+    name = re.sub(r'[^\w=.+-]+', '_', spec)
+    return name + '0' if name.endswith('.') else name
+
+
 def write_configs(
     folder: str | Path,  # made if it is not there
     world: World,  # data, tower and masks
@@ -202,7 +210,7 @@ def write_configs(
                            method=METHODS[parse_spec(spec)[0]].title,
                            method_config={k: v for k, v in asdict(method).items() if k not in drop},
                            training={k: v for k, v in asdict(training).items() if k not in drop})
-            target = Path(folder) / re.sub(r'[^\w=.+-]+', '_', spec)
+            target = Path(folder) / config_folder(spec)
             target.mkdir(parents=True, exist_ok=True)
             write_json(target / f'{known}.json', content)
 

@@ -206,10 +206,10 @@ def zero_shot_scores(
     names: Sequence[str],  # C category names as written into prompts
 ) -> dict[str, np.ndarray]:  # 'image' and 'pixel': [M, C] cosines
     "Cosines without any training: whole image against text, and softmax-pooled positions against text."
-    texts, parts = tower.encode_classes(names).cpu(), []
+    texts, parts, softness = tower.encode_classes(names).cpu(), [], METHODS['zero_shot_pixel'].settings['temperature']
     for rows in torch.arange(len(store)).split(256):
         features = store.batch(rows, 'cpu')
-        parts.append((text_image_scores(features.pooled, texts), text_pixel_scores(features.dense, texts)[0]))
+        parts.append((text_image_scores(features.pooled, texts), text_pixel_scores(features.dense, texts, temperature=softness)[0]))
     return {name: torch.cat(p).numpy() for name, p in zip(('image', 'pixel'), zip(*parts))}
 
 # %% ../nbs/61_jobs.ipynb #4987d8f7
