@@ -11,7 +11,6 @@ from typing import Any, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -345,6 +344,7 @@ def heatmap(
     vmax: float | None = None,  # value of the last colour
 ) -> Axes:
     "A matrix in colours with a name on each row and column, readable up to about 30 names."
+    import seaborn as sns  # here, for with scipy's statistics it takes a second or two that no other figure needs
     m = as_numpy(matrix).astype(float)
     if m.shape != (len(row_names), len(col_names)):
         raise FigureError(f'matrix has shape {m.shape}, expected [{len(row_names)}, {len(col_names)}], '
