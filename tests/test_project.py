@@ -139,6 +139,20 @@ def test_names_are_imported_from_where_they_are_made(name):
             assert not borrowed, f"{name} imports {sorted(borrowed)} from {node.module}, which only imports it itself"
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_readers_too_import_names_from_where_they_are_made(path):
+    "A notebook's cells show a reader which room a name comes from; so do they name that room."
+    for cell in nbformat.read(path, 4).cells:
+        lines = [line for line in cell.source.splitlines() if line[:1] not in "%!"]
+        if cell.cell_type != "code" or "trmml_nb." not in cell.source:
+            continue
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            room = (node.module or "").removeprefix("trmml_nb.") if isinstance(node, ast.ImportFrom) else None
+            if room in MODULES and node.module != room:
+                borrowed = {n.name for n in node.names} - defined_in(room)
+                assert not borrowed, f"{path.name}, cell {cell.id}: imports {sorted(borrowed)} from {room}, which only imports it itself"
+
+
 def test_every_import_is_declared():
     "What a module imports is a dependency by name, or an optional one of the notebooks; not a lucky guest of another package."
     clean = lambda requirement: re.split(r"[<>=!~\[; ]", requirement)[0].lower().replace("-", "_")
