@@ -72,7 +72,7 @@ METHODS: dict[str, Method] = {
     'scpnet': Method('SCPNet', SCPNet, SCPNetConfig, {}, dict(lr=1e-4), on_scenes(1e-3), 'related texts with image'),
     'pvlr': Method('PVLR', PVLR, PVLRConfig, training=dict(lr=3e-4), matches='labels with regions, both ways'),
     'pvlr_both': Method('PVLR, both branches', PVLR, PVLRConfig, dict(score='mean', pool='softmax', gamma_neg=0.0), dict(lr=3e-4),
-                        matches='labels with regions, both ways, and prompt with image'),
+                        on_scenes(1e-3), 'labels with regions, both ways, and prompt with image'),
     'trmml': Method('TRM-ML', TRMML, TRMMLConfig, tuned=dict(scenes=dict(distill_until=0.3)), matches='text with its region'),
     'trmml_fading': Method('TRM-ML, fading focus', TRMML, TRMMLConfig, dict(focus_fades=2.0), tuned=dict(scenes=dict(distill_until=0.3)),
                            matches='text with its region'),
