@@ -102,8 +102,8 @@ def own_seconds(job):
 def scenes(size, cache):
     "Tower, images with hidden labels, and their store."
     from trmml_nb.data import scenes_dataset
-    from trmml_nb.features import encode_dataset
     from trmml_nb.labels import bernoulli_mask
+    from trmml_nb.store_building import encode_dataset
     from trmml_nb.towers import load_tower
     tower, data = load_tower("tiny"), scenes_dataset("train", size["images"])
     data = data.with_mask(bernoulli_mask(data.truth.shape, 0.3))
@@ -127,12 +127,12 @@ class Live:
         return len(self.data)
 
     def encoded(self, rows):
-        from trmml_nb.features import prepare
+        from trmml_nb.store_building import prepare
         with torch.inference_mode():
             return self.tower.encode_images(prepare(self.tower, self.data, rows))
 
     def batch(self, rows, device=None):
-        from trmml_nb.features import in_order, work_size, worker_pool
+        from trmml_nb.store_building import in_order, work_size, worker_pool
         from trmml_nb.towers import ImageFeatures
         at_once, threads = work_size(self.tower)
         with worker_pool(threads) as pool:
@@ -170,7 +170,7 @@ def same_map(where, stored, exact):
 
 def encode_in_loop(size, cache, asked):
     "Training from a store, building it included, against the same training with the tower in the loop."
-    from trmml_nb.features import encode_dataset
+    from trmml_nb.store_building import encode_dataset
     tower, data, store = scenes(size, cache)
 
     def stored(folder):
@@ -184,7 +184,7 @@ def encode_in_loop(size, cache, asked):
 def same_quality(size, cache, asked):
     "mAP after training from the store, in float16, and from float32 features as they come out of the tower."
     from trmml_nb.data import scenes_dataset
-    from trmml_nb.features import encode_dataset
+    from trmml_nb.store_building import encode_dataset
     tower, data, store = scenes(size, cache)
     held = scenes_dataset("val", 2 * size["images"])
     half = encode_dataset(tower, held, cache, progress=False).to_memory()
@@ -197,8 +197,8 @@ def photographs(size, cache, asked):
     if not asked.photographs:
         print("no --photographs given: that part is skipped", flush=True)
         return
-    from trmml_nb.features import encode_dataset
     from trmml_nb.jobs import TrainJob, hide_labels, load_sets
+    from trmml_nb.store_building import encode_dataset
     from trmml_nb.towers import load_tower
     job = TrainJob(data=asked.data, root=asked.photographs, clip=asked.clip, pretrained=asked.pretrained, image_size=asked.image_size, mask=asked.mask)
     tower, (train, val) = load_tower(job.clip, job.pretrained, job.image_size), load_sets(job)
@@ -246,7 +246,7 @@ def cut_prompts(size, cache, asked):
 
 def bare_encoder(size, cache, asked):
     "Building a store against decoding and encoding the same images without keeping anything, with the same threads."
-    from trmml_nb.features import encode_dataset, encode_pixels, in_order, prepare, work_size, worker_pool
+    from trmml_nb.store_building import encode_dataset, encode_pixels, in_order, prepare, work_size, worker_pool
     tower, data, _ = scenes(size, cache)
     batch, threads = work_size(tower)
     parts = [range(i, min(i + batch, len(data))) for i in range(0, len(data), batch)]
@@ -294,7 +294,7 @@ def ways_to_encode(size, cache, asked):
 def growing_stores(size, cache, asked):
     "Peak memory and time of building a store of many images against one of few."
     from trmml_nb.data import scenes_dataset
-    from trmml_nb.features import encode_dataset
+    from trmml_nb.store_building import encode_dataset
     from trmml_nb.towers import load_tower
     px, (few, *more) = size["grow_px"], size["grow"]
     tower = load_tower("tiny", image_size=px)
@@ -454,7 +454,7 @@ class Drawn:
 
 def gpu_encoders(size, device):
     "Building a store against the bare encoder in bf16 on pixels that are on the device already, and bf16 against float32."
-    from trmml_nb.features import encode_dataset, prepare, work_size
+    from trmml_nb.store_building import encode_dataset, prepare, work_size
     from trmml_nb.towers import load_tower
     for name, px, count in size["towers"]:
         tower, data = load_tower(name, None if name == "tiny" else "random", px, device), Drawn(count, px)

@@ -5,8 +5,8 @@ import torch
 
 from trmml_nb import loading
 from trmml_nb.data import scenes_dataset
-from trmml_nb.features import encode_dataset
 from trmml_nb.loading import LoadingError, batches, epoch_order, keep
+from trmml_nb.store_building import encode_dataset
 from trmml_nb.towers import load_tower
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trmml_nb.features import encode_dataset
 from trmml_nb.labels import UNKNOWN, bernoulli_mask
 from trmml_nb.methods import build_method, configure
 from trmml_nb.neighbours import NeighbourError, NeighbourMemory, join_neighbours, main_directions
 from trmml_nb.runs import RunError, load_model, save_model
+from trmml_nb.store_building import encode_dataset
 from trmml_nb.training import TrainConfig, Trainer, predict_logits
 from trmml_nb.trmml import TRMML, TRMMLConfig
 

@@ -13,10 +13,10 @@ from torch import nn
 
 from trmml_nb import processes as P
 from trmml_nb.data import scenes_dataset
-from trmml_nb.features import encode_dataset
 from trmml_nb.labels import bernoulli_mask
 from trmml_nb.matching import MethodOutput
 from trmml_nb.methods import build_method
+from trmml_nb.store_building import encode_dataset
 from trmml_nb.towers import load_tower
 from trmml_nb.training import Evaluation, TrainConfig, Trainer
 
@@ -218,8 +218,8 @@ from pathlib import Path
 torch.set_num_threads(1)
 import test_processes as t
 from trmml_nb.data import scenes_dataset
-from trmml_nb.features import encode_dataset
 from trmml_nb.labels import bernoulli_mask
+from trmml_nb.store_building import encode_dataset
 from trmml_nb.towers import load_tower
 from trmml_nb.processes import world
 tower = load_tower("tiny")

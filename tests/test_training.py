@@ -12,8 +12,8 @@ import torch
 
 from trmml_nb import training
 from trmml_nb.data import scenes_dataset
-from trmml_nb.features import encode_dataset
 from trmml_nb.labels import LabelError, bernoulli_mask
+from trmml_nb.store_building import encode_dataset
 from trmml_nb.towers import load_tower
 from trmml_nb.training import (Evaluation, TrainConfig, Trainer, TrainingError, epoch_seed, pick_device, predict_logits)
 from trmml_nb.trmml import TRMML, TRMMLConfig

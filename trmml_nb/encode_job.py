@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from .data import MultiLabelDataset
-from .features import DTYPES, FeatureStore, encode_dataset, plan_stores
+from .features import DTYPES, FeatureStore
 from .jobs import JobError, TrainJob, load_sets, option
+from .store_building import encode_dataset, plan_stores
 from .towers import load_tower
 from .training import pick_device
 from .views import ViewStore, view_parts
@@ -81,7 +82,7 @@ class EncodeJob:
 # %% ../nbs/63_encode_job.ipynb #92e446d0
 def plan_line(
     data: MultiLabelDataset,  # to be encoded
-    plans: list,  # its stores, from `features.plan_stores`
+    plans: list,  # its stores, from `store_building.plan_stores`
 ) -> str:
     "What is there, and what is still to do."
     whole, left = (sum(plan.bytes(count(plan)) for plan in plans) for count in (lambda p: len(p.image_ids), lambda p: p.missing()))

@@ -5,42 +5,29 @@
 # %% ../nbs/11_features.ipynb #fdf2234b
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
 import socket
 import sys
-import time
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from PIL import Image
-from safetensors.torch import save
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from .data import MultiLabelDataset, open_image
+from .data import open_image
 from .towers import FrozenTower, ImageFeatures
-from .views import VIEWS_VERSION, StoreError, ViewStore, view_parts, view_pixels, view_tower
+from .views import VIEWS_VERSION, StoreError
 
 # %% auto #0
 __all__ = ['STORE_VERSION', 'DTYPES', 'store_bytes', 'default_cache', 'pack', 'unpack', 'store_key', 'write_atomic',
            'read_header', 'mend', 'file_sha256', 'check_shard', 'map_tensor', 'ShardedArray', 'read_json',
-           'StoredArrays', 'FeatureStore', 'encode_images_now', 'prepare', 'encode_pixels', 'worker_pool', 'in_order',
-           'work_size', 'StorePlan', 'plan_stores', 'known_rows', 'stored_rows', 'encode_rows', 'shard_bytes',
-           'require_space', 'lock_of', 'read_meta', 'write_meta', 'new_meta', 'begin_store', 'write_shard',
-           'free_shards', 'sweep_store', 'build_store', 'encode_dataset']
+           'StoredArrays', 'FeatureStore', 'encode_images_now']
 
 # %% ../nbs/11_features.ipynb #17226b19
 STORE_VERSION = 2
@@ -274,11 +261,14 @@ class FeatureStore(StoredArrays):
 
     def to_memory(self, device: str | torch.device = "cpu") -> FeatureStore:
         "Keep all features as tensors on a device (dense as stored), so that a batch is one gather."
-        self._memory = [part.to(device) for part in self._tensors(np.arange(len(self)))]
+        self._memory = [part.to(device) for part in self.as_stored(np.arange(len(self)))]
         return self
 
-    def _tensors(self, rows: np.ndarray) -> list[Tensor]:
-        "Pooled, dense and norms of some rows, as stored, and the scales of int8."
+    def as_stored(
+        self,
+        rows: np.ndarray,  # whole numbers from 0 to len - 1, in any order
+    ) -> list[Tensor]:  # pooled, dense and norms, and the scales of int8
+        "Some rows from the disk, in the types the store keeps."
         arrays = [self.pooled[rows], self.dense.gather(rows), self.norms[rows], *([] if self.scale is None else [self.scale[rows]])]
         tensors = [torch.from_numpy(a) for a in arrays]
         return [t.view(torch.bfloat16) if t.dtype == torch.int16 else t for t in tensors]
@@ -295,7 +285,7 @@ class FeatureStore(StoredArrays):
             parts = [part.index_select(0, at) for part in self._memory]
         else:
             rows = np.asarray(indices, dtype=np.int64).reshape(-1)
-            parts = self._tensors(np.arange(len(self))[rows])
+            parts = self.as_stored(np.arange(len(self))[rows])
         device = parts[0].device if device is None else device
         pooled, dense, norms, *scale = (part.to(device, non_blocking=True) for part in parts)
         return ImageFeatures(pooled.float(), unpack(dense, *scale), norms.float())
@@ -310,355 +300,3 @@ def encode_images_now(
     if not images:
         raise StoreError("no images to encode: pass at least one PIL image, path or open file")
     return tower.encode_images(torch.stack([tower.transform(open_image(image)) for image in images]))
-
-# %% ../nbs/11_features.ipynb #590e93a5
-def prepare(
-    tower: FrozenTower,  # whose transform prepares the images
-    dataset: MultiLabelDataset,  # where the images come from
-    rows: Sequence[int],  # which
-    view: str = "plain",  # how they are changed
-    content_keys: Sequence[str] | None = None,  # of all images of the data set; a crop needs them
-) -> Tensor:  # [B, 3, S, S]
-    "Decode and transform some images."
-    return torch.stack([view_pixels(tower, dataset.image(i), view, content_keys[i] if content_keys else "") for i in rows])
-
-# %% ../nbs/11_features.ipynb #19874001
-def encode_pixels(
-    tower: FrozenTower,  # who encodes
-    pixels: Tensor,  # [B, 3, S, S]
-    autocast: torch.dtype | None = None,  # reduced precision, if any
-    dtype: str = "float16",  # of the stored dense features
-) -> dict[str, Tensor]:  # on the CPU: pooled [B, d] float32, dense [B, N, d], norms [B, N] float16, scale [B, N] of int8
-    "Features in the types the store keeps."
-    with torch.inference_mode(), torch.autocast(tower.device.type, autocast, enabled=autocast is not None):
-        features = tower.encode_images(pixels.to(tower.device, non_blocking=True))
-        made = dict(pack(features.dense, dtype), pooled=features.pooled, norms=features.norms.half())
-    return {name: part.cpu() for name, part in made.items()}
-
-# %% ../nbs/11_features.ipynb #2df0277c
-@contextlib.contextmanager
-def worker_pool(
-    workers: int,  # threads
-) -> Iterator[ThreadPoolExecutor]:
-    "Threads that each compute on one core; afterwards torch has its number of threads back."
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(before)
-
-# %% ../nbs/11_features.ipynb #ebedc0ee
-def in_order(
-    pool: ThreadPoolExecutor,  # where jobs run
-    job: Callable,  # what to do with each part
-    parts: Sequence,  # the work
-    ahead: int,  # how many results may wait, so that memory stays bounded
-) -> Iterator:
-    "Results of `job` for each part, in order, computed ahead of the reader."
-    waiting = deque()
-    for part in parts:
-        waiting.append(pool.submit(job, part))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-# %% ../nbs/11_features.ipynb #7f2701e5
-def work_size(
-    tower: FrozenTower,  # who encodes
-) -> tuple[int, int]:  # images a forward pass, threads
-    "Measured choice: small batches that stay in a CPU's cache, large ones on a GPU."
-    if tower.device.type == "cpu":
-        return max(1, round(4 * 448**2 / tower.image_size**2)), torch.get_num_threads()
-    return 64, min(8, os.cpu_count() or 1)
-
-# %% ../nbs/11_features.ipynb #c05a9273
-@dataclass(frozen=True)
-class StorePlan:
-    "One store that is wanted: whose features, of which images, in which view and type."
-    tower: FrozenTower  # at the view's size
-    image_ids: Sequence[str]  # M names
-    content_keys: Sequence[str]  # M digests of the images' content
-    cache: Path  # folder of stores
-    view: str = "plain"  # how the images are changed ('plain' for scale:..., which the tower's size says)
-    dtype: str = "float16"  # of the dense features
-    autocast: torch.dtype | None = None  # reduced precision of the forward pass, if any
-
-    @cached_property
-    def folder(self) -> Path:
-        "Where the store is or will be."
-        return self.cache / self.key(self.content_keys, self.image_ids)
-
-    def key(self, content_keys: Sequence[str], image_ids: Sequence[str]) -> str:
-        "Name of the store of images with these content_keys and image_ids, by the same recipe."
-        return store_key(self.tower, content_keys, image_ids, self.autocast, self.view, self.dtype)
-
-    def bytes(self, count: int) -> int:
-        "Size of the features of `count` images."
-        return store_bytes(count, self.tower.grid[0] * self.tower.grid[1], self.tower.dim, self.dtype)
-
-    def missing(self) -> int:
-        "How many images are not encoded yet."
-        meta = read_json(self.folder / "store.json") if (self.folder / "store.json").is_file() else dict(shards=[])
-        return len(self.image_ids) - sum(r["rows"] for r in meta["shards"] if (self.folder / r["file"]).is_file())
-
-# %% ../nbs/11_features.ipynb #26aeb9b5
-def plan_stores(
-    tower: FrozenTower,  # who encodes
-    dataset: MultiLabelDataset,  # what
-    cache: str | Path | None = None,  # folder of stores; None = $TRMML_CACHE or the user's cache folder
-    views: Sequence[str] = ("plain",),  # as in `encode_dataset`
-    dtype: str = "float16",  # of the dense features
-    autocast: torch.dtype | None = None,  # reduced precision of the forward pass, if any
-) -> list[StorePlan]:  # one for each view
-    "What would be encoded, where, and how large it is. Errors: no images, a wrong view or type."
-    kinds = [view_parts(view)[0] for view in views]
-    ids, keys = [str(i) for i in dataset.image_ids], list(dataset.content_keys())
-    if not ids:
-        raise StoreError(f"dataset {dataset.name!r} ({dataset.split}) holds no images: nothing to encode")
-    store_bytes(0, 0, 0, dtype)
-    cache = Path(cache or default_cache()).expanduser()
-    return [StorePlan(view_tower(tower, view), ids, keys, cache, "plain" if kind == "scale" else view, dtype, autocast)
-            for view, kind in zip(views, kinds)]
-
-# %% ../nbs/11_features.ipynb #6ff0d916
-def known_rows(
-    plan: StorePlan,  # what is wanted
-) -> dict[str, tuple[FeatureStore, int]]:  # content key -> a finished store and a row of it
-    "Which of the images are in other stores made by the same recipe."
-    wanted, found = set(plan.content_keys), {}
-    for path in sorted(plan.cache.glob("*/store.json")):
-        with contextlib.suppress(StoreError, KeyError):  # a damaged neighbour is of no use, and not our business
-            meta = read_json(path)
-            if path.parent == plan.folder or meta["tower"] != plan.tower.fingerprint or not meta["complete"]:
-                continue
-            images = read_json(path.with_name("images.json"))
-            keys = images["content_keys"]
-            if wanted.isdisjoint(keys) or plan.key(keys, images["image_ids"]) != path.parent.name:
-                continue
-            store = FeatureStore(path.parent)
-            found |= {key: (store, row) for row, key in enumerate(keys) if key in wanted}
-    return found
-
-# %% ../nbs/11_features.ipynb #e31bfa05
-def stored_rows(
-    found: Sequence[tuple[FeatureStore, int]],  # a store and a row of it, for each image
-) -> dict[str, Tensor]:  # pooled, dense, norms (and scale), as stored
-    "Features of images that other stores hold."
-    names = ("pooled", "dense", "norms", "scale")
-    parts = [store._tensors(np.array([row])) for store, row in found]
-    return {name: torch.cat(group) for name, group in zip(names, zip(*parts))}
-
-# %% ../nbs/11_features.ipynb #b52aabd0
-def encode_rows(
-    plan: StorePlan,  # tower, view and types
-    dataset: MultiLabelDataset,  # what
-    rows: Sequence[int],  # which images, at least one
-    batch_size: int,  # images a forward pass
-    pool: ThreadPoolExecutor,  # from `worker_pool`
-    workers: int,  # its threads
-    bar: Any,  # a tqdm bar
-) -> dict[str, Tensor]:  # pooled, dense, norms (and scale), as stored
-    "Encode some images; on a CPU the threads also run the tower, else they only decode."
-    inside, done = plan.tower.device.type == "cpu", []
-
-    def features(pixels):
-        return encode_pixels(plan.tower, pixels, plan.autocast, plan.dtype)
-
-    def job(part):
-        pixels = prepare(plan.tower, dataset, part, plan.view, plan.content_keys)
-        return features(pixels) if inside else pixels
-    parts = [rows[i:i + batch_size] for i in range(0, len(rows), batch_size)]
-    for result in in_order(pool, job, parts, ahead=2 * workers):
-        done.append(result if inside else features(result))
-        bar.update(len(done[-1]["pooled"]))
-    return {name: torch.cat([part[name] for part in done]) for name in done[0]}
-
-# %% ../nbs/11_features.ipynb #9e2d8c4d
-def shard_bytes(
-    plan: StorePlan,  # tower, view and types
-    rows: Sequence[int],  # the shard's images
-    known: dict[str, tuple[FeatureStore, int]],  # from `known_rows`
-    encode: Callable[[Sequence[int]], dict[str, Tensor]],  # rows -> features as stored
-    bar: Any,  # a tqdm bar
-) -> bytes:  # a safetensors file
-    "One shard: rows that other stores hold are copied, the others are encoded."
-    old = [r for r in rows if plan.content_keys[r] in known]
-    new = [r for r in rows if plan.content_keys[r] not in known]
-    parts = [encode(new)] if new else []
-    if old:
-        parts.append(stored_rows([known[plan.content_keys[r]] for r in old]))
-        bar.update(len(old))
-    order = torch.tensor(new + old).argsort()
-    shown = "" if plan.view == "plain" else f" view {plan.view}"
-    about = {"trmml_nb": f"rows {rows[0]}:{rows[-1] + 1} of tower {plan.tower.fingerprint}{shown}"}  # one entry: the order of several varies
-    return save({name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}, about)
-
-# %% ../nbs/11_features.ipynb #cf01c1a5
-def require_space(
-    folder: Path,  # where the store will be
-    needed: int,  # bytes
-) -> None:
-    "Refuse before the work rather than after it. Errors: too little free space, with both sizes."
-    free = shutil.disk_usage(folder).free
-    if needed * 1.05 > free:
-        raise StoreError(f"{folder}: the features need {needed / 2**30:.2f} GiB and {free / 2**30:.2f} GiB are free; "
-                         "free some space, pass cache= another disk, or use a smaller image_size")
-
-# %% ../nbs/11_features.ipynb #a1c52d98
-def lock_of(
-    plan: StorePlan,  # of the store
-    part: str,  # what to lock: 'store', or a shard
-) -> FileLock:
-    "A lock that all processes on this folder see; it lies beside the store, and is freed when its holder dies."
-    folder = plan.cache / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{plan.folder.name}.{part}.lock")
-
-# %% ../nbs/11_features.ipynb #2e79c1a2
-def read_meta(
-    plan: StorePlan,  # of a store that was begun
-) -> dict:
-    "The description as it is now, without shards whose file is gone."
-    meta = read_json(plan.folder / "store.json")
-    meta["shards"] = [r for r in meta["shards"] if (plan.folder / r["file"]).is_file()]
-    return meta
-
-
-def write_meta(
-    folder: Path,  # the store
-    meta: dict,  # its description, with the shards finished so far
-) -> None:
-    "Write store.json."
-    meta["shards"] = sorted(meta["shards"], key=lambda r: r["number"])
-    meta["complete"] = len(meta["shards"]) == meta["planned"]
-    write_atomic(folder / "store.json", json.dumps(meta, indent=1).encode())
-
-# %% ../nbs/11_features.ipynb #e690118d
-def new_meta(
-    plan: StorePlan,  # what is wanted
-    shard_size: int,  # images a file
-) -> dict:
-    "The description of a store that nobody has begun."
-    tower, count = plan.tower, len(plan.image_ids)
-    meta = dict(version=STORE_VERSION, tower=tower.fingerprint, tower_name=tower.name, image_size=tower.image_size,
-                grid=list(tower.grid), dim=tower.dim, count=count, shard_size=shard_size,
-                planned=-(-count // shard_size), complete=False, shards=[])
-    meta |= {} if plan.view == "plain" else dict(view=plan.view)
-    return meta | ({} if plan.dtype == "float16" else dict(dtype=plan.dtype))
-
-# %% ../nbs/11_features.ipynb #d3bb89c7
-def begin_store(
-    plan: StorePlan,  # what is wanted
-    shard_size: int = 256,  # images a file, for a new store
-) -> dict:  # the description, with the shards that are finished
-    "Open or start a store's description; a finished shard that is not what was written is an error."
-    path = plan.folder / "store.json"
-    if path.is_file() and len((meta := read_meta(plan))["shards"]) == meta["planned"]:
-        return meta  # finished: nothing is written, so a read-only folder will do
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    with lock_of(plan, "store"):
-        if path.is_file():
-            meta = read_meta(plan)
-            for record in meta["shards"]:
-                check_shard(plan.folder, record, whole=not meta["complete"])
-            return meta
-        meta, images = new_meta(plan, shard_size), dict(image_ids=plan.image_ids, content_keys=plan.content_keys)
-        write_atomic(plan.folder / "images.json", json.dumps(images).encode())
-        write_meta(plan.folder, meta)
-        return meta
-
-# %% ../nbs/11_features.ipynb #acca381d
-def write_shard(
-    plan: StorePlan,  # of the store
-    number: int,  # which shard
-    data: bytes,  # a safetensors file
-    rows: int,  # images in it
-) -> None:
-    "Write one shard, then add it to the description."
-    path = plan.folder / f"shard-{number:05d}.safetensors"
-    write_atomic(path, data)
-    record = dict(number=number, file=path.name, rows=rows, bytes=len(data), header=read_header(path)[2],
-                  sha256=hashlib.sha256(data).hexdigest())
-    with lock_of(plan, "store"):
-        meta = read_meta(plan)
-        meta["shards"] = [r for r in meta["shards"] if r["number"] != number] + [record]
-        write_meta(plan.folder, meta)
-
-# %% ../nbs/11_features.ipynb #7a6565a9
-def free_shards(
-    plan: StorePlan,  # of a store that was begun
-    meta: dict,  # its description
-    wait: float = 0.2,  # seconds between two looks at shards that others hold
-) -> Iterator[int]:  # numbers of shards that are ours to encode, each locked until the next is asked for
-    "Shards that nobody has finished or is working on; ends when all are finished."
-    finished = {r["number"] for r in meta["shards"]}
-    while left := [k for k in range(meta["planned"]) if k not in finished]:
-        took = False
-        for k in left:
-            with contextlib.suppress(Timeout), lock_of(plan, f"{k:05d}").acquire(timeout=0):
-                if k not in {r["number"] for r in read_meta(plan)["shards"]}:
-                    for part in plan.folder.glob(f".shard-{k:05d}.*.part"):
-                        part.unlink(missing_ok=True)
-                    yield k
-                took = True
-        finished = {r["number"] for r in read_meta(plan)["shards"]}
-        time.sleep(0 if took else wait)
-
-# %% ../nbs/11_features.ipynb #63f5b52a
-def sweep_store(
-    plan: StorePlan,  # of a finished store
-) -> None:
-    "Remove what builders that were killed left behind: lock files and half-written files. In a read-only folder they stay."
-    for path in [*(plan.cache / ".locks").glob(f"{plan.folder.name}.*.lock"), *plan.folder.glob(".*.part")]:
-        with contextlib.suppress(OSError):  # somebody else was faster, or we may not
-            path.unlink()
-
-# %% ../nbs/11_features.ipynb #4b696a98
-def build_store(
-    plan: StorePlan,  # what is wanted
-    dataset: MultiLabelDataset,  # where the images come from
-    batch_size: int | None = None,  # images a forward pass
-    progress: bool = True,  # show a bar
-    shard_size: int = 256,  # images a file
-    workers: int | None = None,  # threads
-) -> FeatureStore:
-    "One store: opened if it is there, else encoded now, from where a stopped run was, beside others who do the same."
-    meta = begin_store(plan, shard_size)
-    if not meta["complete"] or len(meta["shards"]) < meta["planned"]:
-        left, size = plan.missing(), meta["shard_size"]
-        require_space(plan.folder, plan.bytes(left))
-        batch, threads = work_size(plan.tower)
-        batch, threads, known = batch_size or batch, workers or threads, known_rows(plan)
-        bar = tqdm(total=len(plan.image_ids), initial=len(plan.image_ids) - left, disable=not progress, unit="image",
-                   desc=f"encode {plan.view} ({plan.bytes(len(plan.image_ids)) / 2**20:.3g} MiB)")
-        with bar, worker_pool(threads) as pool:
-            for k in free_shards(plan, meta):
-                rows = range(k * size, min((k + 1) * size, len(plan.image_ids)))
-                encode = lambda some: encode_rows(plan, dataset, some, batch, pool, threads, bar)
-                write_shard(plan, k, shard_bytes(plan, rows, known, encode, bar), len(rows))
-    sweep_store(plan)
-    return FeatureStore(plan.folder)
-
-# %% ../nbs/11_features.ipynb #481407df
-def encode_dataset(
-    tower: FrozenTower,  # who encodes
-    dataset: MultiLabelDataset,  # what
-    cache: str | Path | None = None,  # folder of stores; None = $TRMML_CACHE or the user's cache folder
-    batch_size: int | None = None,  # images a forward pass; None = 64 on a GPU, about 4 at 448 px on a CPU
-    progress: bool = True,  # show a bar
-    shard_size: int = 256,  # images a file
-    workers: int | None = None,  # threads; None = torch's own number on a CPU, at most 8 elsewhere
-    autocast: torch.dtype | None = None,  # e.g. torch.float16 on a GPU; other features, so another store
-    views: Sequence[str] = ("plain",),  # 'plain', 'flip', 'scale:SIDE', 'crop:SEED'; each has a store of its own
-    mode: str = "concat",  # of several views: 'concat' (all positions) or 'sample' (a random view while training)
-    dtype: str = "float16",  # of the stored dense features: 'float16', 'bfloat16' or 'int8' (half the disk)
-) -> FeatureStore | ViewStore:
-    "Features of every image, from the store if it is there, else encoded now; a stopped run goes on where it was."
-    views = (views,) if isinstance(views, str) else tuple(views)
-    plans = plan_stores(tower, dataset, cache, views, dtype, autocast)
-    plans[0].cache.mkdir(parents=True, exist_ok=True)
-    require_space(plans[0].cache, sum(plan.bytes(plan.missing()) for plan in plans))
-    stores = [build_store(plan, dataset, batch_size, progress, shard_size, workers) for plan in plans]
-    return stores[0] if len(stores) == 1 else ViewStore(stores, views, mode)

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 
 from .data import (MultiLabelDataset, check_labels, csv_dataset, image_folder, open_image, scenes_dataset, voc_dataset)
-from .features import FeatureStore, encode_dataset, encode_images_now, store_bytes, write_atomic
+from .features import FeatureStore, encode_images_now, store_bytes, write_atomic
 from .figures import bars, curve, figure_png, show_image, show_saliency
 from .inspector import inspection_page, match_view
 from .labels import (ABSENT, UNKNOWN, bernoulli_mask, mask_sha256, read_mask_file, single_positive_mask)
@@ -31,6 +31,7 @@ from .metrics import mean_average_precision, per_class_table, summary
 from .prepared import default_splits, find_prepared, prepared_dataset, read_provenance, single_positive_list
 from .processes import from_first, world
 from .runs import Recogniser, load_run, read_json, save_model, versions, write_json
+from .store_building import encode_dataset
 from .towers import FrozenTower, load_tower
 from .training import Evaluation, TrainConfig, Trainer, pick_device, predict_logits
 from .views import ViewStore

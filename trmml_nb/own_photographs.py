@@ -26,13 +26,14 @@ from torch import nn
 
 from .calibration import Calibration, calibration_error, choose_thresholds, cross_fitted, fit_calibration, folds, reliability_plot
 from .data import DataError, MultiLabelDataset
-from .features import FeatureStore, encode_dataset, write_atomic
+from .features import FeatureStore, write_atomic
 from .figures import figure_png
 from .jobs import (PROBABILITY, TrainJob, alone_in, claim_folder, describe, in_memory, option, safe_cell, settings, write_table,
                            zero_shot_scores)
 from .methods import build_method
 from .metrics import f1_scores, mean_average_precision
 from .runs import read_json, save_model, versions, write_json
+from .store_building import encode_dataset
 from .tables import Sheet, read_sheet, sheet_statistics
 from .towers import FrozenTower, load_tower
 from .training import Trainer, pick_device, predict_logits

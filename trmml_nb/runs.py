@@ -24,8 +24,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .data import MultiLabelDataset, open_image
-from .features import encode_dataset, encode_images_now, write_atomic
+from .features import encode_images_now, write_atomic
 from .methods import METHODS, parse_spec
+from .store_building import encode_dataset
 from .towers import FrozenTower, load_tower
 from .training import pick_device, predict_logits
 
