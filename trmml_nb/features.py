@@ -31,7 +31,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .data import MultiLabelDataset, open_image
-from .towers import FrozenTower, ImageFeatures
+from .dense import ImageFeatures
+from .towers import FrozenTower
 from .views import VIEWS_VERSION, StoreError, ViewStore, view_parts, view_pixels, view_tower
 
 # %% auto #0
