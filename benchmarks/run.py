@@ -133,7 +133,7 @@ class Live:
 
     def batch(self, rows, device=None):
         from trmml_nb.store_building import in_order, work_size, worker_pool
-        from trmml_nb.towers import ImageFeatures
+        from trmml_nb.dense import ImageFeatures
         at_once, threads = work_size(self.tower)
         with worker_pool(threads) as pool:
             parts = [some.tolist() for some in torch.as_tensor(rows).split(at_once)]
@@ -314,7 +314,7 @@ def step_of(categories, batch, size, chunk, keep):
     "CPU seconds of one training step of TRM-ML with so many categories, after one to warm up; other work on the machine hardly counts."
     from torch.nn import functional as F
     from trmml_nb.matching import LossState
-    from trmml_nb.towers import ImageFeatures
+    from trmml_nb.dense import ImageFeatures
     from trmml_nb.trmml import TRMML, TRMMLConfig
     g = torch.Generator().manual_seed(0)
     unit = lambda *shape: F.normalize(torch.randn(*shape, generator=g), dim=-1)
@@ -409,7 +409,7 @@ class Random:
         return len(self.image_ids)
 
     def batch(self, rows, device=None):
-        from trmml_nb.towers import ImageFeatures
+        from trmml_nb.dense import ImageFeatures
         at = torch.as_tensor(rows).to(self.place) % self.held
         dense = self.dense[at].to(device or self.place, non_blocking=True).float()
         return ImageFeatures(self.average[at].to(dense.device), dense, torch.ones(dense.shape[:2], device=dense.device))

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 
 from trmml_nb.baselines import (AttendingDecoderLayer, BaselineError, LinearHead, LinearHeadConfig, Query2Label,
                                 Query2LabelConfig, ZeroShot, ZeroShotConfig, grouped_readout, splc_targets, treat_unknown)
+from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import UNKNOWN
 from trmml_nb.matching import LossState, MatchingError, MethodOutput
 from trmml_nb.regions import RegionError
-from trmml_nb.towers import ImageFeatures
 
 B, C, N, D = 5, 3, 6, 8
 GRID = (2, 3)

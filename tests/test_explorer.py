@@ -10,10 +10,10 @@ from torch import nn
 
 from trmml_nb import explorer as X
 from trmml_nb.data import scenes_dataset
+from trmml_nb.dense import ImageFeatures
 from trmml_nb.inspector import Inspection
 from trmml_nb.matching import MethodOutput
 from trmml_nb.prototypes import PrototypeMemory
-from trmml_nb.towers import ImageFeatures
 
 M, C, N, D = 7, 20, 16, 6
 

@@ -19,9 +19,9 @@ from torch import nn
 
 from trmml_nb import inspector as I
 from trmml_nb.data import scenes_dataset
+from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import UNKNOWN
 from trmml_nb.matching import MethodOutput, text_image_scores, text_pixel_scores
-from trmml_nb.towers import ImageFeatures
 
 M, C, GRID, D = 6, 20, (4, 4), 8
 N = GRID[0] * GRID[1]

@@ -13,8 +13,8 @@ from torch import nn
 
 from trmml_nb import live_view as L
 from trmml_nb.data import scenes_dataset
+from trmml_nb.dense import ImageFeatures
 from trmml_nb.matching import MethodOutput
-from trmml_nb.towers import ImageFeatures
 from trmml_nb.training import TrainConfig, Trainer
 
 M, C, N, D = 6, 20, 4, 8

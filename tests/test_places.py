@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from trmml_nb.data import scenes_dataset
+from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import PRESENT
 from trmml_nb.matching import MethodOutput
 from trmml_nb.places import BOX_COLUMNS, PlaceError, Places, localise, read_boxes, scene_places
-from trmml_nb.towers import ImageFeatures
 
 
 class Store:

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from trmml_nb.data import scenes_dataset
+from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import PRESENT, UNKNOWN, apply_mask, bernoulli_mask
 from trmml_nb.losses import partial_asymmetric_loss
 from trmml_nb.matching import LossState, MethodOutput
 from trmml_nb.priors import ClassGraph, PriorError, SCPNet, SCPNetConfig, class_thresholds, position_view, relation_matrix
 from trmml_nb.store_building import encode_dataset
-from trmml_nb.towers import ImageFeatures, load_tower
+from trmml_nb.towers import load_tower
 from trmml_nb.training import TrainConfig, Trainer
 
 NAMES = ['dog', 'cat', 'tree', 'boat']

@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 
 from trmml_nb.data import scenes_dataset
+from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import UNKNOWN
 from trmml_nb.losses import partial_asymmetric_loss
 from trmml_nb.matching import LossState
 from trmml_nb.prompts import (CoOp, CoOpConfig, DualCoOp, DualCoOpConfig, DualCoOpPlus, DualCoOpPlusConfig, PromptError, PromptSets,
                               dual_pool, winner_take_all)
 from trmml_nb.store_building import encode_dataset
-from trmml_nb.towers import ImageFeatures, load_tower
+from trmml_nb.towers import load_tower
 from trmml_nb.training import TrainConfig, Trainer
 
 NAMES = ['dog', 'cat', 'tree', 'pottedplant']

@@ -5,11 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import UNKNOWN
 from trmml_nb.matching import LossState, MethodOutput, text_pixel_scores
 from trmml_nb.pvlr import (PVLR, ContextPrompts, DualModalAttention, Interaction, KnowledgePrompts, PVLRConfig, PVLRError,
                            ResidualAttention, pool_cosines)
-from trmml_nb.towers import ImageFeatures, load_tower
+from trmml_nb.towers import load_tower
 
 B, C, N, D = 3, 4, 5, 8
 STATE = LossState(0, 1)

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trmml_nb import towers
-from trmml_nb.towers import FrozenTower, PromptLearner, TowerError
+from trmml_nb import tower_weights
+from trmml_nb.dense import TowerError
+from trmml_nb.towers import FrozenTower, PromptLearner
 
 NAMES, BIAS, PAD = ['dog', 'potted_plant', 'a very long name of many more words than the others'], -10.0, 1
 
@@ -89,4 +90,4 @@ def test_its_tokenizer_is_asked_for_by_name(monkeypatch):
         raise ImportError('No module named transformers')
     monkeypatch.setattr(open_clip, 'get_tokenizer', lacks)
     with pytest.raises(TowerError, match='pip install transformers sentencepiece'):
-        towers.tower_tokenizer('ViT-B-16-SigLIP')
+        tower_weights.tower_tokenizer('ViT-B-16-SigLIP')

@@ -15,7 +15,7 @@ from trmml_nb.scenes import CATEGORIES, draw_scene, scene_seeds
 from trmml_nb.tiny_clip import (Stage, make_optimizer, new_model, pairwise_sigmoid_loss, random_rows, render_pairs, save_tiny_clip,
                                 tiny_config, to_pixels, train_step, train_tiny_clip, trained_tokens, write_history,
                                 zero_shot_scores)
-from trmml_nb.towers import tiny_folder
+from trmml_nb.tower_weights import tiny_folder
 
 
 @pytest.fixture(scope='module')

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import PRESENT, UNKNOWN
 from trmml_nb.losses import partial_asymmetric_loss
 from trmml_nb.matching import LossState
-from trmml_nb.towers import ImageFeatures
 from trmml_nb.trmml import TRMML, TRMMLConfig, first_look, kept_categories, start_bias
 
 B, C, N, D = 5, 4, 9, 16

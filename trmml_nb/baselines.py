@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .dense import ImageFeatures
 from .features import FeatureStore
 from .labels import ABSENT, UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, LossState, MethodOutput, text_image_scores, text_pixel_scores
 from .prototypes import PseudoLabels
 from .regions import grid_of, sine_position_code
-from .towers import FrozenTower, ImageFeatures
+from .towers import FrozenTower
 from .trmml import start_bias
 
 # %% auto #0

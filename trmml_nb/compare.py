@@ -19,13 +19,14 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from .dense import ImageFeatures
 from .features import FeatureStore, write_atomic
 from .labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask
 from .matching import LossState
 from .methods import METHODS, build_method, configure, parse_spec, settings_sha256, trained_parameters
 from .metrics import f1_scores, mean_average_precision, precision_recall
 from .places import Places, localise
-from .towers import FrozenTower, ImageFeatures
+from .towers import FrozenTower
 from .training import Trainer, predict_logits, predict_outputs
 from .views import ViewStore
 

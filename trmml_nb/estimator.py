@@ -19,10 +19,11 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .dense import ImageFeatures
 from .features import encode_images_now
 from .labels import PRESENT, UNKNOWN
 from .methods import build_method
-from .towers import FrozenTower, ImageFeatures, load_tower
+from .towers import FrozenTower, load_tower
 from .training import TrainConfig, Trainer
 from .trmml import TRMML, TRMMLConfig
 

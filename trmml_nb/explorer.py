@@ -18,7 +18,7 @@ from torch import nn
 from .figures import LABEL_MARKS, PALETTE, as_numpy, curve, figure_png, heatmap, show_image
 from .inspector import Inspection, Look, fit_side, map_levels, overlay
 from .labels import UNKNOWN
-from .towers import close_names
+from .tower_weights import close_names
 from .training import predict_outputs
 
 # %% auto #0

@@ -21,7 +21,8 @@ from PIL import Image
 from torch import Tensor
 
 from .data import open_image
-from .towers import FrozenTower, ImageFeatures
+from .dense import ImageFeatures
+from .towers import FrozenTower
 from .views import VIEWS_VERSION, StoreError
 
 # %% auto #0

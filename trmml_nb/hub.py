@@ -18,7 +18,8 @@ from . import __version__
 from .features import write_atomic
 from .methods import METHODS, parse_spec
 from .runs import Recogniser, load_model, load_run, read_json, write_json
-from .towers import hub_reachable, load_tower, local_checkpoint
+from .tower_weights import hub_reachable, local_checkpoint
+from .towers import load_tower
 from .training import pick_device
 
 # %% auto #0

@@ -26,11 +26,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .data import MultiLabelDataset
+from .dense import ImageFeatures
 from .features import FeatureStore, write_atomic
 from .figures import LABEL_COLORS, LABEL_MARKS, LABEL_NAMES, as_numpy, image_array, show_image, upsample
 from .labels import ABSENT, PRESENT, UNKNOWN
 from .matching import text_image_scores, text_pixel_scores
-from .towers import ImageFeatures, close_names
+from .tower_weights import close_names
 from .training import predict_logits
 
 # %% auto #0

@@ -19,7 +19,7 @@ except ImportError as error:
 from .data import DataError
 from .inspector import (CMAPS, FILTERS, GONE, RANKING_CSS, Inspection, InspectorError, Look, MatchView, Ranking, claim_hints,
                                 claims_table, panels, patch_at, picture_png, ranking_html)
-from .towers import close_names
+from .tower_weights import close_names
 
 # %% auto #0
 __all__ = ['HELP', 'STEPS', 'Reporter', 'PatchPicture', 'LabelList', 'RunRow', 'Inspector']

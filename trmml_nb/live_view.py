@@ -26,7 +26,7 @@ from .data import MultiLabelDataset
 from .features import FeatureStore
 from .figures import PALETTE, show_image
 from .inspector import Look, fit_side, map_levels, overlay
-from .towers import close_names
+from .tower_weights import close_names
 from .training import Trainer
 
 # %% auto #0

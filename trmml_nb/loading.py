@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .dense import ImageFeatures
 from .features import FeatureStore
-from .towers import ImageFeatures
 from .views import ViewStore
 
 # %% auto #0

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .baselines import TREATMENTS, treat_unknown
+from .dense import ImageFeatures
 from .features import FeatureStore
 from .labels import PRESENT, UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, LossState, MethodOutput, text_image_scores
 from .prompts import PromptSets
 from .prototypes import PseudoLabels, pseudo_labels
-from .towers import FrozenTower, ImageFeatures
+from .towers import FrozenTower
 from .trmml import start_bias
 
 # %% auto #0

@@ -15,11 +15,12 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
+from .dense import ImageFeatures
 from .features import FeatureStore
 from .labels import UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, LossState, MethodOutput, text_image_scores, text_pixel_scores
-from .towers import FrozenTower, ImageFeatures, PromptLearner
+from .towers import FrozenTower, PromptLearner
 from .trmml import start_bias
 
 # %% auto #0

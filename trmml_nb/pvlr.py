@@ -15,12 +15,13 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .dense import ImageFeatures
 from .features import FeatureStore
 from .labels import UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, LossState, MethodOutput, combine_scores, text_image_scores
 from .regions import pool_regions
-from .towers import FrozenTower, ImageFeatures, PromptLearner
+from .towers import FrozenTower, PromptLearner
 from .trmml import start_bias
 
 # %% auto #0

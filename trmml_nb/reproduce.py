@@ -19,11 +19,12 @@ import torch
 
 from .compare import summarise
 from .compare_job import CompareJob, compare_job, split_knowns, split_specs
+from .dense import ImageFeatures
 from .features import store_bytes
 from .jobs import load_sets, option
 from .matching import LossState
 from .prepare import BENCHMARKS
-from .towers import ImageFeatures, load_tower
+from .towers import load_tower
 from .training import TrainConfig, pick_device
 from .trmml import TRMML
 

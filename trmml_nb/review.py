@@ -24,7 +24,7 @@ from .features import FeatureStore, write_atomic
 from .figures import LABEL_NAMES, as_numpy, upsample
 from .inspector import Look, MatchView, Panel, fit_side, map_levels, overlay
 from .labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
-from .towers import close_names
+from .tower_weights import close_names
 from .training import Evaluation, TrainConfig, Trainer, predict_logits
 
 # %% auto #0

@@ -25,7 +25,7 @@ from .inspector import GONE, Inspection, Look, Panel, fit_side, panels, picture_
 from .inspector_widget import Reporter
 from .labels import ABSENT, PRESENT
 from .review import ANSWERS, Proposal, Review, ReviewError, evidence, proposal_precision, what_changed
-from .towers import close_names
+from .tower_weights import close_names
 
 # %% auto #0
 __all__ = ['Board', 'Reviewer', 'check_together']

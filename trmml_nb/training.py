@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from .dense import ImageFeatures
 from .features import FeatureStore, write_atomic
 from .labels import PRESENT, UNKNOWN, from_code
 from .loading import batches, epoch_order
@@ -29,7 +30,6 @@ from .matching import LossState, MethodOutput
 from .metrics import mean_average_precision
 from .processes import average_gradients, from_first, gather_output, gather_rows, image_tensors, join_world, own_rows, share_state, world
 from .prototypes import pseudo_label_quality
-from .towers import ImageFeatures
 
 # %% auto #0
 __all__ = ['TrainingError', 'TrainConfig', 'pick_device', 'epoch_seed', 'predict_outputs', 'predict_logits', 'Evaluation',

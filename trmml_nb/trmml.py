@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contrast import multimodal_contrastive_loss
+from .dense import ImageFeatures
 from .features import FeatureStore
 from .labels import PRESENT, UNKNOWN
 from .levels import CategoryLevels
@@ -22,7 +23,7 @@ from .matching import (Calibration, LossState, MethodOutput, combine_scores, cos
 from .neighbours import NeighbourMemory, join_neighbours
 from .prototypes import PrototypeMemory, PseudoLabels, combine_evidence, prototype_scores, pseudo_labels
 from .regions import CategoryRegions, grid_of
-from .towers import FrozenTower, ImageFeatures, PromptLearner
+from .towers import FrozenTower, PromptLearner
 from .views import ViewStore
 
 # %% auto #0

@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .towers import FrozenTower, ImageFeatures, resize_tower
+from .dense import ImageFeatures, resize_tower
+from .towers import FrozenTower
 
 # %% auto #0
 __all__ = ['VIEWS_VERSION', 'StoreError', 'view_parts', 'crop_box', 'view_tower', 'view_pixels', 'join_rows', 'concat_views',
