@@ -13,8 +13,9 @@ from safetensors import safe_open
 from torch import nn
 
 from trmml_nb import features
-from trmml_nb.data import DataError, csv_dataset, scenes_dataset
+from trmml_nb.data import DataError, scenes_dataset
 from trmml_nb.features import FeatureStore, ShardedArray, encode_dataset, encode_images_now, read_header, require_space, store_bytes, store_key
+from trmml_nb.own_data import csv_dataset
 from trmml_nb.towers import FrozenTower, TowerError
 from trmml_nb.views import StoreError, ViewStore, crop_box, view_parts, view_pixels, view_tower
 from open_clip.transformer import VisionTransformer
