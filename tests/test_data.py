@@ -1,4 +1,4 @@
-"Data: pictures, tables, folders and the benchmark layout; good input against references, bad input against messages."
+"Data: pictures as people see them, the data set type, transforms; good input against references, bad input against messages."
 import hashlib
 import io
 import os
@@ -9,15 +9,14 @@ import zlib
 
 import numpy as np
 import open_clip
-import pandas as pd
 import pytest
 import torch
 from PIL import Image, ImageOps
 
-from trmml_nb.data import (VOC_CLASSES, DataError, FileImage, MultiLabelDataset, SceneImage, build_transform,
-                           check_labels, csv_dataset, image_folder, open_image, scenes_dataset,
-                           voc_dataset)
-from trmml_nb.labels import ABSENT, PRESENT, UNKNOWN, LabelError, bernoulli_mask
+from trmml_nb.data import (DataError, FileImage, MultiLabelDataset, SceneImage, build_transform, check_labels,
+                           open_image, scenes_dataset)
+from trmml_nb.labels import PRESENT, UNKNOWN, LabelError, bernoulli_mask
+from trmml_nb.own_data import image_folder
 from trmml_nb.scenes import CATEGORIES, draw_scene, scene_seeds
 
 
@@ -33,12 +32,6 @@ def photos(tmp_path):
     for i, name in enumerate('abc'):
         noise(seed=i).save(folder / f'{name}.png')
     return folder
-
-
-def table(folder, text, name='labels.csv'):
-    path = folder / name
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
 
 
 # --- open_image ------------------------------------------------------------------------------------------------------
@@ -320,272 +313,6 @@ def test_dataset_checks_itself():
     assert MultiLabelDataset(**good).targets.dtype == np.int8
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-EXPECTED = [[1, 0], [UNKNOWN, 1], [0, UNKNOWN]]
-
-
-def test_csv(photos, monkeypatch):
-    ds = csv_dataset(table(photos, 'image,dog,boat\na.png,1,0\nb.png,,1\nc.png,0,\n'))
-    assert ds.targets.tolist() == EXPECTED == ds.truth.tolist() and ds.class_names == ['dog', 'boat']
-    assert ds.image_ids == ['a.png', 'b.png', 'c.png'] and np.array_equal(ds.image(1), noise(seed=1))
-    monkeypatch.chdir(photos)
-    assert csv_dataset('labels.csv').targets.tolist() == EXPECTED
-    monkeypatch.chdir(photos.parent)
-    assert np.array_equal(csv_dataset('photos/labels.csv').image(0), noise(seed=0))
-
-
-def test_csv_other_root(photos, tmp_path):
-    ds = csv_dataset(table(tmp_path, 'image,dog\na.png,1\n'), root=photos)
-    assert ds.image(0).size == (24, 16)
-
-
-@pytest.mark.parametrize('text', [
-    b'\xef\xbb\xbfimage,dog,boat\r\na.png,1,0\r\nb.png,,1\r\nc.png,0,\r\n',  # BOM, Windows line ends
-    b'image;dog;boat\na.png;1;0\nb.png;;1\nc.png;0;\n',
-    b'image\tdog\tboat\na.png\t1\t0\nb.png\t\t1\nc.png\t0\t\n',
-    b'"image","dog","boat"\n"a.png","1","0"\n"b.png","","1"\n"c.png","0",""\n',
-    b'image, dog , boat\n a.png , 1.0, 0.0\n\nb.png,,1\nc.png,0,\n,,\n',  # spaces, floats, blank lines
-])
-def test_csv_dialects(photos, text):
-    ds = csv_dataset(table(photos, text))
-    assert ds.targets.tolist() == EXPECTED and ds.class_names == ['dog', 'boat'] and ds.image_ids[0] == 'a.png'
-
-
-def test_csv_quoted_comma(photos):
-    noise().save(photos / 'a, b.png')
-    ds = csv_dataset(table(photos, 'image,"dog, big"\n"a, b.png",1\n'))
-    assert ds.class_names == ['dog, big'] and ds.image_ids == ['a, b.png']
-
-
-@pytest.mark.parametrize('code, cells', [('minus_one', '1 0 -1'), ('signed', '1 -1 0'), ('nan', '1 0 NaN'),
-                                         ('blank', '1 0 ')])
-def test_csv_codes(photos, code, cells):
-    rows = ''.join(f'{n}.png,{v}\n' for n, v in zip('abc', cells.split(' ')))
-    ds = csv_dataset(table(photos, 'image,dog\n' + rows), code=code)
-    assert ds.targets[:, 0].tolist() == [PRESENT, ABSENT, UNKNOWN]
-
-
-def test_csv_from_frame(photos, monkeypatch):
-    frame = pd.DataFrame({'image': ['a.png', 'b.png', 'c.png'], 'dog': [1, None, 0],
-                          'boat': pd.array([0, 1, None], dtype='Int64')})
-    assert csv_dataset(frame, root=photos).targets.tolist() == EXPECTED
-    monkeypatch.chdir(photos)
-    assert csv_dataset(frame).name == 'table'
-    with pytest.raises(DataError, match=r"the table, row 2, column 'dog': '7' is no label"):
-        csv_dataset(frame.assign(dog=['1', '0', '7']))
-    with pytest.raises(DataError, match="the table, header: column 'dog' stands twice"):
-        csv_dataset(pd.DataFrame([['a.png', 1, 0]], columns=['image', 'dog', 'dog']))
-
-
-@pytest.mark.parametrize('text, match', [
-    ('image,dog,boat\na.png,1,0\nb.png,1,yes\n', r"labels.csv, line 3, column 'boat': 'yes' is no label"),
-    ('image,dog\na.png,-1\n', r"line 2, column 'dog': '-1' is no label; code='blank'.*name the code"),
-    ('image,dog\na.png,2\n', "'2' is no label"),
-    ('image,dog\na.png,nan\n', "'nan' is no label"),
-    ('image,dog\na.png\n', 'line 2: 1 cells, expected 2'),
-    ('image,dog\na.png,1,0\n', 'line 2: 3 cells, expected 2'),
-    ('image,dog,dog\na.png,1,0\n', "line 1: column 'dog' stands twice"),
-    ('image,dog,image\na.png,1,0\n', "column 'image' stands twice"),
-    ('image,dog,\na.png,1,0\n', 'line 1, column 3: a category has no name'),
-    ('file,dog\na.png,1\n', "line 1: expected a header image,<category>,.*found 'file,dog'"),
-    ('image|dog\na.png|1\n', 'line 1: expected a header'),
-    ('image\na.png\n', 'image_folder'),
-    ('', "line 1: expected a header.*'an empty file'"),
-    ('image,dog\n', 'a header, and no rows'),
-    ('image,dog\na.png,1\nb.png,0\na.png,1\n', "line 4: image 'a.png' is named already in .*line 2"),
-    ('image,dog\na.png,1\n./a.png,0\n', 'is named already'),
-    ('image,dog\n,1\n', "line 2: '' is no path"),
-    ('image,dog\n../x.png,1\n', r"line 2: '../x.png' is no path inside .*allow_outside"),
-    ('image,dog\nsub/../../x.png,1\n', 'is no path inside'),
-    ('image,dog\n/etc/x.png,1\n', "'/etc/x.png' is no path inside"),
-    ('image,dog\n"a.png,1\n', 'line 2: unexpected end of data'),
-    (b'image,dog\n\xff\xfe.png,1\n', 'not UTF-8'),
-    ('image,dog\n"a\n.png",1\nb.png,x\n', 'line 4, column'),  # a quoted line break counts
-])
-def test_csv_errors(photos, text, match):
-    with pytest.raises(DataError, match=match) as error:
-        csv_dataset(table(photos, text))
-    assert 'labels.csv' in str(error.value)
-
-
-def test_csv_utf16_and_absent(photos):
-    with pytest.raises(DataError, match='not UTF-8'):
-        csv_dataset(table(photos, 'image,dog\na.png,1\n'.encode('utf-16')))
-    with pytest.raises(DataError, match='none.csv: cannot be read'):
-        csv_dataset(photos / 'none.csv')
-    with pytest.raises(DataError, match="no code 'coco'"):
-        csv_dataset(photos / 'none.csv', code='coco')
-    with pytest.raises(DataError, match='on_bad='):
-        csv_dataset(table(photos, 'image,dog\na.png,1\n'), on_bad='ignore')
-
-
-def test_csv_outside_when_allowed(photos, tmp_path):
-    noise(seed=9).save(tmp_path / 'x.png')
-    path = table(photos, f'image,dog\n../x.png,1\n{photos}/a.png,0\n')
-    ds = csv_dataset(path, allow_outside=True)
-    assert np.array_equal(ds.image(0), noise(seed=9)) and ds.image_ids[0] == '../x.png'
-
-
-def test_csv_links(photos, tmp_path):
-    noise(seed=9).save(tmp_path / 'x.png')
-    (photos / 'link.png').symlink_to(tmp_path / 'x.png')
-    (photos / 'dead.png').symlink_to(tmp_path / 'nothing.png')
-    assert np.array_equal(csv_dataset(table(photos, 'image,dog\nlink.png,1\n')).image(0), noise(seed=9))
-    with pytest.raises(DataError, match='dead.png: no such image'):
-        csv_dataset(table(photos, 'image,dog\ndead.png,1\n'))
-
-
-def test_csv_bad_images(photos):
-    data = (photos / 'c.png').read_bytes()
-    (photos / 'c.png').write_bytes(data[:len(data) // 2])
-    path = table(photos, 'image,dog\na.png,1\nlost.png,0\nb.png,0\nc.png,\n')
-    with pytest.raises(DataError, match=r'1 of 4 images.*\n.*line 3: .*lost.png: no such image.*\n.*on_bad'):
-        csv_dataset(path)
-    ds = csv_dataset(path, on_bad='skip')
-    assert ds.image_ids == ['a.png', 'b.png'] and ds.targets[:, 0].tolist() == [1, 0]
-    assert [what.split(', ')[-1] for what, _ in ds.skipped] == ['line 3', 'line 5'] and 'damaged' in ds.skipped[1][1]
-    assert '2 files skipped' in repr(ds) and ds.subset([0]).skipped == ds.skipped
-    late = csv_dataset(table(photos, 'image,dog\nc.png,1\n'))  # the header is sound: named when it is loaded
-    with pytest.raises(DataError, match='c.png: damaged'):
-        late.image(0)
-    with pytest.raises(DataError, match='1 of 1 images cannot be used'):
-        csv_dataset(photos / 'labels.csv', on_bad='skip')
-
-
-def test_csv_wrong_label_is_never_skipped(photos):
-    with pytest.raises(DataError, match='is no label'):
-        csv_dataset(table(photos, 'image,dog\na.png,x\n'), on_bad='skip')
-
-
-def test_csv_many_bad_images_are_counted(photos):
-    rows = ''.join(f'no{i}.png,1\n' for i in range(9))
-    with pytest.raises(DataError, match=r'(?s)9 of 9 images.*no4.png.*\n  \.\.\.\n') as error:
-        csv_dataset(table(photos, 'image,dog\n' + rows))
-    assert 'no5.png' not in str(error.value)
-
-
-# --- folders ---------------------------------------------------------------------------------------------------------
-
-def test_image_folder(photos, tmp_path):
-    (photos / 'B').mkdir()
-    noise(seed=7).save(photos / 'B' / 'Z.JPG')
-    noise(seed=8).save(photos / 'B' / 'a.Tiff')
-    for name in ('notes.txt', '.hidden.png', 'Thumbs.db'):
-        (photos / name).write_text('x')
-    (photos / '.cache').mkdir()
-    (tmp_path / 'elsewhere').mkdir()
-    (photos / 'loop').symlink_to(photos)
-    ds = image_folder(photos, ['dog', 'cat'])
-    assert ds.image_ids == ['B/Z.JPG', 'B/a.Tiff', 'a.png', 'b.png', 'c.png']
-    assert ds.truth is None and ds.object_masks(0) is None
-    assert ds.targets.shape == (5, 2) and (ds.targets == UNKNOWN).all()
-    assert {(os.path.basename(what), why) for what, why in ds.skipped} == {
-        ('notes.txt', 'not an image suffix'), ('Thumbs.db', 'not an image suffix'), ('.hidden.png', 'hidden file'),
-        ('.cache', 'hidden folder'), ('loop', 'link to a folder')}
-
-
-def test_image_folder_one_file_and_errors(photos, tmp_path):
-    ds = image_folder(photos / 'b.png')
-    assert ds.image_ids == ['b.png'] and ds.targets.shape == (1, 0) and np.array_equal(ds[0].image, noise(seed=1))
-    assert 'none of labels known' in repr(ds)
-    (tmp_path / 'empty').mkdir()
-    (tmp_path / 'empty' / 'x.txt').touch()
-    with pytest.raises(DataError, match=r'empty: no image in this folder \(1 other'):
-        image_folder(tmp_path / 'empty')
-    with pytest.raises(DataError, match='nowhere: no such image'):
-        image_folder(tmp_path / 'nowhere')
-    (photos / 'd.png').touch()
-    with pytest.raises(DataError, match='(?s)1 of 4.*d.png.*0 bytes'):
-        image_folder(photos)
-    assert len(image_folder(photos, on_bad='skip')) == 3
-
-
-# --- VOC -------------------------------------------------------------------------------------------------------------
-
-@pytest.fixture
-def voc(tmp_path):
-    base = tmp_path / 'VOCdevkit' / 'VOC2007'
-    main = base / 'ImageSets' / 'Main'
-    main.mkdir(parents=True)
-    (base / 'JPEGImages').mkdir()
-    for i in range(6):
-        noise(seed=i).save(base / 'JPEGImages' / f'00000{i}.jpg')
-    files = {'train': '000003\n000001\n', 'val': '000000\n', 'test': '000004\n000005\n',
-             'train_train': '000001  1\n000003 -1\n', 'train_val': '000000  0\n',  # a class named train
-             'dog_train': '000001  0\n000003  1\n000002 1\n', 'dog_val': '000000  1\n'}
-    for name, text in files.items():
-        (main / f'{name}.txt').write_text(text)
-    return base
-
-
-def test_voc(voc):
-    for root in (voc, voc.parent, voc.parent.parent):
-        ds = voc_dataset(root)
-        assert ds.class_names == ['dog', 'train'] and ds.image_ids == ['000003', '000001']
-        assert ds.truth.tolist() == [[1, 0], [0, 1]]  # difficult (0) counts as absent
-    assert ds.name == 'VOC2007' and np.array_equal(ds.image(1), Image.open(voc / 'JPEGImages/000001.jpg'))
-    assert voc_dataset(voc, 'val', year=2007).truth.tolist() == [[1, 0]]
-
-
-def test_voc_without_class_lists(voc):
-    ds = voc_dataset(voc, 'test')
-    assert ds.image_ids == ['000004', '000005'] and (ds.truth == UNKNOWN).all() and ds.truth.shape == (2, 2)
-    for path in (voc / 'ImageSets/Main').glob('*_*.txt'):
-        path.unlink()
-    assert voc_dataset(voc, 'test').class_names == VOC_CLASSES
-    assert len(VOC_CLASSES) == 20 and VOC_CLASSES == sorted(VOC_CLASSES)
-
-
-def test_voc_trainval_from_parts(voc):
-    ds = voc_dataset(voc, 'trainval')
-    assert ds.image_ids == ['000000', '000001', '000003'] and ds.truth.tolist() == [[1, 0], [0, 1], [1, 0]]
-
-
-def test_voc_errors(voc, tmp_path):
-    main = voc / 'ImageSets/Main'
-    with pytest.raises(DataError, match='no list tset.txt; lists there: test, train, val'):
-        voc_dataset(voc, 'tset')
-    with pytest.raises(DataError, match=r'no VOC2012/ImageSets/Main here \(VOC2007\)'):
-        voc_dataset(voc.parent, year='2012')
-    with pytest.raises(DataError, match='no such folder'):
-        voc_dataset(tmp_path / 'nowhere')
-    (main / 'dog_test.txt').write_text('000004 1\n000005 1\n')
-    with pytest.raises(DataError, match='no list train_test.txt .1 of 2'):
-        voc_dataset(voc, 'test')
-    for text, match in [('000001 1\n', 'dog_train.txt has no line for 1 images of train.txt, first .000003'),
-                        ('000001 1\n000003 2\n', "dog_train.txt, line 2: '000003 2'"),
-                        ('000001 1\n000003\n', 'dog_train.txt, line 2'),
-                        ('000001 1\n000001 1\n', "line 2: image id '000001' stands twice")]:
-        (main / 'dog_train.txt').write_text(text)
-        with pytest.raises(DataError, match=match):
-            voc_dataset(voc)
-    (main / 'val.txt').write_text('')
-    with pytest.raises(DataError, match='the list is empty'):
-        voc_dataset(voc, 'val')
-
-
-def test_voc_missing_image(voc):
-    (voc / 'JPEGImages/000003.jpg').unlink()
-    with pytest.raises(DataError, match='(?s)1 of 2 images.*000003.jpg: no such image'):
-        voc_dataset(voc)
-    ds = voc_dataset(voc, on_bad='skip')
-    assert ds.image_ids == ['000001'] and ds.truth.tolist() == [[0, 1]] and ds.skipped[0][0] == '000003'
-
-REAL = os.environ.get('TRMML_VOC2007', '')
-
-
-@pytest.mark.skipif(not os.path.isdir(REAL), reason='set TRMML_VOC2007 to a VOCdevkit folder to read the real one')
-def test_real_voc():
-    ds = voc_dataset(REAL, 'train')
-    assert ds.class_names == VOC_CLASSES and ds.known_mask.all()
-    for c in ('aeroplane', 'tvmonitor'):
-        path = os.path.join(REAL, f'VOC2007/ImageSets/Main/{c}_train.txt')
-        expected = [int(line.split()[1] == '1') for line in open(path)]
-        assert ds.truth[:, VOC_CLASSES.index(c)].tolist() == expected
-    assert ds.image(0).mode == 'RGB'
-
-
 # --- is there anything to learn? -------------------------------------------------------------------------------------
 
 def test_check_labels(photos):
@@ -613,15 +340,3 @@ def test_file_image_check(photos):
     FileImage(str(photos / 'a.png')).check()
     with pytest.raises(DataError):
         FileImage(str(photos / 'a.png')).check(decode=True)
-
-
-def test_difficult_objects_absent_or_left_out(voc):
-    main = voc / 'ImageSets/Main'
-    text = (main / 'dog_train.txt').read_text()
-    ids = [line.split()[0] for line in text.splitlines()]
-    (main / 'dog_train.txt').write_text(''.join(f'{i} 0\n' for i in ids))
-    absent, left_out = (voc_dataset(voc, difficult=d) for d in ('absent', 'unknown'))
-    c = absent.class_names.index('dog')
-    assert (absent.truth[:, c] == ABSENT).all() and (left_out.truth[:, c] == UNKNOWN).all()
-    with pytest.raises(DataError, match="difficult='ignore'"):
-        voc_dataset(voc, difficult='ignore')

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trmml_nb.data import DataError, csv_dataset, scenes_dataset
+from trmml_nb.data import DataError, scenes_dataset
 from trmml_nb.jobs import JobError, TrainJob, alone_in, train_job
+from trmml_nb.own_data import csv_dataset
 from trmml_nb.store_building import encode_dataset
 from trmml_nb.towers import load_tower
 

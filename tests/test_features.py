@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from trmml_nb.data import csv_dataset
 from trmml_nb.features import FeatureStore, ShardedArray, encode_images_now, read_header, store_bytes, store_key
+from trmml_nb.own_data import csv_dataset
 from trmml_nb.store_building import encode_dataset, require_space
 from trmml_nb.towers import FrozenTower
 from trmml_nb.views import StoreError

@@ -16,11 +16,13 @@ from PIL import Image
 
 from trmml_nb import archives, prepare
 from trmml_nb.archives import ArchiveError, Patience, PracticeServer, Source, WrongFile
-from trmml_nb.data import DataError, csv_dataset, voc_dataset
+from trmml_nb.data import DataError
 from trmml_nb.labels import ABSENT, PRESENT, PUBLISHED_MASKS, UNKNOWN, mask_sha256, read_mask_file, single_positive_mask
+from trmml_nb.own_data import csv_dataset
 from trmml_nb.prepare import (BENCHMARKS, LabelTable, PrepareJob, Tree, check_counts, gather, notice, plan, prepare_benchmark, prepare_job,
                               read_coco, read_cub, read_vg, single_positive_targets, table_bytes, unpacked_in, write_table)
 from trmml_nb.prepared import DIFFICULT, PrepareError, prepared_dataset, read_provenance
+from trmml_nb.voc import voc_dataset
 
 QUICK = Patience(tries=2, wait=0.01, connect=2, silence=0.3)
 RNG = np.random.default_rng(0)

@@ -20,10 +20,11 @@ from torch import nn
 
 from trmml_nb import inspector as I
 from trmml_nb import review as R
-from trmml_nb.data import DataError, csv_dataset
+from trmml_nb.data import DataError
 from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import ABSENT, PRESENT, UNKNOWN
 from trmml_nb.matching import MethodOutput
+from trmml_nb.own_data import csv_dataset
 from trmml_nb.training import Evaluation, TrainConfig
 
 NAMES = ['cat', 'dog', 'a <b>']

@@ -13,9 +13,10 @@ from safetensors import safe_open
 from test_features import Failing, contents, data, one_thread, pictures, tower  # noqa: F401 (all but two are fixtures)
 
 from trmml_nb import store_building
-from trmml_nb.data import DataError, csv_dataset, scenes_dataset
+from trmml_nb.data import DataError, scenes_dataset
 from trmml_nb.dense import TowerError
 from trmml_nb.features import FeatureStore, default_cache, encode_images_now, store_bytes
+from trmml_nb.own_data import csv_dataset
 from trmml_nb.store_building import encode_dataset
 from trmml_nb.views import StoreError, ViewStore, crop_box, view_parts, view_pixels, view_tower
 

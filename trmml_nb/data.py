@@ -5,11 +5,8 @@
 # %% ../nbs/02_data.ipynb #9c5aa136
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
-import re
 import stat
 import warnings
 from dataclasses import dataclass, field, replace
@@ -23,13 +20,13 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from .labels import ABSENT, PRESENT, UNKNOWN, LabelError, apply_mask, from_code, known, label_statistics
+from .labels import LabelError, apply_mask, from_code, known, label_statistics
 from .scenes import CATEGORIES, GENERATOR_VERSION, draw_scene, scene_seeds
 
 # %% auto #0
-__all__ = ['SCENE_COUNTS', 'CSV_CODES', 'IMAGE_SUFFIXES', 'VOC_CLASSES', 'DataError', 'open_image', 'FileImage', 'SceneImage',
-           'as_labels', 'Example', 'LabelledImages', 'row_numbers', 'MultiLabelDataset', 'scenes_dataset',
-           'build_transform', 'csv_dataset', 'image_folder', 'voc_dataset', 'check_labels']
+__all__ = ['SCENE_COUNTS', 'DataError', 'open_image', 'FileImage', 'usable_images', 'SceneImage', 'first_twice', 'as_labels',
+           'Example', 'LabelledImages', 'row_numbers', 'MultiLabelDataset', 'scenes_dataset', 'build_transform',
+           'check_labels']
 
 # %% ../nbs/02_data.ipynb #1d0e0418
 class DataError(ValueError):
@@ -135,6 +132,29 @@ class FileImage(NamedTuple):
     def object_masks(self) -> None:
         return None
 
+# %% ../nbs/02_data.ipynb #619a3fa7
+def usable_images(
+    images: Sequence[FileImage],  # pictures in files
+    what: Sequence[str],  # for each of them, the words that name it in a message
+    on_bad: str,  # 'error', or 'skip' (then each picture is decoded)
+) -> tuple[np.ndarray, list[tuple[str, str]]]:  # rows to keep, int; (what, why) of the others
+    "Which pictures can be used; with on_bad='error' one that cannot is an error, and so are none at all."
+    if on_bad not in ('error', 'skip'):
+        raise DataError(f"on_bad={on_bad!r}, expected 'error' or 'skip'.")
+    bad = {}
+    for i, image in enumerate(images):
+        try:
+            image.check(decode=on_bad == 'skip')
+        except DataError as e:
+            bad[i] = str(e)
+    if bad and (on_bad == 'error' or len(bad) == len(images)):
+        first = '\n'.join([f'  {what[i]}: {why}' for i, why in bad.items()][:5] + ['  ...'] * (len(bad) > 5))
+        mend = '' if on_bad == 'skip' else ", or pass on_bad='skip' to leave them out (.skipped will list them)"
+        raise DataError(f'{len(bad)} of {len(images)} images cannot be used:\n{first}\n'
+                        f'Mend the files or the names{mend}.')
+    keep = np.array([i for i in range(len(images)) if i not in bad], dtype=int)
+    return keep, [(what[i], why) for i, why in bad.items()]
+
 # %% ../nbs/02_data.ipynb #5cb76692
 class SceneImage(NamedTuple):
     "A drawn scene: all it needs is its seed and size."
@@ -152,8 +172,10 @@ class SceneImage(NamedTuple):
         return draw_scene(self.seed, self.size).masks
 
 # %% ../nbs/02_data.ipynb #2d3b40de
-def _first_twice(names: Sequence[str]) -> str | None:
-    "The first name that stands twice, or None."
+def first_twice(
+    names: Sequence[str],  # in the order they were given
+) -> str | None:  # None: each stands once
+    "The first name that stands twice."
     seen: set = set()
     return next((name for name in names if name in seen or seen.add(name)), None)
 
@@ -194,7 +216,7 @@ class LabelledImages:
 
     def __post_init__(self):
         for what, names in dict(class_names=self.class_names, image_ids=self.image_ids).items():
-            if (twice := _first_twice(names)) is not None:
+            if (twice := first_twice(names)) is not None:
                 raise DataError(f'{self.name}: {twice!r} stands twice in {what}.')
         if len(self.images) != len(self.image_ids):
             raise DataError(f'{self.name}: {len(self.images)} images for {len(self.image_ids)} image ids.')
@@ -330,258 +352,6 @@ def build_transform(
     squash, crop = [T.Resize((height, width), mode)], [T.Resize(height, mode), T.CenterCrop(height)]
     resize = squash if resize_mode == 'squash' else crop
     return T.Compose([open_image, *resize, T.ToTensor(), T.Normalize(tuple(mean), tuple(std))])
-
-# %% ../nbs/02_data.ipynb #619a3fa7
-def _usable(images: Sequence[FileImage], what: Sequence[str], on_bad: str) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    "Rows whose image can be used, and (what, why) of the others; with on_bad='error' any other is an error."
-    if on_bad not in ('error', 'skip'):
-        raise DataError(f"on_bad={on_bad!r}, expected 'error' or 'skip'.")
-    bad = {}
-    for i, image in enumerate(images):
-        try:
-            image.check(decode=on_bad == 'skip')
-        except DataError as e:
-            bad[i] = str(e)
-    if bad and (on_bad == 'error' or len(bad) == len(images)):
-        first = '\n'.join([f'  {what[i]}: {why}' for i, why in bad.items()][:5] + ['  ...'] * (len(bad) > 5))
-        mend = '' if on_bad == 'skip' else ", or pass on_bad='skip' to leave them out (.skipped will list them)"
-        raise DataError(f'{len(bad)} of {len(images)} images cannot be used:\n{first}\n'
-                        f'Mend the files or the names{mend}.')
-    keep = np.array([i for i in range(len(images)) if i not in bad], dtype=int)
-    return keep, [(what[i], why) for i, why in bad.items()]
-
-# %% ../nbs/02_data.ipynb #cccb7d69
-def _read_rows(path: Path) -> list[tuple[str, list[str]]]:
-    "(place, cells) of the lines that are not blank; the delimiter is what follows `image` in the header."
-    try:
-        text = path.read_bytes().decode('utf-8-sig')
-    except OSError as e:
-        raise DataError(f'{path}: cannot be read ({e.strerror}).') from None
-    except UnicodeDecodeError as e:
-        raise DataError(f'{path}: not UTF-8 text (byte {e.start}); save the table as "CSV UTF-8".') from None
-    header = re.match(r'\s*"?\s*image\s*"?\s*([,;\t])', text)
-    if not header:
-        first = (text.strip().splitlines() or ['an empty file'])[0][:60]
-        raise DataError(f'{path}, line 1: expected a header image,<category>,... (or ; or tab between), found '
-                        f'{first!r}; pictures without labels are read with image_folder.')
-    rows, start = [], 1
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=header[1], strict=True)
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append((f'{path}, line {start}', [cell.strip() for cell in cells]))
-            start = reader.line_num + 1
-    except csv.Error as e:
-        raise DataError(f'{path}, line {start}: {e}.') from None
-    return rows
-
-# %% ../nbs/02_data.ipynb #8dbefa6c
-def _frame_rows(frame: pd.DataFrame) -> list[tuple[str, list[str]]]:
-    "The same from a table in memory."
-    text = frame.astype(object).where(frame.notna(), '').astype(str)
-    return [('the table, header', [str(c).strip() for c in frame.columns])] + [
-        (f'the table, row {i}', [cell.strip() for cell in row]) for i, row in enumerate(text.values.tolist())]
-
-# %% ../nbs/02_data.ipynb #698f6538
-def _check_header(where: str, header: list[str]) -> list[str]:
-    "The class names of a header `image,<category>,...`, or `DataError`."
-    if header[0] != 'image' or len(header) < 2:
-        raise DataError(f'{where}: expected image,<category>,..., found {",".join(header)!r}; '
-                        'pictures without labels are read with image_folder.')
-    if '' in header:
-        raise DataError(f'{where}, column {header.index("") + 1}: a category has no name.')
-    if (twice := _first_twice(header)) is not None:
-        raise DataError(f'{where}: column {twice!r} stands twice.')
-    return header[1:]
-
-# %% ../nbs/02_data.ipynb #0774ebda
-CSV_CODES = {  # what a cell may say -> label
-    'blank': {'1': PRESENT, '0': ABSENT, '': UNKNOWN},
-    'minus_one': {'1': PRESENT, '0': ABSENT, '-1': UNKNOWN},
-    'signed': {'1': PRESENT, '-1': ABSENT, '0': UNKNOWN},
-    'nan': {'1': PRESENT, '0': ABSENT, 'nan': UNKNOWN, '': UNKNOWN},
-}
-
-
-def _cell_label(cell: str, code: str, where: str) -> int:
-    "The label a cell stands for, or `DataError`."
-    text = cell.lower().removesuffix('.0')  # spreadsheets and pandas write 1.0
-    if text not in CSV_CODES[code]:
-        values = ', '.join(repr(v) if v else 'a blank cell' for v in CSV_CODES[code])
-        raise DataError(f'{where}: {cell or "a blank cell"!r} is no label; code={code!r} has {values} (present, '
-                        'absent, unknown). Mend the cell, or name the code of the table.')
-    return CSV_CODES[code][text]
-
-# %% ../nbs/02_data.ipynb #786e1315
-def _image_path(root: Path, cell: str, allow_outside: bool, where: str) -> str:
-    "Path of an image named in a table: relative to `root`, and inside it unless told otherwise."
-    path = os.path.normpath(os.path.join(root, cell))
-    inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
-    if not cell or (not allow_outside and (os.path.isabs(cell) or not inside)):
-        raise DataError(f'{where}: {cell!r} is no path inside {root}; name images relative to root=' + (
-            ', or pass allow_outside=True.' if cell else '.'))
-    return path
-
-# %% ../nbs/02_data.ipynb #a59ecb5e
-def csv_dataset(
-    labels: str | Path | pd.DataFrame,  # table with a header `image,<category>,...`
-    root: str | Path | None = None,  # folder of the images; None: the table's (for a DataFrame the current one)
-    code: str = 'blank',  # what cells say: 'blank' (1 / 0 / nothing), 'minus_one', 'signed', 'nan'
-    on_bad: str = 'error',  # images that cannot be read: 'error', or 'skip' and list in .skipped
-    allow_outside: bool = False,  # allow absolute paths, and paths that leave `root`
-    split: str = 'all',  # name of the split
-) -> MultiLabelDataset:
-    "Your own pictures with a table of labels. A wrong table is always a `DataError` that names line and column."
-    if code not in CSV_CODES:
-        raise DataError(f'no code {code!r} for cells; the codes are {", ".join(map(repr, CSV_CODES))}.')
-    frame = isinstance(labels, pd.DataFrame)
-    name, folder = ('table', Path()) if frame else (Path(labels).stem, Path(labels).parent)
-    root = folder if root is None else Path(root)
-    (where, header), *rows = _frame_rows(labels) if frame else _read_rows(Path(labels))
-    class_names = _check_header(where, header)
-    if not rows:
-        raise DataError(f'{where}: a header, and no rows below it.')
-    places, targets = {}, []
-    for where, cells in rows:
-        if len(cells) != len(header):
-            raise DataError(f'{where}: {len(cells)} cells, expected {len(header)} as in the header.')
-        path = _image_path(root, cells[0], allow_outside, where)
-        if path in places:
-            raise DataError(f'{where}: image {cells[0]!r} is named already in {places[path]}.')
-        places[path] = where
-        targets.append([_cell_label(v, code, f'{where}, column {c!r}') for c, v in zip(class_names, cells[1:])])
-    images = [FileImage(path) for path in places]
-    keep, skipped = _usable(images, list(places.values()), on_bad)
-    truth = np.array(targets, dtype=np.int8)[keep]
-    return MultiLabelDataset(name, split, class_names, [rows[i][1][0] for i in keep], truth, truth,
-                             [images[i] for i in keep], skipped)
-
-# %% ../nbs/02_data.ipynb #e01647d1
-IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
-
-
-def _folder_files(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
-    "Image files under a folder as sorted relative names, and (what, why) of everything else."
-    names, skipped = [], []
-    for folder, folders, files in os.walk(root):
-        for name in list(folders):
-            if name.startswith('.') or Path(folder, name).is_symlink():
-                folders.remove(name)
-                why = 'hidden folder' if name.startswith('.') else 'link to a folder'
-                skipped.append((str(Path(folder, name)), why))
-        for name in files:
-            if name.startswith('.') or Path(name).suffix.lower() not in IMAGE_SUFFIXES:
-                why = 'hidden file' if name.startswith('.') else 'not an image suffix'
-                skipped.append((str(Path(folder, name)), why))
-            else:
-                names.append(Path(folder, name).relative_to(root).as_posix())
-    return sorted(names), sorted(skipped)
-
-# %% ../nbs/02_data.ipynb #f19cadf3
-def image_folder(
-    path_or_file: str | Path,  # a folder (searched with its subfolders) or one image file
-    class_names: Sequence[str] = (),  # C categories to ask about; their labels are all unknown
-    on_bad: str = 'error',  # images that cannot be read: 'error', or 'skip' and list in .skipped
-) -> MultiLabelDataset:
-    "Pictures without labels, sorted by name."
-    path = Path(path_or_file)
-    root, (names, skipped) = (path, _folder_files(path)) if path.is_dir() else (path.parent, ([path.name], []))
-    if not names:
-        raise DataError(f'{path}: no image in this folder ({len(skipped)} other entries; '
-                        f'suffixes of images: {" ".join(sorted(IMAGE_SUFFIXES))}).')
-    images = [FileImage(str(root / name)) for name in names]
-    keep, bad = _usable(images, names, on_bad)
-    targets = np.full((len(keep), len(class_names)), UNKNOWN, dtype=np.int8)
-    return MultiLabelDataset(path.stem or 'folder', 'all', list(class_names), [names[i] for i in keep], targets, None,
-                             [images[i] for i in keep], skipped + bad)
-
-# %% ../nbs/02_data.ipynb #99d84d23
-VOC_CLASSES = ('aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person '
-               'pottedplant sheep sofa train tvmonitor').split()
-
-
-def _voc_base(root: Path, year: str) -> Path:
-    "The folder that holds ImageSets/Main and JPEGImages."
-    for base in (root / f'VOC{year}', root / 'VOCdevkit' / f'VOC{year}', root):
-        if (base / 'ImageSets' / 'Main').is_dir():
-            return base
-    found = ', '.join(sorted(p.name for p in root.iterdir())[:10]) or 'empty' if root.is_dir() else 'no such folder'
-    raise DataError(f'{root}: no VOC{year}/ImageSets/Main here ({found}); '
-                    f'pass the VOCdevkit folder or its VOC{year} folder.')
-
-# %% ../nbs/02_data.ipynb #11a8d7d4
-def _voc_lines(path: Path, columns: int) -> dict[str, str]:
-    "Image id -> last cell of each line of a list file, in the file's order."
-    rows: dict[str, str] = {}
-    for number, line in enumerate(path.read_text('utf-8', errors='replace').splitlines(), 1):
-        cells = line.split()
-        if not cells:
-            continue
-        if len(cells) != columns or (columns == 2 and cells[1] not in ('1', '-1', '0')):
-            raise DataError(f'{path}, line {number}: {line!r}, expected an image id'
-                            + (' and 1, -1 or 0 (difficult).' if columns == 2 else ' alone.'))
-        if cells[0] in rows:
-            raise DataError(f'{path}, line {number}: image id {cells[0]!r} stands twice.')
-        rows[cells[0]] = cells[-1]
-    return rows
-
-# %% ../nbs/02_data.ipynb #cfdb8153
-def _voc_list(main: Path, stem: str, split: str, columns: int) -> dict[str, str] | None:
-    "One list of a split; 'trainval' may be put together from train and val; None where it is absent."
-    path = main / f'{stem}{split}.txt'
-    if path.is_file():
-        return _voc_lines(path, columns)
-    parts = [main / f'{stem}{part}.txt' for part in ('train', 'val')]
-    if split == 'trainval' and all(p.is_file() for p in parts):
-        return dict(sorted({**_voc_lines(parts[0], columns), **_voc_lines(parts[1], columns)}.items()))
-    return None
-
-# %% ../nbs/02_data.ipynb #b928166c
-def _voc_truth(main: Path, split: str, ids: list[str], class_names: list[str], difficult: str) -> np.ndarray:
-    "Labels [N, C] from the class lists of a split; all unknown if there are none."
-    if difficult not in ('absent', 'unknown'):
-        raise DataError(f"difficult={difficult!r}: expected 'absent' or 'unknown'.")
-    values = {'1': PRESENT, '-1': ABSENT, '0': ABSENT if difficult == 'absent' else UNKNOWN}
-    lists = {c: _voc_list(main, f'{c}_', split, 2) for c in class_names}
-    missing = [c for c, rows in lists.items() if rows is None]
-    truth = np.full((len(ids), len(class_names)), UNKNOWN, dtype=np.int8)
-    if len(missing) == len(class_names):
-        return truth
-    if missing:
-        raise DataError(f'{main}: no list {missing[0]}_{split}.txt '
-                        f'({len(missing)} of {len(class_names)} classes have none).')
-    for c, (name, rows) in enumerate(lists.items()):
-        lost = [i for i in ids if i not in rows]
-        if lost:
-            raise DataError(f'{main}: {name}_{split}.txt has no line for {len(lost)} images of {split}.txt, '
-                            f'first {lost[0]!r}.')
-        truth[:, c] = [values[rows[i]] for i in ids]
-    return truth
-
-# %% ../nbs/02_data.ipynb #72b493a2
-def voc_dataset(
-    root: str | Path,  # the VOCdevkit folder, or the VOC2007 folder in it
-    split: str = 'train',  # 'train', 'val', 'trainval' or 'test'
-    year: str = '2007',  # of the folder's name
-    on_bad: str = 'error',  # images that cannot be read: 'error', or 'skip' and list in .skipped
-    difficult: str = 'absent',  # label 0 in the lists: 'absent' (the published masks), or 'unknown' (VOC's own evaluation)
-) -> MultiLabelDataset:
-    "PASCAL VOC from its official lists. Without class lists all is unknown."
-    base = _voc_base(Path(root), str(year))
-    main = base / 'ImageSets' / 'Main'
-    rows = _voc_list(main, '', split, 1)
-    if rows is None:
-        there = ', '.join(sorted(p.stem for p in main.glob('*.txt') if '_' not in p.stem))
-        raise DataError(f'{main}: no list {split}.txt; lists there: {there or "none"}.')
-    found = {re.fullmatch(r'(.+)_(?:train|val|trainval|test)', p.stem) for p in main.glob('*_*.txt')} - {None}
-    class_names, ids = sorted({m[1] for m in found}) or list(VOC_CLASSES), list(rows)
-    if not ids:
-        raise DataError(f'{main / split}.txt: the list is empty.')
-    truth = _voc_truth(main, split, ids, class_names, difficult)
-    images = [FileImage(str(base / 'JPEGImages' / f'{i}.jpg')) for i in ids]
-    keep, skipped = _usable(images, ids, on_bad)
-    return MultiLabelDataset(f'VOC{year}', split, class_names, [ids[i] for i in keep], truth[keep], truth[keep],
-                             [images[i] for i in keep], skipped)
 
 # %% ../nbs/02_data.ipynb #4409b45b
 def check_labels(

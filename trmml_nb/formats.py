@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 
-from .data import DataError, FileImage, MultiLabelDataset, csv_dataset
+from .data import DataError, FileImage, MultiLabelDataset
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
+from .own_data import csv_dataset
 
 # %% auto #0
 __all__ = ['FormatError', 'from_pairs', 'from_coco', 'to_coco', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf',

@@ -23,13 +23,14 @@ import pandas as pd
 
 from . import __version__
 from .archives import Patience, Source, broken_images, digests, locked, obtain, require_disk, unpack
-from .data import FileImage, MultiLabelDataset, voc_dataset
+from .data import FileImage, MultiLabelDataset
 from .features import write_atomic
 from .jobs import option
 from .labels import (ABSENT, PRESENT, PUBLISHED_MASKS, UNKNOWN, apply_mask, bernoulli_mask, check_published, mask_sha256,
                              read_mask_file, single_positive_mask, write_mask_file)
 from .prepared import DIFFICULT, PrepareError, prepared_dataset, read_provenance
 from .runs import write_json
+from .voc import voc_dataset
 
 # %% auto #0
 __all__ = ['VOC2007_SOURCES', 'VOC2012_SOURCES', 'COCO_SOURCES', 'VG_SOURCES', 'NUS_SOURCES', 'NUS_ASL_SOURCES',

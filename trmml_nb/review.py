@@ -19,11 +19,12 @@ import pandas as pd
 from PIL import Image, ImageFilter
 from torch import nn
 
-from .data import MultiLabelDataset, csv_dataset
+from .data import MultiLabelDataset
 from .features import FeatureStore, write_atomic
 from .figures import LABEL_NAMES, as_numpy, upsample
 from .inspector import Look, MatchView, Panel, fit_side, map_levels, overlay
 from .labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
+from .own_data import csv_dataset
 from .tower_weights import close_names
 from .training import Evaluation, TrainConfig, Trainer, predict_logits
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .data import DataError, FileImage, MultiLabelDataset, _folder_files, _image_path, _read_rows, _usable
+from .data import DataError, FileImage, MultiLabelDataset, usable_images
 from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
+from .own_data import folder_files, image_path, read_rows
 
 # %% auto #0
 __all__ = ['CELLS', 'TableError', 'read_cell', 'read_synonyms', 'Sheet', 'sheet_header', 'read_sheet', 'combine_votes',
@@ -111,7 +112,7 @@ def read_sheet(
 ) -> Sheet:
     "A sheet as labels. Errors: named with file, line and column."
     root, same = Path(labels).parent if root is None else Path(root), read_synonyms(synonyms)
-    (where, header), *rows = _read_rows(Path(labels))
+    (where, header), *rows = read_rows(Path(labels))
     names, person, meant = sheet_header(where, header, same)
     names += [n for n in dict.fromkeys(same.get(c.lower(), c) for c in categories) if n.lower() not in {m.lower() for m in names}]
     if not names:
@@ -120,7 +121,7 @@ def read_sheet(
     for where, cells in rows:
         if len(cells) != len(header):
             raise TableError(f'{where}: {len(cells)} cells, expected {len(header)} as in the header.')
-        image = Path(_image_path(root, cells[0], False, where)).relative_to(Path(root)).as_posix()
+        image = Path(image_path(root, cells[0], False, where)).relative_to(Path(root)).as_posix()
         who = (image, '' if person is None else cells[person])
         if who in people:
             raise TableError(f'{where}: {image!r} {"by " + who[1] if who[1] else ""} is named already in {people[who]}; add a column annotator '
@@ -131,7 +132,7 @@ def read_sheet(
         for i, name in enumerate(meant):
             if name is not None and (label := read_cell(cells[i], f'{where}, column {header[i]!r}')) != UNKNOWN:
                 count[column[name], 0 if label == PRESENT else 1] += 1
-    for image in (_folder_files(root)[0] if add_images else ()):
+    for image in (folder_files(root)[0] if add_images else ()):
         places.setdefault(image, f'{root / image}')
         votes.setdefault(image, np.zeros((len(names), 2), dtype=int))
     return combine_votes(Path(labels).stem, root, names, votes, places, [w for w in dict.fromkeys(p for _, p in people) if w], on_bad)
@@ -153,7 +154,7 @@ def combine_votes(
     more = counts[..., 0] - counts[..., 1]
     targets = np.select([more > 0, more < 0], [PRESENT, ABSENT], UNKNOWN).astype(np.int8)
     files = [FileImage(str(root / i)) for i in images]
-    keep, skipped = _usable(files, [f'{places[i]} ({i})' for i in images], on_bad)
+    keep, skipped = usable_images(files, [f'{places[i]} ({i})' for i in images], on_bad)
     both = [(images[r], names[c], *map(int, counts[r, c]), int(targets[r, c])) for r, c in np.argwhere(counts.min(2) > 0) if r in set(keep)]
     data = MultiLabelDataset(title, 'all', list(names), [images[i] for i in keep], targets[keep], targets[keep], [files[i] for i in keep], skipped)
     return Sheet(data, pd.DataFrame(both, columns=['image', 'category', 'present', 'absent', 'label']), list(annotators))
