@@ -13,7 +13,7 @@ from trmml_nb.compare import (CompareError, StoreRows, World, add_rows, compare,
 from trmml_nb.compare_job import CompareJob, compare_job, published_masks, split_knowns, split_seeds, split_specs
 from trmml_nb.data import scenes_dataset
 from trmml_nb.features import encode_dataset
-from trmml_nb.jobs import JobError
+from trmml_nb.job_options import JobError
 from trmml_nb.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask, write_mask_file
 from trmml_nb.methods import ABLATIONS, METHODS, MethodError, build_method, configure, parse_spec, settings_sha256, trained_parameters
 from trmml_nb.metrics import f1_scores, mean_average_precision

@@ -15,7 +15,8 @@ from PIL import Image
 
 from trmml_nb.data import DataError, csv_dataset, scenes_dataset
 from trmml_nb.features import encode_dataset
-from trmml_nb.jobs import JobError, TrainJob, alone_in, train_job
+from trmml_nb.job_options import JobError, TrainJob
+from trmml_nb.jobs import alone_in, train_job
 from trmml_nb.towers import load_tower
 
 HEADER, ROWS = ['image', 'cat', 'dog'], [['a.png', '1', ''], ['b.png', '0', '1'], ['c.png', '', '0']]

@@ -12,7 +12,7 @@ import torch
 
 from .data import MultiLabelDataset
 from .features import DTYPES, FeatureStore, encode_dataset, plan_stores
-from .jobs import JobError, TrainJob, load_sets, option
+from .job_options import JobError, TrainJob, load_sets, option
 from .towers import load_tower
 from .training import pick_device
 from .views import ViewStore, view_parts

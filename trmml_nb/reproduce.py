@@ -20,7 +20,7 @@ import torch
 from .compare import summarise
 from .compare_job import CompareJob, compare_job, split_knowns, split_specs
 from .features import store_bytes
-from .jobs import load_sets, option
+from .job_options import load_sets, option
 from .matching import LossState
 from .prepare import BENCHMARKS
 from .towers import ImageFeatures, load_tower
