@@ -197,7 +197,7 @@ def photographs(size, cache, asked):
     if not asked.photographs:
         print("no --photographs given: that part is skipped", flush=True)
         return
-    from trmml_nb.jobs import TrainJob, hide_labels, load_sets
+    from trmml_nb.job_options import TrainJob, hide_labels, load_sets
     from trmml_nb.store_building import encode_dataset
     from trmml_nb.towers import load_tower
     job = TrainJob(data=asked.data, root=asked.photographs, clip=asked.clip, pretrained=asked.pretrained, image_size=asked.image_size, mask=asked.mask)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app
-from trmml_nb.jobs import TrainJob
+from trmml_nb.job_options import TrainJob
 
 
 def call(*args):

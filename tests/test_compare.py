@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from trmml_nb.compare import (CompareError, StoreRows, World, add_rows, compare, hidden_targets, hold_out, margins, missing_cells, read_table,
-                              run_cell, score, summarise, unknown_quality, view_logits, views_of, wide)
+from trmml_nb.compare import (CompareError, StoreRows, World, add_rows, compare, hidden_targets, hold_out, margins, missing_cells,
+                              read_table, run_cell, score, summarise, unknown_quality, view_logits, views_of, wide)
 from trmml_nb.compare_job import CompareJob, compare_job, published_masks, split_knowns, split_seeds, split_specs
 from trmml_nb.data import scenes_dataset
-from trmml_nb.jobs import JobError
+from trmml_nb.job_options import JobError
 from trmml_nb.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask, write_mask_file
 from trmml_nb.methods import ABLATIONS, METHODS, MethodError, build_method, configure, parse_spec, settings_sha256, trained_parameters
 from trmml_nb.metrics import f1_scores, mean_average_precision

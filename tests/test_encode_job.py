@@ -4,7 +4,7 @@ import pytest
 from trmml_nb.encode_job import EncodeJob, readable
 from trmml_nb.features import FeatureStore
 from trmml_nb.views import StoreError, ViewStore
-from trmml_nb.jobs import JobError
+from trmml_nb.job_options import JobError
 
 
 def test_sizes_for_people():

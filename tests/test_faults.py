@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trmml_nb.data import DataError, scenes_dataset
-from trmml_nb.jobs import JobError, TrainJob, alone_in, train_job
+from trmml_nb.job_options import JobError, TrainJob
+from trmml_nb.jobs import alone_in, train_job
 from trmml_nb.own_data import csv_dataset
 from trmml_nb.store_building import encode_dataset
 from trmml_nb.towers import load_tower

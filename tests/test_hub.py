@@ -8,7 +8,8 @@ import torch
 from trmml_nb.data import scenes_dataset
 from trmml_nb.dense import TowerError
 from trmml_nb.hub import HubError, cell, fetch, from_pretrained, model_card, push_to_hub, save_pretrained
-from trmml_nb.jobs import TrainJob, train_job
+from trmml_nb.job_options import TrainJob
+from trmml_nb.jobs import train_job
 from trmml_nb.runs import RunError, load_run
 from trmml_nb.tower_weights import tiny_folder
 

@@ -17,9 +17,11 @@ from test_prepare import QUICK, served, tiny_coco
 from trmml_nb import jobs, own_photographs, runs
 from trmml_nb.archives import PracticeServer
 from trmml_nb.data import scenes_dataset
-from trmml_nb.jobs import TrainJob, complete_job, train_job
+from trmml_nb.job_options import TrainJob
+from trmml_nb.jobs import train_job
 from trmml_nb.own_photographs import UNFINISHED, PhotosJob, photos_job
 from trmml_nb.prepare import prepare_benchmark
+from trmml_nb.run_jobs import complete_job
 from trmml_nb.store_building import encode_dataset
 from trmml_nb.towers import load_tower
 

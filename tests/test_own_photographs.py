@@ -13,7 +13,7 @@ from trmml_nb.calibration import (CalibrationError, calibration_error, choose_th
 from trmml_nb.cli import app
 from trmml_nb.data import DataError, scenes_dataset
 from trmml_nb import own_photographs
-from trmml_nb.jobs import zero_shot_scores
+from trmml_nb.job_options import zero_shot_scores
 from trmml_nb.own_photographs import (UNFINISHED, Kept, PhotosError, PhotosJob, claim_photos, deliver, limits, next_folder, photos_job, report_html, study,
                                       sureness, tower_alone)
 from trmml_nb.runs import load_run

@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 
 from trmml_nb.cli import app
 from trmml_nb.compare_job import CompareJob, make_world, selection_set
-from trmml_nb.jobs import JobError, TrainJob, complete_job, evaluate_job, hide_labels, load_sets, predict_job, train_job, training_set
+from trmml_nb.job_options import JobError, TrainJob, hide_labels, load_sets
+from trmml_nb.jobs import train_job
 from trmml_nb.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256
 from trmml_nb.prepared import PrepareError, default_splits, find_prepared, prepared_dataset, read_provenance, single_positive_list
+from trmml_nb.run_jobs import complete_job, evaluate_job, predict_job, training_set
 
 
 @pytest.fixture

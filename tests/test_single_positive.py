@@ -5,9 +5,11 @@ import pytest
 from test_prepare import flickr, make, put, served, server, tiny_cub, tiny_nus_official, tiny_voc, wider_coco  # noqa: F401 (server is a fixture)
 
 from trmml_nb.compare_job import CompareJob, compare_job, make_world, published_masks
-from trmml_nb.jobs import JobError, TrainJob, hide_labels, load_sets, train_job, training_set
+from trmml_nb.job_options import JobError, TrainJob, hide_labels, load_sets
+from trmml_nb.jobs import train_job
 from trmml_nb.labels import ABSENT, PRESENT, UNKNOWN, LabelError, mask_sha256, read_mask_file, write_mask_file
 from trmml_nb.prepared import prepared_dataset, read_provenance, single_positive_list
+from trmml_nb.run_jobs import training_set
 
 
 def coles(truth, order):

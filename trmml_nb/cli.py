@@ -23,11 +23,13 @@ from . import __version__
 from .compare import summarise, wide
 from .compare_job import CompareJob, compare_job
 from .encode_job import EncodeJob, encode_job
-from .jobs import TrainJob, complete_job, evaluate_job, inspect_job, predict_job, train_job
+from .job_options import TrainJob
+from .jobs import train_job
 from .own_photographs import PhotosJob, photos_job
 from .prepare import PrepareJob, prepare_job
 from .processes import world
 from .reproduce import ReproduceJob, cost_table, measure_cost, report, reproduce_job
+from .run_jobs import complete_job, evaluate_job, inspect_job, predict_job
 from .runs import read_json, write_json
 
 # %% auto #0

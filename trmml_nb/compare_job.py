@@ -16,7 +16,7 @@ import pandas as pd
 from .compare import World, compare, hidden_targets, hold_out
 from .data import MultiLabelDataset, check_labels, scenes_dataset
 from .features import FeatureStore
-from .jobs import DATA_HELP, JobError, TrainJob, hide_labels, in_memory, load_sets, option
+from .job_options import DATA_HELP, JobError, TrainJob, hide_labels, in_memory, load_sets, option
 from .labels import ABSENT, PRESENT, mask_sha256, read_mask_file
 from .methods import ABLATIONS, METHODS, configure, parse_spec
 from .places import Places, read_boxes, scene_places

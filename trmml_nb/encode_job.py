@@ -12,7 +12,7 @@ import torch
 
 from .data import MultiLabelDataset
 from .features import DTYPES, FeatureStore
-from .jobs import JobError, TrainJob, load_sets, option
+from .job_options import JobError, TrainJob, load_sets, option
 from .store_building import encode_dataset, plan_stores
 from .towers import load_tower
 from .training import pick_device

@@ -28,10 +28,11 @@ from .calibration import Calibration, calibration_error, choose_thresholds, cros
 from .data import DataError, MultiLabelDataset
 from .features import FeatureStore, write_atomic
 from .figures import figure_png
-from .jobs import (PROBABILITY, TrainJob, alone_in, claim_folder, describe, in_memory, option, safe_cell, settings, write_table,
-                           zero_shot_scores)
+from .job_options import TrainJob, in_memory, option, settings, zero_shot_scores
+from .jobs import alone_in, claim_folder, describe
 from .methods import build_method
 from .metrics import f1_scores, mean_average_precision
+from .run_jobs import PROBABILITY, safe_cell, write_table
 from .runs import read_json, save_model, versions, write_json
 from .store_building import encode_dataset
 from .tables import Sheet, read_sheet, sheet_statistics

@@ -25,7 +25,7 @@ from . import __version__
 from .archives import Patience, Source, broken_images, digests, locked, obtain, require_disk, unpack
 from .data import FileImage, MultiLabelDataset
 from .features import write_atomic
-from .jobs import option
+from .job_options import option
 from .labels import (ABSENT, PRESENT, PUBLISHED_MASKS, UNKNOWN, apply_mask, bernoulli_mask, check_published, mask_sha256,
                              read_mask_file, single_positive_mask, write_mask_file)
 from .prepared import DIFFICULT, PrepareError, prepared_dataset, read_provenance

@@ -21,7 +21,7 @@ from .compare import summarise
 from .compare_job import CompareJob, compare_job, split_knowns, split_specs
 from .dense import ImageFeatures
 from .features import store_bytes
-from .jobs import load_sets, option
+from .job_options import load_sets, option
 from .matching import LossState
 from .prepare import BENCHMARKS
 from .towers import load_tower
