@@ -31,10 +31,10 @@ def test_every_method_has_its_cells(tables, name, method):
 
 
 @pytest.mark.parametrize('name', VIEWS)
-@pytest.mark.parametrize('method', ['trmml', 'linear_ignore'])
-def test_five_seeds_at_every_tenth(tables, name, method):
+@pytest.mark.parametrize('method, seeds', [('trmml', 5), ('trmml_plus', 5), ('linear_ignore', 5), ('pvlr_both', 3)])
+def test_ours_and_the_strongest_others_have_every_tenth(tables, name, method, seeds):
     rows = tables[name][(tables[name]['method'] == method) & (tables[name]['selection'] == 'last')]
-    assert all(rows[rows['known'] == f'{tenth / 10:.1f}']['seed'].nunique() >= 5 for tenth in range(1, 10))
+    assert all(rows[rows['known'] == f'{tenth / 10:.1f}']['seed'].nunique() >= seeds for tenth in range(1, 10))
 
 
 @pytest.mark.parametrize('name', VIEWS)
@@ -69,7 +69,7 @@ def test_readme_tells_what_the_table_holds(tables):
 def test_the_lead_that_readme_and_notebook_speak_of(tables):
     "TRM-ML+ over the methods as their sources state them, and over all, PVLR with both branches included."
     stated = [m for m in METHODS if not m.startswith('trmml') and m != 'pvlr_both']
-    for name, least, over_all in (('voc2007_lab', 2., 1.), ('scenes', 0., .25)):
+    for name, least, over_all in (('voc2007_lab', 2., .75), ('scenes', 0., .25)):
         summary = summarise(tables[name][tables[name]['method'].isin(METHODS)])
         lead = margins(summary, 'trmml_plus', stated)['margin'].astype(float)
         assert (lead.drop('1.0') >= least).all() and lead['1.0'] > 0, lead.to_dict()
