@@ -67,14 +67,14 @@ def test_readme_tells_what_the_table_holds(tables):
 
 
 def test_the_lead_that_readme_and_notebook_speak_of(tables):
-    "TRM-ML+ over the methods as their sources state them, and over all, PVLR with both branches included."
+    "TRM-ML+ over the methods as their sources state them, and over all, PVLR with both branches included; photographs at 40 % are the closest."
     stated = [m for m in METHODS if not m.startswith('trmml') and m != 'pvlr_both']
-    for name, least, over_all in (('voc2007_lab', 2., .75), ('scenes', 0., .25)):
+    for name, least, over_all, at_40 in (('voc2007_lab', 2., 1., .75), ('scenes', 0., .25, .25)):
         summary = summarise(tables[name][tables[name]['method'].isin(METHODS)])
         lead = margins(summary, 'trmml_plus', stated)['margin'].astype(float)
         assert (lead.drop('1.0') >= least).all() and lead['1.0'] > 0, lead.to_dict()
         lead = margins(summary, 'trmml_plus')['margin'].astype(float)
-        assert (lead >= over_all).all(), lead.to_dict()
+        assert (lead.drop('0.4') >= over_all).all() and lead['0.4'] >= at_40, lead.to_dict()
 
 
 @pytest.mark.parametrize('spec, folder', [('trmml', 'trmml'), ('trmml:lr=1e-4', 'trmml_lr=1e-4'), ('pvlr:gamma_neg=0.', 'pvlr_gamma_neg=0.0'),
