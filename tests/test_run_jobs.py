@@ -8,21 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from test_jobs import place, run  # noqa: F401 (fixtures)
 from trmml_nb.data import DataError, scenes_dataset
 from trmml_nb.job_options import JobError, TrainJob
 from trmml_nb.jobs import train_job
 from trmml_nb.run_jobs import complete_job, evaluate_job, predict_job
 from trmml_nb.runs import load_run
-
-
-@pytest.fixture(scope='module')
-def place(tmp_path_factory):
-    return tmp_path_factory.mktemp('run_jobs')
-
-
-@pytest.fixture(scope='module')
-def run(place):
-    return train_job(TrainJob(limit=80, epochs=2, out=str(place / 'run'), cache=str(place / 'cache')), progress=False)
 
 
 @pytest.fixture(scope='module')

@@ -201,8 +201,9 @@ def read_json(
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: not a readable store description ({error}); delete the folder {path.parent} and "
-                         "call encode_dataset again") from error
+        what = error.strerror if isinstance(error, OSError) else error
+        advice = f"delete the folder {path.parent} and call encode_dataset again" if path.parent.exists() else "call encode_dataset to make the store"
+        raise StoreError(f"{path}: not a readable store description ({what}); {advice}") from error
 
 # %% ../nbs/11_features.ipynb #3f28f4a1
 class StoredArrays:
