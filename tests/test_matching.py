@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from trmml_nb.labels import UNKNOWN
 from trmml_nb.matching import (Calibration, LossState, MatchingError, MethodOutput, combine_scores, cosine_logits,
-                               distill_binary, distill_cosine, distill_kl, prior_bias, text_image_scores, text_pixel_scores,
-                               text_region_scores)
+                               distill_binary, distill_cosine, distill_kl, prior_bias, start_bias, text_image_scores,
+                               text_pixel_scores, text_region_scores)
 
 B, C, N, D = 3, 5, 7, 8
 
@@ -93,6 +94,33 @@ def test_prior_bias_against_float64(scale, rate, rng):
     cosines = torch.rand(40, C, generator=rng) * 2 - 1
     bias = prior_bias(cosines, scale, rate)
     assert sigmoid64(scale * cosines.double().numpy() + bias).mean() == pytest.approx(rate, rel=1e-6)
+
+
+def test_start_bias_matches_the_rate_and_survives_one_sided_labels():
+    g = torch.Generator().manual_seed(1)
+    cosines = torch.rand(50, C, generator=g) - 0.3
+    targets = torch.randint(-1, 2, (50, C), generator=g)
+    b = start_bias(cosines, targets, 15.0)
+    known = targets != UNKNOWN
+    rate = (targets[known] == 1).double().mean()
+    assert (15 * cosines[known].double() + b).sigmoid().mean().item() == pytest.approx(rate.item(), abs=1e-6)
+    only_present = torch.where(targets == 1, 1, UNKNOWN)
+    b = start_bias(cosines, only_present, 15.0)
+    assert (15 * cosines.double() + b).sigmoid().sum().item() == pytest.approx((targets == 1).sum().item(), abs=1e-4)
+    assert math.isfinite(start_bias(cosines, torch.zeros(50, C), 15.0))
+    assert start_bias(cosines, torch.full((50, C), -1), 15.0, default=-3.0) == -3.0
+
+
+def test_fit_starts_the_bias_and_nothing_else():
+    g = torch.Generator().manual_seed(1)
+    cosines, targets = torch.rand(50, C, generator=g) - 0.3, torch.randint(-1, 2, (50, C), generator=g)
+    calibration = Calibration(15.0, 2.0)
+    calibration.fit(cosines, targets.numpy())
+    assert calibration.bias.item() == pytest.approx(start_bias(cosines, targets, 15.0), abs=1e-4)
+    assert calibration.scale.item() == pytest.approx(15.0) and calibration.bias.requires_grad
+    before = calibration.bias.item()
+    calibration.fit(cosines, torch.full((50, C), UNKNOWN))
+    assert calibration.bias.item() == before
 
 
 def test_prior_bias_of_equal_cosines_is_exact():

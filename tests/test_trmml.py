@@ -11,7 +11,7 @@ from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import PRESENT, UNKNOWN
 from trmml_nb.losses import partial_asymmetric_loss
 from trmml_nb.matching import LossState
-from trmml_nb.trmml import TRMML, TRMMLConfig, first_look, kept_categories, start_bias
+from trmml_nb.trmml import TRMML, TRMMLConfig, first_look, kept_categories
 
 B, C, N, D = 5, 4, 9, 16
 
@@ -117,21 +117,6 @@ def test_prototypes_move_only_in_training_and_only_from_known_present():
     model.loss(model(features), targets, targets != UNKNOWN, LossState(0, 10))
     moved = (model.memory.prototypes != before).any(-1)
     assert torch.equal(moved, (targets == PRESENT).any(0))
-
-
-def test_start_bias_matches_the_rate_and_survives_one_sided_labels():
-    g = torch.Generator().manual_seed(1)
-    cosines = torch.rand(50, C, generator=g) - 0.3
-    targets = torch.randint(-1, 2, (50, C), generator=g)
-    b = start_bias(cosines, targets, 15.0)
-    known = targets != UNKNOWN
-    rate = (targets[known] == 1).double().mean()
-    assert (15 * cosines[known].double() + b).sigmoid().mean().item() == pytest.approx(rate.item(), abs=1e-6)
-    only_present = torch.where(targets == 1, 1, UNKNOWN)
-    b = start_bias(cosines, only_present, 15.0)
-    assert (15 * cosines.double() + b).sigmoid().sum().item() == pytest.approx((targets == 1).sum().item(), abs=1e-4)
-    assert math.isfinite(start_bias(cosines, torch.zeros(50, C), 15.0))
-    assert start_bias(cosines, torch.full((50, C), -1), 15.0, default=-3.0) == -3.0
 
 
 def test_bfloat16_autocast_is_finite_and_close():

@@ -6,9 +6,12 @@ import subprocess
 import sys
 import venv
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import trmml_nb
 
@@ -40,13 +43,41 @@ def wheel(tmp_path_factory):
     shutil.rmtree(source, ignore_errors=True)
 
 
+def needed(name):
+    "The distribution of that name and all that it declares to need, as they are installed here: name -> distribution."
+    found, todo = {}, [Requirement(name)]
+    while todo:
+        wanted = todo.pop()
+        extras = wanted.extras or {""}
+        if (wanted.name, *sorted(extras)) not in found:
+            here = found[wanted.name, *sorted(extras)] = distribution(wanted.name)
+            todo += [r for r in map(Requirement, here.requires or []) if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in extras)]
+    return {canonicalize_name(key[0]): here for key, here in found.items()}
+
+
+def link(source, target):
+    "The same file or folder at another place; a copy where the system makes no links."
+    try:
+        target.symlink_to(source)
+    except OSError:
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
+
+
 @pytest.fixture(scope="module")
 def clean_environment(wheel, tmp_path_factory):
-    "An empty virtual environment with the wheel and its dependencies in it; removed afterwards (it holds torch)."
+    """An empty virtual environment with the wheel and what it declares to need, and nothing else; removed afterwards.
+
+    pip installs the wheel. What it needs has been fetched once already, for the tests themselves, and torch alone is gigabytes: those files are linked."""
     folder = tmp_path_factory.mktemp("clean")
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile", wheel, cwd=folder)
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])", cwd=folder).strip())
+    others = {n: d for n, d in needed("trmml_nb").items() if n not in ("trmml-nb", "pip")}
+    for top in {(d.locate_file(""), file.parts[0]) for d in others.values() for file in d.files if file.parts[0] not in ("..", "__pycache__")}:
+        if not (site / top[1]).exists():  # a new environment may bring setuptools
+            link(Path(*top), site / top[1])
+    run(python, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile", "--no-index", wheel, cwd=folder)  # fails if a need is not met
+    run(python, "-m", "pip", "check", cwd=folder)
     yield python
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -17,11 +17,10 @@ from .dense import ImageFeatures
 from .features import FeatureStore
 from .labels import ABSENT, UNKNOWN
 from .losses import partial_asymmetric_loss
-from .matching import Calibration, LossState, MethodOutput, text_image_scores, text_pixel_scores
+from .matching import Calibration, LossState, MethodOutput, start_bias, text_image_scores, text_pixel_scores
 from .prototypes import PseudoLabels
 from .regions import grid_of, sine_position_code
 from .towers import FrozenTower
-from .trmml import start_bias
 
 # %% auto #0
 __all__ = ['TREATMENTS', 'BaselineError', 'splc_targets', 'treat_unknown', 'ZeroShotConfig', 'ZeroShotScores', 'ZeroShot',
@@ -143,8 +142,7 @@ class ZeroShot(ZeroShotScores):
         "Set the one bias from the known labels, if the configuration says so."
         if self.config.fit_bias:
             cosines = _over(store, self.texts.device, lambda features: self.scores(features)[0])
-            k, b = self.calibration.scale.item(), self.calibration.bias.item()
-            self.calibration.bias.fill_(start_bias(cosines, torch.as_tensor(targets).cpu(), k, b))
+            self.calibration.fit(cosines, targets)
 
     def loss(
         self,

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .labels import PRESENT, UNKNOWN
+
 # %% auto #0
 __all__ = ['MatchingError', 'text_image_scores', 'text_pixel_scores', 'cosine_logits', 'text_region_scores', 'Calibration',
-           'prior_bias', 'combine_scores', 'MethodOutput', 'LossState', 'distill_kl', 'distill_binary',
+           'prior_bias', 'start_bias', 'combine_scores', 'MethodOutput', 'LossState', 'distill_kl', 'distill_binary',
            'distill_cosine']
 
 # %% ../nbs/21_matching.ipynb #63c0d82c
@@ -132,6 +134,40 @@ def prior_bias(
         middle = (low + high) / 2
         low, high = (middle, high) if (x + middle).sigmoid().mean() < rate else (low, middle)
     return (low + high) / 2
+
+# %% ../nbs/21_matching.ipynb #42bdf241
+from fastcore.basics import patch
+
+
+def start_bias(
+    cosines: Tensor,  # [M, C] of the training images, before any training
+    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
+    scale: float,  # logit scale k
+    default: float = 0.0,  # returned when no label is known
+) -> float:  # the bias b
+    """The bias at which mean sigmoid(scale * cosine + b) over known labels equals their share of present ones.
+
+    Where no absent label is known (single positive labels), the share is taken over all entries: a lower bound.
+    Where no present one is known, half a present label is assumed. Source: reconstruction."""
+    known, present = targets != UNKNOWN, targets == PRESENT
+    count = known.sum().item()
+    if not count:
+        return default
+    only_present = count == present.sum().item()
+    used = cosines.flatten() if only_present else cosines[known]
+    rate = max(present.sum().item(), 0.5) / used.numel()
+    return prior_bias(used, scale, rate) if rate < 1 else default
+
+
+@patch
+@torch.no_grad()
+def fit(
+    self: Calibration,
+    cosines: Tensor,  # [M, C] of the training images, before any training
+    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
+) -> None:
+    "Start the bias where probabilities fit the known labels; the scale, and with no known label the bias, stay."
+    self.bias.fill_(start_bias(cosines.cpu(), torch.as_tensor(targets).cpu(), self.scale.item(), self.bias.item()))
 
 # %% ../nbs/21_matching.ipynb #68143543
 def combine_scores(

@@ -22,7 +22,6 @@ from .matching import Calibration, LossState, MethodOutput, text_image_scores
 from .prompts import PromptSets
 from .prototypes import PseudoLabels, pseudo_labels
 from .towers import FrozenTower
-from .trmml import start_bias
 
 # %% auto #0
 __all__ = ['PriorError', 'relation_matrix', 'ClassGraph', 'position_view', 'class_thresholds', 'SCPNetConfig', 'SCPNet']
@@ -224,8 +223,7 @@ def prepare(
     "Set the logit bias from the first class features and the known labels, if the configuration says so."
     if self.config.fit_bias:
         cosines = text_image_scores(torch.as_tensor(store.pooled), self.classes().cpu())
-        scale, bias = self.calibration.scale.item(), self.calibration.bias.item()
-        self.calibration.bias.fill_(start_bias(cosines, torch.as_tensor(targets).cpu(), scale, bias))
+        self.calibration.fit(cosines, targets)
 
 
 @patch

@@ -21,7 +21,6 @@ from .labels import UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, LossState, MethodOutput, text_image_scores, text_pixel_scores
 from .towers import FrozenTower, PromptLearner
-from .trmml import start_bias
 
 # %% auto #0
 __all__ = ['PromptError', 'PromptSets', 'CoOpConfig', 'CoOp', 'dual_pool', 'DualCoOpConfig', 'DualCoOp', 'winner_take_all',
@@ -140,8 +139,7 @@ class CoOp(nn.Module):
         "Set the logit bias from the first texts and the known labels, if the configuration says so."
         if self.config.fit_bias:
             cosines = text_image_scores(torch.as_tensor(store.pooled), self.prompts()[0].cpu())
-            scale, bias = self.calibration.scale.item(), self.calibration.bias.item()
-            self.calibration.bias.fill_(start_bias(cosines, torch.as_tensor(targets).cpu(), scale, bias))
+            self.calibration.fit(cosines, targets)
 
     def loss(
         self,

@@ -22,7 +22,6 @@ from .losses import partial_asymmetric_loss
 from .matching import Calibration, LossState, MethodOutput, combine_scores, text_image_scores
 from .regions import pool_regions
 from .towers import FrozenTower, PromptLearner
-from .trmml import start_bias
 
 # %% auto #0
 __all__ = ['PVLRError', 'ResidualAttention', 'KnowledgePrompts', 'ContextPrompts', 'Interaction', 'DualModal',
@@ -371,8 +370,7 @@ def prepare(
     self.train(was_training)
     for name in outputs[0].scores:
         calibration = branches[name]
-        cosines = torch.cat([(out.scores[name] - calibration.bias) / calibration.scale for out in outputs]).cpu()
-        calibration.bias.fill_(start_bias(cosines, targets.cpu(), calibration.scale.item(), calibration.bias.item()))
+        calibration.fit(torch.cat([(out.scores[name] - calibration.bias) / calibration.scale for out in outputs]), targets)
 
 # %% ../nbs/43_pvlr.ipynb #ff03f75f
 @patch

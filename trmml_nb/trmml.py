@@ -19,7 +19,7 @@ from .labels import PRESENT, UNKNOWN
 from .levels import CategoryLevels
 from .losses import partial_asymmetric_loss
 from .matching import (Calibration, LossState, MethodOutput, combine_scores, cosine_logits, distill_binary,
-                               distill_cosine, distill_kl, prior_bias, text_pixel_scores)
+                               distill_cosine, distill_kl, text_pixel_scores)
 from .neighbours import NeighbourMemory, join_neighbours
 from .prototypes import PrototypeMemory, PseudoLabels, combine_evidence, prototype_scores, pseudo_labels
 from .regions import CategoryRegions, grid_of
@@ -27,28 +27,7 @@ from .towers import FrozenTower, PromptLearner
 from .views import ViewStore
 
 # %% auto #0
-__all__ = ['start_bias', 'TRMMLConfig', 'kept_categories', 'first_look', 'own_cosines', 'TRMML', 'view_grids', 'distillation',
-           'teaching']
-
-# %% ../nbs/25_trmml.ipynb #8f2d1deb
-def start_bias(
-    cosines: Tensor,  # [M, C] zero-shot cosines of the training images
-    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
-    scale: float,  # logit scale k
-    default: float = 0.0,  # returned when no label is known
-) -> float:  # the bias b
-    """The bias at which mean sigmoid(scale * cosine + b) over known labels equals their share of present ones.
-
-    Where no absent label is known (single positive labels), the share is taken over all entries: a lower bound.
-    Where no present one is known, half a present label is assumed. Source: reconstruction."""
-    known, present = targets != UNKNOWN, targets == PRESENT
-    count = known.sum().item()
-    if not count:
-        return default
-    only_present = count == present.sum().item()
-    used = cosines.flatten() if only_present else cosines[known]
-    rate = max(present.sum().item(), 0.5) / used.numel()
-    return prior_bias(used, scale, rate) if rate < 1 else default
+__all__ = ['TRMMLConfig', 'kept_categories', 'first_look', 'own_cosines', 'TRMML', 'view_grids', 'distillation', 'teaching']
 
 # %% ../nbs/25_trmml.ipynb #91eedfd9
 @dataclass
@@ -297,8 +276,7 @@ def prepare(
     texts = self.current_texts()
     parts = [first_look(store.batch(rows, texts.device).dense, texts)[0].cpu()
              for rows in torch.arange(len(store)).split(256)]
-    bias = start_bias(torch.cat(parts), targets.cpu(), self.calibration.scale.item(), self.calibration.bias.item())
-    self.calibration.bias.fill_(bias)
+    self.calibration.fit(torch.cat(parts), targets)
 
 # %% ../nbs/25_trmml.ipynb #5587824a
 @patch
