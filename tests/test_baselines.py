@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trmml_nb.attention import RegionError
 from trmml_nb.baselines import (AttendingDecoderLayer, BaselineError, LinearHead, LinearHeadConfig, Query2Label,
                                 Query2LabelConfig, ZeroShot, ZeroShotConfig, grouped_readout, splc_targets, treat_unknown)
 from trmml_nb.dense import ImageFeatures
 from trmml_nb.labels import UNKNOWN
 from trmml_nb.matching import LossState, MatchingError, MethodOutput
-from trmml_nb.regions import RegionError
 
 B, C, N, D = 5, 3, 6, 8
 GRID = (2, 3)

@@ -1,13 +1,13 @@
 """Category regions against torch.nn.MultiheadAttention and torch's own decoder layer in float64, with copied weights."""
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trmml_nb.regions import CategoryRegions, RegionError, RegionOutput, sine_position_code
+from trmml_nb.attention import RegionError, sine_position_code, view_position_code
+from trmml_nb.regions import CategoryRegions, RegionOutput, candidates
 
 B, C, D, H = 3, 5, 16, 4
 GRID = (3, 4)
@@ -26,42 +26,6 @@ def module(dtype=torch.float64, **options):
             p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
     return net.to(dtype)
 
-
-# ---- position code
-
-def test_code_by_hand():
-    code = sine_position_code((2, 2), 8)  # per axis: two frequencies, 1 and 1/100
-    half, full, slow_half, slow_full = math.pi, 2 * math.pi, math.pi / 100, 2 * math.pi / 100
-    first = [math.sin(half), math.cos(half), math.sin(slow_half), math.cos(slow_half)]
-    last = [math.sin(full), math.cos(full), math.sin(slow_full), math.cos(slow_full)]
-    expected = torch.tensor([first + first, first + last, last + first, last + last])
-    torch.testing.assert_close(code, expected, atol=1e-6, rtol=0)
-
-
-def detr_code(h, w, dim, temperature=10000):
-    "DETR's PositionEmbeddingSine with normalize=True, entry by entry in float64 (Carion et al., ECCV 2020)."
-    out = np.zeros((h, w, dim))
-    for r in range(h):
-        for c in range(w):
-            for offset, at in ((0, (r + 1) / h), (dim // 2, (c + 1) / w)):
-                for i in range(dim // 2):
-                    angle = 2 * math.pi * at / temperature ** (2 * (i // 2) / (dim // 2))
-                    out[r, c, offset + i] = math.cos(angle) if i % 2 else math.sin(angle)
-    return out.reshape(h * w, dim)
-
-
-@pytest.mark.parametrize('grid, dim', [((3, 4), 16), ((7, 7), 64), ((14, 14), 256), ((1, 5), 4)])
-def test_code_against_detr_entry_by_entry(grid, dim):
-    np.testing.assert_allclose(sine_position_code(grid, dim), detr_code(*grid, dim), atol=2e-6)
-
-
-def test_codes_have_one_length_and_differ():
-    code = sine_position_code((7, 9), 32)
-    torch.testing.assert_close(code.norm(dim=-1), torch.full((63,), 4.))
-    assert (torch.cdist(code, code) + 10 * torch.eye(63)).min() > 0.1
-
-
-# ---- the layer
 
 def reference(net, dense, position_code):
     "The same computation through torch's own layers, keys and values made explicitly."
@@ -208,7 +172,6 @@ def test_a_thousand_categories():
 
 
 @pytest.mark.parametrize('call, words', [
-    (lambda: sine_position_code((2, 2), 6), ['dim', '6', '4']),
     (lambda: CategoryRegions(C, 16, heads=3), ['16', '3', 'heads']),
     (lambda: CategoryRegions(C, 16, init=torch.zeros(4, 16)), ['init', '(4, 16)', '[5, 16]']),
     (lambda: CategoryRegions(C, 16, position_scale=-1.), ['position_scale', '-1']),
@@ -247,15 +210,6 @@ def test_norms_weigh_positions_and_flat_maps_give_the_plain_sum():
     torch.testing.assert_close(out.saliency[:, 0], norms / norms.sum(-1, keepdim=True), atol=1e-9, rtol=0)
 
 
-def test_norm_power_multiplies_the_attention():
-    net = module()
-    net.norm_power = 2.
-    dense, norms = unit(B, N, D), torch.rand(B, N, generator=torch.Generator().manual_seed(3)).double() + 0.1
-    plain, weighted = net.attend(dense, GRID), net.attend(dense, GRID, norms)
-    expected = plain * norms[:, None, None] ** 2
-    torch.testing.assert_close(weighted, expected / expected.sum(-1, keepdim=True), atol=1e-9, rtol=0)
-
-
 def test_residual_query_starts_at_the_region():
     net, dense = CategoryRegions(C, D, heads=H, ffn_dim=32).double().eval(), unit(B, N, D)
     out = net(dense, GRID)
@@ -268,7 +222,6 @@ def test_residual_query_starts_at_the_region():
 
 def test_several_views_have_a_code_each_and_equal_views_change_nothing():
     "The same view twice: every map is the old one, halved and repeated; regions and queries stay."
-    from trmml_nb.regions import view_position_code
     g = torch.Generator().manual_seed(5)
     net = CategoryRegions(3, 8, heads=2, ffn_dim=16, generator=g).eval()
     dense = torch.nn.functional.normalize(torch.randn(2, 6, 8, generator=g), dim=-1)
@@ -319,7 +272,6 @@ def test_chunked_dropout_is_the_same_on_the_way_back():
 
 
 def test_candidates_are_exact_for_the_kept():
-    from trmml_nb.regions import candidates
     g = torch.Generator().manual_seed(2)
     net = CategoryRegions(6, 8, heads=2, ffn_dim=16, generator=g).eval()
     dense, texts = (torch.nn.functional.normalize(torch.randn(*s, generator=g), dim=-1) for s in ((3, 6, 8), (6, 8)))

@@ -249,9 +249,9 @@ def test_checksums_and_run_folders_of_before_stay():
 # -- views of other grids
 
 def test_each_view_has_positions_of_its_own_grid(tmp_path):
+    from trmml_nb.attention import RegionError, sine_position_code
     from trmml_nb.data import scenes_dataset
     from trmml_nb.labels import bernoulli_mask
-    from trmml_nb.regions import RegionError, sine_position_code
     from trmml_nb.store_building import encode_dataset
     from trmml_nb.towers import load_tower
     from trmml_nb.training import TrainConfig, Trainer

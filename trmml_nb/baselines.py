@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .attention import grid_of, sine_position_code
 from .dense import ImageFeatures
 from .features import FeatureStore
 from .labels import ABSENT, UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, LossState, MethodOutput, start_bias, text_image_scores, text_pixel_scores
 from .prototypes import PseudoLabels
-from .regions import grid_of, sine_position_code
 from .towers import FrozenTower
 
 # %% auto #0

@@ -15,12 +15,12 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .attention import pool_regions
 from .dense import ImageFeatures
 from .features import FeatureStore
 from .labels import UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, LossState, MethodOutput, combine_scores, text_image_scores
-from .regions import pool_regions
 from .towers import FrozenTower, PromptLearner
 
 # %% auto #0

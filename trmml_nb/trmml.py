@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import grid_of
 from .contrast import multimodal_contrastive_loss
 from .dense import ImageFeatures
 from .features import FeatureStore
@@ -22,7 +23,7 @@ from .matching import (Calibration, LossState, MethodOutput, combine_scores, cos
                                distill_cosine, distill_kl, text_pixel_scores)
 from .neighbours import NeighbourMemory, join_neighbours
 from .prototypes import PrototypeMemory, PseudoLabels, combine_evidence, prototype_scores, pseudo_labels
-from .regions import CategoryRegions, grid_of
+from .regions import CategoryRegions
 from .towers import FrozenTower, PromptLearner
 from .views import ViewStore
 
