@@ -137,6 +137,8 @@ def test_names_are_imported_from_where_they_are_made(name):
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module in MODULES:
             borrowed = {n.name for n in node.names} - defined_in(node.module)
             assert not borrowed, f"{name} imports {sorted(borrowed)} from {node.module}, which only imports it itself"
+            private = [n.name for n in node.names if n.name.startswith("_")]
+            assert not private, f"{name} imports {private} from {node.module}, which keeps them for itself"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

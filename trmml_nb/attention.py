@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 # %% auto #0
-__all__ = ['pool_regions', 'RegionError', 'sine_position_code', 'view_position_code', 'grid_of', 'split_heads', 'head_scores',
-           'head_values', 'CategoryAttention']
+__all__ = ['at_least_float32', 'pool_regions', 'RegionError', 'sine_position_code', 'view_position_code', 'grid_of',
+           'check_positions', 'split_heads', 'head_scores', 'head_values', 'CategoryAttention']
 
 # %% ../nbs/20_attention.ipynb #d0d4d07a
-def _float(x: Tensor) -> Tensor:
-    "At least float32, where lengths and sums are taken."
+def at_least_float32(
+    x: Tensor,  # of any shape and floating type
+) -> Tensor:  # the same in float32, or float64 as it is
+    "Precise enough for lengths and sums."
     return x if x.dtype == torch.float64 else x.float()
 
 
@@ -28,7 +30,7 @@ def pool_regions(
 ) -> Tensor:  # [..., C, d] length 1, float32 (float64 for float64 features)
     "One vector per category: the positions' features, weighted by where the category looked."
     with torch.autocast(dense.device.type, enabled=False):
-        return F.normalize(_float(saliency).to(_float(dense).dtype) @ _float(dense), dim=-1)
+        return F.normalize(at_least_float32(saliency).to(at_least_float32(dense).dtype) @ at_least_float32(dense), dim=-1)
 
 # %% ../nbs/20_attention.ipynb #6406ce18
 class RegionError(ValueError):
@@ -81,6 +83,20 @@ def grid_of(
     if positions and side * side == positions:
         return side, side
     raise RegionError(f'{positions} positions fill neither the grid {tuple(grid)} nor a square: give the features of a view of the same tower.')
+
+# %% ../nbs/20_attention.ipynb #d10516f0
+def check_positions(
+    dense: Tensor,  # features, wanted as [B, N, d]
+    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid for each, or one for all
+    dim: int,  # d, the width that the layer was made for
+) -> None:
+    "Raise `RegionError` unless dense features fit the grid (once, or once for each view) and the layer."
+    grids = _grids(grid)
+    n = sum(rows * columns for rows, columns in grids)
+    if dense.ndim != 3 or dense.shape[1] % n or not dense.shape[1] or dense.shape[2] != dim:
+        shown = ' + '.join(f'{rows} * {columns}' for rows, columns in grids)
+        raise RegionError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with N = {shown} = {n} (or a '
+                          f'multiple, one for each view) and d = {dim}.')
 
 # %% ../nbs/20_attention.ipynb #93071099
 def split_heads(
@@ -153,7 +169,7 @@ class CategoryAttention(nn.Module):
             code = view_position_code(grid, dense.shape[1], d, dense.device)
             dense = dense + (self.position_scale * code).to(dense.dtype)
         query = split_heads(self.to_query(queries * math.sqrt(d)), self.heads) * math.sqrt(self.heads)  # sqrt(d) / sqrt(d / h)
-        scores = _float(head_scores(query, self.to_key, dense, self._carry(queries.shape[-2])))
+        scores = at_least_float32(head_scores(query, self.to_key, dense, self._carry(queries.shape[-2])))
         if norms is not None and self.norm_power:
-            scores = scores + self.norm_power * _float(norms).clamp(min=1e-3).log()[:, None, None]
+            scores = scores + self.norm_power * at_least_float32(norms).clamp(min=1e-3).log()[:, None, None]
         return scores.softmax(-1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .attention import CategoryAttention, RegionError, _float, _grids, head_values, pool_regions
+from .attention import CategoryAttention, RegionError, at_least_float32, check_positions, head_values, pool_regions
 
 # %% auto #0
 __all__ = ['RegionOutput', 'first_values', 'CategoryRegions', 'candidates']
@@ -38,16 +38,6 @@ def _check_settings(num_classes: int, dim: int, heads: int, init: Tensor | None,
     for name, value in scales.items():
         if value is not None and not (0 <= value < math.inf):
             raise RegionError(f'{name} is {value}, expected a finite number >= 0.')
-
-# %% ../nbs/20_regions.ipynb #d10516f0
-def _check_dense(dense: Tensor, grid: tuple[int, int] | Sequence[tuple[int, int]], dim: int) -> None:
-    "Raise `RegionError` unless dense features fit the grid (once, or once for each view) and the layer."
-    grids = _grids(grid)
-    n = sum(rows * columns for rows, columns in grids)
-    if dense.ndim != 3 or dense.shape[1] % n or not dense.shape[1] or dense.shape[2] != dim:
-        shown = ' + '.join(f'{rows} * {columns}' for rows, columns in grids)
-        raise RegionError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with N = {shown} = {n} (or a '
-                          f'multiple, one for each view) and d = {dim}.')
 
 # %% ../nbs/20_regions.ipynb #112bc326
 @torch.no_grad()
@@ -121,7 +111,7 @@ def some(
     seen = head_values(attention.to(dense.dtype), self.to_value, dense * math.sqrt(dense.shape[-1]), self._carry(attention.shape[2]))
     x = self.norm_attention(start + self.dropout(self.to_out(seen)))
     x = self.norm_ffn(x + self.dropout(self.ffn(x)))
-    query = _float(self.mlp(x)) + (region if self.residual else 0)
+    query = at_least_float32(self.mlp(x)) + (region if self.residual else 0)
     return RegionOutput(F.normalize(query, dim=-1), region, saliency)
 
 # %% ../nbs/20_regions.ipynb #c7e3d5a4
@@ -134,7 +124,7 @@ def forward(
     rows: Tensor | None = None,  # categories wanted: numbers [K], or [B, K] of each image; None: all
 ) -> RegionOutput:  # of all categories, or of those wanted
     "Saliency, region-level and query-level features of every category. Errors: shapes that do not fit."
-    _check_dense(dense, grid, self.queries.shape[1])
+    check_positions(dense, grid, self.queries.shape[1])
     count = len(self.queries) if rows is None else rows.shape[-1]
     if not self.chunk or count <= self.chunk:
         return self.some(dense, grid, norms, rows)
@@ -153,5 +143,5 @@ def candidates(
     "Categories worth a closer look: the largest cosine of their text with any position of any image of the batch. Errors: keep."
     if keep < 1:
         raise RegionError(f'keep is {keep}, expected a whole number of categories from 1.')
-    best = torch.stack([(_float(texts) @ _float(image).mT).amax(-1) for image in dense]).amax(0)  # [C], one image at a time
+    best = torch.stack([(at_least_float32(texts) @ at_least_float32(image).mT).amax(-1) for image in dense]).amax(0)  # [C], one image at a time
     return best.topk(min(keep, len(texts))).indices.sort().values
