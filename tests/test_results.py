@@ -31,10 +31,19 @@ def test_every_method_has_its_cells(tables, name, method):
 
 
 @pytest.mark.parametrize('name', VIEWS)
-@pytest.mark.parametrize('method, seeds', [('trmml', 5), ('trmml_plus', 5), ('linear_ignore', 5), ('pvlr_both', 3)])
+@pytest.mark.parametrize('method, seeds', [('trmml', 5), ('trmml_plus', 5), ('linear_ignore', 5), ('pvlr_both', 5)])
 def test_ours_and_the_strongest_others_have_every_tenth(tables, name, method, seeds):
     rows = tables[name][(tables[name]['method'] == method) & (tables[name]['selection'] == 'last')]
     assert all(rows[rows['known'] == f'{tenth / 10:.1f}']['seed'].nunique() >= seeds for tenth in range(1, 10))
+
+
+@pytest.mark.parametrize('name', VIEWS)
+def test_a_lead_at_a_tenth_is_over_five_seeds(tables, name):
+    "Whoever turns out to be the best other method there, ours and it have five seeds; a tower that is not trained has one."
+    summary = summarise(tables[name][tables[name]['method'].isin(METHODS)])
+    best = margins(summary, 'trmml_plus')['best_other']
+    for known in (f'{tenth / 10:.1f}' for tenth in range(1, 10)):
+        assert not METHODS[best[known]].trains or summary.loc[(best[known], known), 'seeds'] >= 5, f'{name} at {known}: {best[known]}'
 
 
 @pytest.mark.parametrize('name', VIEWS)
@@ -69,7 +78,7 @@ def test_readme_tells_what_the_table_holds(tables):
 def test_the_lead_that_readme_and_notebook_speak_of(tables):
     "TRM-ML+ over the methods as their sources state them, and over all, PVLR with both branches included; photographs at 40 % are the closest."
     stated = [m for m in METHODS if not m.startswith('trmml') and m != 'pvlr_both']
-    for name, least, over_all, at_40 in (('voc2007_lab', 2., 1., .75), ('scenes', 0., .25, .25)):
+    for name, least, over_all, at_40 in (('voc2007_lab', 2., 1., .85), ('scenes', 0., .25, .5)):
         summary = summarise(tables[name][tables[name]['method'].isin(METHODS)])
         lead = margins(summary, 'trmml_plus', stated)['margin'].astype(float)
         assert (lead.drop('1.0') >= least).all() and lead['1.0'] > 0, lead.to_dict()

@@ -95,7 +95,7 @@ def score(
     f1 = f1_scores(1 / (1 + np.exp(-logits.astype(np.float64))), truth)
     return dict(mAP=mean, CF1=f1['CF1'], OF1=f1['OF1'], **{f'AP {name}': v for name, v in zip(class_names, each)})
 
-
+# %% ../nbs/45_compare.ipynb #ec936c6e
 def unknown_quality(
     method: nn.Module,  # after its training
     store: FeatureStore,  # the M training images
@@ -130,7 +130,7 @@ def unknown_quality(
         found |= dict(probability_precision=at('scores', right / present.sum())) if right else {}
     return {name: float(value) for name, value in found.items()}
 
-
+# %% ../nbs/45_compare.ipynb #d5b8f923
 def fit_watching(
     trainer: Trainer,  # not yet started, without an evaluation
     world: World,  # gives the split to select on
