@@ -119,6 +119,30 @@ def test_prototypes_move_only_in_training_and_only_from_known_present():
     assert torch.equal(moved, (targets == PRESENT).any(0))
 
 
+@pytest.mark.parametrize('how', ['image', 'pixel'])
+def test_older_matchings_change_the_maps_and_learn_all_else(how):
+    "Text-image: one map for all categories, by length; text-pixel: the softmax of the text's own cosines, and a mean of cosines as the score."
+    model, features, targets = make(matching=how)
+    features = features._replace(norms=0.5 + torch.rand(B, N, generator=torch.Generator().manual_seed(5)))
+    maps = model.given_looks(features, model.texts)
+    if how == 'image':
+        expected = F.normalize(features.norms, p=1, dim=-1)[:, None].expand(-1, C, -1)
+        torch.testing.assert_close(model.eval()(features).features['region'][:, 0], F.normalize((features.dense * features.norms[..., None]).mean(1), dim=-1))
+    else:
+        cosines = model.texts.double() @ features.dense.double().mT
+        weights = (model.sharpness * cosines).exp() * features.norms[:, None].double()
+        expected = (weights / weights.sum(-1, keepdim=True)).float()
+        score = model.calibration.scale * (expected * cosines.float()).sum(-1) + model.calibration.bias
+        torch.testing.assert_close(model.eval()(features).scores['region'], score, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(maps, expected, atol=1e-5, rtol=1e-4)
+    model.train().loss(model(features), targets, targets != UNKNOWN, LossState(0, 10))[0].backward()
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {'regions.to_query.weight', 'regions.to_query.bias', 'regions.to_key.weight'}  # where to look; all else learns
+    for bad in (dict(keep=2), dict(chunk=2)):
+        with pytest.raises(ValueError, match='matching'):
+            TRMMLConfig(matching=how, **bad)
+
+
 def test_bfloat16_autocast_is_finite_and_close():
     model, features, targets = make()
     with torch.autocast('cpu', torch.bfloat16):

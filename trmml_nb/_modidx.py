@@ -1366,6 +1366,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'trmml_nb.trmml.TRMML.finish': ('trmml.html#trmml.finish', 'trmml_nb/trmml.py'),
                                 'trmml_nb.trmml.TRMML.forward': ('trmml.html#trmml.forward', 'trmml_nb/trmml.py'),
                                 'trmml_nb.trmml.TRMML.from_tower': ('trmml.html#trmml.from_tower', 'trmml_nb/trmml.py'),
+                                'trmml_nb.trmml.TRMML.given_looks': ('trmml.html#trmml.given_looks', 'trmml_nb/trmml.py'),
                                 'trmml_nb.trmml.TRMML.layout': ('trmml.html#trmml.layout', 'trmml_nb/trmml.py'),
                                 'trmml_nb.trmml.TRMML.loss': ('trmml.html#trmml.loss', 'trmml_nb/trmml.py'),
                                 'trmml_nb.trmml.TRMML.prepare': ('trmml.html#trmml.prepare', 'trmml_nb/trmml.py'),

@@ -156,6 +156,8 @@ def trained_parameters(
 # %% ../nbs/44_methods.ipynb #91b8d3af
 ABLATIONS: dict[str, str] = {  # what is changed -> spec
     'all parts': 'trmml',
+    'text with image, not region': 'trmml:matching=image',
+    'text with pixels, not region': 'trmml:matching=pixel',
     'no distillation': 'trmml:distill=none',
     'distillation at full weight to the end': 'trmml:distill_until=None',
     'no contrast': 'trmml:contrast_weight=0',

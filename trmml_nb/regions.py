@@ -102,9 +102,10 @@ def some(
     grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid each, or one for all
     norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
     rows: Tensor | slice | None = None,  # categories wanted: numbers [K], or [B, K] of each image, or a slice; None: all
+    looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N, for comparisons; None: each head has its own attention
 ) -> RegionOutput:  # of these categories
     "Regions of some categories: categories do not see each other, so the others change nothing."
-    attention = self.attend(dense, grid, norms, rows)  # [B, h, K, N]
+    attention = self.attend(dense, grid, norms, rows) if looks is None else looks[:, None].expand(-1, self.heads, -1, -1)  # [B, h, K, N]
     saliency = attention.mean(1)
     region = pool_regions(saliency, dense)
     start = (self.queries if rows is None else self.queries[rows]) * math.sqrt(dense.shape[-1])
@@ -122,12 +123,13 @@ def forward(
     grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid each, or one for all
     norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
     rows: Tensor | None = None,  # categories wanted: numbers [K], or [B, K] of each image; None: all
+    looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N, for comparisons; None: each head has its own attention
 ) -> RegionOutput:  # of all categories, or of those wanted
     "Saliency, region-level and query-level features of every category. Errors: shapes that do not fit."
     check_positions(dense, grid, self.queries.shape[1])
     count = len(self.queries) if rows is None else rows.shape[-1]
-    if not self.chunk or count <= self.chunk:
-        return self.some(dense, grid, norms, rows)
+    if not self.chunk or count <= self.chunk or looks is not None:
+        return self.some(dense, grid, norms, rows, looks)
     chunks = [slice(k, k + self.chunk) for k in range(0, count, self.chunk)] if rows is None else rows.split(self.chunk, -1)
     save = torch.is_grad_enabled()  # keep inputs, compute again on the way back: memory of one chunk at a time
     parts = [checkpoint(self.some, dense, grid, norms, part, use_reentrant=False) if save else

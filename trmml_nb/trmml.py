@@ -20,7 +20,7 @@ from .labels import PRESENT, UNKNOWN
 from .levels import CategoryLevels
 from .losses import partial_asymmetric_loss
 from .matching import (Calibration, LossState, MethodOutput, combine_scores, cosine_logits, distill_binary,
-                               distill_cosine, distill_kl, text_pixel_scores)
+                               distill_cosine, distill_kl, text_image_scores, text_pixel_scores)
 from .neighbours import NeighbourMemory, join_neighbours
 from .prototypes import PrototypeMemory, PseudoLabels, combine_evidence, prototype_scores, pseudo_labels
 from .regions import CategoryRegions
@@ -82,6 +82,9 @@ class TRMMLConfig:
     neighbour_share: float = field(default=0.0, metadata=dict(later=True))  # of training images whose query-level feature is alike, in the final probability
     neighbours: int = field(default=10, metadata=dict(later=True))  # how many are asked; 10 and 20 measured alike
     neighbour_images: int = field(default=4096, metadata=dict(later=True))  # training images that the memory may hold, drawn by the seed
+    # for comparison: the older matchings with everything else as it is
+    matching: str = field(default='region', metadata=dict(later=True))  # stated: 'region'; 'image': every category takes the whole image;
+    # 'pixel': texts score single positions, and the softmax over them says how much each counts; nothing learns where to look
     # large vocabularies, both reconstructions and off
     chunk: int | None = field(default=None, metadata=dict(later=True))  # categories computed at a time: same function, less memory
     keep: int | None = field(default=None, metadata=dict(later=True))  # categories of an image that get a region: those with the
@@ -96,7 +99,11 @@ class TRMMLConfig:
                              'expected a share from 0 and below 1, and whole numbers from 1.')
         if self.neighbour_share and self.keep is not None:
             raise ValueError('neighbour_share and keep are both set: a category without a region has no feature to compare; leave one of them out.')
-        choices = dict(query_init=('text', 'random'), score=('mean', 'query', 'region'), pseudo=('hard', 'soft', 'none'),
+        if self.matching != 'region' and (self.keep is not None or self.chunk is not None):
+            raise ValueError(f'matching is {self.matching!r}, and keep or chunk is set: only regions are computed for some categories at a time.')
+        if self.matching == 'pixel' and not self.attention_share > 0:
+            raise ValueError(f"matching is 'pixel' and attention_share is {self.attention_share}, expected a number above 0: it is what sharpens the softmax.")
+        choices = dict(matching=('region', 'image', 'pixel'), query_init=('text', 'random'), score=('mean', 'query', 'region'), pseudo=('hard', 'soft', 'none'),
                        distill=('kl', 'binary', 'cosine', 'none'), prototype_feature=('region', 'query'), contrast_form=('joint', 'separate'))
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -158,13 +165,16 @@ class TRMML(nn.Module):
         super().__init__()
         self.config, self.grid, self.prompts = config or TRMMLConfig(), tuple(grid), prompts
         self.view_grids, self.most_known, self.focus = (), None, 1.0  # of the training set; `prepare` sets all three
-        cfg = self.config
+        cfg, self.sharpness = self.config, self.config.attention_share * scale
         self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1))
         self.regions = CategoryRegions(
             *texts.shape, cfg.heads, cfg.ffn_dim, cfg.dropout, init=self.texts if cfg.query_init == 'text' else None,
-            position_scale=cfg.position_scale, attention_scale=cfg.attention_share * scale or None,
+            position_scale=cfg.position_scale, attention_scale=self.sharpness or None,
             norm_power=cfg.norm_power, residual=cfg.query_residual, chunk=cfg.chunk or 0,
             generator=torch.Generator().manual_seed(cfg.seed))
+        if cfg.matching != 'region':
+            for projection in (self.regions.to_query, self.regions.to_key):
+                projection.requires_grad_(False)  # nothing learns where to look
         self.calibration = Calibration(scale, bias)
         self.memory = PrototypeMemory(self.texts, cfg.prototype_momentum)
         self.levels = CategoryLevels(len(self.texts)) if cfg.pseudo_levels else None
@@ -218,6 +228,23 @@ def layout(
     views = positions == sum(rows * columns for rows, columns in self.view_grids)
     return self.view_grids if views else grid_of(positions, self.grid)
 
+# %% ../nbs/25_trmml.ipynb #9cec7628
+@patch
+def given_looks(
+    self: TRMML,
+    features: ImageFeatures,  # of B images
+    texts: Tensor,  # [C, d]
+) -> Tensor | None:  # [B, C, N] maps that sum to 1; None: every category has its own attention
+    "Where to look for text-image or text-pixel matching, with the same weight for lengths as in the attention. For comparison."
+    if self.config.matching == 'region':
+        return None
+    scores = features.dense.new_zeros(len(features.dense), len(texts), features.dense.shape[1], dtype=texts.dtype)
+    if self.config.matching == 'pixel':
+        scores = self.sharpness * text_pixel_scores(features.dense, texts)[1]
+    if features.norms is not None:
+        scores = scores + self.config.norm_power * features.norms.float().clamp(min=1e-3).log()[:, None]
+    return scores.softmax(-1)
+
 # %% ../nbs/25_trmml.ipynb #9ae4c089
 @patch
 def forward(
@@ -231,8 +258,10 @@ def forward(
     if self.prunes:
         cosines, looks = first_look(features.dense, texts, maps=not self.training)
         kept = kept_categories(cosines, self.config.keep, known_mask, self.most_known)
-    out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept)
+    out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept, self.given_looks(features, texts))
     query, region = (self.calibration(own_cosines(z, categories, kept)) for z in (out.query, out.region))
+    if self.config.matching == 'pixel':  # a mean of cosines, not the cosine of a mean
+        region = self.calibration((out.saliency @ features.dense.to(out.saliency.dtype) * categories).sum(-1))
     saliency, found = out.saliency, dict(query=out.query, region=out.region, texts=texts)
     if kept is not None:
         query, region = (self.calibration(cosines).scatter(1, kept, one) for one in (query, region))
@@ -275,9 +304,9 @@ def prepare(
     if not self.config.fit_bias:
         return
     texts = self.current_texts()
-    parts = [first_look(store.batch(rows, texts.device).dense, texts)[0].cpu()
-             for rows in torch.arange(len(store)).split(256)]
-    self.calibration.fit(torch.cat(parts), targets)
+    parts = (store.batch(rows, texts.device) for rows in torch.arange(len(store)).split(256))
+    first = [text_image_scores(part.pooled, texts) if self.config.matching == 'image' else first_look(part.dense, texts)[0] for part in parts]
+    self.calibration.fit(torch.cat([cosines.cpu() for cosines in first]), targets)
 
 # %% ../nbs/25_trmml.ipynb #5587824a
 @patch
