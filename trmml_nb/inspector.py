@@ -38,7 +38,7 @@ from .training import predict_logits
 __all__ = ['CMAPS', 'GONE', 'RANKING_CSS', 'FILTERS', 'PAGE', 'SCRIPT', 'InspectorError', 'patch_claims', 'Look', 'map_levels',
            'overlay', 'PseudoHistory', 'label_state', 'MatchView', 'center_square', 'match_view', 'ranked_labels',
            'ranking_html', 'Panel', 'fit_side', 'captions', 'panels', 'inspection_figure', 'same_image', 'claims_table',
-           'claim_hints', 'patch_at', 'object_sizes', 'Inspection', 'inspect_method', 'Ranking', 'rank_images',
+           'claim_hints', 'patch_at', 'Inspection', 'inspect_method', 'Ranking', 'rank_images', 'object_sizes',
            'inspection_html', 'inspection_page', 'picture_png']
 
 # %% ../nbs/51_inspector.ipynb #b579c2b1
@@ -198,39 +198,48 @@ class MatchView:
                 raise InspectorError(f'{key} has shape {np.shape(got)}, expected {shape} for {c} categories and a grid of '
                                      f'{self.grid}.')
 
-    @property
-    def order(self) -> np.ndarray:
-        "[C] category numbers, most probable first."
-        return np.argsort(-self.probabilities, kind='stable')
+# %% ../nbs/51_inspector.ipynb #617507ae
+from fastcore.basics import patch
 
-    @property
-    def attention(self) -> np.ndarray:
-        "[C, N] the method's saliency; without one, softmax of the cosines at temperature 0.05, as text-pixel pooling has it."
-        if self.saliency is not None:
-            return self.saliency
-        e = np.exp((self.pixel_maps - self.pixel_maps.max(-1, keepdims=True)) / .05)
-        return e / e.sum(-1, keepdims=True)
 
-    def index(
-        self,
-        label: str | int | None,  # a category's name or number; None: the most probable one
-    ) -> int:
-        "Number of a category. Errors: a name or number that is not there, with close names."
-        if label is None:
-            return int(self.order[0])
-        if isinstance(label, str) and label in self.class_names:
-            return self.class_names.index(label)
-        if not isinstance(label, str) and 0 <= int(label) < len(self.class_names):
-            return int(label)
-        hint = close_names(label, self.class_names) if isinstance(label, str) else f'numbers run to {len(self.class_names) - 1}'
-        raise InspectorError(f'label {label!r} is none of the categories; {hint}.')
+@patch(as_prop=True)
+def order(self: MatchView) -> np.ndarray:
+    "[C] category numbers, most probable first."
+    return np.argsort(-self.probabilities, kind='stable')
 
-    def state(
-        self,
-        c: int,  # category number
-    ) -> str:
-        "What training knows of a label, in words."
-        return label_state(self.targets[c], self.pseudo[c], self.since[c])
+
+@patch(as_prop=True)
+def attention(self: MatchView) -> np.ndarray:
+    "[C, N] the method's saliency; without one, softmax of the cosines at temperature 0.05, as text-pixel pooling has it."
+    if self.saliency is not None:
+        return self.saliency
+    e = np.exp((self.pixel_maps - self.pixel_maps.max(-1, keepdims=True)) / .05)
+    return e / e.sum(-1, keepdims=True)
+
+
+@patch
+def index(
+    self: MatchView,
+    label: str | int | None,  # a category's name or number; None: the most probable one
+) -> int:
+    "Number of a category. Errors: a name or number that is not there, with close names."
+    if label is None:
+        return int(self.order[0])
+    if isinstance(label, str) and label in self.class_names:
+        return self.class_names.index(label)
+    if not isinstance(label, str) and 0 <= int(label) < len(self.class_names):
+        return int(label)
+    hint = close_names(label, self.class_names) if isinstance(label, str) else f'numbers run to {len(self.class_names) - 1}'
+    raise InspectorError(f'label {label!r} is none of the categories; {hint}.')
+
+
+@patch
+def state(
+    self: MatchView,
+    c: int,  # category number
+) -> str:
+    "What training knows of a label, in words."
+    return label_state(self.targets[c], self.pseudo[c], self.since[c])
 
 # %% ../nbs/51_inspector.ipynb #0af0df3c
 GONE = Image.new('RGB', (128, 128), '#bdbdbd')  # drawn where a picture cannot be read
@@ -247,7 +256,7 @@ def center_square(
         return picture.crop((left, top, left + side, top + side))
     return np.asarray(picture)[..., top:top + side, left:left + side]
 
-
+# %% ../nbs/51_inspector.ipynb #43440a10
 @torch.no_grad()
 def match_view(
     method: nn.Module,  # any method of the common contract
@@ -463,16 +472,6 @@ def patch_at(
     return row * grid[1] + column
 
 # %% ../nbs/51_inspector.ipynb #b6d2e9f8
-def object_sizes(
-    dataset: MultiLabelDataset,  # M images
-) -> np.ndarray | None:  # [M, C] share of the picture, NaN where there is no object; None: sizes are not known
-    "How much of its picture each object covers, where masks are known (scenes)."
-    if not len(dataset) or dataset.object_masks(0) is None:
-        return None
-    sizes = np.stack([dataset.object_masks(i).mean((1, 2)) for i in range(len(dataset))])
-    return np.where(sizes > 0, sizes, np.nan)
-
-
 @dataclass
 class Inspection:
     "A method on a set of images: probabilities of all, and a view of any."
@@ -485,44 +484,12 @@ class Inspection:
     history: PseudoHistory | None = None  # of this set, if it was trained on
     crop: bool = False  # True: the tower saw only the middle square
 
-    @property
-    def reference(self) -> np.ndarray:
-        "[M, C] what to judge against: the truth, and where it is not known, what training may see."
-        truth, targets = self.dataset.truth, self.dataset.targets
-        return targets if truth is None else np.where(truth == UNKNOWN, targets, truth)
-
     @cached_property
     def sizes(self) -> np.ndarray | None:
         "[M, C] share of the picture that each object covers; None where that is not known."
         return object_sizes(self.dataset)
 
-    def find(
-        self,
-        image_id: str,  # name of an image
-    ) -> int:
-        "Row of an image. Errors: no such image, with close names."
-        if image_id not in self.dataset.image_ids:
-            raise InspectorError(f'image {image_id!r} is not in {self.dataset.name}/{self.dataset.split}; '
-                                 f'{close_names(image_id, self.dataset.image_ids)}.')
-        return self.dataset.image_ids.index(image_id)
 
-    def view(
-        self,
-        row: int,  # from 0 to M - 1
-        image: Image.Image | None = None,  # drawn in place of the data set's own, for example where its file is gone
-    ) -> MatchView:
-        "One image as the method sees it, from stored features. Errors: a row that is not there, a picture that cannot be read."
-        if not 0 <= row < len(self.dataset):
-            raise InspectorError(f'row is {row}, expected 0 to {len(self.dataset) - 1}.')
-        data, seen = self.dataset, self.history
-        known = dict(targets=data.targets[row], truth=None if data.truth is None else data.truth[row],
-                     masks=data.object_masks(row), image_id=data.image_ids[row], name=self.name)
-        if seen is not None:
-            known |= dict(pseudo=seen.labels[row], since=seen.since[row])
-        return match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts, self.store.grid,
-                          self.crop, **known)
-
-# %% ../nbs/51_inspector.ipynb #31eea94a
 def inspect_method(
     method: nn.Module,  # any method of the common contract
     store: FeatureStore,  # features of the M images
@@ -544,6 +511,43 @@ def inspect_method(
         raise InspectorError(f'texts has shape {tuple(texts.shape)} and history {said}, expected {shape[1]} texts and a '
                              f'history of shape {shape}.')
     return Inspection(method, store, dataset, texts, predict_logits(method, store).sigmoid().numpy(), name, history, crop)
+
+# %% ../nbs/51_inspector.ipynb #f8ca1a40
+@patch(as_prop=True)
+def reference(self: Inspection) -> np.ndarray:
+    "[M, C] what to judge against: the truth, and where it is not known, what training may see."
+    truth, targets = self.dataset.truth, self.dataset.targets
+    return targets if truth is None else np.where(truth == UNKNOWN, targets, truth)
+
+
+@patch
+def find(
+    self: Inspection,
+    image_id: str,  # name of an image
+) -> int:
+    "Row of an image. Errors: no such image, with close names."
+    if image_id not in self.dataset.image_ids:
+        raise InspectorError(f'image {image_id!r} is not in {self.dataset.name}/{self.dataset.split}; '
+                             f'{close_names(image_id, self.dataset.image_ids)}.')
+    return self.dataset.image_ids.index(image_id)
+
+
+@patch
+def view(
+    self: Inspection,
+    row: int,  # from 0 to M - 1
+    image: Image.Image | None = None,  # drawn in place of the data set's own, for example where its file is gone
+) -> MatchView:
+    "One image as the method sees it, from stored features. Errors: a row that is not there, a picture that cannot be read."
+    if not 0 <= row < len(self.dataset):
+        raise InspectorError(f'row is {row}, expected 0 to {len(self.dataset) - 1}.')
+    data, seen = self.dataset, self.history
+    known = dict(targets=data.targets[row], truth=None if data.truth is None else data.truth[row],
+                 masks=data.object_masks(row), image_id=data.image_ids[row], name=self.name)
+    if seen is not None:
+        known |= dict(pseudo=seen.labels[row], since=seen.since[row])
+    return match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts, self.store.grid,
+                      self.crop, **known)
 
 # %% ../nbs/51_inspector.ipynb #d526a5ba
 FILTERS = ('all', 'disagreements', 'false positives', 'missed objects', 'missed small objects', 'uncertain', 'runs differ')
@@ -571,7 +575,7 @@ def _misfits(kind: str, p: np.ndarray, t: np.ndarray, threshold: float, sizes: n
     chosen = {'disagreements': missed | wrong, 'false positives': wrong}.get(kind, missed)
     return np.where(chosen, abs(p - t), np.nan)
 
-
+# %% ../nbs/51_inspector.ipynb #a4cc6336
 def rank_images(
     kind: str,  # one of FILTERS
     probabilities: Any,  # [M, C] in [0, 1]
@@ -602,7 +606,14 @@ def rank_images(
     return Ranking(rows[order], worst[order], score[order])
 
 # %% ../nbs/51_inspector.ipynb #3cd150c2
-from fastcore.basics import patch
+def object_sizes(
+    dataset: MultiLabelDataset,  # M images
+) -> np.ndarray | None:  # [M, C] share of the picture, NaN where there is no object; None: sizes are not known
+    "How much of its picture each object covers, where masks are known (scenes)."
+    if not len(dataset) or dataset.object_masks(0) is None:
+        return None
+    sizes = np.stack([dataset.object_masks(i).mean((1, 2)) for i in range(len(dataset))])
+    return np.where(sizes > 0, sizes, np.nan)
 
 
 @patch

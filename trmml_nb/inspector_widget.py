@@ -77,7 +77,7 @@ function render({ model, el }) {
 export default { render };
 '''
 
-
+# %% ../nbs/52_inspector_widget.ipynb #029f5f0b
 class PatchPicture(Reporter):
     "A picture that reports {'kind': 'click', 'x', 'y'} in shares of its size, and {'kind': 'key', 'key', 'shift'} for arrow keys and Escape."
     _esm = _PICTURE
@@ -260,6 +260,23 @@ def _controls(self: Inspector) -> None:
 
 # %% ../nbs/52_inspector_widget.ipynb #abc721b7
 @patch
+def _views(self: Inspector) -> list[MatchView]:
+    "The open image in each run; if its file is gone, a grey picture, and a word about it."
+    try:
+        image, self.trouble = self.runs[0].dataset.image(self.row), ''
+    except DataError as error:
+        image, self.trouble = GONE, f'{error} Its labels are shown without it. '
+    return [each.view(self.row, image) for each in self.runs]
+
+
+@patch
+def _position(self: Inspector) -> int | None:
+    "Place of the open image among those of the filter; None if it is not one of them."
+    at = (self.ranking.rows == self.row).nonzero()[0]
+    return int(at[0]) if len(at) else None
+
+# %% ../nbs/52_inspector_widget.ipynb #41108ec6
+@patch
 def _changed(self: Inspector, change: dict) -> None:
     "A trait has a new value: open another image, or draw this one anew."
     if self._silent:
@@ -290,24 +307,7 @@ def _open(self: Inspector, because: str, keep_label: bool = False) -> None:
         self._silent = False
     self.draw(started)
 
-
-@patch
-def _views(self: Inspector) -> list[MatchView]:
-    "The open image in each run; if its file is gone, a grey picture, and a word about it."
-    try:
-        image, self.trouble = self.runs[0].dataset.image(self.row), ''
-    except DataError as error:
-        image, self.trouble = GONE, f'{error} Its labels are shown without it. '
-    return [each.view(self.row, image) for each in self.runs]
-
-
-@patch
-def _position(self: Inspector) -> int | None:
-    "Place of the open image among those of the filter; None if it is not one of them."
-    at = (self.ranking.rows == self.row).nonzero()[0]
-    return int(at[0]) if len(at) else None
-
-
+# %% ../nbs/52_inspector_widget.ipynb #016f2521
 STEPS = dict(ArrowUp=(-1, 0), ArrowDown=(1, 0), ArrowLeft=(0, -1), ArrowRight=(0, 1))  # (down, right) in patches
 
 
@@ -358,6 +358,18 @@ def say(
 
 
 @patch
+def find(
+    self: Inspector,
+    image_id: str,  # name of an image
+) -> None:
+    "Open an image by its name; a name that is not there is said, not raised."
+    try:
+        self.row = self.runs[0].find(image_id)
+    except InspectorError as error:
+        self.say(str(error))
+
+# %% ../nbs/52_inspector_widget.ipynb #235e3373
+@patch
 def step(
     self: Inspector,
     by: int = 1,  # 1: next, -1: previous image of the filter
@@ -393,15 +405,3 @@ def step_patch(
     (h, w), (y, x) = view.grid, divmod(self.patch, view.grid[1])
     hardest = int(view.attention[view.index(self.label)].argmax())
     self.patch = hardest if self.patch < 0 else min(max(y + down, 0), h - 1) * w + min(max(x + right, 0), w - 1)
-
-
-@patch
-def find(
-    self: Inspector,
-    image_id: str,  # name of an image
-) -> None:
-    "Open an image by its name; a name that is not there is said, not raised."
-    try:
-        self.row = self.runs[0].find(image_id)
-    except InspectorError as error:
-        self.say(str(error))

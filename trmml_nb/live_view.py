@@ -146,7 +146,7 @@ def _panel(ax: Axes, table: pd.DataFrame, names: Sequence[str], title: str, empt
     ax.tick_params(labelsize=8)
     ax.spines[['top', 'right']].set_visible(False)
 
-
+# %% ../nbs/56_live_view.ipynb #2885fa69
 def live_figure(
     rows: Sequence[Mapping[str, Any]],  # of `Trainer.history`; may be empty
     probe: Probe | None = None,  # what was followed
@@ -235,17 +235,24 @@ class LiveView:
             self.cost = self.ended - began
         self.seconds += perf_counter() - started
 
-    def figure(self) -> Figure:
-        "What there is to see now, as a figure: also where nothing was shown."
-        done, total = len(self.rows), self.trainer.config.epochs
-        return live_figure(self.rows, self.probe, self.frames, total, f'epoch {done} of {total}')
+# %% ../nbs/56_live_view.ipynb #158e407f
+from fastcore.basics import patch
 
-    def draw(self) -> None:
-        "Give the place on the page a new picture; the first time, make that place."
-        display = import_module('IPython.display')
-        picture = display.Image(data=fixed_png(self.figure()), format='png', alt='loss, mAP, pseudo-labels and the probe')
-        if self.handle is None:
-            self.handle = display.display(picture, display_id=True)
-        else:
-            self.handle.update(picture)
-        self.drawn += 1
+
+@patch
+def figure(self: LiveView) -> Figure:
+    "What there is to see now, as a figure: also where nothing was shown."
+    done, total = len(self.rows), self.trainer.config.epochs
+    return live_figure(self.rows, self.probe, self.frames, total, f'epoch {done} of {total}')
+
+
+@patch
+def draw(self: LiveView) -> None:
+    "Give the place on the page a new picture; the first time, make that place."
+    display = import_module('IPython.display')
+    picture = display.Image(data=fixed_png(self.figure()), format='png', alt='loss, mAP, pseudo-labels and the probe')
+    if self.handle is None:
+        self.handle = display.display(picture, display_id=True)
+    else:
+        self.handle.update(picture)
+    self.drawn += 1

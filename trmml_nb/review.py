@@ -30,7 +30,7 @@ from .training import Evaluation, TrainConfig, Trainer, predict_logits
 
 # %% auto #0
 __all__ = ['ORDERS', 'QUICK', 'ANSWERS', 'COLUMNS', 'PROBABILITY', 'ReviewError', 'entropy_bits', 'class_effect', 'spread_out',
-           'proposal_order', 'Retrained', 'retrain', 'Answer', 'Proposal', 'answers_csv', 'read_answers', 'utc_now',
+           'proposal_order', 'Retrained', 'retrain', 'Answer', 'Proposal', 'utc_now', 'answers_csv', 'read_answers',
            'Review', 'proposal_precision', 'evidence', 'what_changed', 'read_predictions', 'open_review', 'simulate',
            'answers_needed', 'against_random']
 
@@ -158,6 +158,11 @@ class Proposal(NamedTuple):
     probability: float  # of 'present'
 
 
+def utc_now() -> str:
+    "The time in UTC, to the second, as ISO 8601."
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
+
+
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     "A table as bytes of a CSV file."
     text = io.StringIO()
@@ -225,11 +230,6 @@ def _said(a: Answer) -> str:
     return 'skipped' if a.label == UNKNOWN else LABEL_NAMES[a.label]
 
 # %% ../nbs/53_review.ipynb #4884eca7
-def utc_now() -> str:
-    "The time in UTC, to the second, as ISO 8601."
-    return datetime.now(timezone.utc).isoformat(timespec='seconds')
-
-
 class Review:
     "Proposals for the blanks of a table, and a person's answers, saved after each; opened anew, it goes on where it stopped."
 
@@ -276,25 +276,27 @@ class Review:
         for a in answers:
             self._done[self._rows[a.image], self._columns[a.category]] = True
 
-    def _save(self, answers: list[Answer]) -> None:
-        "Write the file in one move, then take the answers over. Errors: somebody else's file, a full disk."
-        data = answers_csv(answers)
-        try:
-            found = self.path.read_bytes() if self.path.exists() else None
-            if found != self._on_disk:
-                raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open twice? Open the '
-                                  'review anew to go on from that file.')
-            write_atomic(self.path, data)
-        except OSError as error:
-            raise ReviewError(f'{self.path}: the answer could not be saved ({error.strerror}) and does not count; the file holds all '
-                              'answers before it. Free some space and answer again.') from error
-        self._on_disk = data
-        self._set(answers)
-
-# %% ../nbs/53_review.ipynb #8db6d41a
+# %% ../nbs/53_review.ipynb #31d9dcfc
 from fastcore.basics import patch
 
 
+@patch
+def _save(self: Review, answers: list[Answer]) -> None:
+    "Write the file in one move, then take the answers over. Errors: somebody else's file, a full disk."
+    data = answers_csv(answers)
+    try:
+        found = self.path.read_bytes() if self.path.exists() else None
+        if found != self._on_disk:
+            raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open twice? Open the '
+                              'review anew to go on from that file.')
+        write_atomic(self.path, data)
+    except OSError as error:
+        raise ReviewError(f'{self.path}: the answer could not be saved ({error.strerror}) and does not count; the file holds all '
+                          'answers before it. Free some space and answer again.') from error
+    self._on_disk = data
+    self._set(answers)
+
+# %% ../nbs/53_review.ipynb #8db6d41a
 @patch
 def proposals(
     self: Review,
@@ -312,7 +314,7 @@ def proposals(
     return [Proposal(r, c, PRESENT if self.probabilities[r, c] >= self.threshold else ABSENT, float(self.probabilities[r, c]))
             for r, c in e[:count].tolist()]
 
-
+# %% ../nbs/53_review.ipynb #fc30ee1b
 @patch
 def answer(
     self: Review,
@@ -344,17 +346,6 @@ def undo(
     if gone:
         self._save([a for a in self.answers if a.step != last])
     return gone
-
-
-@patch
-def renew(
-    self: Review,
-    probabilities: Any,  # [M, C] of a method that was trained again
-    model: str,  # its name
-) -> Review:
-    "The same review with new proposals in a new order; the answers are read from the file."
-    return Review(self.dataset, probabilities, self.path, self.annotator, model, self.order, self.threshold, self.features,
-                  self.seed, self.clock)
 
 
 @patch
@@ -467,6 +458,17 @@ def what_changed(
     table = pd.DataFrame(dict(answers=((t == UNKNOWN) & ~open_).sum(0), to_present=(open_ & ~was & now).sum(0),
                               to_absent=(open_ & was & ~now).sum(0), mean_change=moved), index=list(class_names))
     return table.iloc[np.argsort(-(table.to_present + table.to_absent), kind='stable')]
+
+# %% ../nbs/53_review.ipynb #f357cce3
+@patch
+def renew(
+    self: Review,
+    probabilities: Any,  # [M, C] of a method that was trained again
+    model: str,  # its name
+) -> Review:
+    "The same review with new proposals in a new order; the answers are read from the file."
+    return Review(self.dataset, probabilities, self.path, self.annotator, model, self.order, self.threshold, self.features,
+                  self.seed, self.clock)
 
 # %% ../nbs/53_review.ipynb #11ab534c
 PROBABILITY = ' (probability)'  # may end the names of columns

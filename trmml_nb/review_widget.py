@@ -28,7 +28,7 @@ from .review import ANSWERS, Proposal, Review, ReviewError, evidence, proposal_p
 from .tower_weights import close_names
 
 # %% auto #0
-__all__ = ['Board', 'Reviewer', 'check_together']
+__all__ = ['Board', 'check_together', 'Reviewer']
 
 # %% ../nbs/54_review_widget.ipynb #fa6e1af3
 _BOARD = '''
@@ -83,7 +83,7 @@ function render({ model, el }) {
 export default { render };
 '''
 
-
+# %% ../nbs/54_review_widget.ipynb #ac6cac69
 class Board(Reporter):
     "Pictures with a title and a mark each; reports {'kind': 'tile' or 'key', 'tile', 'key', 'drawn'}: what was done, and to which drawing."
     _esm = _BOARD
@@ -108,6 +108,18 @@ class Board(Reporter):
             self.pngs, self.titles, self.marks, self.drawn = pngs, titles, marks, self.drawn + 1
 
 # %% ../nbs/54_review_widget.ipynb #93811aac
+def check_together(
+    review: Review,  # proposals
+    inspection: Inspection | None,  # the method behind them, if there is one
+) -> None:
+    "Raise `ReviewError` unless both are about the same images and categories."
+    if inspection is not None and (inspection.dataset.image_ids != review.dataset.image_ids
+                                   or inspection.dataset.class_names != review.dataset.class_names):
+        raise ReviewError(f'the review has {len(review.dataset)} images and {len(review.dataset.class_names)} categories, the inspection '
+                          f'{len(inspection.dataset)} and {len(inspection.dataset.class_names)}, or in another order; give both the same '
+                          'data set.')
+
+# %% ../nbs/54_review_widget.ipynb #eefe4667
 class Reviewer(widgets.VBox):
     "Proposals for blanks, to accept, reject or skip; every answer is saved at once. Set its traits, or use buttons and keys."
     mode = traitlets.Enum(('single', 'grid'), 'single')  # one image, or one category on many images
@@ -144,18 +156,6 @@ class Reviewer(widgets.VBox):
         if name == 'marks' and (len(value) != len(self.page) or any(m not in ANSWERS for m in value)):
             raise ReviewError(f'marks is {value}, expected {len(self.page)} of {", ".join(ANSWERS)}, one per tile.')
         return value
-
-
-def check_together(
-    review: Review,  # proposals
-    inspection: Inspection | None,  # the method behind them, if there is one
-) -> None:
-    "Raise `ReviewError` unless both are about the same images and categories."
-    if inspection is not None and (inspection.dataset.image_ids != review.dataset.image_ids
-                                   or inspection.dataset.class_names != review.dataset.class_names):
-        raise ReviewError(f'the review has {len(review.dataset)} images and {len(review.dataset.class_names)} categories, the inspection '
-                          f'{len(inspection.dataset)} and {len(inspection.dataset.class_names)}, or in another order; give both the same '
-                          'data set.')
 
 # %% ../nbs/54_review_widget.ipynb #a257af7b
 from fastcore.basics import patch
@@ -214,7 +214,7 @@ def ask(
         self._silent = False
     self.draw()
 
-
+# %% ../nbs/54_review_widget.ipynb #f4e97d86
 @patch
 def shown(
     self: Reviewer,
@@ -324,7 +324,7 @@ def skip(self: Reviewer) -> None:
     "Leave it open (grid: mark all tiles so)."
     self._give('skip')
 
-
+# %% ../nbs/54_review_widget.ipynb #ae1e030a
 @patch
 def mark(
     self: Reviewer,
@@ -344,7 +344,7 @@ def save_page(self: Reviewer) -> None:
         pairs = list(zip(self.page, self.marks))
         self._do(lambda: self.review.answer(*pairs), lambda _: f'{len(pairs)} answers saved')
 
-
+# %% ../nbs/54_review_widget.ipynb #80c65e8d
 @patch
 def reread(self: Reviewer) -> None:
     "Go on from the answers file as it is now, after somebody else has changed it; nothing is written."
