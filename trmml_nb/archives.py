@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
+from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from PIL import Image
 from requests.adapters import HTTPAdapter
@@ -169,28 +170,30 @@ class PracticeServer:
         self.http.shutdown()
         self.http.server_close()
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        "Answer one `request`, with the next fault of its file."
-        name, asked = request.path.lstrip('/'), request.headers.get('Range') or ''
-        fault, _, number = (self.faults.get(name) or ['']).pop(0).partition(' ')
-        body = b'<html>please log in</html>' if fault == 'page' else self.files.get(name)
-        status = int(number) if fault == 'status' else 404 if body is None else 200
-        tag, start = '"' + hashlib.md5(body or b'', usedforsecurity=False).hexdigest() + '"', 0
-        if status == 200 and asked and self.ranges and request.headers.get('If-Range') in (None, tag):
-            start = int(re.fullmatch(r'bytes=(\d+)-', asked)[1])
-            status = 206 if start < len(body) else 416
-        self.log.append((name, asked, status))
-        request.send_response(status)
-        sent = body[start:] if status in (200, 206) else b''
-        head = {'Content-Length': len(sent), 'ETag': tag, 'Content-Type': 'text/html' if fault == 'page' else 'application/zip'}
-        if status in (206, 416):
-            head['Content-Range'] = f'bytes {start}-{len(body) - 1}/{len(body)}' if status == 206 else f'bytes */{len(body)}'
-        for key, value in head.items():
-            request.send_header(key, str(value))
-        request.end_headers()
-        request.wfile.write(sent[:int(number)] if fault in ('drop', 'stall') else sent)
-        request.wfile.flush()
-        time.sleep(1.0 if fault == 'stall' else 0)
+# %% ../nbs/70_archives.ipynb #bbe0be94
+@patch
+def answer(self: PracticeServer, request: BaseHTTPRequestHandler) -> None:
+    "Answer one `request`, with the next fault of its file."
+    name, asked = request.path.lstrip('/'), request.headers.get('Range') or ''
+    fault, _, number = (self.faults.get(name) or ['']).pop(0).partition(' ')
+    body = b'<html>please log in</html>' if fault == 'page' else self.files.get(name)
+    status = int(number) if fault == 'status' else 404 if body is None else 200
+    tag, start = '"' + hashlib.md5(body or b'', usedforsecurity=False).hexdigest() + '"', 0
+    if status == 200 and asked and self.ranges and request.headers.get('If-Range') in (None, tag):
+        start = int(re.fullmatch(r'bytes=(\d+)-', asked)[1])
+        status = 206 if start < len(body) else 416
+    self.log.append((name, asked, status))
+    request.send_response(status)
+    sent = body[start:] if status in (200, 206) else b''
+    head = {'Content-Length': len(sent), 'ETag': tag, 'Content-Type': 'text/html' if fault == 'page' else 'application/zip'}
+    if status in (206, 416):
+        head['Content-Range'] = f'bytes {start}-{len(body) - 1}/{len(body)}' if status == 206 else f'bytes */{len(body)}'
+    for key, value in head.items():
+        request.send_header(key, str(value))
+    request.end_headers()
+    request.wfile.write(sent[:int(number)] if fault in ('drop', 'stall') else sent)
+    request.wfile.flush()
+    time.sleep(1.0 if fault == 'stall' else 0)
 
 # %% ../nbs/70_archives.ipynb #0ae47e87
 @dataclass(frozen=True)

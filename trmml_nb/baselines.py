@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -244,28 +245,32 @@ class LinearHead(LinearScores):
             seen = self.seen(torch.zeros_like(scores), torch.as_tensor(targets).cpu(), 0)
             self.bias.fill_(start_bias(scores, seen, self.scale.item(), self.bias.mean().item()))
 
-    @torch.no_grad()
-    def complete(
-        self,
-        output: MethodOutput,  # of B images
-        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-        state: LossState,  # where training stands
-    ) -> PseudoLabels:
-        "Targets as the loss sees them; a label that was filled in counts as much as a known one."
-        seen = self.seen(output.probabilities, targets, state.epoch).float()
-        return PseudoLabels(seen, (seen != UNKNOWN).float())
+# %% ../nbs/40_baselines.ipynb #aa6399f9
+@patch
+@torch.no_grad()
+def complete(
+    self: LinearHead,
+    output: MethodOutput,  # of B images
+    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+    state: LossState,  # where training stands
+) -> PseudoLabels:
+    "Targets as the loss sees them; a label that was filled in counts as much as a known one."
+    seen = self.seen(output.probabilities, targets, state.epoch).float()
+    return PseudoLabels(seen, (seen != UNKNOWN).float())
 
-    def loss(
-        self,
-        output: MethodOutput,  # of B images
-        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-        known_mask: Tensor,  # [B, C] bool, where targets may be used
-        state: LossState,  # where training stands
-    ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its one part (detached)
-        "Binary cross-entropy over the labels that the treatment gives: summed over categories, mean over the batch."
-        filled = self.complete(output, torch.where(known_mask, targets, UNKNOWN), state)
-        total = partial_asymmetric_loss(output.logits, filled.targets, filled.known_mask, 0, 0, 0)
-        return total, dict(classification=total.detach())
+
+@patch
+def loss(
+    self: LinearHead,
+    output: MethodOutput,  # of B images
+    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+    known_mask: Tensor,  # [B, C] bool, where targets may be used
+    state: LossState,  # where training stands
+) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its one part (detached)
+    "Binary cross-entropy over the labels that the treatment gives: summed over categories, mean over the batch."
+    filled = self.complete(output, torch.where(known_mask, targets, UNKNOWN), state)
+    total = partial_asymmetric_loss(output.logits, filled.targets, filled.known_mask, 0, 0, 0)
+    return total, dict(classification=total.detach())
 
 # %% ../nbs/40_baselines.ipynb #052dd612
 def grouped_readout(

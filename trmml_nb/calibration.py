@@ -17,7 +17,7 @@ from .labels import PRESENT, UNKNOWN
 from .metrics import best_thresholds, check_probabilities, check_scores
 
 # %% auto #0
-__all__ = ['CalibrationError', 'reliability', 'calibration_error', 'Calibration', 'fit_line', 'fit_calibration', 'own_shifts',
+__all__ = ['CalibrationError', 'reliability', 'calibration_error', 'Calibration', 'fit_line', 'own_shifts', 'fit_calibration',
            'reliability_plot', 'choose_thresholds', 'folds', 'cross_fitted']
 
 # %% ../nbs/81_calibration.ipynb #171b2b70
@@ -60,7 +60,7 @@ class Calibration:
         "Calibrated probabilities of logits [M, C]."
         return 1 / (1 + np.exp(-np.clip(self.slope * np.asarray(logits, dtype=np.float64) + self.shift, -50, 50)))
 
-
+# %% ../nbs/81_calibration.ipynb #7ca7cb93
 def fit_line(
     x: np.ndarray,  # [K] logits
     present: np.ndarray,  # [K] bool
@@ -79,7 +79,25 @@ def fit_line(
         w = w + step
     return max(float(w[0]), 1e-3), float(w[1])
 
+# %% ../nbs/81_calibration.ipynb #3d433c0a
+def own_shifts(
+    z: np.ndarray,  # [K] logits after the common line
+    present: np.ndarray,  # [K] bool
+    column: np.ndarray,  # [K] category of each
+    categories: int,  # C
+    strength: float = 1.0,  # prior variance of a shift
+    steps: int = 25,  # of Newton's method
+) -> np.ndarray:  # [C]
+    "Per category the shift that fits best, pulled towards 0: Newton's method on each, all at once."
+    shift = np.zeros(categories)
+    for _ in range(steps):
+        p = 1 / (1 + np.exp(-np.clip(z + shift[column], -50, 50)))
+        slope = np.bincount(column, present - p, categories) - shift / strength
+        curve = np.bincount(column, p * (1 - p), categories) + 1 / strength
+        shift += np.clip(slope / curve, -2, 2)
+    return shift
 
+# %% ../nbs/81_calibration.ipynb #70ad34c7
 def fit_calibration(
     logits: np.ndarray,  # [M, C] of images that training did not see
     targets: np.ndarray,  # [M, C] PRESENT / ABSENT / UNKNOWN
@@ -99,24 +117,6 @@ def fit_calibration(
         slope, common = fit_line(x, present, shift[column])
         shift = own_shifts(slope * x + common, present, column, z.shape[1], strength)
     return Calibration(slope, common + shift)
-
-
-def own_shifts(
-    z: np.ndarray,  # [K] logits after the common line
-    present: np.ndarray,  # [K] bool
-    column: np.ndarray,  # [K] category of each
-    categories: int,  # C
-    strength: float = 1.0,  # prior variance of a shift
-    steps: int = 25,  # of Newton's method
-) -> np.ndarray:  # [C]
-    "Per category the shift that fits best, pulled towards 0: Newton's method on each, all at once."
-    shift = np.zeros(categories)
-    for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(z + shift[column], -50, 50)))
-        slope = np.bincount(column, present - p, categories) - shift / strength
-        curve = np.bincount(column, p * (1 - p), categories) + 1 / strength
-        shift += np.clip(slope / curve, -2, 2)
-    return shift
 
 # %% ../nbs/81_calibration.ipynb #72bce1b0
 def reliability_plot(

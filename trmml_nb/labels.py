@@ -239,7 +239,7 @@ def _read_lines(path: Path) -> list[tuple[int, str]]:
         raise LabelError(f'{path}: not UTF-8 text (byte {e.start}): save it as UTF-8.') from None
     return [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
 
-
+# %% ../nbs/00_labels.ipynb #33aac8c1
 def _check_ids(path: Path, rows: dict, image_ids: list[str], extra: str) -> None:
     "Raise unless every wanted id has a row and (unless `extra` is 'ignore') every row is wanted."
     if extra not in ('error', 'ignore'):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -187,32 +188,38 @@ class SCPNet(nn.Module):
             graph = ClassGraph(relation, tower.dim, cfg.hidden or max(1, tower.dim // 8), cfg.seed)
         return cls(prompts, graph, tower.logit_scale, tower.logit_bias, cfg)
 
-    def classes(self) -> Tensor:
-        "[C, d] class features: the prompts' texts after the graph."
-        texts = self.prompts()[0]
-        return texts if self.graph is None else self.graph(texts)
+# %% ../nbs/42_priors.ipynb #c30d4708
+@patch
+def classes(
+    self: SCPNet,
+) -> Tensor:
+    "[C, d] class features: the prompts' texts after the graph."
+    texts = self.prompts()[0]
+    return texts if self.graph is None else self.graph(texts)
 
-    @property
-    def thresholds(self) -> Tensor:
-        "[C] probability from which an unknown label counts as present."
-        return class_thresholds(self.status, self.config.threshold, self.config.threshold_floor)
 
-    def forward(
-        self,
-        features: ImageFeatures,  # of B images
-    ) -> MethodOutput:
-        "Pooled vectors against class features; in training mode also `features['strong']`, the logits of the strong view."
-        classes = self.classes()
-        output = MethodOutput(self.calibration(text_image_scores(features.pooled, classes)), features=dict(classes=classes))
-        if self.training and self.config.consistency_weight:
-            view = position_view(features, self.config.keep, self.config.view_dropout)
-            output.features['strong'] = self.calibration(text_image_scores(view, classes))
-        return output
+@patch(as_prop=True)
+def thresholds(
+    self: SCPNet,
+) -> Tensor:
+    "[C] probability from which an unknown label counts as present."
+    return class_thresholds(self.status, self.config.threshold, self.config.threshold_floor)
+
+# %% ../nbs/42_priors.ipynb #a2104da6
+@patch
+def forward(
+    self: SCPNet,
+    features: ImageFeatures,  # of B images
+) -> MethodOutput:
+    "Pooled vectors against class features; in training mode also `features['strong']`, the logits of the strong view."
+    classes = self.classes()
+    output = MethodOutput(self.calibration(text_image_scores(features.pooled, classes)), features=dict(classes=classes))
+    if self.training and self.config.consistency_weight:
+        view = position_view(features, self.config.keep, self.config.view_dropout)
+        output.features['strong'] = self.calibration(text_image_scores(view, classes))
+    return output
 
 # %% ../nbs/42_priors.ipynb #f5b00831
-from fastcore.basics import patch
-
-
 @patch
 @torch.no_grad()
 def prepare(

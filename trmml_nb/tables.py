@@ -17,7 +17,7 @@ from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
 from .own_data import folder_files, image_path, read_rows
 
 # %% auto #0
-__all__ = ['CELLS', 'TableError', 'read_cell', 'read_synonyms', 'Sheet', 'sheet_header', 'read_sheet', 'combine_votes',
+__all__ = ['CELLS', 'TableError', 'read_cell', 'read_synonyms', 'Sheet', 'sheet_header', 'combine_votes', 'read_sheet',
            'sheet_statistics']
 
 # %% ../nbs/80_tables.ipynb #2d8cae51
@@ -101,6 +101,28 @@ def sheet_header(
     meant = [None if i in (0, person) else spelled.setdefault((m := synonyms.get(h.lower(), h)).lower(), m) for i, h in enumerate(header)]
     return list(spelled.values()), person, meant
 
+# %% ../nbs/80_tables.ipynb #25101935
+def combine_votes(
+    title: str,  # name of the data set
+    root: Path,  # folder of the photographs
+    names: Sequence[str],  # C categories
+    votes: Mapping[str, np.ndarray],  # image -> [C, 2] votes for present and absent
+    places: Mapping[str, str],  # image -> where it was named
+    annotators: Sequence[str] = (),  # who voted
+    on_bad: str = 'error',  # as in `read_sheet`
+) -> Sheet:
+    "The majority of the votes; a tie is unknown. Errors: photographs that lack or cannot be read."
+    if not votes:
+        raise TableError(f'{root}: neither a row nor a photograph.')
+    images, counts = list(votes), np.stack(list(votes.values()))  # [N, C, 2]
+    more = counts[..., 0] - counts[..., 1]
+    targets = np.select([more > 0, more < 0], [PRESENT, ABSENT], UNKNOWN).astype(np.int8)
+    files = [FileImage(str(root / i)) for i in images]
+    keep, skipped = usable_images(files, [f'{places[i]} ({i})' for i in images], on_bad)
+    both = [(images[r], names[c], *map(int, counts[r, c]), int(targets[r, c])) for r, c in np.argwhere(counts.min(2) > 0) if r in set(keep)]
+    data = MultiLabelDataset(title, 'all', list(names), [images[i] for i in keep], targets[keep], targets[keep], [files[i] for i in keep], skipped)
+    return Sheet(data, pd.DataFrame(both, columns=['image', 'category', 'present', 'absent', 'label']), list(annotators))
+
 # %% ../nbs/80_tables.ipynb #3fd823d6
 def read_sheet(
     labels: str | Path,  # CSV: image,[annotator,]<category>,...
@@ -136,28 +158,6 @@ def read_sheet(
         places.setdefault(image, f'{root / image}')
         votes.setdefault(image, np.zeros((len(names), 2), dtype=int))
     return combine_votes(Path(labels).stem, root, names, votes, places, [w for w in dict.fromkeys(p for _, p in people) if w], on_bad)
-
-
-def combine_votes(
-    title: str,  # name of the data set
-    root: Path,  # folder of the photographs
-    names: Sequence[str],  # C categories
-    votes: Mapping[str, np.ndarray],  # image -> [C, 2] votes for present and absent
-    places: Mapping[str, str],  # image -> where it was named
-    annotators: Sequence[str] = (),  # who voted
-    on_bad: str = 'error',  # as in `read_sheet`
-) -> Sheet:
-    "The majority of the votes; a tie is unknown. Errors: photographs that lack or cannot be read."
-    if not votes:
-        raise TableError(f'{root}: neither a row nor a photograph.')
-    images, counts = list(votes), np.stack(list(votes.values()))  # [N, C, 2]
-    more = counts[..., 0] - counts[..., 1]
-    targets = np.select([more > 0, more < 0], [PRESENT, ABSENT], UNKNOWN).astype(np.int8)
-    files = [FileImage(str(root / i)) for i in images]
-    keep, skipped = usable_images(files, [f'{places[i]} ({i})' for i in images], on_bad)
-    both = [(images[r], names[c], *map(int, counts[r, c]), int(targets[r, c])) for r, c in np.argwhere(counts.min(2) > 0) if r in set(keep)]
-    data = MultiLabelDataset(title, 'all', list(names), [images[i] for i in keep], targets[keep], targets[keep], [files[i] for i in keep], skipped)
-    return Sheet(data, pd.DataFrame(both, columns=['image', 'category', 'present', 'absent', 'label']), list(annotators))
 
 # %% ../nbs/80_tables.ipynb #6fd26157
 def sheet_statistics(

@@ -14,6 +14,7 @@ from typing import Any
 import open_clip
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .data import build_transform
@@ -129,43 +130,6 @@ class FrozenTower(FrozenImages):
         super().__init__(model, image_size, preprocess)
         self.name, self.config, self.texts = name, config or {}, TextTower(self.model, tokenizer, name)
 
-    @torch.no_grad()
-    def encode_texts(self, texts: Sequence[str],  # T sentences, or a single one
-                     batch_size: int = 256,  # sentences at a time
-                     ) -> Tensor:  # [T, d]
-        "Sentences -> [T, d], normalised."
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        parts = [texts[i:i + batch_size] for i in range(0, len(texts), batch_size)]
-        empty = [torch.zeros(0, self.dim, device=self.device)]
-        return unit(torch.cat([self.texts.sentences(part, self.device) for part in parts] or empty))
-
-    def encode_classes(
-        self,
-        class_names: Sequence[str],  # C names
-        templates: str | Sequence[str] = DEFAULT_TEMPLATES,  # one or more sentences with {}
-    ) -> Tensor:  # [C, d], normalised
-        "One text vector a category: the mean over templates, normalised before and after."
-        templates = (templates,) if isinstance(templates, str) else tuple(templates)
-        sentences = [fill_template(t, name) for t in templates for name in class_names]
-        return unit(self.encode_texts(sentences).view(len(templates), len(class_names), -1).mean(0))
-
-    def embed_words(self, words: str,  # a phrase of M tokens, such as 'a photo of a'
-                    ) -> Tensor:  # [M, w]
-        "Token vectors [M, w] of a phrase, without start and end: a starting point for a learnable context."
-        ids, start = open_ids(self.texts, [words])
-        ids = ids[0, start:int(self.texts.ends(ids)[0])].to(self.device)
-        return self.texts.half.token_embedding(ids).detach()
-
-    def encode_prompts(
-        self,
-        context: Tensor,  # [M, w] shared by all categories, or [C, M, w]
-        class_names: Sequence[str],  # C names
-        template: str = "{}.",  # what follows the context
-    ) -> Tensor:  # [C, d], normalised; differentiable with respect to context
-        "Category vectors of sentences whose first words are free vectors."
-        sentences = [fill_template(template, name) for name in class_names]
-        return unit(insert_context(self.texts, context.to(self.device), sentences))
-
     @cached_property
     def fingerprint(self) -> str:
         "sha256 over weights, architecture, preprocessing and image size: the identity of the features."
@@ -174,6 +138,51 @@ class FrozenTower(FrozenImages):
     def __repr__(self) -> str:
         return (f"FrozenTower({self.name!r}, image_size={self.image_size}, grid={self.grid}, dim={self.dim}, "
                 f"logit_scale={self.logit_scale:.2f}, logit_bias={self.logit_bias:.2f})")
+
+# %% ../nbs/10_towers.ipynb #e687c566
+@patch
+@torch.no_grad()
+def encode_texts(self: FrozenTower, texts: Sequence[str],  # T sentences, or a single one
+                 batch_size: int = 256,  # sentences at a time
+                 ) -> Tensor:  # [T, d]
+    "Sentences -> [T, d], normalised."
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    parts = [texts[i:i + batch_size] for i in range(0, len(texts), batch_size)]
+    empty = [torch.zeros(0, self.dim, device=self.device)]
+    return unit(torch.cat([self.texts.sentences(part, self.device) for part in parts] or empty))
+
+
+@patch
+def encode_classes(
+    self: FrozenTower,
+    class_names: Sequence[str],  # C names
+    templates: str | Sequence[str] = DEFAULT_TEMPLATES,  # one or more sentences with {}
+) -> Tensor:  # [C, d], normalised
+    "One text vector a category: the mean over templates, normalised before and after."
+    templates = (templates,) if isinstance(templates, str) else tuple(templates)
+    sentences = [fill_template(t, name) for t in templates for name in class_names]
+    return unit(self.encode_texts(sentences).view(len(templates), len(class_names), -1).mean(0))
+
+# %% ../nbs/10_towers.ipynb #b8f48c83
+@patch
+def embed_words(self: FrozenTower, words: str,  # a phrase of M tokens, such as 'a photo of a'
+                ) -> Tensor:  # [M, w]
+    "Token vectors [M, w] of a phrase, without start and end: a starting point for a learnable context."
+    ids, start = open_ids(self.texts, [words])
+    ids = ids[0, start:int(self.texts.ends(ids)[0])].to(self.device)
+    return self.texts.half.token_embedding(ids).detach()
+
+
+@patch
+def encode_prompts(
+    self: FrozenTower,
+    context: Tensor,  # [M, w] shared by all categories, or [C, M, w]
+    class_names: Sequence[str],  # C names
+    template: str = "{}.",  # what follows the context
+) -> Tensor:  # [C, d], normalised; differentiable with respect to context
+    "Category vectors of sentences whose first words are free vectors."
+    sentences = [fill_template(template, name) for name in class_names]
+    return unit(insert_context(self.texts, context.to(self.device), sentences))
 
 # %% ../nbs/10_towers.ipynb #82c52e07
 class PromptLearner(nn.Module):

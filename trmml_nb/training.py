@@ -17,6 +17,7 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 import torch
+from fastcore.basics import patch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -178,29 +179,33 @@ class Trainer:
         average = get_ema_multi_avg_fn(self.config.ema) if self.config.ema else None
         self.averaged = AveragedModel(self.method, multi_avg_fn=average) if average else None
 
-    def _check(self) -> None:
-        "Raise `TrainingError` for sets that do not belong together or hold nothing to learn from."
-        shape = tuple(self.targets.shape)
-        if len(self.store) != len(self.targets):
-            raise TrainingError(f'the store holds {len(self.store)} images and targets has shape {shape}: they must be '
-                                'the same images in the same order.')
-        if self.config.patience is not None and self.evaluation is None:
-            raise TrainingError(f'patience is {self.config.patience} and there is no evaluation to be patient about: give one, or leave patience out.')
-        if not (self.targets != UNKNOWN).any():
-            raise TrainingError(f'no label is known in targets of shape {shape}: nothing to learn from. Give some '
-                                'labels, or a higher known fraction.')
-        if self.truth is not None and tuple(self.truth.shape) != shape:
-            raise TrainingError(f'truth has shape {tuple(self.truth.shape)}, expected {shape} like targets.')
+# %% ../nbs/31_training.ipynb #b40c0c30
+@patch
+def _check(
+    self: Trainer,
+) -> None:
+    "Raise `TrainingError` for sets that do not belong together or hold nothing to learn from."
+    shape = tuple(self.targets.shape)
+    if len(self.store) != len(self.targets):
+        raise TrainingError(f'the store holds {len(self.store)} images and targets has shape {shape}: they must be '
+                            'the same images in the same order.')
+    if self.config.patience is not None and self.evaluation is None:
+        raise TrainingError(f'patience is {self.config.patience} and there is no evaluation to be patient about: give one, or leave patience out.')
+    if not (self.targets != UNKNOWN).any():
+        raise TrainingError(f'no label is known in targets of shape {shape}: nothing to learn from. Give some '
+                            'labels, or a higher known fraction.')
+    if self.truth is not None and tuple(self.truth.shape) != shape:
+        raise TrainingError(f'truth has shape {tuple(self.truth.shape)}, expected {shape} like targets.')
 
-    @property
-    def final(self) -> nn.Module:
-        "The method that the run gives: the averaged weights where there are any, else the plain ones."
-        return self.method if self.averaged is None else self.averaged.module
+
+@patch(as_prop=True)
+def final(
+    self: Trainer,
+) -> nn.Module:
+    "The method that the run gives: the averaged weights where there are any, else the plain ones."
+    return self.method if self.averaged is None else self.averaged.module
 
 # %% ../nbs/31_training.ipynb #cb943898
-from fastcore.basics import patch
-
-
 @patch
 def step(
     self: Trainer,
