@@ -157,6 +157,13 @@ def test_label_strip_marks_and_colours(image):
     assert [t.get_text() for t in ax.get_xticklabels()] == ['car', 'dog', 'tree']
 
 
+def test_a_label_matrix_of_two_categories_has_room_for_its_key():
+    ax = f.label_matrix([[1, 0], [0, -1]], ['dog', 'boat'])
+    ax.figure.canvas.draw()  # warned that the axes collapsed
+    wide = ax.get_legend().get_window_extent()
+    assert wide.x0 >= 0 and wide.x1 <= ax.figure.bbox.width and ax.get_window_extent().width > 100
+
+
 def test_label_matrix_legend_counts():
     t = np.array([[1, 0, -1], [0, 0, -1]])
     ax = f.label_matrix(t, list('abc'), ['x', 'y'])

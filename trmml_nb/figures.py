@@ -313,7 +313,8 @@ def label_matrix(
     "Rows are images, columns categories, three colours: what is known of a data set at a glance."
     t = _label_array(targets, class_names, 2)
     few = len(t) <= 25
-    ax = _new_axes(ax, (min(7., 1.2 + .27 * t.shape[1]), 1.3 + (.22 * len(t) if few else 2.6)))
+    least = 4. if legend else 1.5  # inches: the key stands in one line, however few the categories
+    ax = _new_axes(ax, (min(7., max(least, 1.2 + .27 * t.shape[1])), 1.3 + (.22 * len(t) if few else 2.6)))
     _label_cells(t, ax, few if marks is None else marks)
     ax.set_xticks(np.arange(t.shape[1]) + .5, class_names, rotation=90, fontsize=9)
     step = 1 if few else max(len(t) // 5, 1)
