@@ -1,9 +1,7 @@
-"""The inspector: claims, levels, overlays, histories, orders and pages by hand; the widget's rules without a browser."""
+"""The inspector: claims, levels, overlays, histories and orders by hand; the widget's rules without a browser."""
 import ast
-import base64
 import importlib
 import io
-import json
 import re
 import sys
 import time
@@ -188,7 +186,7 @@ def test_method_without_a_map(parts):
     assert view.saliency is None
     want = (torch.tensor(view.pixel_maps) / .05).softmax(-1)
     np.testing.assert_allclose(view.attention, want, rtol=1e-4)
-    assert I.panels(view)[2].title == 'no region map: text-pixel attention' and 'no region map' in I.inspection_html(view)
+    assert I.panels(view)[2].title == 'no region map: text-pixel attention'
 
 
 def test_crop_keeps_what_the_tower_saw(parts):
@@ -283,7 +281,7 @@ def test_no_second_encoding(run, parts):
     method = parts[0]
     before = method.calls
     view = run.view(0)
-    I.panels(view, 1), I.panels(view, 2), I.inspection_html(view), I.claims_table(view, 0)
+    I.panels(view, 1), I.panels(view, 2), I.ranking_html(view), I.claims_table(view, 0)
     assert method.calls == before + 1  # one forward per image, none per label
 
 
@@ -341,65 +339,6 @@ def test_reference_and_sizes(parts, run):
     partly = I.Inspection(None, None, I.replace(data, truth=np.full((M, C), UNKNOWN)), None, run.probabilities)
     assert (partly.reference == data.targets).all()
     assert I.object_sizes(data.subset([])) is None
-
-
-# -- the page
-
-class Tags(HTMLParser):
-    "Which tags open and close, and what they refer to."
-    def __init__(self):
-        super().__init__()
-        self.open, self.refers, self.scripts, self.void = [], [], 0, {'meta', 'input', 'img', 'br', 'link'}
-
-    def handle_starttag(self, tag, attributes):
-        self.open += [tag] if tag not in self.void else []
-        self.scripts += tag == 'script'
-        self.refers += [v for k, v in attributes if k in ('src', 'href', 'srcset', 'action', 'data')]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def test_page_is_whole_and_refers_to_nothing(run):
-    page = I.inspection_html(run.view(0), run.view(0), label=3)
-    tags = Tags()
-    tags.feed(page)
-    assert tags.open == [] and tags.scripts == 2 and len(tags.refers) == 2
-    assert all(r.startswith('data:image/png;base64,') for r in tags.refers)
-    text = re.sub(r'[A-Za-z0-9+/=]{60,}', '', page)  # without the pictures and levels
-    assert len(text) < len(page) and not re.search(r'https?:|//[a-z]|@import|url\(', text) and "default-src 'none'" in text
-    assert page.count('data-label=') == 2 * C and page.count('aria-selected="true"') == 2 and page.count('<canvas') == 4
-
-
-def test_page_holds_the_levels_and_claims():
-    view = by_hand()
-    page = I.inspection_html(view)
-    data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1])
-    region = np.frombuffer(base64.b64decode(data['views'][0]['region']), np.uint8).reshape(3, 2)
-    assert region.tolist() == [[255, 255], [85, 255], [255, 0]] and data['label'] == 1 and data['grid'] == [1, 2]
-    claims = I.patch_claims(view.saliency, view.probabilities)
-    for n in range(2):
-        assert data['views'][0]['claims'][n][0][0] == claims[:, n].argmax() and abs(sum(s for _, s in data['views'][0]['claims'][n]) - 1) < 1e-3
-    assert data['names'] == view.class_names and '<b>' not in page.replace('<b id="chosen">', '') and 'a &lt;b&gt;' in page
-
-
-def test_page_escapes_hostile_names():
-    page = I.inspection_html(by_hand(image_id='"><script>alert(1)</script>', class_names=['</script><script>alert(2)', 'x', '__TITLE__'], name='<i>'))
-    tags = Tags()
-    tags.feed(page)
-    assert tags.scripts == 2 and '<i>' not in page and 'alert(2)' in page
-
-
-def test_page_is_never_written_over(tmp_path, run):
-    view = run.view(0)
-    path = I.inspection_page(view, tmp_path / 'a.html')
-    assert path.read_text() == I.inspection_html(view) and [p.name for p in tmp_path.iterdir()] == ['a.html']
-    path.write_text('mine')
-    with pytest.raises(I.InspectorError, match='a.html exists already, and is left as it is'):
-        I.inspection_page(view, path)
-    assert path.read_text() == 'mine'
-    with pytest.raises(I.InspectorError, match='no folder'):
-        I.inspection_page(view, tmp_path / 'none' / 'a.html')
 
 
 # -- the widget, without a browser
@@ -516,7 +455,7 @@ def test_widget_with_an_empty_filter_keeps_the_image(widget, run, parts):
 
 
 def test_scripts_load_nothing(widget):
-    for script in (widget._PICTURE, widget._LIST, I.SCRIPT):
+    for script in (widget._PICTURE, widget._LIST):
         assert not re.search(r'https?:|\bimport\b|fetch\(|XMLHttp', script)
 
 
@@ -571,10 +510,6 @@ def test_markup_in_names_stays_text_in_the_widget(widget, evil):
     assert not live.jump.description_allow_html
     live.jump.value = EVIL[1]
     assert '<script' not in live.status.value
-    page = I.inspection_html(evil.view(1), evil.view(1), label=1)
-    tags = Tags()
-    tags.feed(page)
-    assert tags.scripts == 2 and tags.open == [] and 'onerror="' not in re.sub(r'<script.*?</script>', '', page, flags=re.S)
 
 
 def test_a_picture_that_is_gone(widget, parts):

@@ -391,7 +391,8 @@ def test_page_works_from_a_file_without_a_network(browser, tmp_path):
     import numpy as np
     from PIL import Image
 
-    from trmml_nb.inspector import MatchView, inspection_page, panels, Look
+    from trmml_nb.inspector import MatchView, panels, Look
+    from trmml_nb.page import inspection_page
     r = np.random.default_rng(0)
     s = r.random((3, 12))
     view = MatchView(Image.fromarray(r.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((160, 120)), ["cat", "dog", "<b>"], (3, 4),

@@ -15,12 +15,13 @@ import numpy as np
 
 from .data import MultiLabelDataset, open_image
 from .features import encode_images_now, write_atomic
-from .inspector import inspection_page, match_view
+from .inspector import match_view
 from .job_options import JobError, TrainJob, hide_labels, load_sets, zero_shot_scores
 from .jobs import measure
 from .labels import mask_sha256
 from .methods import METHODS, parse_spec
 from .own_data import csv_dataset, image_folder
+from .page import inspection_page
 from .prepared import default_splits, find_prepared, prepared_dataset, read_provenance
 from .runs import load_run, read_json
 from .store_building import encode_dataset
