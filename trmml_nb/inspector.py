@@ -88,9 +88,11 @@ def map_levels(
 @lru_cache(maxsize=8)
 def color_table(
     cmap: str,  # any matplotlib colour map
-) -> np.ndarray:  # [256, 3] float32 in [0, 1]
+) -> np.ndarray:  # [256, 3] float32 in [0, 1], not to be written to
     "The colours of a map, from its lowest level to its highest."
-    return matplotlib.colormaps[cmap](np.linspace(0, 1, 256))[:, :3].astype(np.float32)
+    table = matplotlib.colormaps[cmap](np.linspace(0, 1, 256))[:, :3].astype(np.float32)
+    table.setflags(write=False)  # one array for all who ask
+    return table
 
 # %% ../nbs/51_inspector.ipynb #4ddb9a1e
 def _edge(picture: np.ndarray, inside: np.ndarray, color: str) -> None:
