@@ -296,3 +296,15 @@ def test_chunks_save_memory():
             net(torch.nn.functional.normalize(torch.randn(8, 64, 16), dim=-1), (8, 8))
         return sum(sizes)
     assert kept(4) < kept(0) / 3
+
+
+def test_given_maps_are_used_and_maps_of_another_shape_are_named():
+    net = CategoryRegions(C, D, heads=H, ffn_dim=32).double().eval()
+    dense, looks = unit(B, N, D), torch.rand(B, C, N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    looks = looks / looks.sum(-1, keepdim=True)
+    out = net(dense, GRID, looks=looks)
+    torch.testing.assert_close(out.saliency, looks)
+    torch.testing.assert_close(out.region, F.normalize(looks @ dense, dim=-1))
+    for bad in (looks[:, :2], looks[..., :3], looks[:1]):
+        with pytest.raises(RegionError, match=r'looks has shape .* a map for each image and category'):
+            net(dense, GRID, looks=bad)

@@ -61,6 +61,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'trmml_nb.attention.grid_of': ('attention.html#grid_of', 'trmml_nb/attention.py'),
                                     'trmml_nb.attention.head_scores': ('attention.html#head_scores', 'trmml_nb/attention.py'),
                                     'trmml_nb.attention.head_values': ('attention.html#head_values', 'trmml_nb/attention.py'),
+                                    'trmml_nb.attention.loudness': ('attention.html#loudness', 'trmml_nb/attention.py'),
                                     'trmml_nb.attention.pool_regions': ('attention.html#pool_regions', 'trmml_nb/attention.py'),
                                     'trmml_nb.attention.sine_position_code': ('attention.html#sine_position_code', 'trmml_nb/attention.py'),
                                     'trmml_nb.attention.split_heads': ('attention.html#split_heads', 'trmml_nb/attention.py'),

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 # %% auto #0
 __all__ = ['at_least_float32', 'pool_regions', 'RegionError', 'sine_position_code', 'view_position_code', 'grid_of',
-           'check_positions', 'split_heads', 'head_scores', 'head_values', 'CategoryAttention']
+           'check_positions', 'split_heads', 'head_scores', 'head_values', 'loudness', 'CategoryAttention']
 
 # %% ../nbs/20_attention.ipynb #d0d4d07a
 def at_least_float32(
@@ -135,6 +135,14 @@ def head_values(
     value = seen @ to_value.weight.unflatten(0, (heads, -1)).mT
     return value.transpose(1, 2).flatten(2) + to_value.bias
 
+# %% ../nbs/20_attention.ipynb #af7155aa
+def loudness(
+    norms: Tensor,  # [B, N] lengths of the features before normalisation
+    power: float = 1.0,  # 0: lengths are ignored
+) -> Tensor:  # [B, N] float32, to be added to scores before their softmax
+    "What makes attention proportional to norms ** power; a length below 0.001 counts as 0.001. Reconstruction."
+    return power * at_least_float32(norms).clamp(min=1e-3).log()
+
 # %% ../nbs/20_attention.ipynb #672ca70f
 class CategoryAttention(nn.Module):
     "One learnable query per category, and where its heads look."
@@ -171,5 +179,5 @@ class CategoryAttention(nn.Module):
         query = split_heads(self.to_query(queries * math.sqrt(d)), self.heads) * math.sqrt(self.heads)  # sqrt(d) / sqrt(d / h)
         scores = at_least_float32(head_scores(query, self.to_key, dense, self._carry(queries.shape[-2])))
         if norms is not None and self.norm_power:
-            scores = scores + self.norm_power * at_least_float32(norms).clamp(min=1e-3).log()[:, None, None]
+            scores = scores + loudness(norms, self.norm_power)[:, None, None]
         return scores.softmax(-1)

@@ -128,6 +128,8 @@ def forward(
     "Saliency, region-level and query-level features of every category. Errors: shapes that do not fit."
     check_positions(dense, grid, self.queries.shape[1])
     count = len(self.queries) if rows is None else rows.shape[-1]
+    if looks is not None and looks.shape != (len(dense), count, dense.shape[1]):
+        raise RegionError(f'looks has shape {tuple(looks.shape)}, expected [B, K, N] = {(len(dense), count, dense.shape[1])}: a map for each image and category wanted.')
     if not self.chunk or count <= self.chunk or looks is not None:
         return self.some(dense, grid, norms, rows, looks)
     chunks = [slice(k, k + self.chunk) for k in range(0, count, self.chunk)] if rows is None else rows.split(self.chunk, -1)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import grid_of
+from .attention import grid_of, loudness
 from .contrast import multimodal_contrastive_loss
 from .dense import ImageFeatures
 from .features import FeatureStore
@@ -82,7 +82,7 @@ class TRMMLConfig:
     neighbour_share: float = field(default=0.0, metadata=dict(later=True))  # of training images whose query-level feature is alike, in the final probability
     neighbours: int = field(default=10, metadata=dict(later=True))  # how many are asked; 10 and 20 measured alike
     neighbour_images: int = field(default=4096, metadata=dict(later=True))  # training images that the memory may hold, drawn by the seed
-    # for comparison: the older matchings with everything else as it is
+    # for comparison, both reconstructions: the older matchings with everything else as it is
     matching: str = field(default='region', metadata=dict(later=True))  # stated: 'region'; 'image': every category takes the whole image;
     # 'pixel': texts score single positions, and the softmax over them says how much each counts; nothing learns where to look
     # large vocabularies, both reconstructions and off
@@ -242,7 +242,7 @@ def given_looks(
     if self.config.matching == 'pixel':
         scores = self.sharpness * text_pixel_scores(features.dense, texts)[1]
     if features.norms is not None:
-        scores = scores + self.config.norm_power * features.norms.float().clamp(min=1e-3).log()[:, None]
+        scores = scores + loudness(features.norms, self.config.norm_power)[:, None]
     return scores.softmax(-1)
 
 # %% ../nbs/25_trmml.ipynb #9ae4c089
@@ -297,7 +297,7 @@ def prepare(
     store: FeatureStore | ViewStore,  # features of the M training images
     targets: Tensor,  # [M, C] what training may see
 ) -> None:
-    "Set the logit bias from zero-shot text-pixel scores and the known labels, if the configuration says so; see how views lie."
+    "Set the logit bias from zero-shot scores and the known labels, if the configuration says so; see how views lie."
     self.view_grids = view_grids(store)
     self.most_known = int((targets != UNKNOWN).sum(1).max())
     self.focus = (targets == UNKNOWN).float().mean().item() ** self.config.focus_fades
