@@ -6,12 +6,13 @@ python data_scripts/check_masks.py --mask FILE.npy    is this bool array [images
 A mask says which labels are known: `np.random.RandomState(0).random_sample((images, classes)) < known`. The checksum is the sha256 of
 `np.packbits(mask)`, here its first 16 hex digits. Exit status 0: all agree (or the file is a published mask); 1: not; 2: unusable file.
 """
+
 import argparse
 import sys
 
 import numpy as np
 
-from trmml_nb.labels import PUBLISHED_MASKS, LabelError, check_published, mask_sha256
+from trmml_nb.data.labels import PUBLISHED_MASKS, LabelError, check_published, mask_sha256
 
 
 def check_all():
@@ -19,7 +20,9 @@ def check_all():
     table = check_published()
     for row in table.itertuples():
         shape = f"{row.images} x {row.classes}"
-        print(f"{row.data:32}{shape:>13}{row.known:>6.0%} known   {row.ours}   {'agrees' if row.agrees else f'published: {row.published}'}")
+        print(
+            f"{row.data:32}{shape:>13}{row.known:>6.0%} known   {row.ours}   {'agrees' if row.agrees else f'published: {row.published}'}"
+        )
     print(f"{table.agrees.sum()} of {len(table)} masks agree (numpy {np.__version__})")
     return 0 if table.agrees.all() else 1
 
@@ -32,8 +35,12 @@ def check_file(path):
     except (OSError, ValueError, LabelError) as error:
         print(f"{path}: not a bool array saved with np.save: {error}", file=sys.stderr)
         return 2
-    names = [f"{m.data}, {m.known:.0%} known" for m in PUBLISHED_MASKS if m.sha16 == start and tuple(m.shape) == mask.shape]
-    print(f"{path}: {mask.shape}, {mask.mean():.2%} known, sha256 {start}: {names[0] if names else 'none of the published masks'}")
+    names = [
+        f"{m.data}, {m.known:.0%} known" for m in PUBLISHED_MASKS if m.sha16 == start and tuple(m.shape) == mask.shape
+    ]
+    print(
+        f"{path}: {mask.shape}, {mask.mean():.2%} known, sha256 {start}: {names[0] if names else 'none of the published masks'}"
+    )
     return 0 if names else 1
 
 

@@ -2,23 +2,34 @@
 
 python data_scripts/visual_genome.py --root data --from FOLDER
 """
+
 from typing import Annotated
 
 import typer
 
-from trmml_nb.prepare import PrepareJob, prepare_job
+from trmml_nb.datasets.prepare import PrepareJob, prepare_job
 
 
 def main(
-    root: Annotated[str, typer.Option(help="Folder for all prepared benchmarks; this one gets a folder of its own in it.")] = "data",
-    archives: Annotated[str | None, typer.Option("--from", help="Folder with archives or unpacked files that you have already.")] = None,
-    allow_missing: Annotated[bool, typer.Option(help="Go on without images that cannot be had; they are listed.")] = False,
+    root: Annotated[
+        str, typer.Option(help="Folder for all prepared benchmarks; this one gets a folder of its own in it.")
+    ] = "data",
+    archives: Annotated[
+        str | None, typer.Option("--from", help="Folder with archives or unpacked files that you have already.")
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option(help="Go on without images that cannot be had; they are listed.")
+    ] = False,
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
     plan_only: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
 ):
     "Download (15 GB), check and unpack Visual Genome, and write the labels of VG-200 as one table."
     try:
-        prepare_job(PrepareJob("vg200", root=root, archives=archives, allow_missing=allow_missing, offline=offline, plan_only=plan_only))
+        prepare_job(
+            PrepareJob(
+                "vg200", root=root, archives=archives, allow_missing=allow_missing, offline=offline, plan_only=plan_only
+            )
+        )
     except ValueError as error:  # the library's own messages are for people
         raise SystemExit(f"error: {error}") from None
 

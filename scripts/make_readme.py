@@ -1,4 +1,5 @@
 """README.md and README_files/ from nbs/index.ipynb: python scripts/make_readme.py [DESTINATION]."""
+
 import re
 import shutil
 import sys
@@ -26,6 +27,7 @@ def visible(cell):
 
 def at_home(text, config):
     "Links as seen from the root, where notebooks lie in nbs/; absolute once pyproject.toml names a Repository."
+
     def link(match):
         bang, label, target = match.groups()
         if re.match(r"\w+:|#", target):
@@ -33,6 +35,7 @@ def at_home(text, config):
         path = target if target.startswith("README_files/") else re.sub(r"^nbs/\.\./", "", f"nbs/{target}")
         base = f"{config.git_url}/{'raw' if bang else 'blob'}/{config.branch}/" if config.git_url else ""
         return f"{bang}[{label}]({base}{path})"
+
     return re.sub(r"(!?)\[([^\]\n]*)\]\(([^)\s]+)\)", link, text)
 
 
@@ -43,7 +46,9 @@ def make_readme(index=ROOT / "nbs/index.ipynb"):
     exporter = MarkdownExporter()
     exporter.filters["wrap_text"] = lambda text, width=0: text
     body, resources = exporter.from_notebook_node(nb, {"output_files_dir": "README_files", "unique_key": "index"})
-    body = re.sub(r"^[ ]*\n!\[\w+\]\((.+?)\)\n[ ]*$", r"![Figure; described in the text beside it](\1)", body, flags=re.M)
+    body = re.sub(
+        r"^[ ]*\n!\[\w+\]\((.+?)\)\n[ ]*$", r"![Figure; described in the text beside it](\1)", body, flags=re.M
+    )
     return NOTE + at_home(re.sub(r"\n{3,}", "\n\n", body), config).strip() + "\n", resources.get("outputs", {})
 
 

@@ -3,6 +3,7 @@
 Without names, all of nbs/. Cells flagged `#| eval: false`, `gpu` or `slow` keep the outputs they have; --slow runs the slow ones too.
 Nothing is saved when a cell fails. Widget state and widget views are dropped, and the notebook is cleaned as nbdev-clean does.
 """
+
 import argparse
 import re
 import time
@@ -33,7 +34,9 @@ def joined(outputs):
 def refresh(path, skip_flags):
     chosen = {cell.id for cell in nb_test_cells(path, skip_flags)}
     notebook = nbformat.read(path, 4)
-    client = NotebookClient(notebook, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        notebook, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
     with client.setup_kernel():
         for number, cell in enumerate(notebook.cells):
             if cell.id in chosen:
@@ -45,17 +48,32 @@ def refresh(path, skip_flags):
     nbdev_clean(str(path))
 
 
+def find(name, there):
+    "The one notebook of a name, such as 05_regions or book/05_regions."
+    wanted = Path(name).with_suffix("").parts
+    found = [p for p in there if p.with_suffix("").parts[-len(wanted) :] == wanted]
+    if len(found) != 1:
+        raise SystemExit(
+            f"{name}: {len(found)} notebooks have this name" + "".join(f"\n- {p.relative_to(ROOT)}" for p in found)
+        )
+    return found[0]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="notebooks, such as 20_regions; all when left out")
+    parser.add_argument("names", nargs="*", help="notebooks, such as 05_regions; all when left out")
     parser.add_argument("--slow", action="store_true", help="also run cells flagged slow")
     given = parser.parse_args()
     flags = [flag for flag in re.split(r"\s+", get_config(ROOT).tst_flags) if not (given.slow and flag == "slow")]
-    paths = [ROOT / "nbs" / f"{Path(name).stem}.ipynb" for name in given.names] or sorted((ROOT / "nbs").glob("*.ipynb"))
+    there = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    paths = [find(name, there) for name in given.names] or there
     for path in paths:
         started = time.monotonic()
         refresh(path, flags)
-        print(f"{path.name}: {time.monotonic() - started:.1f} s, {path.stat().st_size / 1024:.0f} KiB", flush=True)
+        print(
+            f"{path.relative_to(ROOT)}: {time.monotonic() - started:.1f} s, {path.stat().st_size / 1024:.0f} KiB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What every test needs: no network for model weights, no window for figures, no trace in the user's cache, and with several workers
 (`pytest -n 2`) an even share of the cores and of the work. And one marker: a test that is `young` runs in an interpreter of its own, with one thread."""
+
 import os
 import shutil
 import subprocess
@@ -11,7 +12,9 @@ import pytest
 CACHE = tempfile.mkdtemp(prefix="trmml-tests-")
 os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TRMML_CACHE=CACHE)
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))  # before anything imports torch
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers))
+    )  # before anything imports torch
 
 
 def pytest_unconfigure(config):
@@ -22,8 +25,11 @@ ALONE = 'TRMML_TEST_ALONE'
 
 
 def pytest_configure(config):
-    config.addinivalue_line('markers', 'young: forks, so it runs in a new interpreter; a child forked from a process whose thread pools have '
-                                       'worked would wait for threads that it does not have')
+    config.addinivalue_line(
+        'markers',
+        'young: forks, so it runs in a new interpreter; a child forked from a process whose thread pools have '
+        'worked would wait for threads that it does not have',
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,8 +48,14 @@ def pytest_pyfunc_call(pyfuncitem):
     if pyfuncitem.get_closest_marker('young') is None or os.environ.get(ALONE):
         return None
     name = pyfuncitem.nodeid.removesuffix(f'@{pyfuncitem.path.stem}')  # pytest-xdist appends its group
-    done = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', name], cwd=pyfuncitem.config.rootpath,
-                          env={**os.environ, ALONE: '1', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', name],
+        cwd=pyfuncitem.config.rootpath,
+        env={**os.environ, ALONE: '1', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     if done.returncode != 0 or '1 passed' not in done.stdout:
         pytest.fail(done.stdout[-6000:] + done.stderr[-2000:], pytrace=False)
     return True

@@ -1,4 +1,5 @@
 """The command line as a person meets it: through the installed entry point."""
+
 import json
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app
-from trmml_nb.job_options import TrainJob
+from trmml_nb.runs.options import TrainJob
 
 
 def call(*args):
-    return subprocess.run([sys.executable, '-c', 'from trmml_nb.cli import main; main()', *map(str, args)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, '-c', 'from trmml_nb.cli import main; main()', *map(str, args)], capture_output=True, text=True
+    )
 
 
 def test_every_field_is_an_option_with_help():
@@ -23,13 +26,16 @@ def test_every_field_is_an_option_with_help():
         assert '--' + f.name.replace('_', '-') in shown and f.metadata['help'].split('.')[0][:30] in shown, f.name
 
 
-@pytest.mark.parametrize('args, message', [
-    (['train', '--data', 'mnist'], 'expected scenes, csv, or a benchmark'),
-    (['train', '--known', '0'], 'above 0 and up to 1'),
-    (['train', '--clip', 'RN5O', '--limit', '5'], 'RN50'),
-    (['evaluate', 'no/such/run'], 'no/such/run'),
-    (['train', '--data', 'csv', '--labels', 'no.csv'], 'no.csv'),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (['train', '--data', 'mnist'], 'expected scenes, csv, or a benchmark'),
+        (['train', '--known', '0'], 'above 0 and up to 1'),
+        (['train', '--clip', 'RN5O', '--limit', '5'], 'RN50'),
+        (['evaluate', 'no/such/run'], 'no/such/run'),
+        (['train', '--data', 'csv', '--labels', 'no.csv'], 'no.csv'),
+    ],
+)
 def test_one_message_and_status_one(args, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, args)
@@ -37,7 +43,8 @@ def test_one_message_and_status_one(args, message, tmp_path, monkeypatch):
 
 
 def test_from_training_to_completed_labels(tmp_path, monkeypatch):
-    from trmml_nb.data import scenes_dataset
+    from trmml_nb.data.dataset import scenes_dataset
+
     monkeypatch.chdir(tmp_path)
     done = call('train', '--limit', 60, '--epochs', 1, '--out', 'run')
     assert done.returncode == 0, done.stderr
@@ -48,12 +55,17 @@ def test_from_training_to_completed_labels(tmp_path, monkeypatch):
         data.image(i).save(f'photos/{i}.png')
     Path('photos/labels.csv').write_text('image,dog\n0.png,1\n1.png,\n')
     runner = CliRunner()
-    for args in (['predict', 'run', 'photos', '--out', 'scores.csv'], ['evaluate', 'run', '--out', 'again.json'],
-                 ['complete', 'run', '--labels', 'photos/labels.csv', '--out', 'completed.csv']):
+    for args in (
+        ['predict', 'run', 'photos', '--out', 'scores.csv'],
+        ['evaluate', 'run', '--out', 'again.json'],
+        ['complete', 'run', '--labels', 'photos/labels.csv', '--out', 'completed.csv'],
+    ):
         result = runner.invoke(app, args)
         assert result.exit_code == 0, result.output
     assert len(pd.read_csv('scores.csv')) == 3 and list(pd.read_csv('completed.csv').dog)[0] == 1
-    assert json.loads(Path('again.json').read_text())['mAP'] == pytest.approx(json.loads(Path('run/metrics.json').read_text())['mAP'])
+    assert json.loads(Path('again.json').read_text())['mAP'] == pytest.approx(
+        json.loads(Path('run/metrics.json').read_text())['mAP']
+    )
     again = call('train', '--limit', 60, '--epochs', 1, '--out', 'run')
     assert again.returncode == 1 and 'is not overwritten' in again.stderr and 'Traceback' not in again.stderr
 
@@ -65,6 +77,8 @@ def test_version():
 def test_encode_says_how_large_it_will_be_and_then_encodes(tmp_path):
     once, runner = ['encode', '--limit', '6', '--cache', str(tmp_path / 'features')], CliRunner()
     planned = runner.invoke(app, [*once, '--dry-run'])
-    assert planned.exit_code == 0 and 'scenes/train: 6 images' in planned.output and not (tmp_path / 'features').exists()
+    assert (
+        planned.exit_code == 0 and 'scenes/train: 6 images' in planned.output and not (tmp_path / 'features').exists()
+    )
     assert runner.invoke(app, once).exit_code == 0 and len(list((tmp_path / 'features').glob('[0-9a-f]*'))) == 2
     assert 'all encoded' in runner.invoke(app, [*once, '--dry-run']).output

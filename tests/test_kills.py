@@ -1,5 +1,6 @@
 """Thirty times each: encoding, training, completing, preparing and a run on one's own photographs are killed at a random moment, and what is
 left on the disk is gone on with, to the same bytes. A process that has imported everything forks one child for each kill."""
+
 import json
 import multiprocessing
 import shutil
@@ -11,19 +12,21 @@ import numpy as np
 import pytest
 import torch
 import tqdm.auto
-from test_features import make_tower
+from test_store import make_tower
 from test_prepare import QUICK, served, tiny_coco
 
-from trmml_nb import jobs, own_photographs, runs
-from trmml_nb.archives import PracticeServer
-from trmml_nb.data import scenes_dataset
-from trmml_nb.job_options import TrainJob
-from trmml_nb.jobs import train_job
-from trmml_nb.own_photographs import UNFINISHED, PhotosJob, photos_job
-from trmml_nb.prepare import prepare_benchmark
-from trmml_nb.run_jobs import complete_job
-from trmml_nb.store_building import encode_dataset
-from trmml_nb.towers import load_tower
+from trmml_nb.runs import train as jobs
+from trmml_nb.yours import photographs as own_photographs
+from trmml_nb.runs import run as runs
+from trmml_nb.datasets.archives import PracticeServer
+from trmml_nb.data.dataset import scenes_dataset
+from trmml_nb.runs.options import TrainJob
+from trmml_nb.runs.train import train_job
+from trmml_nb.yours.photographs import UNFINISHED, PhotosJob, photos_job
+from trmml_nb.datasets.prepare import prepare_benchmark
+from trmml_nb.runs.use import complete_job
+from trmml_nb.towers.encode import encode_dataset
+from trmml_nb.towers.tower import load_tower
 
 FORK = multiprocessing.get_context('fork')
 
@@ -34,7 +37,9 @@ def in_child(work, place, after=None):
 
     def run():
         for bars in (tqdm.std.tqdm, tqdm.auto.tqdm):
-            bars.set_lock(threading.RLock())  # forked children share the one of the parent: a child that is killed while it holds it stops them all
+            bars.set_lock(
+                threading.RLock()
+            )  # forked children share the one of the parent: a child that is killed while it holds it stops them all
         there.send('begun')
         work(place)
         there.send('done')
@@ -51,7 +56,9 @@ def in_child(work, place, after=None):
         done = here.poll() and here.recv() == 'done'
     except EOFError:
         done = False
-    assert child.exitcode == 0 and done or child.exitcode == -9 and after is not None, f'the child failed with exit code {child.exitcode}'
+    assert child.exitcode == 0 and done or child.exitcode == -9 and after is not None, (
+        f'the child failed with exit code {child.exitcode}'
+    )
     return not done
 
 
@@ -63,7 +70,7 @@ def kill_often(folder, work, result, begin=Path.mkdir, kills=30, tries=300, seed
     kills fall everywhere, and about two of three hit."""
     begin(folder / 'whole')
     assert not in_child(work, folder / 'whole')
-    expected, rng, limit, states, counted = result(folder / 'whole'), np.random.default_rng(seed), .3, set(), 0
+    expected, rng, limit, states, counted = result(folder / 'whole'), np.random.default_rng(seed), 0.3, set(), 0
     for attempt in range(tries):
         if counted >= kills:
             break
@@ -73,10 +80,12 @@ def kill_often(folder, work, result, begin=Path.mkdir, kills=30, tries=300, seed
             begin(place)
         if not in_child(work, place, rng.uniform(0, limit)):
             assert_same(result(place), expected, f'done in try {attempt}')
-            limit *= .6
+            limit *= 0.6
             continue
         counted, limit = counted + 1, limit * 1.3
-        states.add(tuple(sorted((str(p.relative_to(place)), p.stat().st_size) for p in place.rglob('*') if p.is_file())))
+        states.add(
+            tuple(sorted((str(p.relative_to(place)), p.stat().st_size) for p in place.rglob('*') if p.is_file()))
+        )
         kept = shutil.move(shutil.copytree(place, folder / 'copy', symlinks=True), folder / 'go on')
         assert not in_child(work, kept)
         assert_same(result(kept), expected, f'kill {counted}, in try {attempt}')
@@ -93,7 +102,11 @@ def differences(a, b, name=''):
         return [d for i, (x, y) in enumerate(zip(a, b)) for d in differences(x, y, f'{name}/{i}')]
     if type(a) is type(b) is bytes:
         at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-        return [] if a == b else [f'{name}: {len(a)} and {len(b)} bytes, from byte {at} on {a[at:at + 60]!r} and {b[at:at + 60]!r}']
+        return (
+            []
+            if a == b
+            else [f'{name}: {len(a)} and {len(b)} bytes, from byte {at} on {a[at : at + 60]!r} and {b[at : at + 60]!r}']
+        )
     return [] if a == b else [f'{name}: {str(a)[:300]} and {str(b)[:300]}']
 
 
@@ -104,7 +117,11 @@ def assert_same(found, expected, when):
 
 def contents(folder, skip=()):
     "Every file that is not hidden, with its bytes."
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob('*') if p.is_file() and not p.name.startswith('.') and p.name not in skip}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob('*')
+        if p.is_file() and not p.name.startswith('.') and p.name not in skip
+    }
 
 
 @pytest.fixture
@@ -123,7 +140,9 @@ def test_encoding(tmp_path):
         assert not list(place.glob('**/*.part')) and not list((place / '.locks').iterdir())
         return contents(place)
 
-    states = kill_often(tmp_path, lambda place: encode_dataset(tower, data, place, batch_size=2, shard_size=4, progress=False), result)
+    states = kill_often(
+        tmp_path, lambda place: encode_dataset(tower, data, place, batch_size=2, shard_size=4, progress=False), result
+    )
     assert states > 3
 
 
@@ -134,8 +153,19 @@ def test_training(tmp_path, monkeypatch, quiet):
     tower = load_tower()
     monkeypatch.setattr(jobs, 'load_tower', lambda *_, **__: tower)  # read once
     monkeypatch.setattr(jobs, 'draw_run', lambda *_: None)
-    options = dict(limit=24, epochs=2, batch_size=6, every=1, known=.5, method='trmml:ffn_dim=32', cache=str(tmp_path / 'cache'), resume=True)
-    train_job(TrainJob(**options, out=str(tmp_path / 'first')), progress=False)  # encodes, and gives the settings that a run begins with
+    options = dict(
+        limit=24,
+        epochs=2,
+        batch_size=6,
+        every=1,
+        known=0.5,
+        method='trmml:ffn_dim=32',
+        cache=str(tmp_path / 'cache'),
+        resume=True,
+    )
+    train_job(
+        TrainJob(**options, out=str(tmp_path / 'first')), progress=False
+    )  # encodes, and gives the settings that a run begins with
 
     def begin(place):
         place.mkdir()
@@ -160,16 +190,23 @@ def test_completing(tmp_path, monkeypatch, quiet):
     monkeypatch.setattr(jobs, 'load_tower', lambda *_, **__: tower)  # read once
     monkeypatch.setattr(runs, 'load_tower', lambda *_, **__: tower)
     monkeypatch.setattr(jobs, 'draw_run', lambda *_: None)
-    run = train_job(TrainJob(limit=24, epochs=1, known=.5, out=str(tmp_path / 'run'), cache=str(tmp_path / 'cache')), progress=False)
+    run = train_job(
+        TrainJob(limit=24, epochs=1, known=0.5, out=str(tmp_path / 'run'), cache=str(tmp_path / 'cache')),
+        progress=False,
+    )
     photos, test = tmp_path / 'photos', scenes_dataset('test', 6)
     photos.mkdir()
     for i in range(6):
         test.image(i).save(photos / f'{i}.png')
-    (photos / 'labels.csv').write_text('image,dog,boat\n' + ''.join(f'{i}.png,{"" if i % 3 else 1},\n' for i in range(6)))
+    (photos / 'labels.csv').write_text(
+        'image,dog,boat\n' + ''.join(f'{i}.png,{"" if i % 3 else 1},\n' for i in range(6))
+    )
 
     def work(place):
         if not (place / 'completed.csv').exists():  # whole or not there
-            complete_job(run, photos / 'labels.csv', place / 'completed.csv', cache=str(place / 'cache'), progress=False)
+            complete_job(
+                run, photos / 'labels.csv', place / 'completed.csv', cache=str(place / 'cache'), progress=False
+            )
 
     before = contents(photos)
     assert kill_often(tmp_path, work, lambda place: (place / 'completed.csv').read_bytes()) > 1
@@ -190,9 +227,15 @@ def test_preparing(tmp_path):
             found = contents(place)
             about = json.loads(found.pop('coco2014/provenance.json'))
             assert about.pop('prepared')  # the time
-            return about | dict(sources=[{k: v for k, v in s.items() if k != 'origin'} for s in about['sources']]), found
+            return about | dict(
+                sources=[{k: v for k, v in s.items() if k != 'origin'} for s in about['sources']]
+            ), found
 
-        states = kill_often(tmp_path, lambda place: prepare_benchmark(benchmark, place, patience=QUICK, workers=2, progress=False), result)
+        states = kill_often(
+            tmp_path,
+            lambda place: prepare_benchmark(benchmark, place, patience=QUICK, workers=2, progress=False),
+            result,
+        )
     finally:
         serving.kill(), serving.join()
     assert states > 3
@@ -208,20 +251,38 @@ def test_own_photographs(tmp_path, monkeypatch, quiet):
     columns = [data.class_names.index(c) for c in ('dog', 'tree', 'person')]
     for i in range(18):
         data.image(i).save(album / f'{i}.png')
-    (album / 'labels.csv').write_text('image,dog,tree,person\n' + ''.join(
-        f'{i}.png,' + ','.join(str(data.truth[i, c]) if (i + k) % 4 else '' for k, c in enumerate(columns)) + '\n' for i in range(16)))
+    (album / 'labels.csv').write_text(
+        'image,dog,tree,person\n'
+        + ''.join(
+            f'{i}.png,' + ','.join(str(data.truth[i, c]) if (i + k) % 4 else '' for k, c in enumerate(columns)) + '\n'
+            for i in range(16)
+        )
+    )
     before = contents(album)
 
     def work(place):
         run = place / 'run'
         if (run / UNFINISHED).exists() or not (run / 'report.html').exists():
-            photos_job(PhotosJob(str(album), epochs=2, method='trmml:ffn_dim=32', folds=2, model='trained', out=str(run), cache=str(tmp_path / 'cache')), progress=False)
+            photos_job(
+                PhotosJob(
+                    str(album),
+                    epochs=2,
+                    method='trmml:ffn_dim=32',
+                    folds=2,
+                    model='trained',
+                    out=str(run),
+                    cache=str(tmp_path / 'cache'),
+                ),
+                progress=False,
+            )
 
     def result(place):
         assert not [p.name for p in (place / 'run').iterdir() if p.name.startswith(('.', 'fold', 'unfinished'))]
         found = contents(place)
         config = json.loads(found.pop('run/config.json'))
-        config['job']['out'] = Path(config['job']['out']).name  # a copy of a run that was killed after its last write names the place it was made in
+        config['job']['out'] = Path(
+            config['job']['out']
+        ).name  # a copy of a run that was killed after its last write names the place it was made in
         return config, found
 
     assert kill_often(tmp_path, work, result) > 3

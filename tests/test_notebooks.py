@@ -1,4 +1,5 @@
 """Every notebook runs in a fresh kernel, and what is saved in it is fit to be read."""
+
 import json
 import os
 import re
@@ -13,14 +14,17 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbdev.config import get_config
 from nbdev.test import nb_test_cells
 
+from helpers.notebooks import NBS, NOTEBOOKS, left_out
+
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 LIMIT_S = 120  # processor seconds for a whole notebook, with the processes that it starts; they do not depend on what else runs
 HANGS_S = 900  # seconds on the clock after which it is stopped
 USED = "import os\nprint(sum(os.times()[:4]))"
 LIMIT_BYTES = 300 * 1024
 MOST_CODE_CELLS_IN_A_ROW = 5
-MACHINE_PATH = re.compile(r"(?<![\w.:/])(/(home|root|Users|work|tmp|var|mnt|opt|usr)/[^\s'\"<]+|[A-Z]:\\\\?Users\b)|site-packages|ipykernel_\d+")
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/])(/(home|root|Users|work|tmp|var|mnt|opt|usr)/[^\s'\"<]+|[A-Z]:\\\\?Users\b)|site-packages|ipykernel_\d+"
+)
 UNWANTED = re.compile(r"\b(TO" r"DO|FIX" r"ME)\b|/wo" r"rk/|\bissue #")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -51,8 +55,10 @@ def output_texts(cell):
 
 def shows(cell):
     "Whether a cell has shown something to the reader; stderr and live widgets, which are not saved, do not count."
-    return any(output.get("name") != "stderr" and not any("widget" in kind for kind in output.get("data", {}))
-               for output in cell.get("outputs", []))
+    return any(
+        output.get("name") != "stderr" and not any("widget" in kind for kind in output.get("data", {}))
+        for output in cell.get("outputs", [])
+    )
 
 
 def test_there_are_notebooks():
@@ -62,14 +68,18 @@ def test_there_are_notebooks():
 @each_notebook
 def test_runs_in_a_fresh_kernel(path, tmp_path):
     "The cells that nbdev-test would run, in order, in a kernel of their own, in a copy of nbs/."
-    folder = shutil.copytree(ROOT / "nbs", tmp_path / "nbs", ignore=shutil.ignore_patterns(".*", "runs"))
+    folder = shutil.copytree(ROOT / "nbs", tmp_path / "nbs", ignore=left_out)
     for tables in ("results", "benchmarks"):  # the stored tables that notebooks show
         shutil.copytree(ROOT / tables, tmp_path / tables)
     chosen = {cell.id for cell in nb_test_cells(path, flags_to_skip())}
     notebook, saved = read(path), read(path)
     deadline = time.monotonic() + HANGS_S
-    client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
-                            timeout_func=lambda cell: max(1, int(deadline - time.monotonic())))
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder / path.parent.relative_to(NBS))}},
+        timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
+    )
     environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}  # the kernel draws inline
     unsaved = []
     with client.setup_kernel(env=environment):
@@ -81,12 +91,17 @@ def test_runs_in_a_fresh_kernel(path, tmp_path):
             except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
                 pytest.fail(f"{path.name}, cell {number} (id {cell.id}):\n{cell.source}\n\n{error}", pytrace=False)
             if shows(cell) != shows(saved.cells[number]):
-                unsaved.append(f"cell {number} (id {cell.id}): {'now shows something' if shows(cell) else 'shows nothing now'}")
+                unsaved.append(
+                    f"cell {number} (id {cell.id}): {'now shows something' if shows(cell) else 'shows nothing now'}"
+                )
         notebook.cells.append(nbformat.v4.new_code_cell(USED))
         asked = client.execute_cell(notebook.cells[-1], len(notebook.cells) - 1)
     used = float("".join(output_texts(asked)))
     assert used < LIMIT_S, f"{path.name} took {used:.0f} processor seconds, expected less than {LIMIT_S}"
-    assert not unsaved, f"{path.name}: saved outputs are not those of a run; python scripts/refresh.py {path.name}\n" + "\n".join(unsaved)
+    assert not unsaved, (
+        f"{path.name}: saved outputs are not those of a run; python scripts/refresh.py {path.stem}\n"
+        + "\n".join(unsaved)
+    )
 
 
 @each_notebook
@@ -95,13 +110,17 @@ def test_saved_outputs_are_fit_to_read(path):
     notebook = read(path)
     nbformat.validate(notebook)
     code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    assert any(shows(cell) for _, cell in code), f"{path.name} has no saved output; python scripts/refresh.py {path.name}"
+    assert any(shows(cell) for _, cell in code), (
+        f"{path.name} has no saved output; python scripts/refresh.py {path.stem}"
+    )
     assert "widgets" not in notebook.metadata, f"{path.name} holds widget state"
     found = []
     for number, cell in code:
         for output in cell.outputs:
             found += [f"cell {number}: an error is saved"] * (output.output_type == "error")
-            found += [f"cell {number}: stderr is saved: {''.join(output.get('text', ''))[:80]!r}"] * (output.get("name") == "stderr")
+            found += [f"cell {number}: stderr is saved: {''.join(output.get('text', ''))[:80]!r}"] * (
+                output.get("name") == "stderr"
+            )
             found += [f"cell {number}: {k} needs a live widget" for k in output.get("data", {}) if "widget" in k]
         for text in output_texts(cell):
             found += [f"cell {number}: machine path {m[0]!r}" for m in MACHINE_PATH.finditer(text)]
@@ -111,20 +130,29 @@ def test_saved_outputs_are_fit_to_read(path):
 @each_notebook
 def test_is_light(path):
     size = path.stat().st_size
-    assert size < LIMIT_BYTES, f"{path.name} is {size / 1024:.0f} KiB, the limit is {LIMIT_BYTES / 1024:.0f}: fewer or smaller figures"
+    assert size < LIMIT_BYTES, (
+        f"{path.name} is {size / 1024:.0f} KiB, the limit is {LIMIT_BYTES / 1024:.0f}: fewer or smaller figures"
+    )
 
 
 @each_notebook
 def test_begins_with_title_and_subtitle(path):
     lines = [line for line in read(path).cells[0].source.splitlines() if line.strip()]
     assert read(path).cells[0].cell_type == "markdown" and len(lines) >= 2, f"{path.name} has no title cell"
-    assert lines[0].startswith("# ") and lines[1].startswith("> "), f"{path.name} begins with {lines[:2]}, expected '# Title', '> subtitle'"
+    assert lines[0].startswith("# ") and lines[1].startswith("> "), (
+        f"{path.name} begins with {lines[:2]}, expected '# Title', '> subtitle'"
+    )
 
 
 @teaching
 def test_ends_with_summary_and_exercises(path):
-    headings = [line.strip("# ") for _, kind, text in sources(path) if kind == "markdown"
-                for line in re.sub(r"```.*?```", "", text, flags=re.S).splitlines() if re.match(r"#+ ", line)]
+    headings = [
+        line.strip("# ")
+        for _, kind, text in sources(path)
+        if kind == "markdown"
+        for line in re.sub(r"```.*?```", "", text, flags=re.S).splitlines()
+        if re.match(r"#+ ", line)
+    ]
     assert headings[-2:] == ["Summary", "Exercises"], f"{path.name} ends with the headings {headings[-2:]}"
 
 
@@ -135,7 +163,9 @@ def test_has_prose_between_code(path):
         hidden = kind == "code" and (not text.strip() or re.match(r"#\|\s*(hide|default_exp)\b", text))
         row = row if hidden else row + [number] if kind == "code" else []
         worst = max(worst, row, key=len)
-    assert len(worst) <= MOST_CODE_CELLS_IN_A_ROW, f"{path.name}: cells {worst[0]} to {worst[-1]} are code without a sentence"
+    assert len(worst) <= MOST_CODE_CELLS_IN_A_ROW, (
+        f"{path.name}: cells {worst[0]} to {worst[-1]} are code without a sentence"
+    )
 
 
 @each_notebook
@@ -145,9 +175,18 @@ def test_no_notes_to_ourselves(path):
 
 
 def test_modules_and_pages_hold_no_notes_to_ourselves():
-    pages = [p for pattern in ("*.md", "*.cff", "data_scripts/*", "scripts/*", "trmml_nb/*.py") for p in ROOT.glob(pattern) if p.is_file()]
-    found = [f"{p.relative_to(ROOT)}:{n}: {m[0]!r}" for p in pages
-             for n, line in enumerate(p.read_text(encoding="utf-8").splitlines(), 1) for m in UNWANTED.finditer(line)]
+    pages = [
+        p
+        for pattern in ("*.md", "*.cff", "data_scripts/*", "scripts/*", "trmml_nb/**/*.py")
+        for p in ROOT.glob(pattern)
+        if p.is_file()
+    ]
+    found = [
+        f"{p.relative_to(ROOT)}:{n}: {m[0]!r}"
+        for p in pages
+        for n, line in enumerate(p.read_text(encoding="utf-8").splitlines(), 1)
+        for m in UNWANTED.finditer(line)
+    ]
     assert not found, "\n".join(found)
 
 

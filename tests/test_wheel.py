@@ -1,6 +1,8 @@
 """What a user gets from pip: the wheel's contents, and that it works in an empty environment, far from the source tree."""
+
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -20,14 +22,26 @@ LIMIT_BYTES = 10 * 1024 * 1024
 
 
 def run(*command, cwd, env=None, limit=900):
-    done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [str(c) for c in command],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
 
 def package_files():
     "Every file of the package that git would keep, as a path in the wheel."
-    keep = [p for p in (ROOT / "trmml_nb").rglob("*") if p.is_file() and "__pycache__" not in p.parts and ".ipynb_checkpoints" not in p.parts]
+    keep = [
+        p
+        for p in (ROOT / "trmml_nb").rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts and ".ipynb_checkpoints" not in p.parts
+    ]
     return {p.relative_to(ROOT).as_posix(): p for p in keep}
 
 
@@ -35,8 +49,12 @@ def package_files():
 def wheel(tmp_path_factory):
     "Built from a copy, so that no build folder appears in the tree."
     source = tmp_path_factory.mktemp("source") / "project"
-    ignore = shutil.ignore_patterns(".git", ".venv", "venv", "build", "dist", "*.egg-info", "__pycache__", ".*cache", ".ipynb_checkpoints", "runs")
-    shutil.copytree(ROOT, source, ignore=ignore)
+    ignore = shutil.ignore_patterns(
+        ".git", ".venv", "venv", "build", "dist", "*.egg-info", "__pycache__", ".*cache", ".ipynb_checkpoints"
+    )
+    shutil.copytree(
+        ROOT, source, ignore=lambda folder, names: {*ignore(folder, names), *(["runs"] if Path(folder) == ROOT else [])}
+    )
     run(sys.executable, "-m", "build", "--wheel", "--outdir", source.parent / "dist", source, cwd=source.parent)
     (path,) = (source.parent / "dist").glob("*.whl")
     yield path
@@ -51,7 +69,11 @@ def needed(name):
         extras = wanted.extras or {""}
         if (wanted.name, *sorted(extras)) not in found:
             here = found[wanted.name, *sorted(extras)] = distribution(wanted.name)
-            todo += [r for r in map(Requirement, here.requires or []) if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in extras)]
+            todo += [
+                r
+                for r in map(Requirement, here.requires or [])
+                if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in extras)
+            ]
     return {canonicalize_name(key[0]): here for key, here in found.items()}
 
 
@@ -73,10 +95,17 @@ def clean_environment(wheel, tmp_path_factory):
     python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])", cwd=folder).strip())
     others = {n: d for n, d in needed("trmml_nb").items() if n not in ("trmml-nb", "pip")}
-    for top in {(d.locate_file(""), file.parts[0]) for d in others.values() for file in d.files if file.parts[0] not in ("..", "__pycache__")}:
+    for top in {
+        (d.locate_file(""), file.parts[0])
+        for d in others.values()
+        for file in d.files
+        if file.parts[0] not in ("..", "__pycache__")
+    }:
         if not (site / top[1]).exists():  # a new environment may bring setuptools
             link(Path(*top), site / top[1])
-    run(python, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile", "--no-index", wheel, cwd=folder)  # fails if a need is not met
+    run(
+        python, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile", "--no-index", wheel, cwd=folder
+    )  # fails if a need is not met
     run(python, "-m", "pip", "check", cwd=folder)
     yield python
     shutil.rmtree(folder, ignore_errors=True)
@@ -102,7 +131,9 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     assert any(name.endswith(".safetensors") for name in own), "the bundled tower's weights are missing"
     meta = {k.rsplit("/", 1)[-1]: v.decode() for k, v in inside.items() if ".dist-info/" in k}
     assert "trmml = trmml_nb.cli:main" in meta["entry_points.txt"] and "Apache License" in meta["LICENSE"]
-    assert f"Version: {trmml_nb.__version__}" in meta["METADATA"] and "License-Expression: Apache-2.0" in meta["METADATA"]
+    assert (
+        f"Version: {trmml_nb.__version__}" in meta["METADATA"] and "License-Expression: Apache-2.0" in meta["METADATA"]
+    )
 
 
 def test_wheel_is_small(wheel):
@@ -111,7 +142,7 @@ def test_wheel_is_small(wheel):
 
 def test_every_module_imports_without_the_dev_tools(clean_environment, environment, tmp_path):
     "Only notebook widgets may ask for more, and then they name the extra to install."
-    names = sorted(p.stem for p in (ROOT / "trmml_nb").glob("*.py") if not p.stem.startswith("_"))
+    names = sorted(runpy.run_path(str(ROOT / "scripts/draw_house.py"))["modules"]())
     code = f"""
 import importlib, pathlib, trmml_nb
 assert not pathlib.Path(trmml_nb.__file__).is_relative_to({str(ROOT)!r}), trmml_nb.__file__
@@ -127,7 +158,9 @@ def test_command_and_library_work_far_from_the_source_tree(clean_environment, en
     trmml = clean_environment.with_name("trmml" + clean_environment.suffix)
     assert "train" in run(trmml, "--help", cwd=tmp_path, env=environment)
     run(trmml, "train", "--epochs", "1", "--limit", "100", "--out", "runs/scenes", cwd=tmp_path, env=environment)
-    block = re.search(r"<!-- library: begin -->\n+```python\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[1]
-    save = "from trmml_nb.scenes import draw_scene\ndraw_scene(0).image.save('photo.jpg')\n"
+    block = re.search(
+        r"<!-- library: begin -->\n+```python\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S
+    )[1]
+    save = "from trmml_nb.data.scenes import draw_scene\ndraw_scene(0).image.save('photo.jpg')\n"
     printed = run(clean_environment, "-c", save + block, cwd=tmp_path, env=environment | {"MPLBACKEND": "Agg"})
     assert len(re.findall(r"[A-Za-z]{3,}", printed)) >= 5, printed  # five categories, by name

@@ -1,0 +1,547 @@
+"Downloads are whole or absent, unpacking stays in its folder; every fault is served by a local server."
+
+import gzip
+import hashlib
+import io
+import os
+import stat
+import tarfile
+import threading
+import time
+import zipfile
+from collections import namedtuple
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trmml_nb.datasets import archives
+from trmml_nb.datasets.archives import (
+    ArchiveError,
+    Obtained,
+    Patience,
+    PracticeServer,
+    Source,
+    Unpacked,
+    WrongFile,
+    broken_images,
+    check_file,
+    digests,
+    download,
+    find_given,
+    identify,
+    image_problem,
+    locked,
+    members,
+    obtain,
+    require_disk,
+    safe_target,
+    unpack,
+)
+
+QUICK = Patience(tries=3, wait=0.01, connect=2, silence=0.2)
+BODY = np.random.default_rng(1).bytes(500_000)
+SHA = hashlib.sha256(BODY).hexdigest()
+
+
+def source_of(*urls, **other):
+    return Source(**{**dict(name="a.zip", urls=urls, size=len(BODY), sha256=SHA, said_by="the test"), **other})
+
+
+def get(source, folder):
+    return download(source, folder, QUICK, progress=False)
+
+
+# -- checksums
+
+
+def test_digests_of_the_standards():
+    "Test vectors of RFC 1321 and FIPS 180-2."
+    assert digests_of(b"") == dict(
+        size=0,
+        md5="d41d8cd98f00b204e9800998ecf8427e",
+        sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    )
+    assert digests_of(b"abc")["md5"] == "900150983cd24fb0d6963f7d28e17f72"
+
+
+def digests_of(content):
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(content)
+    try:
+        return digests(file.name)
+    finally:
+        os.unlink(file.name)
+
+
+def test_check_file_names_both_numbers_and_who_said_so(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(BODY[:-1])
+    with pytest.raises(WrongFile, match=r"a\.zip: 499,999 bytes, expected 500,000 \(the test\)"):
+        check_file(path, source_of())
+    path.write_bytes(BODY[:-1] + bytes([BODY[-1] ^ 1]))
+    with pytest.raises(WrongFile, match=rf"a\.zip: sha256 [0-9a-f]{{64}}, expected {SHA} \(the test\)"):
+        check_file(path, source_of())
+    with pytest.raises(WrongFile, match="md5"):
+        check_file(path, source_of(sha256=None, md5=hashlib.md5(BODY).hexdigest()))
+    path.write_bytes(BODY)
+    assert check_file(path, source_of(sha256=SHA.upper()))["sha256"] == SHA
+
+
+def test_identify_reads_once(tmp_path, monkeypatch):
+    path, calls = tmp_path / "a.zip", []
+    path.write_bytes(BODY)
+    monkeypatch.setattr(archives, "digests", lambda p: calls.append(p) or digests(p))
+    assert identify(path, source_of()) == identify(path, source_of()) and len(calls) == 1
+    with pytest.raises(WrongFile):  # the remembered numbers are compared with the source, not believed blindly
+        identify(path, source_of(sha256="0" * 64))
+    os.utime(path, ns=(1, 1))
+    identify(path, source_of())
+    assert len(calls) == 2, "a file that was touched is read again"
+
+
+def test_trust_on_first_use(tmp_path):
+    path, unknown = tmp_path / "list.txt", Source("list.txt")
+    path.write_bytes(b"one")
+    identify(path, unknown)
+    path.write_bytes(b"two")
+    with pytest.raises(WrongFile, match="at its first use it was"):
+        identify(path, unknown)
+    (tmp_path / ".list.txt.json").unlink()
+    assert identify(path, unknown)["sha256"] == hashlib.sha256(b"two").hexdigest()
+
+
+# -- downloads
+
+
+def test_a_plain_download_and_a_second_one(tmp_path):
+    with PracticeServer({"a.zip": BODY}) as server:
+        source = source_of(server.url("a.zip"))
+        assert get(source, tmp_path / "new").read_bytes() == BODY
+        get(source, tmp_path / "new")
+        assert len(server.log) == 1, "the second call asks for nothing"
+    assert not list((tmp_path / "new").glob("*.part*"))
+
+
+@pytest.mark.parametrize("fault", ["drop 200000", "drop 0", "stall 150000", "status 503", "status 429"])
+def test_faults_that_pass(tmp_path, fault):
+    "A dropped, silent or busy server is asked again, and for the rest only."
+    with PracticeServer({"a.zip": BODY}, {"a.zip": [fault, fault]}) as server:
+        assert get(source_of(server.url("a.zip")), tmp_path).read_bytes() == BODY
+        asked = [int(a[6:-1]) for _, a, _ in server.log if a]
+        if fault.split()[0] in ("drop", "stall") and not fault.endswith(" 0"):
+            assert asked == sorted(asked) and asked[0] >= 130_000 and server.log[-1][2] == 206
+
+
+def test_a_restart_in_the_middle_resumes(tmp_path):
+    "What a killed run has left is continued by the next one, byte for byte."
+    with PracticeServer({"a.zip": BODY}, {"a.zip": ["drop 300000", "drop 0", "drop 0", "drop 0"]}) as server:
+        with pytest.raises(ArchiveError, match=r"3 times; 2\d\d,\d{3} bytes are kept, the next run goes on"):
+            get(source_of(server.url("a.zip")), tmp_path)
+        kept = (tmp_path / ".a.zip.part").stat().st_size
+        assert not (tmp_path / "a.zip").exists() and BODY.startswith((tmp_path / ".a.zip.part").read_bytes())
+        assert get(source_of(server.url("a.zip")), tmp_path).read_bytes() == BODY
+    assert server.log[-1] == ("a.zip", f"bytes={kept}-", 206)
+
+
+def test_killed_after_the_last_byte(tmp_path):
+    (tmp_path / ".a.zip.part").write_bytes(BODY)
+    with PracticeServer({"a.zip": BODY}) as server:
+        assert get(source_of(server.url("a.zip")), tmp_path).read_bytes() == BODY
+    assert server.log == []
+
+
+def test_a_server_without_ranges_starts_again(tmp_path):
+    with PracticeServer({"a.zip": BODY}, {"a.zip": ["drop 300000"]}, ranges=False) as server:
+        assert get(source_of(server.url("a.zip")), tmp_path).read_bytes() == BODY
+    assert [status for *_, status in server.log] == [200, 200]
+
+
+def test_a_server_that_drops_forever_is_given_up(tmp_path):
+    "No ranges, and each answer ends at the same byte: no progress, so it ends."
+    with PracticeServer({"a.zip": BODY}, {"a.zip": ["drop 300000"] * 50}, ranges=False) as server:
+        with pytest.raises(ArchiveError, match="no address gave the file"):
+            get(source_of(server.url("a.zip")), tmp_path)
+    assert len(server.log) <= 5
+
+
+def test_a_file_that_changed_meanwhile_is_not_patched_together(tmp_path):
+    "If-Range: the server has another version now; nothing of the old half may remain."
+    other = BODY[::-1]
+    unknown = source_of(size=None, sha256=None)
+    with PracticeServer({"a.zip": BODY}, {"a.zip": ["drop 300000"] + ["drop 0"] * 3}) as server:
+        with pytest.raises(ArchiveError):
+            get(replace(unknown, urls=(server.url("a.zip"),)), tmp_path)
+        server.files["a.zip"] = other
+        assert get(replace(unknown, urls=(server.url("a.zip"),)), tmp_path).read_bytes() == other
+
+
+def test_a_bad_part_costs_one_more_download(tmp_path):
+    "A part of something else fails the checksum; the same mirror then gives the file whole."
+    (tmp_path / ".a.zip.part").write_bytes(bytes(1000))
+    with PracticeServer({"a.zip": BODY}) as server:
+        assert get(source_of(server.url("a.zip")), tmp_path).read_bytes() == BODY
+    assert [status for *_, status in server.log] == [206, 200]
+
+
+def test_mirrors_in_order(tmp_path):
+    with PracticeServer(
+        {"old/a.zip": BODY[::-1], "short/a.zip": BODY[:-5], "a.zip": BODY}, {"page/a.zip": ["page"]}
+    ) as server:
+        urls = [server.url(f"{p}a.zip") for p in ("gone/", "page/", "short/", "old/", "")]
+        assert get(source_of(*urls), tmp_path).read_bytes() == BODY
+        assert [(name, status) for name, _, status in server.log] == [
+            ("gone/a.zip", 404),
+            ("page/a.zip", 200),
+            ("short/a.zip", 200),
+            ("old/a.zip", 200),
+            ("a.zip", 200),
+        ]
+        with pytest.raises(ArchiveError) as error:
+            get(source_of(*urls[:4], name="b.zip", sha256="1" * 64), tmp_path)
+    text = str(error.value)
+    assert (
+        "404 Not Found" in text
+        and "offers 499,995 bytes, expected 500,000" in text
+        and "expected 1111" in text
+        and "--from" in text
+    )
+    assert not (tmp_path / "b.zip").exists()
+
+
+def test_a_login_page_is_no_archive(tmp_path):
+    with PracticeServer({}, {"a.zip": ["page"] * 2}) as server:
+        with pytest.raises(ArchiveError, match="a web page instead of the file"):
+            get(source_of(server.url("a.zip"), size=None, sha256=None), tmp_path)
+
+
+def test_a_closed_port(tmp_path):
+    with PracticeServer({}) as server:
+        url = server.url("a.zip")
+    with pytest.raises(ArchiveError, match="ConnectionError 3 times; 0 bytes"):
+        get(source_of(url), tmp_path)
+
+
+def test_a_full_disk_is_seen_first(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage(10**6, 9 * 10**5, 10**5))
+    with PracticeServer({"a.zip": BODY}) as server:
+        with pytest.raises(ArchiveError, match=r"a\.zip needs 0\.0 GB and 0\.0 GB are free; free some space"):
+            get(source_of(server.url("a.zip")), tmp_path)
+    assert not (tmp_path / ".a.zip.part").exists(), "not a byte was written"
+    require_disk(tmp_path, 90_000, "less")
+
+
+def test_two_at_once(tmp_path):
+    with locked(tmp_path / "x.lock"):
+        with pytest.raises(ArchiveError, match="another process is at work"):
+            with locked(tmp_path / "x.lock", wait=0.05):
+                pass
+    with locked(tmp_path / "x.lock", wait=0.05):
+        pass
+
+
+def test_an_interrupted_download_keeps_its_part(tmp_path, monkeypatch):
+    "Ctrl-C in the middle: the part stays, the lock does not."
+
+    class Stop(KeyboardInterrupt):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    with PracticeServer({"a.zip": BODY}, {"a.zip": ["drop 200000"]}) as server:
+        source = source_of(server.url("a.zip"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Patience, "pause", stop)
+            with pytest.raises(Stop):
+                get(source, tmp_path)
+        assert (tmp_path / ".a.zip.part").stat().st_size > 0
+        assert get(source, tmp_path).read_bytes() == BODY
+
+
+# -- given files
+
+
+def test_obtain_prefers_given_files_and_leaves_no_trace(tmp_path):
+    shelf = tmp_path / "shelf"
+    (shelf / "deep").mkdir(parents=True)
+    (shelf / "deep" / "a.zip").write_bytes(BODY)
+    found = obtain(source_of("http://127.0.0.1:9/a.zip"), tmp_path / "root", shelf)
+    assert (
+        isinstance(found, Obtained)
+        and found[:2] == (shelf / "deep" / "a.zip", "given")
+        and found.checked == "published checksum"
+    )
+    assert [p.name for p in shelf.rglob("*")] == ["deep", "a.zip"]
+    (shelf / "deep" / "a.zip").write_bytes(BODY[::-1])
+    with pytest.raises(WrongFile, match="damaged or another version"):
+        obtain(source_of(), tmp_path / "root", shelf)
+    assert (shelf / "deep" / "a.zip").exists(), "a person's file is never removed"
+
+
+def test_obtain_says_what_to_do(tmp_path):
+    with pytest.raises(
+        ArchiveError,
+        match=r"a\.zip: not in .*shelf.*, and no address serves it; ask the authors\. Put the file .* --from",
+    ):
+        (tmp_path / "shelf").mkdir()
+        obtain(source_of(help="ask the authors"), tmp_path, tmp_path / "shelf")
+    with pytest.raises(ArchiveError, match="nothing may be downloaded"):
+        obtain(source_of("http://127.0.0.1:9/a.zip"), tmp_path, offline=True)
+    with pytest.raises(ArchiveError, match="no such folder"):
+        find_given("a.zip", tmp_path / "nowhere")
+
+
+def test_obtain_downloads(tmp_path):
+    with PracticeServer({"a.zip": BODY}) as server:
+        found = obtain(source_of(server.url("a.zip"), sha256=None), tmp_path, patience=QUICK, progress=False)
+    assert found.origin == "downloaded" and found.checked == "first use" and found.about["sha256"] == SHA
+    assert obtain(source_of(server.url("a.zip")), tmp_path, offline=True).path == tmp_path / "a.zip", "it is there now"
+
+
+# -- unpacking
+
+
+def make_tar(path, entries, mode="w:gz"):
+    "entries: (name, bytes) or (name, type, link target)"
+    with tarfile.open(path, mode) as tar:
+        for name, *what in entries:
+            info = tarfile.TarInfo(name)
+            body = what[0] if len(what) == 1 else b""
+            if len(what) == 2:
+                info.type, info.linkname = what
+            info.size = len(body)
+            tar.addfile(info, io.BytesIO(body))
+    return path
+
+
+def make_zip(path, entries):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
+        for name, body in entries:
+            z.writestr(name, body)
+    return path
+
+
+MAKERS = {
+    "tar": lambda p, e: make_tar(p.with_suffix(".tar"), e, "w"),
+    "tgz": lambda p, e: make_tar(p.with_suffix(".tgz"), e),
+    "tbz": lambda p, e: make_tar(p.with_suffix(".tbz"), e, "w:bz2"),
+    "txz": lambda p, e: make_tar(p.with_suffix(".txz"), e, "w:xz"),
+    "zip": lambda p, e: make_zip(p.with_suffix(".zip"), e),
+}
+each_kind = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+
+
+@each_kind
+def test_unpack(tmp_path, make):
+    path = make(tmp_path / "x", [("d/a.txt", b"abc"), ("./d/e/b.txt", b""), ("c.json", b"{}")])
+    assert unpack(path, tmp_path / "out", 5) == Unpacked(3, 5, 3)
+    assert {
+        p.relative_to(tmp_path / "out").as_posix(): p.read_bytes()
+        for p in (tmp_path / "out").rglob("*")
+        if p.is_file() and p.name[0] != "."
+    } == {"d/a.txt": b"abc", "d/e/b.txt": b"", "c.json": b"{}"}
+    assert unpack(path, tmp_path / "out", 5) == Unpacked(3, 5, 0)
+    assert (
+        unpack(path, tmp_path / "part", 5, wanted=r"^\.?/?d/") == Unpacked(2, 3, 2)
+        and not (tmp_path / "part" / "c.json").exists()
+    )
+
+
+@each_kind
+@pytest.mark.parametrize(
+    "name", ["../out.txt", "d/../../out.txt", "/etc/out.txt", "C:/out.txt", "..\\out.txt", "a\\b.txt"]
+)
+def test_names_that_lead_out(tmp_path, make, name):
+    path = make(tmp_path / "x", [("ok.txt", b"ok"), (name, b"!")])
+    with pytest.raises(ArchiveError, match=r"x\.\w+: member .*(leads out of|no plain relative name)"):
+        unpack(path, tmp_path / "cage" / "in", 100)
+    assert {p.name for p in (tmp_path / "cage").rglob("*")} <= {"in", "ok.txt"}
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, "cage"}
+
+
+@pytest.mark.parametrize(
+    "kind, target",
+    [
+        (tarfile.SYMTYPE, ".."),
+        (tarfile.SYMTYPE, "/etc"),
+        (tarfile.SYMTYPE, "ok.txt"),
+        (tarfile.LNKTYPE, "../secret.txt"),
+        (tarfile.LNKTYPE, "ok.txt"),
+        (tarfile.FIFOTYPE, ""),
+        (tarfile.CHRTYPE, ""),
+    ],
+)
+def test_links_and_devices_in_tars(tmp_path, kind, target):
+    (tmp_path / "secret.txt").write_text("secret")
+    path = make_tar(tmp_path / "x.tgz", [("ok.txt", b"ok"), ("in", kind, target), ("in/evil.txt", b"!")])
+    with pytest.raises(ArchiveError, match="member 'in': a link or device"):
+        unpack(path, tmp_path / "cage", 100)
+    assert not (tmp_path / "evil.txt").exists() and {p.name for p in (tmp_path / "cage").iterdir()} == {"ok.txt"}
+
+
+def test_links_in_zips(tmp_path):
+    info = zipfile.ZipInfo("in")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    path = make_zip(tmp_path / "x.zip", [("ok.txt", b"ok"), (info, ".."), ("in/evil.txt", b"!")])
+    with pytest.raises(ArchiveError, match="member 'in': a link or device"):
+        unpack(path, tmp_path / "cage", 100)
+    assert list((tmp_path / "cage").iterdir()) == [], "all names are judged first"
+
+
+def test_a_link_that_lies_there_already(tmp_path):
+    "The archive is harmless; the folder has a link that leads out."
+    (tmp_path / "out").mkdir()
+    (tmp_path / "cage").mkdir()
+    (tmp_path / "cage" / "d").symlink_to(tmp_path / "out")
+    with pytest.raises(ArchiveError, match="leads out of"):
+        unpack(make_zip(tmp_path / "x.zip", [("d/a.txt", b"!")]), tmp_path / "cage", 100)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@each_kind
+def test_bombs(tmp_path, make):
+    path = make(tmp_path / "x", [(f"{i}.bin", bytes(3_000_000)) for i in range(4)])
+    with pytest.raises(ArchiveError, match=r"9,000,000 bytes so far, and at most 8,000,000 are expected of it: a bomb"):
+        unpack(path, tmp_path / "cage", 8_000_000)
+    assert sum(p.stat().st_size for p in (tmp_path / "cage").glob("*.bin")) <= 8_000_000
+
+
+def test_a_tar_that_lies_about_its_names(tmp_path):
+    "A name of 100 MB (a pax header) is a bomb in the memory, not on the disk."
+    path = tmp_path / "x.tgz"
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 100_000_000
+    with gzip.open(path, "wb", 1) as out:
+        out.write(header.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(100):
+            out.write(bytes(1_000_000))
+    with pytest.raises(ArchiveError, match="holds more than it may|damaged"):
+        unpack(path, tmp_path / "cage", 1000)
+
+
+def test_a_zip_that_lies_about_its_sizes(tmp_path):
+    path = make_zip(tmp_path / "x.zip", [("a.bin", bytes(100_000))])
+    raw = bytearray(path.read_bytes())
+    central = raw.rindex(b"PK\x01\x02")
+    raw[central + 24 : central + 28] = (10).to_bytes(4, "little")  # 10 bytes instead of 100,000
+    path.write_bytes(bytes(raw))
+    with pytest.raises(ArchiveError, match=r"x\.zip|a\.bin"):
+        unpack(path, tmp_path / "cage", 1000)
+    assert not (tmp_path / "cage" / "a.bin").exists()
+
+
+@each_kind
+def test_the_same_name_twice(tmp_path, make):
+    with pytest.warns(UserWarning) if make is MAKERS["zip"] else open(os.devnull):
+        path = make(tmp_path / "x", [("a.txt", b"one"), ("./a.txt" if make is not MAKERS["zip"] else "a.txt", b"two")])
+    with pytest.raises(ArchiveError, match="stands twice"):
+        unpack(path, tmp_path / "out", 100)
+
+
+@each_kind
+def test_damaged_archives(tmp_path, make):
+    path = make(tmp_path / "x", [(f"{i}.bin", np.random.default_rng(i).bytes(5000)) for i in range(4)])
+    path.write_bytes(path.read_bytes()[:12_000])
+    with pytest.raises(ArchiveError, match=r"x\.\w+: .*(damaged|no archive)"):
+        unpack(path, tmp_path / "out", 10**6)
+    path.write_bytes(b"<html>please log in</html>" * 30)
+    with pytest.raises(ArchiveError, match="damaged or no archive"):
+        unpack(path, tmp_path / "out", 10**6)
+
+
+def test_a_flipped_bit_in_a_zip(tmp_path):
+    path = make_zip(tmp_path / "x.zip", [("a.bin", BODY[:2000])])
+    raw = bytearray(path.read_bytes())
+    raw[1000] ^= 1
+    path.write_bytes(bytes(raw))
+    with pytest.raises(ArchiveError):
+        unpack(path, tmp_path / "out", 10**6)
+    assert not (tmp_path / "out" / "a.bin").exists()
+
+
+def test_unpacking_continues_after_a_kill(tmp_path, monkeypatch):
+    path = make_tar(tmp_path / "x.tgz", [(f"{i}.txt", b"%d" % i) for i in range(10)])
+    real, count = os.replace, [0]
+
+    def die(a, b):
+        count[0] += 1
+        if count[0] == 5:
+            raise KeyboardInterrupt
+        real(a, b)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archives.os, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            unpack(path, tmp_path / "out", 100)
+    assert unpack(path, tmp_path / "out", 100) == Unpacked(10, 10, 6)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".x.tgz.unpacked.json"] + [
+        f"{i}.txt" for i in range(10)
+    ]
+
+
+def test_nothing_is_overwritten(tmp_path):
+    path = make_zip(tmp_path / "x.zip", [("a.txt", b"theirs"), ("d", b"file")])
+    (tmp_path / "out" / "d").mkdir(parents=True)
+    (tmp_path / "out" / "a.txt").write_bytes(b"mine, longer")
+    with pytest.raises(ArchiveError, match=r"out/a\.txt: exists and is not .* not overwritten"):
+        unpack(path, tmp_path / "out", 100)
+    assert (tmp_path / "out" / "a.txt").read_bytes() == b"mine, longer"
+    (tmp_path / "out" / "a.txt").unlink()
+    with pytest.raises(ArchiveError, match=r"out/d: exists"):
+        unpack(path, tmp_path / "out", 100)
+
+
+def test_members_and_targets(tmp_path):
+    path = make_zip(tmp_path / "x.zip", [("d/", b""), ("d/a.txt", b"abc")])
+    assert [(n, s, o().read()) for n, s, o in members(path, tmp_path, 10)] == [("d/a.txt", 3, b"abc")]
+    assert safe_target(tmp_path, "./d//a.txt") == tmp_path / "d" / "a.txt"
+
+
+# -- pictures
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for name in ("rgb.jpg", "rgb.png", "tiny.jpg", "grey.jpg", "rgb.gif"):
+        size = (1, 1) if name == "tiny.jpg" else (60, 80)
+        pixels = rng.integers(0, 255, size if name == "grey.jpg" else (*size, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def test_good_pictures(pictures):
+    assert broken_images(sorted(pictures.iterdir()), workers=3) == []
+
+
+@pytest.mark.parametrize("name", ["rgb.jpg", "rgb.png", "grey.jpg"])
+def test_cut_pictures(pictures, tmp_path, name):
+    content = (pictures / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    assert image_problem(tmp_path / name)
+    if name.endswith("jpg"):
+        Image.open(tmp_path / name).verify()  # the reason why pictures are decoded: this says nothing
+
+
+def test_broken_images_are_named_in_order(pictures, tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "page.jpg").write_text("<html>")
+    paths = [tmp_path / "empty.jpg", pictures / "rgb.jpg", tmp_path / "gone.jpg", tmp_path / "page.jpg"]
+    assert [path for path, _ in broken_images(paths, workers=4)] == [str(paths[i]) for i in (0, 2, 3)]
+
+
+def test_pictures_are_read_side_by_side(tmp_path, monkeypatch):
+    seen = set()
+
+    def slow(path):
+        seen.add(threading.get_ident())
+        time.sleep(0.005)
+
+    monkeypatch.setattr(archives, "image_problem", slow)
+    broken_images(["x"] * 256, workers=4)
+    assert len(seen) > 1

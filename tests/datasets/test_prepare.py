@@ -1,0 +1,951 @@
+"Tiny benchmarks of the official shape, from a local server: one form on the disk, counts that bite, runs that resume."
+
+import hashlib
+import io
+import json
+import runpy
+import sys
+import tarfile
+import zipfile
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trmml_nb.datasets import archives
+from trmml_nb.datasets import prepare
+from trmml_nb.datasets.archives import ArchiveError, Patience, PracticeServer, Source, WrongFile
+from trmml_nb.data.dataset import DataError
+from trmml_nb.data.labels import (
+    ABSENT,
+    PRESENT,
+    PUBLISHED_MASKS,
+    UNKNOWN,
+    mask_sha256,
+    read_mask_file,
+    single_positive_mask,
+)
+from trmml_nb.data.own_data import csv_dataset
+from trmml_nb.datasets.prepare import (
+    BENCHMARKS,
+    LabelTable,
+    PrepareJob,
+    Tree,
+    check_counts,
+    gather,
+    notice,
+    plan,
+    prepare_benchmark,
+    prepare_job,
+    read_coco,
+    read_cub,
+    read_vg,
+    single_positive_targets,
+    table_bytes,
+    unpacked_in,
+    write_table,
+)
+from trmml_nb.data.prepared import DIFFICULT, PrepareError, prepared_dataset, read_provenance
+from trmml_nb.data.voc import voc_dataset
+
+QUICK = Patience(tries=2, wait=0.01, connect=2, silence=0.3)
+RNG = np.random.default_rng(0)
+
+
+def jpeg(seed):
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (24, 32, 3), np.uint8)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def tarred(files, mode="w"):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def zipped(files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        for name, content in files.items():
+            z.writestr(name, content)
+    return out.getvalue()
+
+
+# -- the six, tiny; each maker gives {archive: bytes}, the stored labels, and the benchmark's true counts
+
+VOC_LABELS = np.array([[1, 0], [2, 1], [0, 1], [1, 1], [0, 2]], np.int8)  # three for trainval, two for test
+
+
+def tiny_voc(year="2007"):
+    base, ids = f"VOCdevkit/VOC{year}", [f"{i:06d}" for i in (3, 5, 8, 11, 12)]
+    parts = (
+        dict(train=[0, 2], val=[1], trainval=[0, 1, 2], test=[3, 4])
+        if year == "2007"
+        else dict(train=[0, 2, 4], val=[1, 3], trainval=[0, 1, 2, 3, 4])
+    )
+    say, files = {1: 1, 0: -1, 2: 0}, {}
+    for part, rows in parts.items():
+        files[f"{base}/ImageSets/Main/{part}.txt"] = "".join(f"{ids[i]}\n" for i in rows)
+        for c, name in enumerate(("cat", "dog")):
+            files[f"{base}/ImageSets/Main/{name}_{part}.txt"] = "".join(
+                f"{ids[i]} {say[int(VOC_LABELS[i, c])]:2d}\n" for i in rows
+            )
+    files = {k: v.encode() for k, v in files.items()}
+    images = {f"{base}/JPEGImages/{name}.jpg": jpeg(i) for i, name in enumerate(ids)}
+    if year == "2012":
+        return {"VOCtrainval_11-May-2012.tar": tarred(files | images)}, dict(
+            categories=2, images=dict(train=3, val=2), positives={}
+        )
+    test = {k for k in files if "test" in k} | set(list(images)[3:])
+    return (
+        {
+            "VOCtrainval_06-Nov-2007.tar": tarred({k: v for k, v in (files | images).items() if k not in test}),
+            "VOCtest_06-Nov-2007.tar": tarred({k: v for k, v in (files | images).items() if k in test}),
+        },
+        dict(categories=2, images=dict(trainval=3, test=2), positives=dict(trainval=3, test=2)),
+    )
+
+
+COCO_IDS = dict(train=[1000, 9, 20, 7], val=[5, 33])
+
+
+COCO_OBJECTS = dict(
+    train=[(1000, 18), (1000, 1), (9, 17), (9, 1), (9, 17), (20, 1), (20, 18)], val=[(33, 1)]
+)  # 7 and 5 have none
+
+
+def tiny_coco(all_ids=COCO_IDS, objects=COCO_OBJECTS):
+    categories = [dict(id=18, name="dog"), dict(id=1, name="person"), dict(id=17, name="cat")]  # not in ascending order
+    files = {}
+    for part, ids in all_ids.items():
+        about = dict(
+            images=[dict(id=i, file_name=f"COCO_{part}2014_{i:012d}.jpg") for i in ids],
+            categories=categories,
+            annotations=[dict(image_id=i, category_id=c, iscrowd=0, segmentation=[]) for i, c in objects[part]],
+        )
+        files[f"annotations/instances_{part}2014.json"] = json.dumps(about).encode()
+    files["annotations/captions_train2014.json"] = b"{}"
+    pictures = {
+        part: {f"{part}2014/COCO_{part}2014_{i:012d}.jpg": jpeg(i) for i in ids} for part, ids in all_ids.items()
+    }
+    return (
+        {
+            "annotations_trainval2014.zip": zipped(files),
+            "train2014.zip": zipped(pictures["train"]),
+            "val2014.zip": zipped(pictures["val"]),
+        },
+        dict(
+            categories=3,
+            images={
+                f"{part}{more}": len(ids if more else {i for i, _ in objects[part]})
+                for part, ids in all_ids.items()
+                for more in ("", "_all")
+            },
+        ),
+    )
+
+
+def wider_coco():
+    "Sixteen training images, most with two or three categories: many enough that another order of rows gives another single-positive list."
+    ids = dict(train=[1000, 9, 20, 7, 300, 31, 4, 1999, 58, 600, 2, 75, 811, 12, 45, 100], val=[5, 33])
+    return tiny_coco(
+        ids, dict(train=[(i, c) for n, i in enumerate(ids["train"]) for c in (1, 17, 18) if (n + c) % 4], val=[(33, 1)])
+    )
+
+
+def tiny_vg():
+    labels = {"2.jpg": [1, 450, 199], "1.jpg": [0], "7.jpg": [], "5.jpg": [200, 3]}
+    return (
+        {
+            "images.zip": zipped({"VG_100K/1.jpg": jpeg(1), "VG_100K/5.jpg": jpeg(5)}),
+            "images2.zip": zipped({"VG_100K_2/2.jpg": jpeg(2), "VG_100K_2/7.jpg": jpeg(7)}),
+            "train_list_500.txt": b"2.jpg\n1.jpg\n2.jpg\n7.jpg\n",
+            "test_list_500.txt": b"5.jpg\n",
+            "vg_category_500_labels_index.json": json.dumps(labels).encode(),
+        },
+        dict(images=dict(train=3, test=1)),
+    )
+
+
+def tiny_nus_official():
+    cells = dict(sky=([1, 0, 0], [0, 1]), dog=([1, 0, 1], [0, 0]))
+    files = {
+        f"Groundtruth/TrainTestLabels/Labels_{name}_{part}.txt": "".join(f"{v}\n" for v in values).encode()
+        for name, both in cells.items()
+        for part, values in zip(("Train", "Test"), both)
+    }
+    lists = {
+        "ImageList/TrainImagelist.txt": b"actor\\1.jpg\r\nzoo\\2.jpg\r\nzoo\\3.jpg\r\n",
+        "ImageList/TestImagelist.txt": b"actor\\4.jpg\nzoo\\5.jpg\n",
+    }
+    return {"ImageList.zip": zipped(lists), "Groundtruth.zip": zipped(files)}
+
+
+NUS_IMAGES = [f"Flickr/{name}.jpg" for name in ("actor/1", "zoo/2", "zoo/3", "actor/4", "zoo/5")]
+
+
+def tiny_cub():
+    files = {
+        "attributes.txt": "1 bill::curved\n2 wing::blue\n3 eye::red\n",
+        "CUB_200_2011/images.txt": "1 001.A/a_1.jpg\n2 002.B/b_2.jpg\n3 002.B/b_3.jpg\n",
+        "CUB_200_2011/train_test_split.txt": "1 1\n2 0\n3 1\n",
+        "CUB_200_2011/attributes/image_attribute_labels.txt": "1 1 0 3 27.7\n1 2 1 4 1.5\n1 3 0 1 0 3.0\n2 1 1 4 2\n2 2 0 3 2\n2 3 1 2 2\n3 1 0 1 0\n3 2 1 1 0 5 6\n3 3 1 4 0\n",
+    }
+    images = {
+        f"CUB_200_2011/images/{name}": jpeg(i)
+        for i, name in enumerate(("001.A/a_1.jpg", "002.B/b_2.jpg", "002.B/b_3.jpg"))
+    }
+    return {"CUB_200_2011.tgz": tarred({k: v.encode() for k, v in files.items()} | images, "w:gz")}, dict(
+        categories=3, images=dict(train=2, test=1)
+    )
+
+
+def served(name, files, server, **counts):
+    "The real benchmark with its true tiny counts, and its files on the practice server."
+    real = BENCHMARKS[name]
+    sources = tuple(
+        replace(
+            s,
+            urls=(server.url(s.name),) if s.urls else (),
+            size=len(files[s.name]),
+            md5=None,
+            sha256=hashlib.sha256(files[s.name]).hexdigest(),
+            said_by="this test",
+        )
+        for s in real.sources
+    )
+    return replace(real, sources=sources, said_by="this test", **{**dict(positives={}), **counts})
+
+
+@pytest.fixture
+def server():
+    with PracticeServer({}) as server:
+        yield server
+
+
+def put(server, name, made):
+    files, counts = made
+    server.files.update(files)
+    return served(name, files, server, **counts)
+
+
+def make(benchmark, root, given=None, **more):
+    return prepare_benchmark(benchmark, root, given, patience=QUICK, progress=False, workers=2, **more)
+
+
+# -- VOC
+
+
+def test_voc2007(server, tmp_path):
+    folder = make(put(server, "voc2007", tiny_voc()), tmp_path / "data")
+    assert (folder / "labels.csv").read_text().splitlines() == [
+        "image,split,cat,dog",
+        "VOCdevkit/VOC2007/JPEGImages/000003.jpg,train,1,0",
+        "VOCdevkit/VOC2007/JPEGImages/000005.jpg,val,2,1",
+        "VOCdevkit/VOC2007/JPEGImages/000008.jpg,train,0,1",
+        "VOCdevkit/VOC2007/JPEGImages/000011.jpg,test,1,1",
+        "VOCdevkit/VOC2007/JPEGImages/000012.jpg,test,0,2",
+    ]
+    assert (folder / "categories.txt").read_text() == "cat\ndog\n"
+    trainval = prepared_dataset(folder, "trainval", check=True)
+    assert trainval.image_ids == ["000003", "000005", "000008"] and trainval.truth.tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert prepared_dataset(folder, "trainval", "unknown").truth.tolist() == [[1, 0], [-1, 1], [0, 1]]
+    assert (
+        prepared_dataset(folder, "train").image_ids == ["000003", "000008"]
+        and prepared_dataset(folder, "test", "unknown").truth[1, 1] == UNKNOWN
+    )
+    assert trainval.image(0).size == (32, 24)
+    for rule in ("absent", "unknown"):  # the same as the official files, read by the official reader
+        theirs = voc_dataset(folder / "images" / "VOCdevkit", "test", difficult=rule)
+        assert np.array_equal(prepared_dataset(folder, "test", rule).truth, theirs.truth)
+    about = read_provenance(folder)
+    assert (
+        about["difficult"] == 2
+        and about["counts"]["trainval"] == dict(images=3, present=3)
+        and about["missing"] == about["unknown"] == 0
+    )
+    assert (
+        [s["checked"] for s in about["sources"]] == ["published checksum"] * 2
+        and about["sources"][0]["sha256"]
+        and about["image_root"] == "images"
+    )
+
+
+def test_voc2012_and_its_single_positives(server, tmp_path):
+    folder = make(put(server, "voc2012", tiny_voc("2012")), tmp_path)
+    data = prepared_dataset(folder, "train")
+    assert data.image_ids == ["000003", "000008", "000012"] and set(read_provenance(folder)["splits"]) == {
+        "train",
+        "val",
+        "trainval",
+    }
+    path = tmp_path / "masks" / "voc2012_train_single_positive.txt"
+    targets = read_mask_file(path, data.image_ids, data.class_names)
+    expected = np.where(single_positive_mask(data.truth), data.truth, UNKNOWN)
+    assert np.array_equal(targets, expected) and (targets == PRESENT).sum(1).tolist() == [1, 1, 0], (
+        "a difficult object is no positive"
+    )
+    assert read_provenance(folder)["masks"][0]["sha256"] == mask_sha256(targets == PRESENT)
+
+
+# -- COCO
+
+
+def test_coco(server, tmp_path):
+    folder = make(put(server, "coco2014", tiny_coco()), tmp_path)
+    train, every = prepared_dataset(folder, "train"), prepared_dataset(folder, "train_all")
+    assert train.class_names == ["person", "cat", "dog"], "columns in ascending category id"
+    assert [int(i[-12:]) for i in every.image_ids] == COCO_IDS["train"] and [int(i[-12:]) for i in train.image_ids] == [
+        1000,
+        9,
+        20,
+    ], "rows in JSON order"
+    assert every.truth.tolist() == [[1, 0, 1], [1, 1, 0], [1, 0, 1], [0, 0, 0]]
+    assert len(prepared_dataset(folder, "val")) == 1 and len(prepared_dataset(folder, "val_all")) == 2
+    assert sorted(p.name for p in (folder / "images" / "annotations").iterdir()) == [
+        "instances_train2014.json",
+        "instances_val2014.json",
+    ], "captions are not unpacked"
+
+
+def test_coco_rows_are_visited_as_in_coles_code(server, tmp_path):
+    "Ids sorted as text: 100, 1000, 12, 1999, 2, ...; a draw in the order of the rows gives another list."
+    folder = make(put(server, "coco2014", wider_coco()), tmp_path)
+    data = prepared_dataset(folder, "train")
+
+    def drawn(
+        rows,
+    ):  # written out, as in the public code: shuffle the present ones, keep the first, shuffle the absent ones
+        rng, expected = np.random.RandomState(1200), np.full(data.truth.shape, UNKNOWN)
+        for row in rows:
+            present, absent = np.flatnonzero(data.truth[row] == 1), np.flatnonzero(data.truth[row] == 0)
+            rng.shuffle(present)
+            rng.shuffle(absent)
+            expected[row, present[0]] = PRESENT
+        return expected
+
+    numbers = [str(int(i[-12:])) for i in data.image_ids]
+    targets = read_mask_file(
+        tmp_path / "masks" / "coco2014_train_single_positive.txt", data.image_ids, data.class_names
+    )
+    assert np.array_equal(targets, drawn(np.argsort(numbers, kind="stable"))) and sorted(numbers)[:3] == [
+        "100",
+        "1000",
+        "12",
+    ]
+    assert not np.array_equal(targets, drawn(range(len(data))))
+
+
+def test_order_of_visits_matters():
+    truth = (np.random.default_rng(0).random((60, 10)) < 0.5).astype(np.int8)
+    ids = [str(i) for i in range(60)]
+    assert not np.array_equal(single_positive_targets(truth, ids, str), single_positive_targets(truth, ids))
+    assert np.array_equal(single_positive_targets(truth, ids, int), single_positive_targets(truth, ids))
+
+
+def test_coco_that_is_damaged(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    about = dict(
+        images=[dict(id=1, file_name="a.jpg")],
+        categories=[dict(id=1, name="cat")],
+        annotations=[dict(image_id=2, category_id=1)],
+    )
+    (tmp_path / "annotations" / "instances_train2014.json").write_text(json.dumps(about))
+    with pytest.raises(PrepareError, match="an object belongs to an image or category that is not listed"):
+        read_coco(Tree([tmp_path]))
+
+
+# -- VG-200
+
+
+def test_vg(server, tmp_path):
+    files, counts = tiny_vg()
+    benchmark = put(server, "vg200", (files, counts))
+    with pytest.raises(
+        ArchiveError, match=r"vg_category_500_labels_index\.json: not in a folder given with --from.*SSGRL"
+    ):
+        make(benchmark, tmp_path / "data")
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    (shelf / "vg_category_500_labels_index.json").write_bytes(files["vg_category_500_labels_index.json"])
+    with pytest.warns(UserWarning, match="called by their index"):
+        folder = make(benchmark, tmp_path / "data", shelf)
+    data = prepared_dataset(folder)
+    assert data.image_ids == ["2", "1", "7"] and data.truth.shape == (3, 200), "the second 2.jpg is dropped"
+    assert [np.flatnonzero(row).tolist() for row in data.truth] == [[1, 199], [0], []], "labels from 200 on are dropped"
+    assert np.flatnonzero(prepared_dataset(folder, "test").truth[0]).tolist() == [3]
+    assert "VG_100K_2/2.jpg" in (folder / "labels.csv").read_text() and data.image(0).size == (32, 24)
+    (shelf / "vg_category_names.txt").write_text("".join(f"thing {i}\n" for i in range(500)))
+    assert prepared_dataset(make(benchmark, tmp_path / "named", shelf)).class_names[199] == "thing 199"
+
+
+def test_vg_without_labels_for_an_image(tmp_path):
+    for name, text in {
+        "train_list_500.txt": "1.jpg\n",
+        "test_list_500.txt": "2.jpg\n",
+        "vg_category_500_labels_index.json": '{"1.jpg": []}',
+    }.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(PrepareError, match=r"no labels for 1 images of test_list_500\.txt, first '2\.jpg'"):
+        read_vg(Tree([tmp_path]))
+
+
+# -- NUS-WIDE
+
+
+def flickr(folder, skip=()):
+    for i, name in enumerate(NUS_IMAGES):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if name not in skip:
+            (folder / name).write_bytes(jpeg(i))
+    return folder
+
+
+def test_nus_official_and_labelled(server, tmp_path):
+    files = tiny_nus_official()
+    server.files.update(files)
+    shelf = flickr(tmp_path / "shelf")
+    whole = served("nuswide-official", files, server, categories=2, images=dict(train=3, test=2))
+    folder = make(whole, tmp_path / "data", shelf)
+    data = prepared_dataset(folder)
+    assert (
+        data.class_names == ["dog", "sky"]
+        and data.truth.tolist() == [[1, 1], [0, 0], [1, 0]]
+        and data.image_ids == NUS_IMAGES[:3]
+    )
+    assert read_provenance(folder)["image_root"] == str(shelf.resolve()) and data.image(2).size == (32, 24), (
+        "photographs are used where they lie"
+    )
+    labelled = served("nuswide-labelled", files, server, categories=2, images=dict(train=2, test=1))
+    assert prepared_dataset(make(labelled, tmp_path / "data", shelf), "test").image_ids == ["Flickr/zoo/5.jpg"]
+    with pytest.raises(PrepareError, match=r"train: 2 images, expected 3\n  test: 1 images, expected 2"):
+        make(replace(labelled, name="other", images=whole.images), tmp_path / "data", shelf)
+
+
+def test_nus_with_missing_photographs(server, tmp_path):
+    files = tiny_nus_official()
+    server.files.update(files)
+    benchmark = served("nuswide-official", files, server, categories=2, images=dict(train=3, test=2))
+    with pytest.raises(PrepareError, match=r"(?s)5 of 5 images are not in.*no longer served: ask the authors"):
+        make(benchmark, tmp_path / "data")
+    shelf = flickr(tmp_path / "shelf", skip=NUS_IMAGES[1:2])
+    with pytest.raises(
+        PrepareError,
+        match=r"(?s)1 of 5 images are not in .*shelf:\n  Flickr/zoo/2\.jpg\n.*--allow-missing .* not comparable",
+    ):
+        make(benchmark, tmp_path / "data", shelf)
+    folder = make(benchmark, tmp_path / "data", shelf, allow_missing=True)
+    data = prepared_dataset(folder)
+    assert data.image_ids == [NUS_IMAGES[0], NUS_IMAGES[2]] and data.truth.tolist() == [[1, 1], [1, 0]]
+    assert data.skipped == [(NUS_IMAGES[1], "missing when it was prepared")] and read_provenance(folder)["missing"] == 1
+    assert read_provenance(folder)["counts"]["train"]["images"] == 3, "the lists are whole, and say so"
+
+
+def test_nus_asl(server, tmp_path):
+    table = 'filepath,label,split_name\nFlickr/actor/1.jpg,"[\'sky\', \'dog\']",train\nFlickr/zoo/2.jpg,[\'cow\'],train\nFlickr/zoo/3.jpg,[],val\n'
+    files = {"nus_wid_data.csv": table.encode()}
+    server.files.update(files)
+    folder = make(
+        served("nuswide-asl", files, server, categories=3, images=dict(train=2, test=1)),
+        tmp_path,
+        flickr(tmp_path / "shelf"),
+    )
+    assert prepared_dataset(folder).class_names == ["cow", "dog", "sky"] and prepared_dataset(
+        folder
+    ).truth.tolist() == [[0, 1, 1], [1, 0, 0]]
+    assert len(prepared_dataset(folder, "test")) == 1
+    server.files["nus_wid_data.csv"] = bad = table.replace("['cow']", "cow").encode()
+    with pytest.raises(PrepareError, match="holds something that is no list"):
+        make(
+            served("nuswide-asl", {"nus_wid_data.csv": bad}, server, categories=3, images=dict(train=2, test=1)),
+            tmp_path / "bad",
+            tmp_path / "shelf",
+        )
+
+
+def test_nus_cole(server, tmp_path):
+    shelf, files = flickr(tmp_path / "shelf"), {}
+    for part, rows in dict(train=NUS_IMAGES[:3], val=NUS_IMAGES[3:]).items():
+        for what, array in dict(images=np.array(rows), labels=np.eye(len(rows), 2)).items():
+            np.save(shelf / f"formatted_{part}_{what}.npy", array)
+            files[f"formatted_{part}_{what}.npy"] = (shelf / f"formatted_{part}_{what}.npy").read_bytes()
+    with pytest.warns(UserWarning, match="no nus_category_names"):
+        folder = make(
+            served("nuswide-cole", files, server, categories=2, images=dict(train=3, test=2)), tmp_path / "data", shelf
+        )
+    assert prepared_dataset(folder).truth.tolist() == [[1, 0], [0, 1], [0, 0]]
+    np.save(shelf / "formatted_val_images.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError):  # a pickle is never opened
+        prepare.read_nus_cole(Tree([shelf]))
+
+
+def test_nus_label_lists_of_another_length(tmp_path):
+    (tmp_path / "TrainTestLabels").mkdir()
+    (tmp_path / "TrainImagelist.txt").write_text("a\\1.jpg\na\\2.jpg\n")
+    (tmp_path / "TrainTestLabels" / "Labels_sky_Train.txt").write_text("1\n")
+    with pytest.raises(PrepareError, match=r"1 label files with \[1\] lines, expected 1 with 2"):
+        prepare.read_nus_official(Tree([tmp_path]))
+    (tmp_path / "TrainTestLabels" / "Labels_sky_Train.txt").write_text("1\n2\n")
+    with pytest.raises(PrepareError, match="is neither 0 nor 1"):
+        prepare.read_nus_official(Tree([tmp_path]))
+
+
+# -- CUB
+
+
+def test_cub(server, tmp_path):
+    folder = make(put(server, "cub200", tiny_cub()), tmp_path)
+    data = prepared_dataset(folder)
+    assert data.class_names == ["bill::curved", "wing::blue", "eye::red"] and data.truth.tolist() == [
+        [0, 1, 0],
+        [0, 1, 1],
+    ]
+    assert (
+        prepared_dataset(folder, "test").truth.tolist() == [[1, 0, 1]]
+        and data.image_ids[0] == "CUB_200_2011/images/001.A/a_1.jpg"
+    )
+
+
+def test_cub_with_a_line_less(tmp_path):
+    files, _ = tiny_cub()
+    with tarfile.open(fileobj=io.BytesIO(files["CUB_200_2011.tgz"])) as tar:
+        tar.extractall(tmp_path, filter="data")
+    path = tmp_path / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt"
+    path.write_text(path.read_text().rsplit("\n", 2)[0])
+    with pytest.raises(PrepareError, match="8 lines, expected 3 images times 3 attributes"):
+        read_cub(Tree([tmp_path]))
+
+
+# -- the real table of benchmarks
+
+
+def test_published_counts_are_those_of_the_protocol():
+    b = BENCHMARKS
+    assert (b["voc2007"].images, b["voc2007"].positives, b["voc2007"].categories) == (
+        dict(trainval=5011, test=4952),
+        dict(trainval=7306, test=7013),
+        20,
+    )
+    assert b["voc2012"].images == dict(train=5717, val=5823)
+    assert (
+        b["coco2014"].images == dict(train=82081, val=40137, train_all=82783, val_all=40504)
+        and b["coco2014"].categories == 80
+    )
+    assert b["vg200"].images == dict(train=82904, test=10000) and b["vg200"].categories == 200
+    assert {n: tuple(x.images.values()) for n, x in b.items() if n.startswith("nus")} == {
+        "nuswide-official": (161789, 107859),
+        "nuswide-labelled": (125449, 83898),
+        "nuswide-asl": (119103, 50720),
+        "nuswide-cole": (150000, 60260),
+    }
+    assert b["cub200"].images == dict(train=5994, test=5794) and b["cub200"].categories == 312
+
+
+def test_checksums_are_torchvisions():
+    "The installed library is the source: a typing mistake here would make every download fail."
+    voc = pytest.importorskip("torchvision.datasets.voc").DATASET_YEAR_DICT
+    ours = {s.name: s for s in prepare.VOC2007_SOURCES + prepare.VOC2012_SOURCES}
+    for key in ("2007", "2007-test", "2012"):
+        source = ours[voc[key]["filename"]]
+        assert source.md5 == voc[key]["md5"] and source.urls[0] == voc[key]["url"]
+
+
+def test_no_checksum_without_a_source():
+    for b in BENCHMARKS.values():
+        for s in b.sources:
+            assert (
+                bool(s.said_by) == s.checksum_known
+                and (s.urls or s.help)
+                and (not s.md5 or len(s.md5) == 32)
+                and (not s.sha256 or len(s.sha256) == 64)
+            )
+            assert s.size is None or s.limit > s.size
+
+
+def test_published_masks_fit_the_benchmarks():
+    "Each mask of the protocol has the shape of a split that masks are written for."
+    shapes = {(b.images[split], b.categories) for b in BENCHMARKS.values() for split in b.masks if split in b.images}
+    assert {m.shape for m in PUBLISHED_MASKS} <= shapes
+
+
+def test_masks_of_a_published_shape_are_compared(tmp_path, server, monkeypatch):
+    "A split of shape (3, 2) with a mask 'published' for it: agreement is recorded, disagreement is an error."
+    from trmml_nb.data.labels import PublishedMask, bernoulli_mask
+
+    right = PublishedMask("tiny", (3, 2), 0.5, mask_sha256(bernoulli_mask((3, 2), 0.5))[:16])
+    benchmark = put(server, "voc2007", tiny_voc())
+    monkeypatch.setattr(prepare, "PUBLISHED_MASKS", [right])
+    assert read_provenance(make(benchmark, tmp_path / "a"))["masks"][0]["published"] == {"0.5": right.sha16}
+    monkeypatch.setattr(prepare, "PUBLISHED_MASKS", [right._replace(sha16="0" * 16)])
+    with pytest.raises(PrepareError, match="draws other masks than the published ones"):
+        make(benchmark, tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["voc2007", "coco2014", "cub200"])
+def test_the_real_counts_are_never_weakened(server, tmp_path, name):
+    "Tiny files under the real benchmark are refused, and nothing is called prepared."
+    files, _ = dict(voc2007=tiny_voc, coco2014=tiny_coco, cub200=tiny_cub)[name]()
+    server.files.update(files)
+    real = BENCHMARKS[name]
+    benchmark = served(name, files, server, positives=real.positives)
+    with pytest.raises(PrepareError) as error:
+        make(benchmark, tmp_path)
+    for split, n in real.images.items():
+        assert f"{split}: " in str(error.value) and f"expected {n:,}" in str(error.value)
+    assert f"expected {real.categories}" in str(error.value) and not (tmp_path / name / "labels.csv").exists()
+
+
+# -- running twice, being killed, and other people's files
+
+
+def test_a_second_run_does_nothing(server, tmp_path, monkeypatch):
+    benchmark = put(server, "voc2007", tiny_voc())
+    folder = make(benchmark, tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+    asked = len(server.log)
+    monkeypatch.setattr(prepare, "gather", lambda *a, **k: pytest.fail("nothing may be gathered again"))
+    assert make(benchmark, tmp_path) == folder and len(server.log) == asked
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("step", ["obtain", "unpack", "broken_images", "write_table", "write_masks", "write_json"])
+def test_a_run_killed_at_any_step_goes_on(server, tmp_path, monkeypatch, step):
+    "Before and after the step: the next run ends with the same table, and downloads nothing twice."
+    benchmark = put(server, "coco2014", tiny_coco())
+    real = getattr(prepare, step)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*args, **more):
+        if when == "after":
+            real(*args, **more)
+        raise Killed
+
+    for when in ("before", "after"):
+        with monkeypatch.context() as patch:
+            patch.setattr(prepare, step, kill)
+            with pytest.raises(Killed):
+                make(benchmark, tmp_path / "data")
+        if (step, when) != ("write_json", "after"):
+            assert not (tmp_path / "data" / "coco2014" / "provenance.json").exists()
+    folder = make(benchmark, tmp_path / "data")
+    assert prepared_dataset(folder, "train_all").truth.tolist() == [[1, 0, 1], [1, 1, 0], [1, 0, 1], [0, 0, 0]]
+    assert sorted(name for name, *_ in server.log) == sorted(s.name for s in benchmark.sources)
+
+
+def test_a_dropped_line_in_the_middle(server, tmp_path):
+    benchmark = put(server, "cub200", tiny_cub())
+    server.faults["CUB_200_2011.tgz"] = ["drop 1000", "status 503"]
+    assert len(prepared_dataset(make(benchmark, tmp_path))) == 2
+
+
+def test_mirrors_and_wrong_checksums(server, tmp_path):
+    files, counts = tiny_cub()
+    server.files.update(files | {"old/CUB_200_2011.tgz": files["CUB_200_2011.tgz"][:-1] + b"x"})
+    benchmark = served("cub200", files, server, **counts)
+    source = replace(
+        benchmark.sources[0],
+        urls=(server.url("gone/x"), server.url("old/CUB_200_2011.tgz"), server.url("CUB_200_2011.tgz")),
+    )
+    make(replace(benchmark, sources=(source,)), tmp_path / "a")
+    assert [(name, status) for name, _, status in server.log] == [
+        ("gone/x", 404),
+        ("old/CUB_200_2011.tgz", 200),
+        ("CUB_200_2011.tgz", 200),
+    ]
+    with pytest.raises(ArchiveError, match="sha256"):
+        make(replace(benchmark, sources=(replace(source, urls=source.urls[:2]),)), tmp_path / "b")
+
+
+def test_a_disk_that_is_too_small(server, tmp_path, monkeypatch):
+    benchmark = put(server, "voc2007", tiny_voc())
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage(10**4, 0, 10**4))
+    with pytest.raises(ArchiveError, match="PASCAL VOC 2007 needs .* free some space"):
+        make(benchmark, tmp_path)
+    assert server.log == [], "not a byte was asked for"
+
+
+def test_a_bomb(server, tmp_path):
+    files, counts = tiny_cub()
+    big = tarred({"zeros.bin": bytes(5_000_000)}, "w:gz")
+    server.files["CUB_200_2011.tgz"] = big
+    with pytest.raises(ArchiveError, match="a bomb, or not the official file"):
+        make(served("cub200", {"CUB_200_2011.tgz": big}, server, **counts), tmp_path)
+
+
+def test_archives_that_a_person_has(server, tmp_path):
+    files, counts = tiny_coco()
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    for name, content in files.items():
+        (shelf / name).write_bytes(content)
+    benchmark = served("coco2014", files, server, **counts)
+    folder = make(benchmark, tmp_path / "data", shelf, offline=True)
+    assert server.log == [] and {r["origin"] for r in read_provenance(folder)["sources"]} == {"given"}
+    assert {p.name: p.read_bytes() for p in shelf.iterdir()} == files, "nothing is written beside them"
+    (shelf / "val2014.zip").write_bytes(b"something else")
+    with pytest.raises(WrongFile, match=r"shelf/val2014\.zip: 14 bytes, expected"):
+        make(benchmark, tmp_path / "other", shelf)
+    (shelf / "val2014.zip").unlink()
+    with pytest.raises(ArchiveError, match="nothing may be downloaded"):
+        make(benchmark, tmp_path / "third", shelf, offline=True)
+
+
+@pytest.mark.parametrize("inside", ["", "VOCdevkit"])
+def test_files_that_a_person_has_unpacked(server, tmp_path, inside):
+    files, counts = tiny_voc()
+    for content in files.values():
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            tar.extractall(tmp_path / "mine", filter="data")
+    before = sorted(p for p in (tmp_path / "mine").rglob("*"))
+    benchmark = served("voc2007", files, server, **counts)
+    folder = make(benchmark, tmp_path / "data", tmp_path / "mine" / inside, offline=True)
+    data = prepared_dataset(folder, "trainval", check=True)
+    assert (
+        data.image(0).size == (32, 24)
+        and data.images[0].path.startswith(str(tmp_path / "mine"))
+        and before == sorted(p for p in (tmp_path / "mine").rglob("*"))
+    )
+    assert {r["checked"] for r in read_provenance(folder)["sources"]} == {"counts and images only"}
+
+
+def test_nothing_is_overwritten(server, tmp_path):
+    benchmark = put(server, "voc2007", tiny_voc())
+    (tmp_path / "voc2007").mkdir()
+    (tmp_path / "voc2007" / "labels.csv").write_text("image,mine\n")
+    with pytest.raises(PrepareError, match=r"labels\.csv: exists and is not what would be written"):
+        make(benchmark, tmp_path)
+    assert (tmp_path / "voc2007" / "labels.csv").read_text() == "image,mine\n"
+    (tmp_path / "voc2007" / "labels.csv").unlink()
+    path = tmp_path / "masks" / "voc2007_train_single_positive.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("000003 1 0\n000008 1 0\n")
+    with pytest.raises(PrepareError, match="exists and is another list"):
+        make(benchmark, tmp_path)
+    assert path.read_text() == "000003 1 0\n000008 1 0\n"
+
+
+def test_cut_images_are_found_and_mended(server, tmp_path):
+    "A truncated picture in the archive's place; after its removal it is unpacked again."
+    benchmark = put(server, "cub200", tiny_cub())
+    image = tmp_path / "cub200" / "images" / "CUB_200_2011" / "images" / "002.B" / "b_2.jpg"
+    gather(benchmark, tmp_path / "cub200", None, QUICK, False)
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PrepareError, match=r"1 images cannot be decoded:\n  .*b_2\.jpg: OSError: "):
+        make(benchmark, tmp_path)
+    image.unlink()
+    with pytest.raises(PrepareError, match=r"1 of 3 images are not in .*:\n  CUB_200_2011/images/002\.B/b_2\.jpg"):
+        make(benchmark, tmp_path)
+    make(benchmark, tmp_path)
+    assert image.read_bytes() == whole
+
+
+def test_two_at_once(server, tmp_path):
+    benchmark = put(server, "cub200", tiny_cub())
+    with archives.locked(tmp_path / "cub200" / ".lock"):
+        with pytest.raises(ArchiveError, match="another process is at work"):
+            make(benchmark, tmp_path)
+
+
+# -- reading
+
+
+@pytest.fixture
+def small(tmp_path):
+    table = LabelTable(
+        ["d/a.jpg", "d/b.jpg", "e/c.jpg"],
+        ["train", "test", "train"],
+        ["cat", "dog, wet", 'say "x"'],
+        [[1, 0, -1], [2, -1, 0], [0, 1, 1]],
+    )
+    about = write_table(table, tmp_path)
+    (tmp_path / "provenance.json").write_text(
+        json.dumps(
+            dict(
+                title="t",
+                table=about,
+                splits=dict(train=["train"], test=["test"], all=["train", "test"]),
+                unknown=2,
+                missing=0,
+                image_root="images",
+                ids="stem",
+            )
+        )
+    )
+    return tmp_path, table
+
+
+def test_unknown_labels_are_blank_and_names_survive(small):
+    folder, table = small
+    assert (
+        (folder / "labels.csv").read_text()
+        == 'image,split,cat,"dog, wet","say ""x"""\nd/a.jpg,train,1,0,\nd/b.jpg,test,2,,0\ne/c.jpg,train,0,1,1\n'
+    )
+    every = prepared_dataset(folder, "all")
+    assert (
+        every.class_names == table.class_names
+        and every.truth.tolist() == [[1, 0, -1], [0, -1, 0], [0, 1, 1]]
+        and every.truth.dtype == np.int8
+    )
+    assert prepared_dataset(folder, "all", "unknown").truth[1].tolist() == [-1, -1, 0]
+    assert prepared_dataset(folder, "train").image_ids == ["a", "c"] and prepared_dataset(folder).images[1].path == str(
+        folder / "images" / "e" / "c.jpg"
+    )
+
+
+def test_errors_of_reading(small, tmp_path):
+    folder, _ = small
+    with pytest.raises(PrepareError, match="no split 'val'; its splits are train, test, all"):
+        prepared_dataset(folder, "val")
+    with pytest.raises(PrepareError, match="difficult='maybe', expected 'absent' or 'unknown'"):
+        prepared_dataset(folder, difficult="maybe")
+    with pytest.raises(DataError, match=r"a\.jpg: no such image"):
+        prepared_dataset(folder, check=True)
+    text = (folder / "labels.csv").read_text()
+    (folder / "labels.csv").write_text(text.replace(",0,1,1", ",1,1,1"))
+    with pytest.raises(PrepareError, match=r"labels\.csv: missing or changed since it was written"):
+        prepared_dataset(folder)
+    with pytest.raises(PrepareError, match="no prepared benchmark .no provenance.json."):
+        prepared_dataset(folder / "nowhere")
+    with pytest.raises(PrepareError, match=f"it holds: {folder.name}"):
+        prepared_dataset(folder.parent)
+
+
+def test_a_table_of_wrong_shape_or_code():
+    with pytest.raises(PrepareError, match=r"shape \(1, 1\)"):
+        LabelTable(["a"], ["train"], ["cat", "dog"], [[1]])
+    with pytest.raises(PrepareError, match="image 'a' stands twice"):
+        LabelTable(["a", "a"], ["train"] * 2, ["cat"], [[1], [0]])
+    with pytest.raises(PrepareError, match="category 'cat' stands twice"):
+        LabelTable(["a"], ["train"], ["cat", "cat"], [[1, 0]])
+    with pytest.raises(PrepareError, match="expected only 1, 0, -1"):
+        LabelTable(["a"], ["train"], ["cat"], [[3]])
+
+
+def test_the_form_can_be_read_as_a_plain_table(server, tmp_path):
+    "labels.csv without its split column and its 2s is what csv_dataset reads."
+    import pandas as pd
+
+    folder = make(put(server, "coco2014", tiny_coco()), tmp_path)
+    frame = pd.read_csv(folder / "labels.csv")
+    mine = csv_dataset(frame[frame.split == "train"].drop(columns="split"), folder / "images")
+    assert np.array_equal(mine.truth, prepared_dataset(folder).truth)
+
+
+def test_check_counts_reports_all_at_once():
+    table = LabelTable(["a", "b"], ["train", "odd"], ["cat"], [[1], [0]])
+    with pytest.raises(PrepareError) as error:
+        check_counts(table, BENCHMARKS["voc2012"])
+    for part in (
+        "train: 1 images, expected 5,717",
+        "val: 0 images, expected 5,823",
+        "1 categories, expected 20",
+        "unknown splits odd",
+        "Cole et al.",
+    ):
+        assert part in str(error.value)
+
+
+def test_table_bytes_hold_no_float():
+    table = LabelTable(["a"], ["train"], ["x", "y", "z"], [[1, DIFFICULT, ABSENT]])
+    assert table_bytes(table) == b"image,split,x,y,z\na,train,1,2,0\n"
+
+
+# -- plan, notice and the command's dataclass
+
+
+def test_plan_and_notice(tmp_path):
+    assert plan(BENCHMARKS["vg200"], tmp_path).state.tolist() == ["download"] * 4 + ["bring it"]
+    (tmp_path / "shelf" / "train2014").mkdir(parents=True)
+    (tmp_path / "shelf" / "val2014.zip").touch()
+    assert plan(BENCHMARKS["coco2014"], tmp_path, tmp_path / "shelf").state.tolist() == [
+        "download",
+        "unpacked",
+        "given",
+    ]
+    text = notice(BENCHMARKS["vg200"], tmp_path)
+    for part in (
+        "images.zip: download, 9.73 GB, no published checksum",
+        "To download: 15.2 GB",
+        "CC BY 4.0",
+        "vg_category_500_labels_index.json has no lasting address",
+    ):
+        assert part in text
+    assert (
+        unpacked_in(Source("x.zip", marker="nothing"), tmp_path)
+        is None
+        is unpacked_in(Source("x.zip", marker="a"), None)
+    )
+
+
+def test_prepare_job(server, tmp_path, capsys):
+    benchmark = put(server, "voc2007", tiny_voc())
+    job = PrepareJob("voc2007", root=str(tmp_path / "data"), plan_only=True)
+    assert not prepare_job(job, benchmark).exists() and "Licence" in capsys.readouterr().out
+    job = replace(job, plan_only=False)
+    folder = prepare_job(job, benchmark, QUICK, progress=False)
+    assert len(prepared_dataset(folder, "test")) == 2 and "prepared: " in capsys.readouterr().out
+    assert prepare_job(job, benchmark) == folder and "prepared already" in capsys.readouterr().out
+    with pytest.raises(ArchiveError, match="no such folder"):
+        prepare_job(
+            PrepareJob("cub200", root=str(tmp_path), archives=str(tmp_path / "none")), patience=QUICK, progress=False
+        )
+
+
+def test_prepare_job_refuses():
+    for given, part in (
+        (dict(data="imagenet"), "--data is 'imagenet'"),
+        (dict(data="nuswide"), "nuswide needs one of official, labelled, asl, cole"),
+        (dict(data="coco2014", nus_split="asl"), "--nus-split is 'asl'"),
+        (dict(data="nuswide", nus_split="x"), "--nus-split is 'x'"),
+        (dict(workers=0), "--workers"),
+    ):
+        with pytest.raises(PrepareError, match=part):
+            PrepareJob(**given)
+    assert {PrepareJob("nuswide", nus_split=s).benchmark.name for s in prepare.NUS_SPLITS} | {
+        d for d in BENCHMARKS if "nus" not in d
+    } == set(BENCHMARKS)
+
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
+
+
+def run_script(name, arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
+    return done.value.code
+
+
+@pytest.mark.parametrize(
+    "name, arguments, word",
+    [
+        ("voc", ["--year", "2012"], "VOC 2012"),
+        ("coco2014", [], "COCO 2014"),
+        ("visual_genome", [], "VG-200"),
+        ("nus_wide", ["--split", "asl"], "NUS-WIDE"),
+        ("cub200", [], "CUB-200-2011"),
+    ],
+)
+def test_scripts(name, arguments, word, tmp_path, monkeypatch, capsys):
+    "Each script only calls the library; --plan-only says what it would do."
+    assert "argparse" not in (SCRIPTS / f"{name}.py").read_text()
+    code = run_script(name, ["--root", str(tmp_path), "--plan-only", *arguments], monkeypatch)
+    assert not code and word in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+def test_a_script_has_help_and_plain_errors(tmp_path, monkeypatch, capsys):
+    assert not run_script("nus_wide", ["--help"], monkeypatch)
+    assert "--from" in (text := capsys.readouterr().out) and "official" in text
+    assert "--nus-split is 'half'" in run_script("nus_wide", ["--split", "half", "--root", str(tmp_path)], monkeypatch)

@@ -1,0 +1,184 @@
+"The paper's setting as files: sources of published rows, what is asked of the comparison, costs, and every difference by name."
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_prepare import make, put, server, tiny_voc  # noqa: F401 (server is a fixture)
+from typer.testing import CliRunner
+
+from trmml_nb.cli import app
+from trmml_nb.data.labels import PUBLISHED_MASKS
+from trmml_nb.datasets.prepare import BENCHMARKS
+from trmml_nb.datasets.reproduce import (
+    Cost,
+    ReproduceError,
+    ReproduceJob,
+    beside,
+    cost_table,
+    differences,
+    measure_cost,
+    read_setting,
+    report,
+    reproduce_job,
+    setting_names,
+)
+
+
+@pytest.mark.parametrize('name', setting_names())
+def test_every_setting_is_one_of_a_benchmark_and_has_sources(name):
+    setting, benchmark = read_setting(name), BENCHMARKS[name]
+    assert (setting.name, setting.title) == (name, benchmark.title)
+    assert {setting.train_split, setting.eval_split} <= set(benchmark.splits) and {
+        setting.train_split,
+        setting.eval_split,
+    } <= set(benchmark.images)
+    assert (setting.clip, setting.pretrained, setting.image_size) == ('RN101', 'openai', 448)
+    assert all(row['source'] and row['backbone'] and ('average' in row or row['mAP']) for row in setting.published)
+    assert not any('TRM' in row['method'] for row in setting.published), 'its numbers are not public to us'
+
+
+def test_masks_are_those_of_the_protocol():
+    for name, shape in (('voc2007', (5011, 20)), ('coco2014', (82081, 80)), ('vg200', (82904, 200))):
+        assert read_setting(name).masks == {str(m.known): m.sha16 for m in PUBLISHED_MASKS if m.shape == shape}
+
+
+def test_published_rows_as_they_were_read():
+    rows = {r['method']: r for r in read_setting('voc2007').published}
+    assert rows['DualCoOp']['mAP'] == dict(
+        zip(read_setting('voc2007').known, (90.3, 92.2, 92.8, 93.3, 93.6, 93.9, 94.0, 94.1, 94.2))
+    )
+    assert (
+        rows['SARB']['average'] == 90.7
+        and {r['method']: r for r in read_setting('vg200').published}['SARB']['average'] == 45.6
+    )
+    for name in ('voc2007', 'coco2014'):
+        for row in read_setting(name).published:
+            if len(row.get('mAP', {})) == 9:
+                assert np.mean(list(row['mAP'].values())) == pytest.approx(row['average'], abs=0.055)
+
+
+@pytest.mark.parametrize(
+    'content, said', [('{', 'not JSON'), ('[]', 'lacks'), ('{"name": "x", "colour": 1}', "unknown fields .'colour'.")]
+)
+def test_settings_that_are_wrong(tmp_path, content, said):
+    (tmp_path / 'mine.json').write_text(content)
+    with pytest.raises(ReproduceError, match=said):
+        read_setting(str(tmp_path / 'mine.json'))
+    with pytest.raises(ReproduceError, match='no setting of that name.*voc2007'):
+        read_setting('imagenet')
+
+
+def test_cost_by_hand():
+    cost = Cost('RN101', 448, 'cpu', 2.0, 0.01, 196, 512)
+    table = cost_table(cost, ['voc2007'], shares=9, seeds=2, epochs=10)
+    row = table.loc['PASCAL VOC 2007']
+    assert row['images'] == 9963 and row['encoding (h)'] == round(9963 * 2 / 3600, 2)
+    assert row['training (h)'] == round(5011 * 10 * 0.01 * 9 * 2 / 3600, 2) and row['features (GB)'] == round(
+        9963 * (196 * 513 * 2 + 2048) / 1e9, 1
+    )
+
+
+def test_cost_is_measured():
+    cost = measure_cost('tiny', None, 'cpu', categories=5, images=1, times=1)
+    assert cost.encode_seconds > 0 and cost.train_seconds > 0 and cost.dim == 128
+
+
+def rows(**more):
+    return pd.DataFrame([
+        dict(method='trmml', known=k, seed=s, epochs=10, selection='last', mAP=v, clip='RN101', mask_sha256=m) | more
+        for k, s, v, m in (
+            ('0.1', 0, 80.0, '6c449e375ae8f362'),
+            ('0.1', 1, 82.0, '6c449e375ae8f362'),
+            ('0.5', 0, 90.0, 'eaf149bf815e9948'),
+        )
+    ])
+
+
+def test_our_row_over_the_published_ones():
+    shown = beside(rows(), read_setting('voc2007'), [0.1, 0.5])
+    assert shown.loc['trmml', ['10 %', '20 %', '50 %', 'mean', 'source']].tolist() == [
+        '81.0',
+        '–',
+        '90.0',
+        '–',
+        'this run',
+    ]
+    assert shown.index[0] == 'trmml' and shown.loc['DualCoOp', 'mean'] == '93.2' and shown.loc['SSGRL', '10 %'] == '–'
+    whole = pd.concat([rows().assign(known=k, mAP=float(i)) for i, k in enumerate(read_setting('voc2007').known)])
+    assert beside(whole, read_setting('voc2007'), []).loc['trmml', 'mean'] == '4.0'
+
+
+def test_differences_are_named(tmp_path):
+    voc = read_setting('voc2007')
+    same, counts = ReproduceJob('voc2007', root=str(tmp_path)).comparison, dict(trainval=5011, test=4952)
+    assert (
+        same.difficult == 'absent'
+        and same.known == ','.join(f'0.{i}' for i in range(1, 10))
+        and same.out == 'results/reproduce_voc2007.csv'
+    )
+    assert differences(voc, same, counts, rows()) == []
+    assert differences(voc, same, counts | dict(test=900), rows()) == ['images of test: 900, published 4,952']
+    assert differences(voc, same, counts, rows(mask_sha256='ff'))[0] == 'mask at 0.1: ff, published 6c449e375ae8f362'
+    other = ReproduceJob(
+        'voc2007', root=str(tmp_path), clip='tiny', image_size=64, eval_split='val', limit=5
+    ).comparison
+    said = '\n'.join(differences(voc, other, {}, rows()))
+    for word in (
+        'tower: tiny, the setting has RN101 openai',
+        'image size: 64',
+        'measured on: val',
+        'only the first 5 images',
+    ):
+        assert word in said
+    assert 'do not compare' in report(
+        beside(rows(), voc, [0.1]), ['x'], voc
+    ) and 'setting is the published one' in report(beside(rows(), voc, [0.1]), [], voc)
+
+
+def test_from_a_prepared_set_to_the_row(server, tmp_path):
+    "trmml reproduce voc2007 on a tiny prepared VOC: resumable, with every difference in the print."
+    make(put(server, 'voc2007', tiny_voc()), tmp_path / 'data')
+    args = [
+        'reproduce',
+        'voc2007',
+        '--root',
+        str(tmp_path / 'data'),
+        '--clip',
+        'tiny',
+        '--known',
+        '0.5,0.9',
+        '--methods',
+        'trmml:epochs=1',
+        '--out',
+        str(tmp_path / 't.csv'),
+        '--cache',
+        str(tmp_path / 'cache'),
+    ]
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 0, done.output
+    for word in ('images of trainval: 3, published 5,011', 'DualCoOp, Table 1', 'this run', 'last epoch'):
+        assert word in done.output
+    before = (tmp_path / 't.csv').read_bytes()
+    assert CliRunner().invoke(app, args).exit_code == 0 and (tmp_path / 't.csv').read_bytes() == before
+    job = ReproduceJob(
+        'voc2007',
+        root=str(tmp_path / 'data'),
+        clip='tiny',
+        known='0.5',
+        methods='trmml:epochs=1',
+        out=str(tmp_path / 't.csv'),
+        cache=str(tmp_path / 'cache'),
+    )
+    shown, said = reproduce_job(job, progress=False)
+    assert shown.loc['trmml:epochs=1', '50 %'] != '–' and any('tower' in line for line in said)
+
+
+def test_command_line_without_network_or_data(tmp_path):
+    none = CliRunner().invoke(app, ['reproduce', 'voc2007', '--root', str(tmp_path)])
+    assert none.exit_code == 1 and 'Traceback' not in none.output
+    missing = CliRunner().invoke(app, ['reproduce', 'coco2014', '--root', str(tmp_path)])
+    assert missing.exit_code == 1 and 'trmml prepare coco2014' in missing.output
+    plan = CliRunner().invoke(app, ['reproduce', 'vg200', '--clip', 'tiny', '--image-size', '64', '--plan-only'])
+    assert plan.exit_code == 0 and 'features (GB)' in plan.output and '92904' in plan.output

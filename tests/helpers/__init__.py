@@ -1,0 +1,1 @@
+"""What several test files use; none imports from another test file."""

@@ -1,0 +1,748 @@
+"""The inspector: claims, levels, overlays, histories and orders by hand; the widget's rules without a browser."""
+
+import ast
+import importlib
+import io
+import re
+import sys
+import time
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from trmml_nb.people import inspector as I
+from trmml_nb.data.dataset import scenes_dataset
+from trmml_nb.towers.dense import ImageFeatures
+from trmml_nb.data.labels import UNKNOWN
+from trmml_nb.method.matching import MethodOutput, text_image_scores, text_pixel_scores
+
+M, C, GRID, D = 6, 20, (4, 4), 8
+N = GRID[0] * GRID[1]
+
+
+class Method(nn.Module):
+    "A method of the common contract: cosines of a region, with or without a map."
+
+    def __init__(self, texts, with_map=True, shift=0.0):
+        super().__init__()
+        self.texts, self.with_map, self.calls = texts, with_map, 0
+        self.bias = nn.Parameter(torch.tensor(shift))
+
+    def forward(self, features):
+        self.calls += 1
+        maps = (self.texts @ features.dense.mT).mul(4).softmax(-1)
+        cosine = ((maps @ features.dense) * self.texts).sum(-1)
+        query, region = 3 * cosine + self.bias, 2 * cosine - self.bias
+        dropped = 100 * self.training  # wrong in training mode
+        return MethodOutput(
+            (query + region) / 2 + dropped, maps if self.with_map else None, dict(query=query, region=region)
+        )
+
+
+class Store:
+    "What the inspector needs of a feature store."
+
+    grid = GRID
+
+    def __init__(self, image_ids, pooled, dense):
+        self.image_ids, self.pooled, self.dense = image_ids, pooled, dense
+
+    def __len__(self):
+        return len(self.image_ids)
+
+    def batch(self, rows, device=None):
+        return ImageFeatures(self.pooled[rows], self.dense[rows], None)
+
+
+@pytest.fixture
+def parts():
+    g = torch.Generator().manual_seed(0)
+    unit = lambda *shape: F.normalize(torch.randn(*shape, generator=g), dim=-1)
+    texts, dense, pooled = unit(C, D), unit(M, N, D), unit(M, D)
+    data = scenes_dataset('test', M, size=64)
+    data = data.with_targets(np.where(np.random.default_rng(0).random((M, C)) < 0.5, data.truth, UNKNOWN))
+    return Method(texts), Store(list(data.image_ids), pooled, dense), data, texts
+
+
+@pytest.fixture
+def run(parts):
+    method, store, data, texts = parts
+    return I.inspect_method(method, store, data, texts, 'run')
+
+
+def by_hand(**changes):
+    content = dict(
+        image=Image.new('RGB', (40, 20), '#666666'),
+        class_names=['cat', 'dog', 'a <b>'],
+        grid=(1, 2),
+        probabilities=np.array([0.2, 0.9, 0.5]),
+        image_cosines=np.array([0.1, 0.3, 0.2]),
+        pixel_cosines=np.array([0.3, 0.2, 0.1]),
+        pixel_maps=np.array([[0.1, 0.3], [0.2, 0.1], [0, 0]]),
+        saliency=np.array([[0.5, 0.5], [0.25, 0.75], [1.0, 0]]),
+        image_id='x',
+    )
+    return I.MatchView(**content | changes)
+
+
+# -- claims and levels
+
+
+def test_claims_by_hand_and_their_sum():
+    claims = I.patch_claims([[0.5, 0.5], [0.25, 0.75], [1.0, 0]], [0.2, 0.8, 0.1])
+    np.testing.assert_allclose(claims, [[0.1 / 0.4, 0.1 / 0.7], [0.2 / 0.4, 0.6 / 0.7], [0.1 / 0.4, 0]])
+    r = np.random.default_rng(0)
+    s = r.random((7, 30))
+    np.testing.assert_allclose(I.patch_claims(s / s.sum(1, keepdims=True), r.random(7)).sum(0), 1)
+    assert I.patch_claims([[1.0, 0]], [0.5])[0].tolist() == [1, 0]  # nobody looks at the second patch
+    with pytest.raises(I.InspectorError, match=r'\(2, 3\) and probabilities \(3,\)'):
+        I.patch_claims(np.ones((2, 3)), np.ones(3))
+
+
+def test_levels():
+    np.testing.assert_allclose(I.map_levels([[0.1, 0.4], [0.3, 0.3]]), [[0.25, 1], [1, 1]], rtol=1e-6)
+    np.testing.assert_allclose(I.map_levels([-0.5, 0, 0.5], from_zero=False), [0, 0.5, 1])
+    assert np.isfinite(I.map_levels(np.zeros((2, 4)))).all() and (I.map_levels([0.2, 0.2], from_zero=False) == 0).all()
+
+
+def test_overlay_is_the_stated_arithmetic():
+    "Every pixel of a picture as large as its grid, against the formula, in float64."
+    r = np.random.default_rng(0)
+    image, level = r.random((4, 5, 3)), r.random(20).astype(np.float32)
+    got = I.overlay(image, level, (4, 5), I.Look(opacity=0.6, cmap='viridis', threshold=0))
+    grey = 0.25 + 0.75 * (image @ [0.299, 0.587, 0.114])[..., None]
+    o = 0.6 * (0.35 + 0.65 * level.reshape(4, 5, 1).astype(float))
+    color = matplotlib.colormaps['viridis'](np.round(level.reshape(4, 5) * 255).astype(np.uint8))[..., :3]
+    np.testing.assert_allclose(got / 255.0, (1 - o) * grey + o * color, atol=0.004)
+
+
+def test_contour_frame_and_outline_lie_where_they_should():
+    flat, level = np.full((8, 8), 0.5), [1.0, 0, 0, 0]
+    plain = I.overlay(flat, level, (2, 2), I.Look(threshold=0))
+    framed = I.overlay(flat, level, (2, 2), I.Look(threshold=0), patch=3)
+    changed = (framed != plain).any(-1)
+    assert not changed[:3].any() and not changed[:, :3].any() and changed[4, 4] and not changed[6, 6]
+    assert tuple(framed[4, 4]) == (236, 225, 51) and tuple(framed[3, 5]) == (0, 0, 0)
+    contour = I.overlay(flat, level, (2, 2), I.Look(threshold=0.5))
+    inside = I.upsample(level, (2, 2), (8, 8), 'bilinear') >= 0.5
+    white = (contour == 255).all(-1)
+    assert white.any() and inside[white].all() and not inside[(contour == 0).all(-1)].any()
+    mask = np.zeros((16, 16), bool)
+    mask[4:12, 4:12] = True
+    outlined = I.overlay(flat, level, (2, 2), I.Look(threshold=0), mask=mask)
+    assert tuple(outlined[2, 2]) == (86, 180, 233) and (outlined[3:5, 3:5] == plain[3:5, 3:5]).all()
+
+
+@pytest.mark.parametrize(
+    'wrong,message',
+    [
+        (dict(opacity=1.5), 'opacity is 1.5'),
+        (dict(threshold=-1), 'threshold -1'),
+        (dict(side=4), 'side 4'),
+        (dict(cmap='nope'), "'nope', expected a matplotlib colour map"),
+    ],
+)
+def test_look_refuses(wrong, message):
+    with pytest.raises(I.InspectorError, match=message):
+        I.Look(**wrong)
+
+
+# -- what is known
+
+
+def test_pseudo_history_against_a_plain_loop():
+    r = np.random.default_rng(3)
+    targets = r.integers(-1, 2, (5, 4))
+    filled = [np.where(targets == -1, r.choice([-1, 0, 0.3, 0.8, 1], targets.shape), targets) for _ in range(6)]
+    record = I.PseudoHistory(targets)
+    for epoch, f in enumerate(filled):
+        record.update(epoch, torch.tensor(f))
+    word = lambda x: -1 if x == -1 else int(x >= 0.5)
+    for i, j in np.ndindex(5, 4):
+        if targets[i, j] != -1 or filled[-1][i, j] == -1:
+            assert (record.labels[i, j], record.since[i, j]) == (-1, -1)
+            continue
+        start = 5
+        while start and word(filled[start - 1][i, j]) == word(filled[5][i, j]):
+            start -= 1
+        assert (record.labels[i, j], record.since[i, j]) == (word(filled[5][i, j]), start)
+    with pytest.raises(I.InspectorError, match=r'\(2, 4\), expected \(5, 4\)'):
+        record.update(6, np.zeros((2, 4)))
+
+
+def test_label_state():
+    assert (
+        I.label_state(1, 0, 3) == 'known present'
+        and I.label_state(0) == 'known absent'
+        and I.label_state(-1) == 'unknown'
+    )
+    assert I.label_state(-1, 0, 4) == 'pseudo absent since epoch 4'
+
+
+# -- views
+
+
+def test_view_is_the_method_and_the_matching(parts, run):
+    method, store, data, texts = parts
+    training = method.train().training
+    view = run.view(2)
+    assert method.training == training  # put back
+    out = method.eval()(store.batch([2]))
+    np.testing.assert_allclose(view.probabilities, out.probabilities[0].detach(), rtol=1e-5)
+    np.testing.assert_allclose(view.probabilities, run.probabilities[2], rtol=1e-5)
+    np.testing.assert_allclose(view.saliency, out.saliency[0].detach(), rtol=1e-5)
+    np.testing.assert_allclose(view.branches['region'], out.scores['region'][0].sigmoid().detach(), rtol=1e-5)
+    np.testing.assert_allclose(view.image_cosines, text_image_scores(store.batch([2]).pooled, texts)[0], rtol=1e-5)
+    pooled, maps = text_pixel_scores(store.batch([2]).dense, texts)
+    np.testing.assert_allclose(view.pixel_cosines, pooled[0], rtol=1e-5)
+    np.testing.assert_allclose(view.pixel_maps, maps[0], rtol=1e-5)
+    assert view.targets.tolist() == data.targets[2].tolist() and view.truth.tolist() == data.truth[2].tolist()
+    assert view.image_id == data.image_ids[2] and view.masks.shape == (20, 64, 64) and view.image.size == (64, 64)
+
+
+def test_method_without_a_map(parts):
+    _, store, data, texts = parts
+    view = I.inspect_method(Method(texts, with_map=False), store, data, texts).view(0)
+    assert view.saliency is None
+    want = (torch.tensor(view.pixel_maps) / 0.05).softmax(-1)
+    np.testing.assert_allclose(view.attention, want, rtol=1e-4)
+    assert I.panels(view)[2].title == 'no region map: text-pixel attention'
+
+
+def test_crop_keeps_what_the_tower_saw(parts):
+    method, store, data, texts = parts
+    wide, masks = Image.new('RGB', (60, 20), 'red'), np.zeros((C, 20, 60), bool)
+    wide.paste('blue', (20, 0, 40, 20))
+    masks[:, :, 30:] = True
+    view = I.match_view(method, store.batch([0]), wide, data.class_names, texts, GRID, crop=True, masks=masks)
+    assert (
+        view.image.size == (20, 20) and view.image.getpixel((0, 0)) == (0, 0, 255) and view.masks.shape == (C, 20, 20)
+    )
+    assert not view.masks[0, :, :10].any() and view.masks[0, :, 10:].all()
+    big = I.match_view(method, store.batch([0]), Image.new('RGB', (2048, 1024)), data.class_names, texts, GRID)
+    assert big.image.size == (512, 256)
+
+
+def test_errors_of_views(parts, run):
+    method, store, data, texts = parts
+    with pytest.raises(I.InspectorError, match='hold 2 images, expected 1'):
+        I.match_view(method, store.batch([0, 1]), data.image(0), data.class_names, texts, GRID)
+    with pytest.raises(I.InspectorError, match=r'row is 6, expected 0 to 5'):
+        run.view(6)
+    with pytest.raises(I.InspectorError, match="'scene-x' is not in scenes/test; close names: scene-"):
+        run.find('scene-x')
+    with pytest.raises(I.InspectorError, match="'carr' is none of the categories; close names: car"):
+        run.view(0).index('carr')
+    with pytest.raises(I.InspectorError, match='20 is none of the categories; numbers run to 19'):
+        run.view(0).index(20)
+    with pytest.raises(I.InspectorError, match=r'saliency has shape \(3, 3\), expected \(3, 2\)'):
+        by_hand(saliency=np.ones((3, 3)))
+    with pytest.raises(I.InspectorError, match='another order: encode this data set'):
+        I.inspect_method(method, store, data.subset([1, 0, 2, 3, 4, 5]), texts)
+    with pytest.raises(I.InspectorError, match=r'texts has shape \(19, 8\)'):
+        I.inspect_method(method, store, data, texts[:19])
+    with pytest.raises(I.InspectorError, match='one image'):
+        I.same_image(run.view(0), run.view(1))
+    with pytest.raises(I.InspectorError, match='patch is 16, expected 0 to 15'):
+        I.claims_table(run.view(0), 16)
+
+
+def test_tables(run):
+    view = run.view(1)
+    table = I.ranked_labels(view)
+    assert list(table.index) == [view.class_names[c] for c in np.argsort(-view.probabilities)]
+    assert list(table)[:3] == ['probability', 'query', 'region'] and len(table) == C
+    claims = I.claims_table(view, 5, None)
+    assert (
+        abs(claims.claim.sum() - 1) < 1e-6
+        and claims.claim.is_monotonic_decreasing
+        and len(I.claims_table(view, 5)) == 5
+    )
+    np.testing.assert_allclose(claims.attention, view.saliency[[view.index(n) for n in claims.index], 5] * N, rtol=1e-5)
+
+
+def test_patch_at():
+    assert [
+        I.patch_at(x, y, (2, 3)) for x, y in ((0, 0), (0.34, 0), (0.99, 0.49), (1, 1), (-0.1, 0.6), (0.5, 0.5))
+    ] == [0, 1, 2, 5, 3, 4]
+
+
+def test_captions_and_ranks():
+    view = by_hand(branches=dict(query=np.array([0.1, 0.2, 0.3])))
+    assert I.captions(view, 1) == [
+        'cosine 0.300; rank 1 of 3',
+        'cosine 0.200; rank 2 of 3',
+        'probability 0.90, query 0.20; rank 1 of 3',
+    ]
+
+
+# -- pictures
+
+
+def test_pictures_follow_label_opacity_colours_contour_and_patch(run):
+    view = run.view(0)
+    region = lambda **k: I.picture_png(
+        I.panels(view, k.pop('label', 0), I.Look(**{x: k.pop(x) for x in list(k) if x in I.Look.__annotations__}), **k)[
+            2
+        ].picture
+    )
+    base = region()
+    others = [
+        region(label=1),
+        region(opacity=0.3),
+        region(cmap='viridis'),
+        region(threshold=0.8),
+        region(patch=3),
+        region(outline=True, label=int(view.truth.argmax())),
+    ]
+    assert len({base, *others}) == 7 and region() == base
+    assert Image.open(io.BytesIO(base)).size == (224, 224)
+
+
+def test_panels_and_figures_keep_the_pictures_shape():
+    view, wide = by_hand(), by_hand(name='other', probabilities=np.array([0.9, 0.1, 0.2]))
+    assert [p.picture.shape for p in I.panels(view, 0, I.Look(side=100))] == [(50, 100, 3)] * 3
+    fig = I.inspection_figure(view, 'cat', other=wide)
+    titles = [ax.get_title() for ax in fig.axes]
+    assert titles[:3] == ['text-image', 'text-pixel', 'text-region'] and titles[7] == 'other' and len(titles) == 8
+    bold = [
+        [t.get_text().split()[0] for t in ax.get_yticklabels() if t.get_fontweight() == 'bold']
+        for ax in (fig.axes[3], fig.axes[7])
+    ]
+    assert bold == [['cat'], ['cat']]
+
+
+def test_a_click_is_fast(run):
+    "Another image, and another label; 150 ms on two free cores, and time to spare for busy ones."
+    draw = lambda view, c: (
+        [I.picture_png(p.picture) for p in I.panels(view, c, I.Look(side=256), 3, True)] + [I.ranking_html(view, c)]
+    )
+    draw(run.view(0), 0)
+    times = []
+    for k in range(6):
+        start = time.process_time()
+        draw(run.view(k), k)
+        times.append(time.process_time() - start)
+    assert np.median(times) < 0.4
+
+
+def test_no_second_encoding(run, parts):
+    method = parts[0]
+    before = method.calls
+    view = run.view(0)
+    I.panels(view, 1), I.panels(view, 2), I.ranking_html(view), I.claims_table(view, 0)
+    assert method.calls == before + 1  # one forward per image, none per label
+
+
+# -- filters
+
+P = np.array([[0.9, 0.1], [0.8, 0.3], [0.2, 0.6], [0.4, 0.5], [0.99, 0.02]])
+T = np.array([[1, 0], [0, 1], [1, 1], [-1, 1], [1, 1]])
+SIZE = np.array([[0.2, np.nan], [np.nan, 0.3], [0.01, 0.1], [0.1, 0.1], [0.3, 0.004]])
+
+
+@pytest.mark.parametrize(
+    'kind,rows,labels,scores',
+    [
+        ('all', [0, 1, 2, 3, 4], [-1] * 5, [0] * 5),
+        ('disagreements', [4, 1, 2], [1, 0, 0], [0.98, 0.8, 0.8]),
+        ('false positives', [1], [0], [0.8]),
+        ('missed objects', [4, 2, 1], [1, 0, 1], [0.98, 0.8, 0.7]),
+        ('missed small objects', [4, 2], [1, 0], [0.98, 0.8]),
+    ],
+)
+def test_filters_by_hand(kind, rows, labels, scores):
+    got = I.rank_images(kind, P, T, sizes=SIZE)
+    assert got.rows.tolist() == rows and got.labels.tolist() == labels
+    np.testing.assert_allclose(got.scores, scores)
+
+
+def test_filters_that_need_no_truth():
+    h = lambda p: -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    got = I.rank_images('uncertain', P, np.full_like(T, -1))
+    assert got.rows.tolist() == np.argsort(-h(P).mean(1)).tolist() and got.labels[0] == 1
+    np.testing.assert_allclose(got.scores, np.sort(h(P).mean(1))[::-1])
+    other = P.copy()
+    other[3, 0], other[1, 1] = 0.9, 0.1
+    got = I.rank_images('runs differ', P, T, other=other)
+    assert got.rows[:2].tolist() == [3, 1] and got.labels[:2].tolist() == [0, 1]
+    assert len(I.rank_images('disagreements', P, np.full_like(T, -1)).rows) == 0
+    assert np.isfinite(I.rank_images('uncertain', np.array([[0.0, 1.0]]), np.array([[1, 0]])).scores).all()
+
+
+def test_filters_fall_back_threshold_and_category():
+    assert (
+        I.rank_images('missed small objects', P, T).rows.tolist() == I.rank_images('missed objects', P, T).rows.tolist()
+    )
+    assert I.rank_images('missed objects', P, T, threshold=0.1).rows.tolist() == [4]
+    assert I.rank_images('disagreements', P, T, label=1).rows.tolist() == [4, 1]
+    assert I.rank_images('missed small objects', P, T, sizes=SIZE, small=0.005).rows.tolist() == [4]
+    with pytest.raises(I.InspectorError, match="filter is 'worst', expected one of all, disagreements"):
+        I.rank_images('worst', P, T)
+    with pytest.raises(I.InspectorError, match="'runs differ' needs a second run"):
+        I.rank_images('runs differ', P, T)
+    with pytest.raises(I.InspectorError, match=r'reference \(4, 2\)'):
+        I.rank_images('all', P, T[:4])
+
+
+def test_reference_and_sizes(parts, run):
+    _, _, data, _ = parts
+    assert (run.reference == data.truth).all()
+    masks = np.stack([data.object_masks(i) for i in range(M)])
+    np.testing.assert_allclose(np.nan_to_num(run.sizes), masks.mean((2, 3)))
+    assert np.isnan(run.sizes[~masks.any((2, 3))]).all()
+    partly = I.Inspection(None, None, I.replace(data, truth=np.full((M, C), UNKNOWN)), None, run.probabilities)
+    assert (partly.reference == data.targets).all()
+    assert I.object_sizes(data.subset([])) is None
+
+
+# -- the widget, without a browser
+
+
+@pytest.fixture
+def widget():
+    pytest.importorskip('anywidget')
+    return importlib.import_module('trmml_nb.people.inspector_widget')
+
+
+@pytest.fixture
+def live(widget, run, parts):
+    method, store, data, texts = parts
+    other = I.inspect_method(Method(texts, shift=0.7), store, data, texts, 'other')
+    return widget.Inspector(run, other=other, side=64)
+
+
+def data_index(run, name):
+    return run.dataset.class_names.index(name)
+
+
+def png(live, run=0, panel=2):
+    return live.rows[run].pictures[panel].png
+
+
+def test_widget_redraws_on_each_setting(live):
+    seen = {png(live)}
+    live.label = live.views[0].class_names[live.views[0].order[3]]
+    for trait, value in dict(opacity=0.2, cmap='cividis', threshold=0.9, patch=5).items():
+        seen.add(png(live))
+        setattr(live, trait, value)
+        assert live.controls[trait].value == value if trait in live.controls else True
+    seen.add(png(live))
+    assert len(seen) == 6 and png(live, 0, 0) == png(live, 1, 0)  # the plain picture is the same for both runs
+    assert 'patch 5' in live.rows[0].claims.value and 'patch 5' in live.rows[1].claims.value
+
+
+def test_widget_steps_through_a_filter_with_one_drawing_each(live):
+    before = live.pictures_drawn
+    live.filter = 'disagreements'
+    assert live.pictures_drawn == before + 1 and live.row == live.ranking.rows[0]
+    assert live.views[0].index(live.label) == live.ranking.labels[0]
+    live.patch = 2
+    before = live.pictures_drawn
+    live.forth.click()
+    assert live.pictures_drawn == before + 1 and live.row == live.ranking.rows[1] and live.patch == -1
+    live.back.click()
+    live.back.click()  # stays at the first
+    assert live.row == live.ranking.rows[0] and '1 of' in live.status.value
+    live.filter = 'runs differ'
+    apart = abs(live.runs[0].probabilities - live.runs[1].probabilities)
+    assert live.row == apart.max(1).argmax()
+
+
+def test_widget_events(live):
+    first, order = live.rows[0], live.views[0].order
+    first.pictures[1].event = dict(kind='click', x=0.3, y=0.9, n=1)
+    assert live.patch == 13
+    first.pictures[1].event = dict(kind='click', x=0.3, y=0.9, n=2)
+    assert live.patch == -1  # a second click lets go
+    first.labels.event = dict(kind='label', label=int(order[4]), n=1)
+    assert live.label == live.views[0].class_names[order[4]] and 'aria-selected="true"' in first.labels.html
+    first.labels.event = dict(kind='key', key='ArrowUp', n=2)
+    assert live.label == live.views[0].class_names[order[3]]
+    live.rows[1].pictures[0].event = dict(kind='key', key='ArrowRight', n=1)
+    assert live.row == 1
+    live.rows[1].pictures[0].event = dict(kind='key', key='ArrowLeft', n=2)
+    assert live.row == 0
+
+
+def test_widget_jumps_and_refuses(live, widget, run, parts):
+    live.jump.value = run.dataset.image_ids[4]
+    assert live.row == 4 and run.dataset.image_ids[4] in live.status.value
+    drawn = live.pictures_drawn
+    live.jump.value = '<x>'
+    assert live.row == 4 and '&lt;x>' in live.status.value and live.pictures_drawn == drawn
+    for trait, value, message in (
+        ('row', 6, 'row is 6, expected 0 to 5'),
+        ('row', -1, 'row is -1'),
+        ('label', 'catt', "'catt' is none of the categories; close names: cat"),
+        ('category', 'x', 'category'),
+    ):
+        before = getattr(live, trait)
+        with pytest.raises(I.InspectorError, match=message):
+            setattr(live, trait, value)
+        assert getattr(live, trait) == before
+    with pytest.raises(I.InspectorError, match="cmap is 'jet', expected one of"):
+        live.cmap = 'jet'
+    assert live.cmap == 'magma' and live.controls['cmap'].value == 'magma'
+    with pytest.raises(I.InspectorError, match="'runs differ' needs a second run"):
+        widget.Inspector(run, filter='runs differ')
+    live.filter = 'disagreements'
+    live.category = 'car'
+    assert set(live.ranking.labels.tolist()) == {data_index(run, 'car')} and live.label == 'car'
+    method, store, data, texts = parts
+    short = I.Inspection(method, store, data.subset([0, 1]), texts, run.probabilities[:2])
+    with pytest.raises(I.InspectorError, match='6 and 2 images'):
+        widget.Inspector(run, other=short)
+    with pytest.raises(I.InspectorError, match='holds no images'):
+        widget.Inspector(I.Inspection(method, store, data.subset([]), texts, run.probabilities[:0]))
+
+
+def test_widget_starts_where_it_is_told(widget, run):
+    live = widget.Inspector(run, row=3, label='dog', side=64)
+    assert (live.row, live.label, len(live.rows)) == (3, 'dog', 1) and 'runs differ' not in live.controls[
+        'filter'
+    ].options
+    assert widget.Inspector(run, cmap='plasma', side=64).controls['cmap'].value == 'plasma'
+    live = widget.Inspector(run, filter='false positives', side=64)
+    assert live.row == live.ranking.rows[0] != 0
+
+
+def test_widget_with_an_empty_filter_keeps_the_image(widget, run, parts):
+    method, store, data, texts = parts
+    unknown = I.Inspection(
+        method, store, I.replace(data, truth=None, targets=np.full((M, C), UNKNOWN)), texts, run.probabilities
+    )
+    live = widget.Inspector(unknown, filter='false positives', side=64)
+    assert live.row == 0 and 'none found' in live.status.value
+    live.forth.click()
+    assert 'no image under' in live.status.value
+
+
+def test_scripts_load_nothing(widget):
+    for script in (widget._PICTURE, widget._LIST):
+        assert not re.search(r'https?:|\bimport\b|fetch\(|XMLHttp', script)
+
+
+@pytest.mark.parametrize('missing', ['anywidget', 'ipywidgets'])
+def test_without_the_extra_the_message_says_what_to_install(missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, 'trmml_nb.people.inspector_widget', raising=False)
+    with pytest.raises(ImportError, match=r'pip install "trmml_nb\[notebooks\]"'):
+        importlib.import_module('trmml_nb.people.inspector_widget')
+
+
+def test_the_pure_module_imports_no_widget_library():
+    names = {
+        n.name if isinstance(n, ast.alias) else n
+        for node in ast.walk(ast.parse(open(I.__file__, encoding='utf-8').read()))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for n in ([node.module] if isinstance(node, ast.ImportFrom) else node.names)
+    }
+    assert not names & {'ipywidgets', 'anywidget', 'traitlets', 'IPython'}
+
+
+# -- hostile input
+
+EVIL = ['<img src=x onerror="hacked=1">', '</script><script>hacked=1</script>', "a'b\"c", '&lt;b&gt;', 'two\nlines']
+
+
+@pytest.fixture
+def evil(parts):
+    "A run whose images, categories and name hold markup."
+    method, store, data, texts = parts
+    ids = [f'{i} {EVIL[i % 5]}' for i in range(M)]
+    named = I.replace(data, image_ids=ids, class_names=[f'{i} {EVIL[i % 5]}' for i in range(C)])
+    return I.inspect_method(method, Store(ids, store.pooled, store.dense), named, texts, EVIL[0])
+
+
+class Elements(HTMLParser):
+    "Which elements a piece of HTML really has."
+
+    def __init__(self, text):
+        super().__init__()
+        self.names = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.names.add(tag)
+        assert not [k for k, _ in attributes if k.startswith('on')]
+
+
+def test_markup_in_names_stays_text_in_the_widget(widget, evil):
+    live = widget.Inspector(evil, other=evil, side=64)
+    for row in range(M):
+        live.row = row
+        live.label, live.patch = evil.dataset.class_names[row], row
+        texts = [
+            live.status.value,
+            live.help.value,
+            *(x.value for r in live.rows for x in (*r.titles, r.claims)),
+            *(r.labels.html for r in live.rows),
+        ]
+        assert set().union(*(Elements(t).names for t in texts)) <= {
+            'table',
+            'thead',
+            'tbody',
+            'tr',
+            'th',
+            'td',
+            'button',
+            'span',
+            'div',
+            'b',
+            'i',
+            'br',
+        }
+    assert (
+        live.rows[0].title.value == EVIL[0] and type(live.rows[0].title).__name__ == 'Label'
+    )  # a Label shows plain text
+    assert not live.jump.description_allow_html
+    live.jump.value = EVIL[1]
+    assert '<script' not in live.status.value
+
+
+def test_a_picture_that_is_gone(widget, parts):
+    "Its labels are shown, a word says what is missing, and the next image is whole again."
+    from trmml_nb.data.dataset import DataError, FileImage
+
+    method, store, data, texts = parts
+    lost = I.replace(data, images=[*data.images[:1], FileImage('no <b> where.png'), *data.images[2:]])
+    run = I.inspect_method(method, store, lost, texts)
+    with pytest.raises(DataError, match='where.png'):
+        run.view(1)
+    live = widget.Inspector(run, other=run, side=64)
+    live.forth.click()
+    assert (
+        live.row == 1
+        and 'no &lt;b> where.png' in live.status.value
+        and 'labels are shown without it' in live.status.value
+    )
+    grey = Image.open(io.BytesIO(png(live, 0, 0)))
+    assert grey.getpixel((9, 9)) == (189,) * 3 and 'data-label' in live.rows[0].labels.html
+    np.testing.assert_allclose(live.views[0].probabilities, run.probabilities[1], rtol=1e-5)
+    live.forth.click()
+    assert live.row == 2 and 'where.png' not in live.status.value
+
+
+def test_ten_thousand_images(widget):
+    "Opened and stepped through: a moment, and next to no memory beyond what is stored."
+    import tracemalloc
+
+    from trmml_nb.data.dataset import MultiLabelDataset
+
+    count, r, g = 10_000, np.random.default_rng(0), torch.Generator().manual_seed(0)
+    picture = scenes_dataset('test', 1, size=64).images[0]
+    truth, ids = (r.random((count, C)) < 0.1).astype(np.int8), [f'image {i}' for i in range(count)]
+    data = MultiLabelDataset('big', 'test', [f'class {c}' for c in range(C)], ids, truth, truth, [picture] * count, [])
+    store = Store(ids, torch.randn(count, D, generator=g), torch.randn(count, N, D, generator=g))
+    texts = F.normalize(torch.randn(C, D, generator=g), dim=-1)
+    run = I.Inspection(Method(texts), store, data, texts, r.random((count, C)), 'big')
+    tracemalloc.start()
+    start = time.process_time()
+    live = widget.Inspector(run, other=run, filter='disagreements', side=64)
+    opened, first = time.process_time() - start, tracemalloc.get_traced_memory()[0]
+    for _ in range(15):
+        live.forth.click()
+    live.filter = 'uncertain'
+    live.jump.value = 'image 9999'
+    now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert live.row == 9999 and opened < 4  # 2 s by the clock on two free cores; tracing memory slows it down
+    assert peak < 60e6 and now - first < 8e6, (
+        f'{peak / 1e6:.0f} MB at most, {(now - first) / 1e6:.1f} MB more after 17 images'
+    )
+
+
+# -- hover and keys
+
+
+def test_hints_are_the_largest_claims(run):
+    view = run.view(0)
+    claims, hints = I.patch_claims(view.attention, view.probabilities), I.claim_hints(view, 2)
+    for n in (0, 7, 15):
+        a, b = np.argsort(-claims[:, n])[:2]
+        assert (
+            hints[n]
+            == f'patch {n}: {view.class_names[a]} {100 * claims[a, n]:.0f} %, {view.class_names[b]} {100 * claims[b, n]:.0f} %'
+        )
+    assert len(hints) == N
+
+
+def test_keys_move_the_patch(live):
+    picture, n = live.rows[0].pictures[0], iter(range(99))
+    press = lambda key, **k: picture.set_trait('event', dict(kind='key', key=key, n=next(n), **k))
+    press('ArrowRight', shift=True)  # none was chosen: begin where the label looks hardest
+    assert live.patch == live.views[0].attention[live.views[0].index(live.label)].argmax()
+    live.patch = 5
+    for key, want in (
+        ('ArrowRight', 6),
+        ('ArrowDown', 10),
+        ('ArrowLeft', 9),
+        ('ArrowUp', 5),
+        ('ArrowUp', 1),
+        ('ArrowUp', 1),
+    ):
+        press(key, shift=True)
+        assert live.patch == want and live.row == 0
+    press('Escape')
+    assert live.patch == -1
+    press('ArrowRight')
+    assert live.row == 1
+    assert all(
+        p.hints == I.claim_hints(v) and p.grid == list(GRID) for r, v in zip(live.rows, live.views) for p in r.pictures
+    )
+
+
+def test_a_view_borrows_the_threads(parts, run):
+    before = torch.get_num_threads()
+    run.view(0)
+    with pytest.raises(I.InspectorError):
+        run.view(99)
+    assert torch.get_num_threads() == before
+
+
+def test_pseudo_labels_reach_the_views(parts):
+    "State and age of a pseudo-label in the table, in the list and in the status line."
+    method, store, data, texts = parts
+    history = I.PseudoHistory(data.targets)
+    r, c = np.argwhere(data.targets == UNKNOWN)[3]
+    for epoch in (2, 3, 4):
+        history.update(
+            epoch, np.where((np.arange(M)[:, None] == r) & (np.arange(C) == c), 1.0, data.targets.astype(float))
+        )
+    view = I.inspect_method(method, store, data, texts, history=history).view(int(r))
+    name = data.class_names[c]
+    assert I.ranked_labels(view).state[
+        name
+    ] == 'pseudo present since epoch 2' and 'pseudo present since epoch 2' in I.ranking_html(view)
+    assert (I.ranked_labels(view).state.drop(name).str.startswith('pseudo')).sum() == 0
+    assert any('(pseudo +)' in x.get_text() for x in I.inspection_figure(view, name, top=20).axes[3].texts)
+
+
+def test_of_several_views_the_first_is_shown(parts):
+    "A store with two views side by side: twice as many positions, a map of the first."
+    method, store, data, texts = parts
+
+    class Two(Store):
+        views = ('plain', 'flip')
+
+        def batch(self, rows, device=None):
+            one = super().batch(rows)
+            return ImageFeatures(one.pooled, torch.cat([one.dense, one.dense.flip(1)], 1), None)
+
+    two = Two(store.image_ids, store.pooled, store.dense)
+    a, b = (I.inspect_method(method, s, data, texts).view(1) for s in (two, store))
+    assert a.saliency.shape == (C, N)
+    np.testing.assert_allclose(
+        a.saliency, b.saliency, rtol=1e-4
+    )  # the same positions twice: the same map, made to sum to 1
+    np.testing.assert_allclose(a.pixel_maps, b.pixel_maps, rtol=1e-5)
+    two.views = ('flip', 'plain')
+    with pytest.raises(I.InspectorError, match="expected 'plain' first"):
+        I.inspect_method(method, two, data, texts)

@@ -1,0 +1,208 @@
+"""Trainings, from a job to a run folder."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from trmml_nb.data.dataset import scenes_dataset
+from trmml_nb.runs.options import JobError, TrainJob
+from trmml_nb.runs.train import train_job
+from trmml_nb.data.labels import LabelError, bernoulli_mask, mask_sha256
+from trmml_nb.runs.run import RunError, load_run
+from trmml_nb.training.trainer import TrainingError
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp('jobs')
+
+
+@pytest.fixture(scope='module')
+def run(place):
+    return train_job(TrainJob(limit=80, epochs=2, out=str(place / 'run'), cache=str(place / 'cache')), progress=False)
+
+
+def test_run_folder_holds_what_is_promised(run):
+    metrics = json.loads((run / 'metrics.json').read_text())
+    for key in (
+        'mAP',
+        'zero_shot_mAP',
+        'per_class_AP',
+        'CF1',
+        'OF1',
+        'split',
+        'known_fraction',
+        'mask_sha256',
+        'seed',
+        'versions',
+    ):
+        assert key in metrics, key
+    assert metrics['split'] == 'test' and 0.05 < metrics['known_fraction'] < 0.15 and 0 < metrics['mAP'] <= 100
+    assert metrics['mask_sha256'] == mask_sha256(bernoulli_mask((80, 20), 0.1))
+    assert len(pd.read_csv(run / 'history.csv')) == 2
+    assert not list(run.glob('checkpoint.*'))
+    assert sorted(p.name for p in (run / 'figures').iterdir()) == ['curves.png', 'examples.png', 'per_class.png']
+    state = load_run(run).method.state_dict()
+    from safetensors.torch import load_file
+
+    saved = load_file(run / 'model.safetensors')
+    assert (
+        'texts' not in saved
+        and 'memory.prototypes' in saved
+        and all(torch.equal(v, state[k]) for k, v in saved.items())
+    )
+
+
+def test_same_seed_same_metrics(run, place):
+    other = train_job(TrainJob(limit=80, epochs=2, out=str(place / 'twin'), cache=str(place / 'cache')), progress=False)
+    a, b = (json.loads((r / 'metrics.json').read_text()) for r in (run, other))
+    for m in (a, b):
+        m.pop('train_seconds')
+    assert a == b
+    assert (run / 'model.safetensors').read_bytes() == (other / 'model.safetensors').read_bytes()
+
+
+def test_nothing_is_overwritten(run, place):
+    before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
+    (run / 'checkpoint.safetensors').touch()  # killed between its last two acts
+    with pytest.raises(JobError, match='holds a finished run'):
+        train_job(TrainJob(limit=80, epochs=2, out=str(run)), progress=False)
+    assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()} == before
+    (place / 'full').mkdir()
+    (place / 'full' / 'mine.txt').write_text('x')
+    with pytest.raises(JobError, match='is not empty and holds no run'):
+        train_job(TrainJob(out=str(place / 'full')), progress=False)
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_run_killed_before_its_first_file_was_whole_begins_anew(place, resume):
+    folder = place / f'barely-{resume}'
+    folder.mkdir()
+    (folder / '.config.json.elsewhere.7.part').write_text('{"jo')
+    made = train_job(
+        TrainJob(limit=40, epochs=1, out=str(folder), cache=str(place / 'cache'), resume=resume), progress=False
+    )
+    assert made == folder and (folder / 'model.safetensors').is_file() and not list(folder.glob('.*'))
+
+
+def test_killed_run_resumes_to_the_same_model(run, place, monkeypatch):
+    from trmml_nb.training import trainer as training
+
+    whole = training.Trainer.train_epoch
+
+    def dies(self, bar=None):
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return whole(self, bar)
+
+    job = dict(limit=80, epochs=2, out=str(place / 'killed'), cache=str(place / 'cache'))
+    monkeypatch.setattr(training.Trainer, 'train_epoch', dies)
+    with pytest.raises(KeyboardInterrupt):
+        train_job(TrainJob(**job), progress=False)
+    monkeypatch.setattr(training.Trainer, 'train_epoch', whole)
+    with pytest.raises(RunError, match='the run is not finished'):
+        load_run(place / 'killed')
+    with pytest.raises(JobError, match='holds an unfinished run'):
+        train_job(TrainJob(**job), progress=False)
+    with pytest.raises(JobError, match='train.lr'):
+        train_job(TrainJob(**job, resume=True, lr=1e-3), progress=False)
+    with pytest.raises(JobError, match='train.epochs'):
+        train_job(TrainJob(**{**job, 'epochs': 3}, resume=True), progress=False)
+    older, pickled = (
+        shutil.copytree(place / 'killed', place / 'older'),
+        shutil.copytree(place / 'killed', place / 'pickled'),
+    )
+    folder = train_job(TrainJob(**job, resume=True), progress=False)
+    assert (folder / 'model.safetensors').read_bytes() == (run / 'model.safetensors').read_bytes()
+    (older / 'checkpoint.safetensors').rename(older / 'checkpoint.pt')  # as older versions named it
+    train_job(TrainJob(**{**job, 'out': str(older)}, resume=True), progress=False)
+    assert (older / 'model.safetensors').read_bytes() == (run / 'model.safetensors').read_bytes() and not list(
+        older.glob('checkpoint.*')
+    )
+    (pickled / 'checkpoint.safetensors').unlink()
+    torch.save(dict(epoch=1), pickled / 'checkpoint.pt')
+    with pytest.raises(TrainingError, match='checkpoint.pt: not a readable checkpoint .*delete it to start anew'):
+        train_job(TrainJob(**{**job, 'out': str(pickled)}, resume=True), progress=False)
+
+
+def test_training_on_a_table_of_ones_own(place):
+    data = scenes_dataset('train', 40)
+    folder = place / 'album'
+    folder.mkdir()
+    lines = ['image,person,tree,car']
+    columns = [data.class_names.index(c) for c in ('person', 'tree', 'car')]
+    for i in range(40):
+        data.image(i).save(folder / f'{i}.jpg')
+        cells = [str(data.truth[i, c]) if (i + k) % 3 else '' for k, c in enumerate(columns)]
+        lines.append(','.join([f'{i}.jpg', *cells]))
+    (folder / 'labels.csv').write_text('\n'.join(lines) + '\n')
+    run = train_job(
+        TrainJob(data='csv', labels=str(folder / 'labels.csv'), epochs=1, out=str(place / 'own')), progress=False
+    )
+    metrics = json.loads((run / 'metrics.json').read_text())
+    assert metrics['images'] == 8 and metrics['known_share'] < 100
+
+
+def test_labels_that_teach_nothing(place):
+    folder = place / 'blank'
+    folder.mkdir()
+    for i in range(10):
+        Image.new('RGB', (16, 16)).save(folder / f'{i}.png')
+    (folder / 'labels.csv').write_text('image,a\n' + ''.join(f'{i}.png,\n' for i in range(10)))
+    with pytest.raises((JobError, LabelError), match='no label is known|none of its'):
+        train_job(TrainJob(data='csv', labels=str(folder / 'labels.csv'), out=str(place / 'n')), progress=False)
+    assert not (place / 'n' / 'model.safetensors').exists()
+
+
+def test_damaged_model_and_changed_tower(run, place):
+    import shutil
+
+    broken = place / 'broken'
+    shutil.copytree(run, broken)
+    data = (broken / 'model.safetensors').read_bytes()
+    (broken / 'model.safetensors').write_bytes(data[:100])
+    with pytest.raises(RunError, match='not a readable model'):
+        load_run(broken)
+    config = json.loads((broken / 'config.json').read_text())
+    config['tower']['fingerprint'] = 'f' * 64
+    (broken / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(RunError, match='its weights or preprocessing changed'):
+        load_run(broken)
+
+
+def test_voc_layout_with_mask_file_and_difficult_objects(place):
+    data = scenes_dataset('train', 40)
+    base = place / 'VOCdevkit' / 'VOC2007'
+    main = base / 'ImageSets' / 'Main'
+    main.mkdir(parents=True)
+    (base / 'JPEGImages').mkdir()
+    columns = [data.class_names.index(c) for c in ('person', 'tree')]
+    for split, rows in (('train', range(30)), ('val', range(30, 40))):
+        (main / f'{split}.txt').write_text(''.join(f'{i:06d}\n' for i in rows))
+        for name, c in zip(('person', 'tree'), columns):
+            value = [1 if data.truth[i, c] == 1 else -1 for i in rows]
+            value[-1] = 0 if name == 'person' else value[-1]  # one difficult object
+            (main / f'{name}_{split}.txt').write_text(''.join(f'{i:06d} {v}\n' for i, v in zip(rows, value)))
+        for i in rows:
+            data.image(i).save(base / 'JPEGImages' / f'{i:06d}.jpg')
+    lines = [f'{i:06d} {1 if data.truth[i, columns[0]] == 1 else -1} 0' for i in range(30)]
+    (place / 'mask.txt').write_text('\n'.join(lines) + '\n')
+    run = train_job(
+        TrainJob(
+            data='voc2007',
+            root=str(base.parent),
+            mask=str(place / 'mask.txt'),
+            epochs=1,
+            out=str(place / 'voc'),
+            cache=str(place / 'cache'),
+        ),
+        progress=False,
+    )
+    metrics = json.loads((run / 'metrics.json').read_text())
+    assert metrics['known_fraction'] == pytest.approx(0.5) and metrics['split'] == 'val'
+    assert metrics['known_share'] == pytest.approx(95.0)  # 1 of 20 entries is difficult and left out
+    assert metrics['mAP_difficult_absent'] <= 100 and metrics['known'] == 'file mask.txt'

@@ -1,0 +1,562 @@
+"Sheets as people write them, honest probabilities, and the way from a folder to completed labels and a report."
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from trmml_nb.yours.calibration import (
+    CalibrationError,
+    calibration_error,
+    choose_thresholds,
+    cross_fitted,
+    fit_calibration,
+    folds,
+    own_shifts,
+    reliability,
+)
+from trmml_nb.cli import app
+from trmml_nb.data.dataset import DataError, scenes_dataset
+from trmml_nb.yours import photographs as own_photographs
+from trmml_nb.runs.options import zero_shot_scores
+from trmml_nb.yours.photographs import (
+    UNFINISHED,
+    Kept,
+    PhotosError,
+    PhotosJob,
+    claim_photos,
+    deliver,
+    limits,
+    next_folder,
+    photos_job,
+    report_html,
+    study,
+    sureness,
+    tower_alone,
+)
+from trmml_nb.runs.run import load_run
+from trmml_nb.data.tables import TableError, read_cell, read_sheet, read_synonyms, sheet_statistics
+
+NAMES = ['dog', 'tree', '=cmd|calc', '<b>car</b>']
+
+
+@pytest.fixture(scope='module')
+def album(tmp_path_factory):
+    "Forty scenes in nested folders; two annotators; names that a spreadsheet or a browser would run."
+    root, data, rng = tmp_path_factory.mktemp('album') / 'photos', scenes_dataset('val', 40), np.random.default_rng(0)
+    columns = [data.class_names.index(c) for c in ('dog', 'tree', 'person', 'car')]
+    lines = ['image,annotator,' + ','.join(NAMES)]
+    for i in range(40):
+        name = f"{('a', 'b/c')[i % 2]}/{'=' if i == 1 else ''}{i}.png"
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        data.image(i).resize((64, 64)).save(root / name)
+        if i < 36:
+            lines.append(
+                ','.join([
+                    name,
+                    'ann',
+                    *(('no', 'yes')[data.truth[i, c]] if rng.random() < 0.7 else '' for c in columns),
+                ])
+            )
+    lines.append(f'a/0.png,bob,{("yes", "no")[data.truth[0, columns[0]]]},,,')
+    (root / 'labels.csv').write_text('\n'.join(lines) + '\n')
+    return root
+
+
+@pytest.fixture(scope='module')
+def run(album):
+    return photos_job(
+        PhotosJob(
+            str(album),
+            categories='kite',
+            epochs=2,
+            out=str(album.parent / 'run'),
+            cache=str(album.parent / 'cache'),
+            folds=2,
+        ),
+        progress=False,
+    )
+
+
+# -- tables
+
+
+@pytest.mark.parametrize(
+    'cell, label',
+    [
+        ('1', 1),
+        ('Yes', 1),
+        ('x', 1),
+        ('TRUE', 1),
+        ('0', 0),
+        ('no', 0),
+        ('0.0', 0),
+        ('', -1),
+        (' ? ', -1),
+        ('n/a', -1),
+        ('-1', -1),
+    ],
+)
+def test_cells(cell, label):
+    assert read_cell(cell) == label
+
+
+def put(folder, text):
+    (folder / 'labels.csv').write_text(text)
+    return folder / 'labels.csv'
+
+
+@pytest.fixture
+def two(tmp_path):
+    (tmp_path / 'sub').mkdir()
+    for name in ('a.png', 'sub/b.png'):
+        Image.new('RGB', (8, 8)).save(tmp_path / name)
+    return tmp_path
+
+
+def test_votes_synonyms_and_what_nobody_labelled(two):
+    text = 'image,Annotator,bike,Bicycle,dog\na.png,ann,1,,1\na.png,bob,,0,1\na.png,cy,0,,\n'
+    sheet = read_sheet(put(two, text), synonyms={'BIKE': 'bicycle'}, categories=['Dog', 'tent'])
+    assert sheet.dataset.class_names == ['bicycle', 'dog', 'tent'] and sheet.dataset.image_ids == ['a.png', 'sub/b.png']
+    assert sheet.dataset.targets.tolist() == [[0, 1, -1], [-1, -1, -1]] and sheet.annotators == ['ann', 'bob', 'cy']
+    assert sheet.disagreements.values.tolist() == [['a.png', 'bicycle', 1, 2, 0]]
+    assert (
+        sheet.unlabelled_images == ['sub/b.png']
+        and sheet.unlabelled_categories == ['tent']
+        and sheet_statistics(sheet)['disagreements'].tolist() == [1, 0, 0]
+    )
+    assert len(read_sheet(two / 'labels.csv', add_images=False).dataset) == 1
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('image,dog\na.png,maybe\n', r"labels\.csv, line 2, column 'dog': 'maybe' is no label"),
+        ('image,dog\na.png,1\na.png,0\n', r'line 3: .a\.png. +is named already in .*line 2'),
+        ('image,dog\nz.png,1\n', r'line 2 \(z\.png\): .*no such image'),
+        ('image,dog\n../a.png,1\n', 'no path inside'),
+        ('image,dog\na.png,1,2\n', '3 cells, expected 2'),
+        ('image,,dog\na.png,1,1\n', 'column 2: a category has no name'),
+        ('image\na.png\n', r'line 1|expected a header'),
+        ('file,dog\n', 'line 1'),
+        ('', 'line 1'),
+        ('image,annotator,dog\na.png,x,1\na.png,x,0\n', 'by x is named already'),
+        ('image,dog\n"a.png,1\n', 'line 2'),
+    ],
+)
+def test_wrong_sheets_are_named_with_file_and_line(two, text, said):
+    with pytest.raises(DataError, match=said) as caught:
+        read_sheet(put(two, text), add_images=False)
+    assert 'labels.csv' in str(caught.value)
+
+
+def test_synonyms(tmp_path):
+    (tmp_path / 's.csv').write_text('name,means\nauto, car\npup,puppy\npuppy,dog\n')
+    assert read_synonyms(tmp_path / 's.csv') == {'auto': 'car', 'pup': 'dog', 'puppy': 'dog'}
+    for text, said in (
+        ('a,b\n1,2\n', 'expected the header name,means'),
+        ('name,means\na,b\nb,a\n', 'in a circle'),
+        ('name,means\na,\n', 'two words in every line'),
+    ):
+        (tmp_path / 's.csv').write_text(text)
+        with pytest.raises(TableError, match=said):
+            read_synonyms(tmp_path / 's.csv')
+    with pytest.raises(TableError, match='cannot be read'):
+        read_synonyms(tmp_path / 'none.csv')
+
+
+# -- calibration
+
+
+def test_reliability_equals_scikit_learn():
+    from sklearn.calibration import calibration_curve
+
+    rng = np.random.default_rng(0)
+    p, t = rng.random((300, 3)), rng.integers(-1, 2, (300, 3))
+    known = t != -1
+    observed, predicted = calibration_curve(t[known], p[known], n_bins=7)
+    table = reliability(p, t, 7)
+    assert (
+        np.allclose(table['observed'], observed)
+        and np.allclose(table['predicted'], predicted)
+        and table['count'].sum() == known.sum()
+    )
+    assert calibration_error(np.array([[0.9], [0.9]]), np.array([[1], [0]])) == pytest.approx(0.4)
+
+
+def test_known_line_is_found_and_order_kept():
+    rng = np.random.default_rng(1)
+    z = rng.normal(0, 2, (5000, 3))
+    t = (rng.random(z.shape) < 1 / (1 + np.exp(-(z - [0, 1, -1])))).astype(int)
+    fit = fit_calibration(3 * z, t)
+    assert fit.slope == pytest.approx(1 / 3, abs=0.02) and np.allclose(fit.shift, [0, -1, 1], atol=0.15)
+    assert (np.argsort(fit(z), 0) == np.argsort(z, 0)).all() and calibration_error(fit(3 * z), t) < 0.02
+
+
+@pytest.mark.parametrize('t', [np.full((20, 2), -1), np.ones((20, 2)), np.r_[np.full((18, 2), -1), np.eye(2)]])
+def test_nothing_to_calibrate_with_changes_nothing(t):
+    fit = fit_calibration(np.random.default_rng(0).normal(size=t.shape), t.astype(int))
+    assert fit.slope == 1 and not np.any(fit.shift)
+
+
+def test_shift_by_hand():
+    "The best shift solves 30 * p = 24 - s: Newton's answer against a search."
+    s = own_shifts(np.zeros(30), np.arange(30) < 24, np.zeros(30, int), 1)[0]
+    grid = np.linspace(0, 2, 200_001)
+    assert s == pytest.approx(grid[np.argmin(abs(24 - 30 / (1 + np.exp(-grid)) - grid))], abs=1e-4)
+
+
+def test_thresholds_and_folds():
+    p = np.array([[0.9, 0.2], [0.8, 0.3], [0.7, 0.1], [0.6, 0.1], [0.5, 0.2], [0.4, 0.6]])
+    t = np.array([[1, -1], [1, -1], [1, 0], [1, -1], [1, 0], [0, 1]])
+    assert choose_thresholds(p, t, at_least=1).tolist() == [0.5, 0.6] and choose_thresholds(p, t).tolist() == [0.5, 0.5]
+    parts = list(folds(7, 3, seed=1))
+    assert sorted(np.concatenate([j for _, j in parts])) == list(range(7)) and all(
+        len(a) + len(b) == 7 for a, b in parts
+    )
+    with pytest.raises(CalibrationError, match='4 folds of 3 images'):
+        list(folds(3, 4))
+    rng = np.random.default_rng(0)
+    noise, labels = rng.normal(size=(60, 3)), rng.integers(0, 2, (60, 3))
+    honest, yes = cross_fitted(noise, labels)
+    assert honest.shape == yes.shape == (60, 3) and yes.dtype == bool
+    assert abs(honest - 0.5).mean() < abs(1 / (1 + np.exp(-noise)) - 0.5).mean(), 'noise is worth a coin'
+
+
+# -- the whole way
+
+
+def test_files_and_given_labels(run, album):
+    assert sorted(p.name for p in run.iterdir()) == [
+        'completed.csv',
+        'config.json',
+        'decisions.json',
+        'disagreements.csv',
+        'metrics.json',
+        'model.safetensors',
+        'report.html',
+    ]
+    done = pd.read_csv(run / 'completed.csv').set_index('image')
+    assert len(done) == 40 and "'=cmd|calc" in done and 'kite' in done
+    sheet = read_sheet(album / 'labels.csv')
+    names = dict(zip(sheet.dataset.class_names, ['dog', 'tree', "'=cmd|calc", '<b>car</b>']))
+    for c, name in enumerate(sheet.dataset.class_names):
+        known = sheet.dataset.known_mask[:, c]
+        assert (done[names[name]].to_numpy()[known] == sheet.dataset.targets[known, c]).all()
+    assert pd.read_csv(run / 'disagreements.csv')['image'].tolist() == ['a/0.png']
+    metrics = json.loads((run / 'metrics.json').read_text())
+    assert 'cross-validation' in metrics['measured'] and metrics['per_class_known']['kite'] == 0
+
+
+def test_no_cell_is_a_formula_and_no_name_is_html(run):
+    for name in ('completed.csv', 'disagreements.csv'):
+        for cell in re.split(r'[,\n]', (run / name).read_text()):
+            assert not cell.lstrip('"').startswith(('=', '+', '-', '@'))
+    page, found = (run / 'report.html').read_text(), []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))
+    parser.feed(page)
+    assert (
+        '&lt;b&gt;car' in page
+        and not any(tag in ('b', 'script') and 'car' in str(a) for tag, a in found)
+        and '<b>car' not in page
+    )
+    assert not [t for t, _ in found if t in ('script', 'link', 'iframe')] and all(
+        a['src'].startswith('data:') for t, a in found if t == 'img'
+    )
+    assert 'No label at all: kite' in page and '://' not in page
+
+
+def test_nothing_is_overwritten(run, album):
+    before = (album / 'labels.csv').read_bytes()
+    with pytest.raises(ValueError, match='finished run'):
+        photos_job(PhotosJob(str(album), out=str(run), cache=str(album.parent / 'cache')), progress=False)
+    assert (album / 'labels.csv').read_bytes() == before
+
+
+def test_the_run_can_be_used_and_repeats(run, album):
+    assert set(load_run(run).predict(album / 'a' / '0.png').probabilities) == set(NAMES) | {'kite'}
+    twin = photos_job(
+        PhotosJob(
+            str(album),
+            categories='kite',
+            epochs=2,
+            out=str(album.parent / 'twin'),
+            cache=str(album.parent / 'cache'),
+            folds=2,
+        ),
+        progress=False,
+    )
+    for name in ('completed.csv', 'model.safetensors', 'decisions.json'):
+        assert (run / name).read_bytes() == (twin / name).read_bytes(), name
+
+
+def test_command_line(album):
+    out = album.parent / 'by-hand'
+    done = CliRunner().invoke(
+        app,
+        [
+            'photos',
+            str(album),
+            '--epochs',
+            '1',
+            '--folds',
+            '2',
+            '--out',
+            str(out),
+            '--cache',
+            str(album.parent / 'cache'),
+        ],
+    )
+    assert done.exit_code == 0 and 'report.html' in done.output and (out / 'completed.csv').exists(), done.output
+    for args, said in (
+        (['nowhere'], 'no such folder'),
+        ([str(album), '--labels', 'no.csv'], 'no.csv'),
+        ([str(album), '--folds', '1'], '--folds is 1'),
+    ):
+        wrong = CliRunner().invoke(app, ['photos', *args, '--out', str(album.parent / 'x')])
+        assert wrong.exit_code == 1 and said in wrong.output and not (album.parent / 'x').exists()
+
+
+def test_no_labels_at_all(two):
+    put(two, 'image,dog\na.png,\n')
+    with pytest.raises((PhotosError, CalibrationError)):
+        photos_job(PhotosJob(str(two), out=str(two.parent / 'o'), folds=2), progress=False)
+
+
+def test_sureness_and_limits(two):
+    assert np.allclose(sureness(np.array([[0.7], [0.2], [0.4]]), np.array([0.4])).ravel(), [0.5, 0.5, 0])
+    sheet = read_sheet(put(two, 'image,dog,cat,bird\na.png,1,0,\nsub/b.png,0,,\n'), categories=['kite'])
+    result = study(sheet, np.array([[2.0, -1, 0, 0], [-2, 1, 0, 0]]), np.zeros((2, 4)), parts=2)
+    said = ' '.join(limits(result))
+    assert 'No label at all: bird, kite' in said and 'Fewer than five known present labels: dog' in said
+    assert result.filled[:, 0].tolist() == [1, 0] and result.filled[0, 1] == 0 and len(result.check_first(50)) == 8 - 3
+    assert 'Training did not help' not in said, 'the logits rank better than equal scores'
+    scores = np.array([[-2.0, 1, 0, 0], [2, -1, 0, 0]]), np.array([[2.0, 0, 0, 0], [1, 0, 0, 0]])
+    worse, forced = study(sheet, *scores, parts=2), study(sheet, *scores, parts=2, model='trained')
+    assert (
+        'Training did not help here' in limits(worse)[1]
+        and 'the model of this run is the tower alone' in limits(worse)[1]
+    )
+    assert (worse.chosen, worse.metrics['mAP'], worse.metrics['trained_mAP']) == ('tower', 100, 50) and (
+        worse.raw[:, 0] > 0.5
+    ).all()
+    assert 'because you asked for it' in limits(forced)[1] and (forced.chosen, forced.metrics['mAP']) == ('trained', 50)
+    assert 'the tower alone, without training' in report_html(
+        worse, 'x', check=1
+    ) and 'Kept: the trained model' in report_html(forced, 'x', check=1)
+    assert '–' in report_html(result, 'x', check=1)
+
+
+# -- which model is kept
+
+
+def test_a_training_that_went_wrong_is_not_handed_out(album, monkeypatch):
+    "Held-out logits of noise: the tower alone is kept, says so everywhere, and can be used like any run."
+    monkeypatch.setattr(own_photographs, 'held_out_logits', lambda *a: np.random.default_rng(0).normal(size=(40, 4)))
+    monkeypatch.setattr(
+        own_photographs, 'fit_rows', lambda *a: pytest.fail('nothing is trained for a model that is not kept')
+    )
+    options = dict(out=str(album.parent / 'noise'), cache=str(album.parent / 'cache'), folds=2, epochs=2)
+    run = photos_job(PhotosJob(str(album), **options), progress=False)
+    decisions, metrics = (json.loads((run / f'{n}.json').read_text()) for n in ('decisions', 'metrics'))
+    assert (
+        decisions['model'] == metrics['model'] == 'tower'
+        and metrics['mAP'] == metrics['zero_shot_mAP'] > metrics['trained_mAP']
+    )
+    assert decisions['cross_validated_mAP'] == dict(trained=metrics['trained_mAP'], tower=metrics['zero_shot_mAP'])
+    assert 'Training did not help here' in (run / 'report.html').read_text()
+    recogniser = load_run(run)
+    data = read_sheet(album / 'labels.csv').dataset
+    p = recogniser.predict_dataset(data, options['cache'], progress=False)
+    store = own_photographs.encode_dataset(recogniser.tower, data, options['cache'], progress=False)
+    cosines = zero_shot_scores(recogniser.tower, store, data.class_names)['image']
+    assert (np.argsort(p, 0) == np.argsort(cosines, 0)).all()
+    known = data.known_mask
+    assert p[known].mean() == pytest.approx((data.targets[known] == 1).mean(), abs=0.02), (
+        'its bias fits the labels, and was saved'
+    )
+    again = own_photographs.predict_logits(tower_alone(recogniser.tower, store, data), store).sigmoid().numpy()
+    assert np.allclose(again, p, atol=1e-6)
+
+
+def test_the_model_that_is_asked_for_is_kept(run, album):
+    out = album.parent / 'asked'
+    photos_job(
+        PhotosJob(str(album), model='tower', epochs=2, folds=2, out=str(out), cache=str(album.parent / 'cache')),
+        progress=False,
+    )
+    assert (
+        json.loads((out / 'config.json').read_text())['method'] == 'zero_shot'
+        and json.loads((out / 'decisions.json').read_text())['model'] == 'tower'
+    )
+    with pytest.raises(PhotosError, match='expected one of best, trained, tower'):
+        PhotosJob(str(album), model='both')
+
+
+# -- runs that were stopped; real kills are in test_kills
+
+
+def test_pieces_count_only_for_their_key_and_whole(tmp_path):
+    piece = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    Kept(tmp_path, 'k').write('fold-1', piece)
+    same, other, none = Kept(tmp_path, 'k'), Kept(tmp_path, 'l'), Kept(tmp_path, 'k')
+    found = same.read('fold-1')
+    assert found.dtype == piece.dtype and (found == piece).all() and same.taken == 1
+    assert (
+        other.read('fold-1') is None
+        and (other.taken, other.stale) == (0, 1)
+        and none.read('fold-2') is None
+        and none.stale == 0
+    )
+    raw = bytearray(same.path('fold-1').read_bytes())
+    for damaged in (raw[:-1], raw[:10], b'', raw[:-1] + bytes([raw[-1] ^ 1])):
+        same.path('fold-1').write_bytes(damaged)
+        assert Kept(tmp_path, 'k').read('fold-1') is None
+
+
+class Stop(BaseException):
+    pass
+
+
+def stop_at(monkeypatch, number):
+    "Let the training with this number, from 1, fail as a kill would; returns the list of trainings."
+    made, real = [], own_photographs.fit_rows
+
+    def fit(*args):
+        made.append(args)
+        if len(made) == number:
+            raise Stop
+        return real(*args)
+
+    monkeypatch.setattr(own_photographs, 'fit_rows', fit)
+    return made
+
+
+def test_a_stopped_run_goes_on_and_says_so(album, monkeypatch, capsys):
+    root = album.parent / 'stopped'
+    (root / 'photos').mkdir(parents=True)
+    monkeypatch.chdir(root)
+    job = dict(photos=str(album), epochs=1, folds=3, model='trained', cache=str(album.parent / 'cache'))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        with pytest.raises(Stop):
+            photos_job(PhotosJob(**job), progress=False)
+    first = root / 'runs' / 'photos'
+    assert sorted(p.name for p in first.iterdir()) == ['fold-1.safetensors', 'fold-2.safetensors', UNFINISHED]
+    assert next_folder('runs/photos') == 'runs/photos-2' and PhotosJob(**job).training.out == 'runs/photos'
+    assert PhotosJob(**{**job, 'epochs': 2}).training.out == 'runs/photos-2', 'another run does not touch it'
+    with pytest.raises(PhotosError, match=r'started with --epochs 1, now 2; --folds 3, now 2\. Use the same options'):
+        photos_job(PhotosJob(**{**job, 'epochs': 2, 'folds': 2}, out=str(first)), progress=False)
+    with monkeypatch.context() as patch:
+        made = stop_at(patch, 0)
+        capsys.readouterr()
+        assert (
+            photos_job(PhotosJob(**job)) == first.relative_to(root) and len(made) == 2
+        )  # the third fold, and all rows
+    assert 'went on with an unfinished run, 2 of 3 folds were taken over\n' in capsys.readouterr().out
+    assert not (first / UNFINISHED).exists() and not list(first.glob('fold*')) and (first / 'report.html').exists()
+    assert PhotosJob(**job).training.out == 'runs/photos-2'
+
+
+def test_labels_that_changed_in_between_are_used(album, monkeypatch, capsys):
+    labels, out = album.parent / 'mended.csv', album.parent / 'mended'
+    text = (album / 'labels.csv').read_text()
+    labels.write_text(text)
+    job = dict(
+        photos=str(album), labels=str(labels), epochs=1, folds=2, model='trained', cache=str(album.parent / 'cache')
+    )
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(Stop):
+            photos_job(PhotosJob(**job, out=str(out)), progress=False)
+    labels.write_text(text.replace('yes', 'no', 3))
+    with monkeypatch.context() as patch:
+        made = stop_at(patch, 0)
+        photos_job(PhotosJob(**job, out=str(out)))
+    assert (
+        len(made) == 3
+        and '0 of 2 folds were taken over, 1 not: labels, photographs or versions are others now'
+        in capsys.readouterr().out
+    )
+    fresh = photos_job(PhotosJob(**job, out=str(album.parent / 'fresh')), progress=False)
+    for name in ('completed.csv', 'model.safetensors', 'decisions.json', 'metrics.json', 'report.html'):
+        assert (out / name).read_bytes() == (fresh / name).read_bytes(), name
+
+
+def test_what_a_person_puts_into_an_unfinished_run_stays(album, monkeypatch):
+    out = album.parent / 'mine'
+    job = PhotosJob(str(album), epochs=1, folds=2, out=str(out), cache=str(album.parent / 'cache'))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(Stop):
+            photos_job(job, progress=False)
+    (out / 'completed.csv').write_text('mine')
+    with pytest.raises(
+        PhotosError, match=r'completed\.csv: exists and is not what would be written; it is not overwritten'
+    ):
+        photos_job(job, progress=False)
+    assert (
+        (out / 'completed.csv').read_text() == 'mine'
+        and not (out / 'report.html').exists()
+        and (out / UNFINISHED).exists()
+    )
+    (out / 'completed.csv').unlink()
+    assert (photos_job(job, progress=False) / 'report.html').exists() and not (out / '.results').exists()
+
+
+def test_folders_that_are_claimed_and_those_that_are_not(album, tmp_path):
+    def claim(name):
+        job = PhotosJob(str(album), out=str(tmp_path / name))
+        return claim_photos(job, job.training)
+
+    assert claim('new') == (tmp_path / 'new', False) and (tmp_path / 'new').is_dir()
+    (tmp_path / 'new' / f'.{UNFINISHED}.host.7.part').write_text('{')
+    assert claim('new') == (tmp_path / 'new', False), 'killed while it wrote its first file'
+    for name, said in (
+        ('notes.txt', 'is not empty and holds no run'),
+        ('config.json', 'unfinished run of another kind'),
+    ):
+        (tmp_path / name[:5]).mkdir()
+        (tmp_path / name[:5] / name).write_text('{}')
+        with pytest.raises(ValueError, match=said):
+            claim(name[:5])
+    (tmp_path / 'bad').mkdir()
+    (tmp_path / 'bad' / UNFINISHED).write_text('{')
+    with pytest.raises(ValueError, match='unfinished.json: not a readable file'):
+        claim('bad')
+
+
+def test_a_delivery_that_was_stopped_is_ended(tmp_path):
+    "Half of the results are in their places, under another spelling of --out; and everything that a run keeps for itself goes."
+    made = tmp_path / '.results'
+    made.mkdir()
+    for name, content in {
+        'completed.csv': 'a',
+        'report.html': 'r',
+        'config.json': json.dumps(dict(epochs=3, job=dict(out='./run', seed=0))),
+    }.items():
+        (made / name).write_text(content)
+    (tmp_path / 'completed.csv').write_text('a')
+    (tmp_path / 'config.json').write_text(json.dumps(dict(epochs=3, job=dict(out='run', seed=0))))
+    for name in (UNFINISHED, f'.{UNFINISHED}.host.7.part', 'fold-1.safetensors', '.fold-2.safetensors.host.7.part'):
+        (tmp_path / name).write_text('{}')
+    deliver(made, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['completed.csv', 'config.json', 'report.html']
+    for there in (
+        '{"epochs": 3, "job": {"out": "run", "seed": 1}}',
+        '{"epochs": 4, "job": {"out": "run", "seed": 0}}',
+        'mine',
+        '[]',
+    ):
+        made.mkdir(exist_ok=True)
+        (made / 'config.json').write_text(json.dumps(dict(epochs=3, job=dict(out='./run', seed=0))))
+        (tmp_path / 'config.json').write_text(there)
+        with pytest.raises(PhotosError, match='config.json: exists and is not what would be written'):
+            deliver(made, tmp_path)
+        assert (tmp_path / 'config.json').read_text() == there

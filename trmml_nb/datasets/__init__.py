@@ -1,0 +1,1 @@
+"""How are published data sets and settings repeated?"""

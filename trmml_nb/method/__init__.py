@@ -1,0 +1,1 @@
+"""How does a category find its region, and its missing labels?"""

@@ -1,0 +1,1 @@
+"""What does it look like, and what would you change?"""

@@ -1,0 +1,1 @@
+"""What else could one do, on equal terms?"""

@@ -1,0 +1,1 @@
+"""What does CLIP see, everywhere in the image, once?"""

@@ -1,0 +1,1 @@
+"""How do I use it on my pictures, and share what came out?"""
