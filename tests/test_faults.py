@@ -182,7 +182,7 @@ def test_a_clock_that_is_wrong_changes_nothing(tmp_path, moment):
 def test_every_fault_in_the_table_names_a_test():
     "The table of the notebook that lists the faults: each name is a test that exists."
     source = (Path(__file__).parent.parent / 'nbs/library/05_faults.ipynb').read_text(encoding='utf-8')
-    named = re.findall(r"'(test_\w+)::(test_\w+)'", source)
+    named = re.findall(r"'([\w/]+)::(test_\w+)'", source)
     assert len(named) > 30
     for file, name in named:
         assert f'def {name}(' in (Path(__file__).parent / f'{file}.py').read_text(encoding='utf-8'), f'{file}::{name}'
@@ -197,7 +197,7 @@ def test_the_table_claims_no_more_kills_than_are_counted():
     assert sorted(rows) == sorted(re.findall(r'^def (test_\w+)', kills, re.M)) and len(rows) >= 4
     assert (
         f'kills={claimed},' in kills
-        and kills.count('kill_often(tmp_path') == len(rows)
+        and len(re.findall(r'[^f] kill_often\(\s*tmp_path', kills)) == len(rows)
         and 'kills=' not in kills.split('def kill_often')[1].split('\n', 1)[1]
     )
     assert 'assert counted >= kills' in kills and claimed >= 30

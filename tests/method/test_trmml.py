@@ -289,7 +289,7 @@ def test_checksums_and_run_folders_of_before_stay():
 
     found = 0
     for name in ('scenes', 'voc2007_lab'):
-        table = read_table(Path(__file__).parents[1] / f'results/{name}.csv')
+        table = read_table(Path(__file__).parents[2] / f'results/{name}.csv')
         rows = table[(table['method'] == 'trmml') & (table['known'] == '0.1')]
         assert len(rows) and set(rows['settings']) == {settings_sha256('trmml', rows['data'].iloc[0])}
         found += len(rows)

@@ -264,7 +264,7 @@ if world()[0] == 0: torch.save((run.history, world()), {out!r})
 def test_launchers_run_the_same_script(world, tmp_path, launcher):
     cache = str(world[3][0].folder.parent)
     (tmp_path / "run.py").write_text(
-        SCRIPT.format(tests=str(ROOT / "tests"), cache=cache, out=str(tmp_path / "out.pt"))
+        SCRIPT.format(tests=str(Path(__file__).parent), cache=cache, out=str(tmp_path / "out.pt"))
     )
     start = {
         "torchrun": ["torch.distributed.run", "--nproc_per_node=2", "--standalone"],
