@@ -1086,6 +1086,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'trmml_nb/people/review.py'),
                                         'trmml_nb.people.review.ReviewError': ( 'people/review.html#reviewerror',
                                                                                 'trmml_nb/people/review.py'),
+                                        'trmml_nb.people.review._alone': ('people/review.html#_alone', 'trmml_nb/people/review.py'),
                                         'trmml_nb.people.review._answer': ('people/review.html#_answer', 'trmml_nb/people/review.py'),
                                         'trmml_nb.people.review._csv': ('people/review.html#_csv', 'trmml_nb/people/review.py'),
                                         'trmml_nb.people.review._said': ('people/review.html#_said', 'trmml_nb/people/review.py'),

@@ -5,6 +5,7 @@ import csv
 import errno
 import hashlib
 import importlib
+import multiprocessing
 import os
 import re
 import subprocess
@@ -255,6 +256,62 @@ def test_two_reviews_of_one_file_do_not_overwrite_each_other(review, folder):
     (folder / 'answers.csv').unlink()
     with pytest.raises(R.ReviewError, match='changed since'):
         other.undo()
+
+
+def answer_until_done(folder, number, confirmed):
+    "One person of several: answers whatever is open, opens the review anew when somebody else was faster, and says what was confirmed."
+    while True:
+        review = R.open_review(
+            folder / 'labels.csv', folder / 'scores.csv', folder / 'answers.csv', f'person {number}', model='m'
+        )
+        try:
+            while left := review.proposals():
+                q = left[number % len(left)]
+                review.answer((q, 'accept'))
+                confirmed.put((
+                    review.dataset.image_ids[q.row],
+                    review.dataset.class_names[q.column],
+                    f'person {number}',
+                ))
+            return
+        except R.ReviewError as error:
+            assert 'changed since this review wrote it' in str(error), error
+
+
+@pytest.mark.young
+def test_eight_people_answering_at_once_lose_nothing(tmp_path):
+    "Every answer that was confirmed to somebody is in the file, said by that person; nobody waits for ever, and no lock is left."
+    fork, names = multiprocessing.get_context('fork'), [f'class {c}' for c in range(8)]
+    for i in range(12):
+        Image.new('RGB', (4, 4)).save(tmp_path / f'{i}.png')
+    table = pd.DataFrame(np.random.default_rng(0).random((12, 8)).round(3), columns=names)
+    table.insert(0, 'image', [f'{i}.png' for i in range(12)])
+    table.to_csv(tmp_path / 'scores.csv', index=False)
+    table[names] = ''
+    table.to_csv(tmp_path / 'labels.csv', index=False)
+    confirmed = fork.SimpleQueue()
+    people = [fork.Process(target=answer_until_done, args=(tmp_path, n, confirmed)) for n in range(8)]
+    for person in people:
+        person.start()
+    told = [confirmed.get() for _ in range(96)]  # as many as there are blanks: each is confirmed once
+    for person in people:
+        person.join(120)
+        assert person.exitcode == 0
+    assert confirmed.empty()
+    answers = R.read_answers(tmp_path / 'answers.csv', csv_dataset(tmp_path / 'labels.csv'))
+    assert sorted((a.image, a.category, a.said_by) for a in answers) == sorted(told)
+    assert len({a.said_by for a in answers}) > 1 and not list(tmp_path.glob('.*'))
+
+
+def test_a_lock_that_somebody_holds_is_said(review, monkeypatch):
+    with R._alone(review.path):
+        held = R._alone
+        monkeypatch.setattr(R, '_alone', lambda path: held(path, wait=0.1))
+        with pytest.raises(R.ReviewError, match='does not count, for another program has held .*answers.csv.lock'):
+            review.answer((first(review), 'accept'))
+    monkeypatch.undo()
+    review.answer((first(review), 'accept'))
+    assert len(review.answers) == 1
 
 
 KILLED = '''

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -204,11 +206,12 @@ def _answer(cells: Sequence[str], dataset: MultiLabelDataset, rows: dict[str, in
 def read_answers(
     path: str | Path,  # an answers file
     dataset: MultiLabelDataset,  # the table whose blanks it answers
+    data: bytes | None = None,  # what the file holds, if it was read already
 ) -> list[Answer]:
     "The answers in a file. Errors: a file of another kind, or one that does not belong to this table, with the line."
     path = Path(path)
     try:
-        lines = list(csv.reader(io.StringIO(path.read_bytes().decode('utf-8'), newline=''), strict=True))
+        lines = list(csv.reader(io.StringIO((path.read_bytes() if data is None else data).decode('utf-8'), newline=''), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ReviewError(f'{path}: cannot be read as an answers file ({error}); give another path.') from None
     if not lines or tuple(lines[0]) != COLUMNS:
@@ -253,8 +256,8 @@ class Review:
         self.entries = proposal_order(order, self.probabilities, dataset.targets, features, seed)  # [K, 2]
         self._rows = {name: i for i, name in enumerate(dataset.image_ids)}
         self._columns = {name: c for c, name in enumerate(dataset.class_names)}
-        self._set(read_answers(self.path, dataset) if self.path.exists() else [])
         self._on_disk = self.path.read_bytes() if self.path.exists() else None
+        self._set([] if self._on_disk is None else read_answers(self.path, dataset, self._on_disk))
 
     def _check(self) -> None:
         "Raise `ReviewError` for what does not fit together."
@@ -278,6 +281,24 @@ class Review:
 
 # %% ../../nbs/people/04_review.ipynb #31d9dcfc
 from fastcore.basics import patch
+from filelock import FileLock, Timeout
+
+
+@contextlib.contextmanager
+def _alone(path: Path, wait: float = 10.) -> Iterator[None]:
+    "Hold the lock file beside an answers file, and remove it again. Errors: somebody else holds it for longer than `wait` seconds."
+    lock = FileLock(path.with_name(f'.{path.name}.lock'), timeout=wait)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ReviewError(f'{path}: the answer does not count, for another program has held {lock.lock_file} for {wait:.0f} seconds; let it '
+                          'finish, or end it, and answer again.') from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(lock.lock_file)  # while it is held: whoever waits for it notices, and makes a new one
+        lock.release()
 
 
 @patch
@@ -285,11 +306,12 @@ def _save(self: Review, answers: list[Answer]) -> None:
     "Write the file in one move, then take the answers over. Errors: somebody else's file, a full disk."
     data = answers_csv(answers)
     try:
-        found = self.path.read_bytes() if self.path.exists() else None
-        if found != self._on_disk:
-            raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open twice? Open the '
-                              'review anew to go on from that file.')
-        write_atomic(self.path, data)
+        with _alone(self.path):  # nobody else compares or writes between our look and our move
+            found = self.path.read_bytes() if self.path.exists() else None
+            if found != self._on_disk:
+                raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open twice? Open the '
+                                  'review anew to go on from that file.')
+            write_atomic(self.path, data)
     except OSError as error:
         raise ReviewError(f'{self.path}: the answer could not be saved ({error.strerror}) and does not count; the file holds all '
                           'answers before it. Free some space and answer again.') from error
