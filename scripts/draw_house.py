@@ -11,9 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "trmml_nb"
-ORDER = ("data", "towers", "method", "training", "rivals", "people", "runs", "datasets", "yours", "commands")
-TOP = dict(commands=("tiny_clip", "cli"))  # modules beside the packages: what uses all
-QUESTIONS = dict(commands="From nothing to a result")
+ORDER = ("foundations", "data", "towers", "method", "training", "rivals", "people", "runs", "datasets", "yours", "commands")
+TOP = dict(foundations=("errors", "io"), commands=("tiny_clip", "cli"))  # beside the packages: what all use, what uses all
+QUESTIONS = dict(foundations="What does everything else stand on?", commands="From nothing to a result")
 BEGIN, END = "<!-- house: begin -->", "<!-- house: end -->"
 
 

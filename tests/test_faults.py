@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trmml_nb.data.dataset import DataError, scenes_dataset
+from trmml_nb.data.dataset import scenes_dataset
+from trmml_nb.errors import DataError
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.train import alone_in, train_job
 from trmml_nb.data.own_data import csv_dataset

@@ -68,7 +68,7 @@ def needed(name):
         wanted = todo.pop()
         extras = wanted.extras or {""}
         if (wanted.name, *sorted(extras)) not in found:
-            here = found[wanted.name, *sorted(extras)] = distribution(wanted.name)
+            here = found[(wanted.name, *sorted(extras))] = distribution(wanted.name)
             todo += [
                 r
                 for r in map(Requirement, here.requires or [])

@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .errors import TrmmlError
 from . import __version__
 from .rivals.compare import summarise, wide
 from .runs.compare_job import CompareJob, compare_job
@@ -30,11 +31,11 @@ from .datasets.prepare import PrepareJob, prepare_job
 from .training.processes import world
 from .datasets.reproduce import ReproduceJob, cost_table, measure_cost, report, reproduce_job
 from .runs.use import complete_job, evaluate_job, inspect_job, predict_job
-from .runs.run import read_json, write_json
+from .io import read_json, write_json
 
 # %% auto #0
-__all__ = ['app', 'options_of', 'is_ours', 'complain', 'guarded', 'result_table', 'show_result', 'train', 'encode', 'compare',
-           'prepare', 'photos', 'reproduce', 'evaluate', 'predict', 'inspect', 'complete', 'main']
+__all__ = ['app', 'options_of', 'complain', 'guarded', 'result_table', 'show_result', 'train', 'encode', 'compare', 'prepare',
+           'photos', 'reproduce', 'evaluate', 'predict', 'inspect', 'complete', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def options_of(
@@ -61,13 +62,6 @@ def options_of(
         return command
     return decorate
 
-# %% ../nbs/library/04_cli.ipynb #6db9c20c
-def is_ours(
-    error: BaseException,  # any
-) -> bool:
-    "Whether an error was raised on purpose by this library, with a message for people."
-    return type(error).__module__.startswith('trmml_nb.')
-
 # %% ../nbs/library/04_cli.ipynb #81cdae7d
 def complain(
     error: BaseException,  # with a message for people
@@ -90,7 +84,7 @@ def guarded(
             Console(stderr=True).print('stopped; an unfinished run goes on with --resume', style='red')
             raise typer.Exit(130) from None
         except Exception as error:
-            if os.environ.get('TRMML_DEBUG') or not (is_ours(error) or isinstance(error, OSError)):
+            if os.environ.get('TRMML_DEBUG') or not isinstance(error, (TrmmlError, OSError)):
                 raise
             complain(error)
     run.__name__, run.__doc__ = command.__name__, command.__doc__

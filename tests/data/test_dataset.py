@@ -15,7 +15,6 @@ import torch
 from PIL import Image, ImageOps
 
 from trmml_nb.data.dataset import (
-    DataError,
     FileImage,
     MultiLabelDataset,
     SceneImage,
@@ -24,6 +23,7 @@ from trmml_nb.data.dataset import (
     open_image,
     scenes_dataset,
 )
+from trmml_nb.errors import DataError
 from trmml_nb.data.labels import PRESENT, UNKNOWN, LabelError, bernoulli_mask
 from trmml_nb.data.own_data import image_folder
 from trmml_nb.data.scenes import CATEGORIES, draw_scene, scene_seeds

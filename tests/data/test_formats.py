@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trmml_nb.data.dataset import DataError, FileImage, MultiLabelDataset
+from trmml_nb.data.dataset import FileImage, MultiLabelDataset
+from trmml_nb.errors import DataError
 from trmml_nb.data.formats import (
     FormatError,
     from_coco,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_dataset import noise, photos  # noqa: F401 (photos is a fixture)
 
-from trmml_nb.data.dataset import DataError
+from trmml_nb.errors import DataError
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
 from trmml_nb.data.own_data import csv_dataset, image_folder
 

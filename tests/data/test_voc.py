@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from test_dataset import noise
 
-from trmml_nb.data.dataset import DataError
+from trmml_nb.errors import DataError
 from trmml_nb.data.labels import ABSENT, UNKNOWN
 from trmml_nb.data.voc import VOC_CLASSES, voc_dataset
 

@@ -18,7 +18,7 @@ from PIL import Image
 from trmml_nb.datasets import archives
 from trmml_nb.datasets import prepare
 from trmml_nb.datasets.archives import ArchiveError, Patience, PracticeServer, Source, WrongFile
-from trmml_nb.data.dataset import DataError
+from trmml_nb.errors import DataError
 from trmml_nb.data.labels import (
     ABSENT,
     PRESENT,

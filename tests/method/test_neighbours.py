@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from trmml_nb.data.labels import UNKNOWN, bernoulli_mask
 from trmml_nb.rivals.registry import build_method, configure
 from trmml_nb.method.neighbours import NeighbourError, NeighbourMemory, join_neighbours, main_directions
-from trmml_nb.runs.run import RunError, load_model, save_model
+from trmml_nb.runs.run import load_model, save_model
+from trmml_nb.errors import RunError
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.training.trainer import TrainConfig, Trainer, predict_logits
 from trmml_nb.method.trmml import TRMML, TRMMLConfig

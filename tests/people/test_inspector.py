@@ -609,7 +609,8 @@ def test_markup_in_names_stays_text_in_the_widget(widget, evil):
 
 def test_a_picture_that_is_gone(widget, parts):
     "Its labels are shown, a word says what is missing, and the next image is whole again."
-    from trmml_nb.data.dataset import DataError, FileImage
+    from trmml_nb.data.dataset import FileImage
+    from trmml_nb.errors import DataError
 
     method, store, data, texts = parts
     lost = I.replace(data, images=[*data.images[:1], FileImage('no <b> where.png'), *data.images[2:]])

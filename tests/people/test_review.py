@@ -22,7 +22,7 @@ from torch import nn
 
 from trmml_nb.people import inspector as I
 from trmml_nb.people import review as R
-from trmml_nb.data.dataset import DataError
+from trmml_nb.errors import DataError
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
 from trmml_nb.method.matching import MethodOutput

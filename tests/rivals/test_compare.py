@@ -35,13 +35,13 @@ from trmml_nb.data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, 
 from trmml_nb.rivals.registry import (
     ABLATIONS,
     METHODS,
-    MethodError,
     build_method,
     configure,
     parse_spec,
     settings_sha256,
     trained_parameters,
 )
+from trmml_nb.errors import MethodError
 from trmml_nb.training.metrics import f1_scores, mean_average_precision
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower

@@ -12,8 +12,9 @@ from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.train import train_job
 from trmml_nb.data.labels import LabelError, bernoulli_mask, mask_sha256
-from trmml_nb.runs.run import RunError, load_run
-from trmml_nb.training.trainer import TrainingError
+from trmml_nb.runs.run import load_run
+from trmml_nb.errors import RunError
+from trmml_nb.errors import TrainingError
 
 
 @pytest.fixture(scope='module')

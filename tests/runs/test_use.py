@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from test_train import place, run  # noqa: F401 (fixtures)
-from trmml_nb.data.dataset import DataError, scenes_dataset
+from trmml_nb.data.dataset import scenes_dataset
+from trmml_nb.errors import DataError
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.train import train_job
 from trmml_nb.runs.use import complete_job, evaluate_job, predict_job

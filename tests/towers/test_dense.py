@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from trmml_nb.towers.dense import TowerError, raw_features, resize_position_table, resize_tower
+from trmml_nb.towers.dense import raw_features, resize_position_table, resize_tower
+from trmml_nb.errors import TowerError
 from trmml_nb.towers.tower import load_tower
 
 TEXT = dict(context_length=77, vocab_size=49408, width=32, heads=4, layers=2)

@@ -14,8 +14,9 @@ from safetensors import safe_open
 from test_store import Failing, contents, data, one_thread, pictures, tower  # noqa: F401 (all but two are fixtures)
 
 from trmml_nb.towers import encode as store_building
-from trmml_nb.data.dataset import DataError, scenes_dataset
-from trmml_nb.towers.dense import TowerError
+from trmml_nb.data.dataset import scenes_dataset
+from trmml_nb.errors import DataError
+from trmml_nb.errors import TowerError
 from trmml_nb.towers.store import FeatureStore, default_cache, encode_images_now, store_bytes
 from trmml_nb.data.own_data import csv_dataset
 from trmml_nb.towers.encode import encode_dataset

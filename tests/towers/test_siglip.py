@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from trmml_nb.towers import weights as tower_weights
-from trmml_nb.towers.dense import TowerError
+from trmml_nb.errors import TowerError
 from trmml_nb.towers.tower import FrozenTower, PromptLearner
 
 NAMES, BIAS, PAD = ['dog', 'potted_plant', 'a very long name of many more words than the others'], -10.0, 1

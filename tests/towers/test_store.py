@@ -153,14 +153,14 @@ def test_damaged_description(tower, data, tmp_path):
     store = encode_dataset(tower, data, tmp_path, progress=False)
     good = (store.folder / "store.json").read_text()
     for text, match in (
-        (good[:40], "store.json: not a readable store description"),
+        (good[:40], "store.json: not a readable file"),
         (good.replace('"version": 2', '"version": 99'), "store version 99, this library reads 2"),
         (good.replace('"dim": 6', '"dim": 7'), r"expected \(23, 16, 7\)"),
     ):
         (store.folder / "store.json").write_text(text)
         with pytest.raises(StoreError, match=match):
             FeatureStore(store.folder)
-    with pytest.raises(StoreError, match="nowhere.*not a readable store description"):
+    with pytest.raises(StoreError, match="nowhere.*not a readable file"):
         FeatureStore(tmp_path / "nowhere")
 
 

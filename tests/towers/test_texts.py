@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from test_dense import make, registry  # noqa: F401 (registry is a fixture)
 
-from trmml_nb.towers.dense import TowerError
+from trmml_nb.errors import TowerError
 from trmml_nb.towers.texts import DEFAULT_TEMPLATES, fill_template
 
 NAMES = ["cat", "potted_plant", "a very long category name of many words"]

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from test_dense import CONFIGS, TEXT, images, make, registry  # noqa: F401 (registry is a fixture)
 
 from trmml_nb.towers import weights as tower_weights
-from trmml_nb.towers.dense import TowerError
+from trmml_nb.errors import TowerError
 from trmml_nb.towers.tower import load_tower
 
 
@@ -98,7 +98,7 @@ def test_no_network_is_told_at_once():
 import socket, sys, time
 def refuse(*a, **k): raise OSError('no network')
 socket.create_connection = refuse; socket.getaddrinfo = refuse
-from trmml_nb.towers.dense import TowerError
+from trmml_nb.errors import TowerError
 from trmml_nb.towers.tower import load_tower
 for args in (('RN101', 'yfcc15m'), ('RN50', 'openai'), ('hf-hub:no/such-model',)):
     start = time.time()

@@ -20,11 +20,11 @@ from trmml_nb.training.trainer import (
     Evaluation,
     TrainConfig,
     Trainer,
-    TrainingError,
     epoch_seed,
     pick_device,
     predict_logits,
 )
+from trmml_nb.errors import TrainingError
 from trmml_nb.method.trmml import TRMML, TRMMLConfig
 from trmml_nb.towers.views import ViewStore
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from trmml_nb.data.dataset import scenes_dataset
-from trmml_nb.towers.dense import TowerError
+from trmml_nb.errors import TowerError
 from trmml_nb.yours.hub import HubError, cell, fetch, from_pretrained, model_card, push_to_hub, save_pretrained
 from trmml_nb.runs.options import TrainJob
 from trmml_nb.runs.train import train_job
-from trmml_nb.runs.run import RunError, load_run
+from trmml_nb.runs.run import load_run
+from trmml_nb.errors import RunError
 from trmml_nb.towers.weights import tiny_folder
 
 
@@ -89,7 +90,7 @@ def test_a_memory_of_training_pictures_goes_along_and_the_card_says_so(shared, p
 def test_refusals(run, shared, place, tmp_path):
     with pytest.raises(HubError, match='not overwritten'):
         save_pretrained(run, shared)
-    with pytest.raises(RunError, match='not a readable file of a run'):
+    with pytest.raises(RunError, match='not a readable file'):
         save_pretrained(tmp_path / 'none', tmp_path / 'x')
     assert not (tmp_path / 'x').exists()
     bare = save_pretrained(run, tmp_path / 'bare')

@@ -21,7 +21,8 @@ from trmml_nb.yours.calibration import (
     reliability,
 )
 from trmml_nb.cli import app
-from trmml_nb.data.dataset import DataError, scenes_dataset
+from trmml_nb.data.dataset import scenes_dataset
+from trmml_nb.errors import DataError
 from trmml_nb.yours import photographs as own_photographs
 from trmml_nb.runs.options import zero_shot_scores
 from trmml_nb.yours.photographs import (

@@ -20,19 +20,15 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from ..errors import DataError
 from .labels import LabelError, apply_mask, from_code, known, label_statistics
 from .scenes import CATEGORIES, GENERATOR_VERSION, draw_scene, scene_seeds
 
 # %% auto #0
-__all__ = ['SCENE_COUNTS', 'DataError', 'open_image', 'FileImage', 'usable_images', 'SceneImage', 'first_twice', 'as_labels',
-           'Example', 'LabelledImages', 'row_numbers', 'MultiLabelDataset', 'scenes_dataset', 'build_transform',
-           'check_labels']
+__all__ = ['SCENE_COUNTS', 'open_image', 'FileImage', 'usable_images', 'SceneImage', 'first_twice', 'as_labels', 'Example',
+           'LabelledImages', 'row_numbers', 'MultiLabelDataset', 'scenes_dataset', 'build_transform', 'check_labels']
 
 # %% ../../nbs/library/data/02_dataset.ipynb #1d0e0418
-class DataError(ValueError):
-    "Pictures or tables that cannot be used; the message names the file, row or shape, and how to mend it."
-
-
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     "Any pixel format as 8-bit RGB."
     sixteen_bits = image.mode.startswith('I;16') or (image.mode == 'I' and image.format == 'PNG')  # 'I': older Pillow

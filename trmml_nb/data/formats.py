@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 
-from .dataset import DataError, FileImage, MultiLabelDataset
+from .dataset import FileImage, MultiLabelDataset
+from ..errors import DataError
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
 from .own_data import csv_dataset
 

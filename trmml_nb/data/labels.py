@@ -14,6 +14,8 @@ from typing import NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
+from ..errors import DataError
+
 # %% auto #0
 __all__ = ['PRESENT', 'ABSENT', 'UNKNOWN', 'CODES', 'PUBLISHED_MASKS', 'LabelError', 'known', 'from_code', 'to_code',
            'bernoulli_mask', 'mask_sha256', 'describe_mask', 'PublishedMask', 'check_published', 'apply_mask',
@@ -24,7 +26,7 @@ __all__ = ['PRESENT', 'ABSENT', 'UNKNOWN', 'CODES', 'PUBLISHED_MASKS', 'LabelErr
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 
 
-class LabelError(ValueError):
+class LabelError(DataError):
     "Labels that cannot be used; the message names the file, row, column or shape, and how to mend it."
 
 # %% ../../nbs/book/00_labels.ipynb #4d50ea5a

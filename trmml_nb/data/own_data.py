@@ -15,7 +15,8 @@ from typing import Sequence
 import numpy as np
 import pandas as pd
 
-from .dataset import DataError, FileImage, MultiLabelDataset, first_twice, usable_images
+from .dataset import FileImage, MultiLabelDataset, first_twice, usable_images
+from ..errors import DataError
 from .labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0

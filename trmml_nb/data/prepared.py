@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..errors import DataError
 from .dataset import FileImage, MultiLabelDataset
 from .labels import ABSENT, UNKNOWN
 
@@ -27,7 +28,7 @@ __all__ = ['DIFFICULT', 'PrepareError', 'read_provenance', 'prepared_dataset', '
 DIFFICULT = 2  # in labels.csv only: present, but left out by VOC's own evaluation
 
 
-class PrepareError(ValueError):
+class PrepareError(DataError):
     "A benchmark that cannot be prepared or read; the message names file or split, what was expected, and how to mend it."
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .dataset import DataError, FileImage, MultiLabelDataset, usable_images
+from .dataset import FileImage, MultiLabelDataset, usable_images
+from ..errors import DataError
 from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
 from .own_data import folder_files, image_path, read_rows
 

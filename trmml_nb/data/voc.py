@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import DataError, FileImage, MultiLabelDataset, usable_images
+from .dataset import FileImage, MultiLabelDataset, usable_images
+from ..errors import DataError
 from .labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0

@@ -36,7 +36,8 @@ from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
 from urllib3.util import Retry
 
-from ..towers.store import write_atomic
+from ..errors import DataError
+from ..io import write_atomic
 
 # %% auto #0
 __all__ = ['ArchiveError', 'WrongFile', 'digests', 'Source', 'check_file', 'identify', 'PracticeServer', 'Patience',
@@ -44,7 +45,7 @@ __all__ = ['ArchiveError', 'WrongFile', 'digests', 'Source', 'check_file', 'iden
            'Unpacked', 'unpack', 'image_problem', 'broken_images']
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #7341e0da
-class ArchiveError(ValueError):
+class ArchiveError(DataError):
     "A file that cannot be had or must not be unpacked; the message names it, what was expected, and how to mend it."
 
 

@@ -24,12 +24,12 @@ import pandas as pd
 from .. import __version__
 from .archives import Patience, Source, broken_images, digests, locked, obtain, require_disk, unpack
 from ..data.dataset import FileImage, MultiLabelDataset
-from ..towers.store import write_atomic
+from ..io import write_atomic
 from ..runs.options import option
 from ..data.labels import (ABSENT, PRESENT, PUBLISHED_MASKS, UNKNOWN, apply_mask, bernoulli_mask, check_published, mask_sha256,
                              read_mask_file, single_positive_mask, write_mask_file)
 from ..data.prepared import DIFFICULT, PrepareError, prepared_dataset, read_provenance
-from ..runs.run import write_json
+from ..io import write_json
 from ..data.voc import voc_dataset
 
 # %% auto #0

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..errors import RunError
 from ..rivals.compare import summarise
 from ..runs.compare_job import CompareJob, compare_job, split_knowns, split_specs
 from ..towers.dense import ImageFeatures
@@ -33,7 +34,7 @@ __all__ = ['ReproduceError', 'Setting', 'setting_names', 'read_setting', 'Cost',
            'beside', 'ReproduceJob', 'differences', 'reproduce_job', 'report']
 
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #3bf6fdcd
-class ReproduceError(ValueError):
+class ReproduceError(RunError):
     "A setting that cannot be read or run; the message names the file and the mend."
 
 

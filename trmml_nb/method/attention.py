@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import MethodError
+
 # %% auto #0
 __all__ = ['at_least_float32', 'pool_regions', 'RegionError', 'sine_position_code', 'view_position_code', 'grid_of',
            'check_positions', 'split_heads', 'head_scores', 'head_values', 'loudness', 'CategoryAttention']
@@ -33,7 +35,7 @@ def pool_regions(
         return F.normalize(at_least_float32(saliency).to(at_least_float32(dense).dtype) @ at_least_float32(dense), dim=-1)
 
 # %% ../../nbs/book/04_attention.ipynb #6406ce18
-class RegionError(ValueError):
+class RegionError(MethodError):
     "Input that has no regions; the message names the shape and what was expected."
 
 

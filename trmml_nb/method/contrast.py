@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import MethodError
 from .losses import can_look
 
 # %% auto #0
@@ -29,7 +30,7 @@ def prototype_logits(
     return similarity.logsumexp(-1) - math.log(prototypes.shape[1])
 
 # %% ../../nbs/book/09_contrast.ipynb #938838a7
-class ContrastError(ValueError):
+class ContrastError(MethodError):
     "Input that the contrastive loss cannot use; the message names the argument, its shape and what was expected."
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import MethodError
+
 # %% auto #0
 __all__ = ['asymmetric_terms', 'LossError', 'can_look', 'partial_asymmetric_loss', 'gradient_mass']
 
@@ -31,7 +33,7 @@ def asymmetric_terms(
     return focus_pos * -F.logsigmoid(logits), focus_neg * absent
 
 # %% ../../nbs/book/07_losses.ipynb #4258b7e2
-class LossError(ValueError):
+class LossError(MethodError):
     "Input that a loss cannot use; the message names the tensor, its shape or entry, and what was expected."
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import MethodError
 from ..data.labels import PRESENT, UNKNOWN
 
 # %% auto #0
@@ -20,7 +21,7 @@ __all__ = ['MatchingError', 'text_image_scores', 'text_pixel_scores', 'cosine_lo
            'distill_cosine']
 
 # %% ../../nbs/book/06_matching.ipynb #63c0d82c
-class MatchingError(ValueError):
+class MatchingError(MethodError):
     "Features, texts or logits that do not fit together; the message names the shapes and what was expected."
 
 

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import MethodError
+
 # %% auto #0
 __all__ = ['SAME', 'NeighbourError', 'main_directions', 'NeighbourMemory', 'join_neighbours']
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #d36fe6b4
-class NeighbourError(ValueError):
+class NeighbourError(MethodError):
     "Features, values or settings that make no memory; the message names the shape and what was expected."
 
 
@@ -110,6 +112,8 @@ def clear(
 ) -> None:
     "Forget all pictures."
     self.codes, self.values = self.codes[:, :0].contiguous(), self.values[:, :0].contiguous()
+
+from ..errors import MethodError
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #32dc2dee
 SAME = 0.999  # cosine of two codes from which they are the same picture: half precision is finer than that, and two photographs are not

@@ -8,13 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..errors import MethodError
 from ..data.labels import PRESENT, UNKNOWN
 
 # %% auto #0
 __all__ = ['LevelError', 'CategoryLevels']
 
 # %% ../../nbs/extensions/00_platt.ipynb #f1ba9a02
-class LevelError(ValueError):
+class LevelError(MethodError):
     "Logits or labels that do not fit; the message says what was expected."
 
 

@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import MethodError
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from .losses import can_look
 
@@ -23,7 +24,7 @@ __all__ = ['COMBINATIONS', 'PrototypeError', 'positive_sums', 'PrototypeMemory',
            'threshold_curve', 'thresholds_from_known']
 
 # %% ../../nbs/book/08_prototypes.ipynb #78c9b4ef
-class PrototypeError(ValueError):
+class PrototypeError(MethodError):
     "Input that the prototypes cannot use; the message names the argument, its shape or value, and what was expected."
 
 

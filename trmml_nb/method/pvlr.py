@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import MethodError
 from .attention import pool_regions
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
@@ -28,7 +29,7 @@ __all__ = ['PVLRError', 'ResidualAttention', 'KnowledgePrompts', 'ContextPrompts
            'DualModalAttention', 'pool_cosines', 'PVLRConfig', 'PVLRBlocks', 'PVLR']
 
 # %% ../../nbs/book/11_pvlr.ipynb #8268c24d
-class PVLRError(ValueError):
+class PVLRError(MethodError):
     "Settings or features that PVLR cannot use; the message names the value or shape and what was expected."
 
 

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from ..errors import ViewError
 from .figures import LABEL_MARKS, PALETTE, as_numpy, curve, figure_png, heatmap, show_image
 from .inspector import Inspection, Look, fit_side, map_levels, overlay
 from ..data.labels import UNKNOWN
@@ -27,7 +28,7 @@ __all__ = ['KINDS', 'VIEWS', 'ExplorerError', 'similarity', 'serial_order', 'mat
            'drift', 'drift_figure', 'co_occurrence', 'companions_figure', 'view_figure', 'explore']
 
 # %% ../../nbs/people/06_explorer.ipynb #93a68392
-class ExplorerError(ValueError):
+class ExplorerError(ViewError):
     "What cannot be compared or drawn; the message names the shape or value, what was expected and how to mend it."
 
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
+from ..errors import ViewError
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
@@ -26,7 +27,7 @@ __all__ = ['PALETTE', 'LABEL_COLORS', 'LABEL_MARKS', 'LABEL_NAMES', 'GAIN', 'LOS
            'bars', 'pr_curve']
 
 # %% ../../nbs/people/00_figures.ipynb #d15f6d07
-class FigureError(ValueError):
+class FigureError(ViewError):
     "Input that cannot be drawn; the message names the shape, what was expected and how to mend it."
 
 # %% ../../nbs/people/00_figures.ipynb #d0435306

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..towers.store import write_atomic
+from ..io import write_atomic
 from .inspector import (CMAPS, RANKING_CSS, InspectorError, Look, MatchView, captions, color_table, fit_side, map_levels,
                                 patch_claims, ranking_html, same_image)
 

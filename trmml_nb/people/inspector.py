@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
+from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
@@ -39,7 +40,7 @@ __all__ = ['CMAPS', 'GONE', 'RANKING_CSS', 'FILTERS', 'InspectorError', 'patch_c
            'picture_png']
 
 # %% ../../nbs/people/01_inspector.ipynb #b579c2b1
-class InspectorError(ValueError):
+class InspectorError(ViewError):
     "What cannot be inspected or drawn; the message names the shape or value, what was expected and how to mend it."
 
 
@@ -241,6 +242,8 @@ def state(
 ) -> str:
     "What training knows of a label, in words."
     return label_state(self.targets[c], self.pseudo[c], self.since[c])
+
+from ..errors import ViewError
 
 # %% ../../nbs/people/01_inspector.ipynb #0af0df3c
 GONE = Image.new('RGB', (128, 128), '#bdbdbd')  # drawn where a picture cannot be read

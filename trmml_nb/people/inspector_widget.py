@@ -16,7 +16,7 @@ except ImportError as error:
     raise ImportError('the inspector widget needs ipywidgets and anywidget, which are not installed: '
                       'pip install "trmml_nb[notebooks]"') from error
 
-from ..data.dataset import DataError
+from ..errors import DataError
 from .inspector import (CMAPS, FILTERS, GONE, RANKING_CSS, Inspection, InspectorError, Look, MatchView, Ranking, claim_hints,
                                 claims_table, panels, patch_at, picture_png, ranking_html)
 from ..towers.weights import close_names

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
+from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset
 from ..towers.store import FeatureStore
 from .figures import PALETTE, show_image
@@ -34,7 +35,7 @@ __all__ = ['SHORT', 'MARKERS', 'LiveViewError', 'Columns', 'history_columns', 'P
            'spaced', 'live_figure', 'fixed_png', 'in_notebook', 'LiveView']
 
 # %% ../../nbs/people/07_live_view.ipynb #db2d4c32
-class LiveViewError(ValueError):
+class LiveViewError(ViewError):
     "What cannot be followed or drawn; the message names the value, what was expected and how to mend it."
 
 
@@ -256,3 +257,5 @@ def draw(self: LiveView) -> None:
     else:
         self.handle.update(picture)
     self.drawn += 1
+
+from ..errors import ViewError

@@ -21,8 +21,10 @@ import pandas as pd
 from PIL import Image, ImageFilter
 from torch import nn
 
+from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset
-from ..towers.store import FeatureStore, write_atomic
+from ..towers.store import FeatureStore
+from ..io import write_atomic
 from .figures import LABEL_NAMES, as_numpy, upsample
 from .inspector import Look, MatchView, Panel, fit_side, map_levels, overlay
 from ..data.labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
@@ -37,7 +39,7 @@ __all__ = ['ORDERS', 'QUICK', 'ANSWERS', 'COLUMNS', 'PROBABILITY', 'ReviewError'
            'answers_needed', 'against_random']
 
 # %% ../../nbs/people/04_review.ipynb #38794f38
-class ReviewError(ValueError):
+class ReviewError(ViewError):
     "A review that cannot be made or gone on with; the message names the file, line or value, and how to mend it."
 
 
@@ -317,6 +319,8 @@ def _save(self: Review, answers: list[Answer]) -> None:
                           'answers before it. Free some space and answer again.') from error
     self._on_disk = data
     self._set(answers)
+
+from ..errors import ViewError
 
 # %% ../../nbs/people/04_review.ipynb #8db6d41a
 @patch

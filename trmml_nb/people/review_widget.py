@@ -19,7 +19,7 @@ except ImportError as error:
 
 import numpy as np
 
-from ..data.dataset import DataError
+from ..errors import DataError
 from .figures import LABEL_NAMES
 from .inspector import GONE, Inspection, Look, Panel, fit_side, panels, picture_png
 from .inspector_widget import Reporter

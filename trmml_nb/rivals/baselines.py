@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import MethodError
 from ..method.attention import grid_of, sine_position_code
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
@@ -29,7 +30,7 @@ __all__ = ['TREATMENTS', 'BaselineError', 'splc_targets', 'treat_unknown', 'Zero
            'Query2LabelConfig', 'LabelDecoder', 'Query2Label']
 
 # %% ../../nbs/rivals/00_baselines.ipynb #dd408875
-class BaselineError(ValueError):
+class BaselineError(MethodError):
     "A setting, features or a call that a baseline cannot use; the message says what was expected."
 
 

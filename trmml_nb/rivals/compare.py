@@ -19,8 +19,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from ..errors import RunError
 from ..towers.dense import ImageFeatures
-from ..towers.store import FeatureStore, write_atomic
+from ..towers.store import FeatureStore
+from ..io import write_atomic
 from ..data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask
 from ..method.matching import LossState
 from .registry import METHODS, build_method, configure, parse_spec, settings_sha256, trained_parameters
@@ -36,7 +38,7 @@ __all__ = ['KEY', 'FIRST', 'CompareError', 'World', 'hidden_targets', 'views_of'
            'hold_out', 'summarise', 'wide', 'margins']
 
 # %% ../../nbs/rivals/04_compare.ipynb #3fcc7db0
-class CompareError(ValueError):
+class CompareError(RunError):
     "A comparison that cannot be made or gone on with; the message says which cell or file, and the mend."
 
 

@@ -15,6 +15,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
+from ..errors import MethodError
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..data.labels import UNKNOWN
@@ -27,7 +28,7 @@ __all__ = ['PromptError', 'PromptSets', 'CoOpConfig', 'CoOp', 'dual_pool', 'Dual
            'DualCoOpPlusConfig', 'DualCoOpPlus']
 
 # %% ../../nbs/rivals/01_prompts.ipynb #af424023
-class PromptError(ValueError):
+class PromptError(MethodError):
     "Settings or maps that a prompt method cannot use; the message names the value or shapes and what was expected."
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import MethodError
 from .baselines import LinearHead, LinearHeadConfig, Query2Label, Query2LabelConfig, ZeroShot, ZeroShotConfig
 from .scpnet import SCPNet, SCPNetConfig
 from .prompts import CoOp, CoOpConfig, DualCoOp, DualCoOpConfig, DualCoOpPlus, DualCoOpPlusConfig
@@ -23,14 +24,10 @@ from ..training.trainer import TrainConfig
 from ..method.trmml import TRMML, TRMMLConfig
 
 # %% auto #0
-__all__ = ['METHODS', 'ABLATIONS', 'MethodError', 'Method', 'on_scenes', 'parse_spec', 'configure', 'settings_sha256',
-           'build_method', 'trained_parameters']
+__all__ = ['METHODS', 'ABLATIONS', 'Method', 'on_scenes', 'parse_spec', 'configure', 'settings_sha256', 'build_method',
+           'trained_parameters']
 
 # %% ../../nbs/rivals/03_registry.ipynb #89f69a87
-class MethodError(ValueError):
-    "A method or setting that does not exist; the message names it and what there is."
-
-
 @dataclass(frozen=True)
 class Method:
     "What a name stands for."

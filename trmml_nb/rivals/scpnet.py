@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import MethodError
 from .baselines import TREATMENTS, treat_unknown
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
@@ -28,7 +29,7 @@ from ..towers.tower import FrozenTower
 __all__ = ['PriorError', 'relation_matrix', 'ClassGraph', 'position_view', 'class_thresholds', 'SCPNetConfig', 'SCPNet']
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #3e7c1edc
-class PriorError(ValueError):
+class PriorError(MethodError):
     "Texts, features or settings that the prior cannot use; the message names the shape or value and what was expected."
 
 

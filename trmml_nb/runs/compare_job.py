@@ -21,7 +21,7 @@ from ..data.labels import ABSENT, PRESENT, mask_sha256, read_mask_file
 from ..rivals.registry import ABLATIONS, METHODS, configure, parse_spec
 from ..training.localisation import Places, read_boxes, scene_places
 from ..data.prepared import prepared_dataset, read_provenance
-from .run import write_json
+from ..io import write_json
 from ..towers.encode import encode_dataset
 from ..towers.tower import load_tower
 from ..training.trainer import pick_device

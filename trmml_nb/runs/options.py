@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import RunError
 from ..data.dataset import MultiLabelDataset, scenes_dataset
 from ..towers.store import FeatureStore, store_bytes
 from ..data.labels import UNKNOWN, bernoulli_mask, read_mask_file, single_positive_mask
@@ -31,7 +32,7 @@ __all__ = ['DATA_HELP', 'JobError', 'option', 'check_choices', 'locate_data', 'c
            'hide_labels', 'zero_shot_scores', 'free_memory', 'in_memory', 'settings']
 
 # %% ../../nbs/library/runs/00_options.ipynb #04759485
-class JobError(ValueError):
+class JobError(RunError):
     "A job was asked for in a way that cannot work; the message says which option and what to do."
 
 

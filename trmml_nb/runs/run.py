@@ -23,46 +23,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..errors import RunError
 from ..data.dataset import MultiLabelDataset, open_image
-from ..towers.store import encode_images_now, write_atomic
+from ..towers.store import encode_images_now
+from ..io import read_json, write_atomic
 from ..rivals.registry import METHODS, parse_spec
 from ..towers.encode import encode_dataset
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['RunError', 'write_json', 'read_json', 'trained_state', 'save_model', 'growing', 'load_model', 'Prediction',
-           'Recogniser', 'versions', 'load_run']
-
-# %% ../../nbs/library/runs/01_run.ipynb #faa98179
-class RunError(ValueError):
-    "A run folder is missing, damaged, or not what was asked for; the message names the file and the mend."
-
-
-def write_json(
-    path: str | Path,  # file to write
-    content: dict,  # plain values; NaN becomes null
-) -> None:
-    "Write a JSON file in one move."
-    def plain(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {k: plain(v) for k, v in x.items()}
-        if isinstance(x, (list, tuple)):
-            return [plain(v) for v in x]
-        x = x.item() if isinstance(x, np.generic) else x
-        return None if isinstance(x, float) and x != x else str(x) if isinstance(x, Path) else x
-    write_atomic(Path(path), (json.dumps(plain(content), indent=1, ensure_ascii=False) + '\n').encode())
-
-
-def read_json(
-    path: str | Path,  # file to read
-) -> dict:
-    "Read a JSON file of a run. Errors: missing or damaged."
-    try:
-        return json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f'{path}: not a readable file of a run ({error}). Give the folder that `trmml train` made, or '
-                       'train again.') from error
+__all__ = ['trained_state', 'save_model', 'growing', 'load_model', 'Prediction', 'Recogniser', 'versions', 'load_run']
 
 # %% ../../nbs/library/runs/01_run.ipynb #31079b8b
 def trained_state(

@@ -18,14 +18,15 @@ from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 
 from ..data.dataset import MultiLabelDataset, check_labels
-from ..towers.store import write_atomic
+from ..io import write_atomic
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
 from .options import JobError, TrainJob, hide_labels, in_memory, load_sets, settings, zero_shot_scores
 from ..data.labels import ABSENT, UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, build_method, parse_spec, trained_parameters
 from ..training.metrics import mean_average_precision, per_class_table, summary
 from ..training.processes import from_first, world
-from .run import Recogniser, read_json, save_model, versions, write_json
+from .run import Recogniser, save_model, versions
+from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Evaluation, TrainConfig, Trainer, pick_device, predict_logits

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..data.dataset import MultiLabelDataset, open_image
-from ..towers.store import encode_images_now, write_atomic
+from ..towers.store import encode_images_now
+from ..io import write_atomic
 from ..people.inspector import match_view
 from .options import JobError, TrainJob, hide_labels, load_sets, zero_shot_scores
 from .train import measure
@@ -23,7 +24,8 @@ from ..rivals.registry import METHODS, parse_spec
 from ..data.own_data import csv_dataset, image_folder
 from ..people.html_page import inspection_page
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance
-from .run import load_run, read_json
+from .run import load_run
+from ..io import read_json
 from ..towers.encode import encode_dataset
 from ..training.trainer import predict_logits
 

@@ -15,13 +15,11 @@ from open_clip.transformer import VisionTransformer
 from timm.layers import AttentionPool2d, AttentionPoolLatent
 from torch import Tensor, nn
 
-# %% auto #0
-__all__ = ['TowerError', 'ImageFeatures', 'RawFeatures', 'resnet_features', 'one_key_pool', 'vit_features', 'one_position_maps',
-           'timm_features', 'raw_features', 'resize_position_table', 'resize_tower']
+from ..errors import TowerError
 
-# %% ../../nbs/library/towers/00_dense.ipynb #7ed0dfac
-class TowerError(ValueError):
-    "A tower could not be found, read, or used as asked; the message says what to do."
+# %% auto #0
+__all__ = ['ImageFeatures', 'RawFeatures', 'resnet_features', 'one_key_pool', 'vit_features', 'one_position_maps',
+           'timm_features', 'raw_features', 'resize_position_table', 'resize_tower']
 
 # %% ../../nbs/library/towers/00_dense.ipynb #4ffdffc6
 class ImageFeatures(NamedTuple):

@@ -26,9 +26,11 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .store import read_description
 from ..data.dataset import MultiLabelDataset
-from .store import (STORE_VERSION, FeatureStore, check_shard, default_cache, pack, read_header, read_json, store_bytes, store_key,
-                               write_atomic)
+from .store import (STORE_VERSION, FeatureStore, check_shard, default_cache, pack, read_header,
+                                   store_bytes, store_key)
+from ..io import write_atomic
 from .tower import FrozenTower
 from .views import StoreError, ViewStore, view_parts, view_pixels, view_tower
 
@@ -126,7 +128,7 @@ class StorePlan:
 
     def missing(self) -> int:
         "How many images are not encoded yet."
-        meta = read_json(self.folder / "store.json") if (self.folder / "store.json").is_file() else dict(shards=[])
+        meta = read_description(self.folder / "store.json") if (self.folder / "store.json").is_file() else dict(shards=[])
         return len(self.image_ids) - sum(r["rows"] for r in meta["shards"] if (self.folder / r["file"]).is_file())
 
 # %% ../../nbs/library/towers/05_encode.ipynb #26aeb9b5
@@ -156,10 +158,10 @@ def known_rows(
     wanted, found = set(plan.content_keys), {}
     for path in sorted(plan.cache.glob("*/store.json")):
         with contextlib.suppress(StoreError, KeyError):  # a damaged neighbour is of no use, and not our business
-            meta = read_json(path)
+            meta = read_description(path)
             if path.parent == plan.folder or meta["tower"] != plan.tower.fingerprint or not meta["complete"]:
                 continue
-            images = read_json(path.with_name("images.json"))
+            images = read_description(path.with_name("images.json"))
             keys = images["content_keys"]
             if wanted.isdisjoint(keys) or plan.key(keys, images["image_ids"]) != path.parent.name:
                 continue
@@ -247,7 +249,7 @@ def read_meta(
     plan: StorePlan,  # of a store that was begun
 ) -> dict:
     "The description as it is now, without shards whose file is gone."
-    meta = read_json(plan.folder / "store.json")
+    meta = read_description(plan.folder / "store.json")
     meta["shards"] = [r for r in meta["shards"] if (plan.folder / r["file"]).is_file()]
     return meta
 

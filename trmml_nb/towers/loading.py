@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..errors import TowerError
 from .dense import ImageFeatures
 from .store import FeatureStore
 from .views import ViewStore
@@ -24,7 +25,7 @@ from .views import ViewStore
 __all__ = ['LoadingError', 'epoch_order', 'batches', 'free_bytes', 'keep']
 
 # %% ../../nbs/library/towers/06_loading.ipynb #9f442f02
-class LoadingError(ValueError):
+class LoadingError(TowerError):
     "An order or a device that cannot be used; the message says what was expected."
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import sys
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -20,15 +19,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..io import read_json, write_atomic
 from ..data.dataset import open_image
 from .dense import ImageFeatures
 from .tower import FrozenTower
 from .views import VIEWS_VERSION, StoreError
 
 # %% auto #0
-__all__ = ['STORE_VERSION', 'DTYPES', 'store_bytes', 'default_cache', 'pack', 'unpack', 'store_key', 'write_atomic',
-           'read_header', 'mend', 'file_sha256', 'check_shard', 'map_tensor', 'ShardedArray', 'read_json',
-           'StoredArrays', 'FeatureStore', 'encode_images_now']
+__all__ = ['STORE_VERSION', 'DTYPES', 'store_bytes', 'default_cache', 'pack', 'unpack', 'store_key', 'read_header', 'mend',
+           'file_sha256', 'check_shard', 'map_tensor', 'ShardedArray', 'read_description', 'StoredArrays',
+           'FeatureStore', 'encode_images_now']
 
 # %% ../../nbs/library/towers/04_store.ipynb #17226b19
 STORE_VERSION = 2
@@ -90,16 +90,6 @@ def store_key(
     about |= {} if view == "plain" else dict(view=view, views_version=VIEWS_VERSION)
     about |= {} if dtype == "float16" else dict(dtype=dtype)
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
-
-# %% ../../nbs/library/towers/04_store.ipynb #c53fa140
-def write_atomic(
-    path: Path,  # where the bytes shall be
-    data: bytes,  # the whole file
-) -> None:
-    "Write a file so that a reader sees all of it or none of it."
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
 
 # %% ../../nbs/library/towers/04_store.ipynb #4ce1a420
 def read_header(
@@ -193,17 +183,14 @@ class ShardedArray:
             out[here] = self.blocks[b][rows[here] - self.starts[b]]
         return out
 
-# %% ../../nbs/library/towers/04_store.ipynb #ed375d5b
-def read_json(
+# %% ../../nbs/library/towers/04_store.ipynb #c0a7e5d1
+def read_description(
     path: Path,  # store.json or images.json of a store
 ) -> dict:
     "A store's description. Errors: missing or damaged, with the mend."
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        what = error.strerror if isinstance(error, OSError) else error
-        advice = f"delete the folder {path.parent} and call encode_dataset again" if path.parent.exists() else "call encode_dataset to make the store"
-        raise StoreError(f"{path}: not a readable store description ({what}); {advice}") from error
+    advice = (f"Delete the folder {path.parent} and call encode_dataset again." if path.parent.exists()
+              else "Call encode_dataset to make the store.")
+    return read_json(path, advice, StoreError)
 
 # %% ../../nbs/library/towers/04_store.ipynb #3f28f4a1
 class StoredArrays:
@@ -215,14 +202,14 @@ class StoredArrays:
         verify: bool | None = None,  # read all data and compare sha256, else sizes and headers only; None: if up to 1 GiB
     ):
         self.folder = Path(folder)
-        self.meta = read_json(self.folder / "store.json")
+        self.meta = read_description(self.folder / "store.json")
         if self.meta.get("version") != STORE_VERSION:
             raise StoreError(f"{self.folder}: store version {self.meta.get('version')}, this library reads "
                              f"{STORE_VERSION}; call encode_dataset again")
         if not self.meta["complete"]:
             done = sum(r["rows"] for r in self.meta["shards"])
             raise StoreError(f"{self.folder}: {done} of {self.meta['count']} images are encoded; call encode_dataset again")
-        self.image_ids = read_json(self.folder / "images.json")["image_ids"]
+        self.image_ids = read_description(self.folder / "images.json")["image_ids"]
         verify = sum(r["bytes"] for r in self.meta["shards"]) <= 2**30 if verify is None else verify
         for record in self.meta["shards"]:
             check_shard(self.folder, record, verify)

@@ -12,7 +12,7 @@ import torch
 from open_clip.transformer import text_global_pool
 from torch import Tensor, nn
 
-from .dense import TowerError
+from ..errors import TowerError
 
 # %% auto #0
 __all__ = ['DEFAULT_TEMPLATES', 'ENSEMBLE_TEMPLATES', 'SPOKEN_NAMES', 'spoken_name', 'fill_template', 'run_text', 'TextTower',

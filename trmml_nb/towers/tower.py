@@ -18,7 +18,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..data.dataset import build_transform
-from .dense import ImageFeatures, RawFeatures, TowerError, raw_features, resize_tower
+from .dense import ImageFeatures, RawFeatures, raw_features, resize_tower
+from ..errors import TowerError
 from .texts import DEFAULT_TEMPLATES, TextTower, fill_template, insert_context, open_ids
 from .weights import checkpoint_shapes, fill_weights, find_tower, quiet_logging, tower_tokenizer
 

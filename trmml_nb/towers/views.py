@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import TowerError
 from .dense import ImageFeatures, resize_tower
 from .tower import FrozenTower
 
@@ -29,7 +30,7 @@ __all__ = ['VIEWS_VERSION', 'StoreError', 'view_parts', 'crop_box', 'view_tower'
 VIEWS_VERSION = 1  # of the rules that make a view; grows when they change
 
 
-class StoreError(ValueError):
+class StoreError(TowerError):
     "Stored features, or the views they are made of, cannot be used as asked; the message says what to do."
 
 

@@ -26,7 +26,7 @@ from huggingface_hub import constants as hub
 from open_clip.pretrained import download_pretrained
 from torch import Tensor, nn
 
-from .dense import TowerError
+from ..errors import TowerError
 
 # %% auto #0
 __all__ = ['quiet_logging', 'hub_reachable', 'cached_weights', 'fetch_weights', 'checkpoint_shapes', 'fill_weights',

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..errors import DataError
 from ..data.dataset import MultiLabelDataset
 from ..towers.store import FeatureStore
 from ..data.labels import PRESENT
@@ -23,7 +24,7 @@ from .metrics import pointing_game, saliency_iou
 __all__ = ['BOX_COLUMNS', 'PlaceError', 'Places', 'scene_places', 'box_table', 'read_boxes', 'localise']
 
 # %% ../../nbs/library/training/00_localisation.ipynb #b9089f9b
-class PlaceError(ValueError):
+class PlaceError(DataError):
     "Places that cannot be read; the message names the file and the row, what was expected, and the mend."
 
 

@@ -10,6 +10,7 @@ from typing import Any, Sequence
 import numpy as np
 import pandas as pd
 
+from ..errors import MethodError
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
@@ -19,7 +20,7 @@ __all__ = ['MetricError', 'check_scores', 'precision_recall', 'average_precision
            'mass_inside']
 
 # %% ../../nbs/book/03_metrics.ipynb #bcd93299
-class MetricError(ValueError):
+class MetricError(MethodError):
     "Scores or truth that cannot be compared; the message names the row, the column and what was expected."
 
 

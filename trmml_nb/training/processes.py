@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import TrainingError
 from ..method.matching import MethodOutput
 
 # %% auto #0
@@ -20,7 +21,7 @@ __all__ = ['ProcessError', 'world', 'join_world', 'part_sizes', 'own_rows', 'gat
            'average_gradients', 'share_state', 'from_first']
 
 # %% ../../nbs/library/training/01_processes.ipynb #bd113a4b
-class ProcessError(RuntimeError):
+class ProcessError(TrainingError):
     "Processes that do not fit together; the message says what to do."
 
 

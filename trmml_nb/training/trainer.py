@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from ..errors import TrainingError
 from ..towers.dense import ImageFeatures
-from ..towers.store import FeatureStore, write_atomic
+from ..towers.store import FeatureStore
+from ..io import write_atomic
 from ..data.labels import PRESENT, UNKNOWN, from_code
 from ..towers.loading import batches, epoch_order
 from ..method.matching import LossState, MethodOutput
@@ -33,14 +35,10 @@ from .processes import average_gradients, from_first, gather_output, gather_rows
 from ..method.prototypes import pseudo_label_quality
 
 # %% auto #0
-__all__ = ['TrainingError', 'TrainConfig', 'pick_device', 'epoch_seed', 'predict_outputs', 'predict_logits', 'Evaluation',
-           'Trainer', 'random_state', 'restore_random', 'read_checkpoint']
+__all__ = ['TrainConfig', 'pick_device', 'epoch_seed', 'predict_outputs', 'predict_logits', 'Evaluation', 'Trainer',
+           'random_state', 'restore_random', 'read_checkpoint']
 
 # %% ../../nbs/library/training/02_trainer.ipynb #98300b3b
-class TrainingError(RuntimeError):
-    "Training cannot start or go on; the message says where it stopped and what to do."
-
-
 @dataclass
 class TrainConfig:
     "How a method is trained; the comment after each default gives its source."

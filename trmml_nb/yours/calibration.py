@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ..errors import MethodError
 from ..people.figures import curve
 from ..data.labels import PRESENT, UNKNOWN
 from ..training.metrics import best_thresholds, check_probabilities, check_scores
@@ -21,7 +22,7 @@ __all__ = ['CalibrationError', 'reliability', 'calibration_error', 'Calibration'
            'reliability_plot', 'choose_thresholds', 'folds', 'cross_fitted']
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #171b2b70
-class CalibrationError(ValueError):
+class CalibrationError(MethodError):
     "Labels from which nothing can be calibrated; the message says what lacks."
 
 

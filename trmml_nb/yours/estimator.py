@@ -20,6 +20,7 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..errors import RunError
 from ..towers.dense import ImageFeatures
 from ..towers.store import encode_images_now
 from ..data.labels import PRESENT, UNKNOWN
@@ -70,7 +71,7 @@ class ArrayStore:
         return ImageFeatures(*(part[rows].to(device or 'cpu') for part in self.all))
 
 # %% ../../nbs/library/yours/02_estimator.ipynb #2c7b7ebf
-class EstimatorError(ValueError):
+class EstimatorError(RunError):
     "X or y that the estimator cannot use; the message says what was expected."
 
 

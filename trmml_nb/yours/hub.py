@@ -14,10 +14,12 @@ from typing import Any
 import huggingface_hub
 from huggingface_hub.utils import HfHubHTTPError, validate_repo_id
 
+from ..errors import RunError
 from .. import __version__
-from ..towers.store import write_atomic
+from ..io import write_atomic
 from ..rivals.registry import METHODS, parse_spec
-from ..runs.run import Recogniser, load_model, load_run, read_json, write_json
+from ..runs.run import Recogniser, load_model, load_run
+from ..io import read_json, write_json
 from ..towers.weights import hub_reachable, local_checkpoint
 from ..towers.tower import load_tower
 from ..training.trainer import pick_device
@@ -27,7 +29,7 @@ __all__ = ['LIMITS', 'REMEMBERS', 'WANTED', 'HubError', 'cell', 'model_card', 's
            'load_with_tower', 'fetch', 'push_to_hub']
 
 # %% ../../nbs/library/yours/03_hub.ipynb #ba2464d0
-class HubError(ValueError):
+class HubError(RunError):
     "A model that cannot be shared or fetched; the message says what lacks and the mend."
 
 

@@ -25,15 +25,18 @@ from safetensors.numpy import save
 from torch import nn
 
 from .calibration import Calibration, calibration_error, choose_thresholds, cross_fitted, fit_calibration, folds, reliability_plot
-from ..data.dataset import DataError, MultiLabelDataset
-from ..towers.store import FeatureStore, write_atomic
+from ..data.dataset import MultiLabelDataset
+from ..errors import DataError
+from ..towers.store import FeatureStore
+from ..io import write_atomic
 from ..people.figures import figure_png
 from ..runs.options import TrainJob, in_memory, option, settings, zero_shot_scores
 from ..runs.train import alone_in, claim_folder, describe
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
 from ..runs.use import PROBABILITY, safe_cell, write_table
-from ..runs.run import read_json, save_model, versions, write_json
+from ..runs.run import save_model, versions
+from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
 from ..data.tables import Sheet, read_sheet, sheet_statistics
 from ..towers.tower import FrozenTower, load_tower
