@@ -5,8 +5,10 @@
 # %% ../nbs/library/04_cli.ipynb #b33dfa96
 from __future__ import annotations
 
+import importlib.util
 import inspect as introspect
 import os
+import subprocess
 import sys
 import typing
 import warnings
@@ -19,7 +21,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .errors import TrmmlError
 from . import __version__
 from .rivals.compare import summarise, wide
 from .runs.compare_job import CompareJob, compare_job
@@ -32,10 +33,13 @@ from .training.processes import world
 from .datasets.reproduce import ReproduceJob, cost_table, measure_cost, report, reproduce_job
 from .runs.use import complete_job, evaluate_job, inspect_job, predict_job
 from .io import read_json, write_json
+from .errors import TrmmlError, ViewError
+from .yours.view import review_notebook, view_notebook
 
 # %% auto #0
-__all__ = ['app', 'options_of', 'complain', 'guarded', 'result_table', 'show_result', 'train', 'encode', 'compare', 'prepare',
-           'photos', 'reproduce', 'evaluate', 'predict', 'inspect', 'complete', 'main']
+__all__ = ['app', 'RUN', 'OPEN', 'options_of', 'complain', 'guarded', 'result_table', 'show_result', 'train', 'encode', 'compare',
+           'prepare', 'photos', 'reproduce', 'evaluate', 'predict', 'inspect', 'complete', 'open_lab', 'view', 'review',
+           'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def options_of(
@@ -146,7 +150,7 @@ def train(job: TrainJob):
     folder = train_job(job)
     if world()[0] == 0:
         show_result(read_json(folder / 'metrics.json'))
-        print(f'run folder: {folder}')
+        print(f'run folder: {folder}\nlook at it: trmml view {folder}')
 
 # %% ../nbs/library/04_cli.ipynb #e47b3026
 @app.command()
@@ -193,7 +197,8 @@ def photos(job: PhotosJob):
     say = lambda v: '–' if v is None else f'{v:.1f}'
     kept = ' The tower was better alone, and was kept as it is.' if metrics.get('model') == 'tower' else ''
     print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: {say(metrics['zero_shot_mAP'])}).{kept}\n"
-          f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}")
+          f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}\n"
+          f"answer what is blank: trmml review {folder}")
 
 # %% ../nbs/library/04_cli.ipynb #7206247e
 @app.command()
@@ -277,6 +282,38 @@ def complete(
     table, counts = complete_job(run, labels, out, root, threshold, device, cache)
     print(f"{counts['given']} labels were given; proposed {counts['proposed_present']} present and "
           f"{counts['proposed_absent']} absent\ncompleted: {table}")
+
+# %% ../nbs/library/04_cli.ipynb #02ef79b9
+def open_lab(
+    notebook: Path,  # to open
+) -> None:
+    "Start JupyterLab on a notebook, and wait for its end. Errors: JupyterLab or the widgets are not installed."
+    lacking = [m for m in ('jupyterlab', 'anywidget', 'ipywidgets') if importlib.util.find_spec(m) is None]
+    if lacking:
+        raise ViewError(f'{notebook} is written, and {", ".join(lacking)} is not installed: pip install "trmml_nb[notebooks]", then open it.')
+    subprocess.run([sys.executable, '-m', 'jupyterlab', str(notebook)], check=False)
+
+
+RUN = Annotated[str, typer.Argument(help='Run folder made by `trmml train` or `trmml photos`.')]
+OPEN = Annotated[bool, typer.Option(help='Start JupyterLab on the notebook; --no-open only writes it.')]
+
+
+@app.command()
+@guarded
+def view(run: RUN, open: OPEN = True):
+    """Look at a run in JupyterLab: every label with the place where it was found, the mistakes first."""
+    print(f"notebook: {(path := view_notebook(run))}")
+    if open:
+        open_lab(path)
+
+
+@app.command()
+@guarded
+def review(run: RUN, open: OPEN = True):
+    """Answer the blanks of a run's training images in JupyterLab; every answer is saved in the run folder."""
+    print(f"notebook: {(path := review_notebook(run))}")
+    if open:
+        open_lab(path)
 
 # %% ../nbs/library/04_cli.ipynb #00c1ec9c
 def main() -> None:

@@ -415,7 +415,7 @@ def widget():
 def live(widget, run, parts):
     method, store, data, texts = parts
     other = I.inspect_method(Method(texts, shift=0.7), store, data, texts, 'other')
-    return widget.Inspector(run, other=other, side=64)
+    return widget.InspectorWidget(run, other=other, side=64)
 
 
 def data_index(run, name):
@@ -491,25 +491,25 @@ def test_widget_jumps_and_refuses(live, widget, run, parts):
         live.cmap = 'jet'
     assert live.cmap == 'magma' and live.controls['cmap'].value == 'magma'
     with pytest.raises(I.InspectorError, match="'runs differ' needs a second run"):
-        widget.Inspector(run, filter='runs differ')
+        widget.InspectorWidget(run, filter='runs differ')
     live.filter = 'disagreements'
     live.category = 'car'
     assert set(live.ranking.labels.tolist()) == {data_index(run, 'car')} and live.label == 'car'
     method, store, data, texts = parts
     short = I.Inspection(method, store, data.subset([0, 1]), texts, run.probabilities[:2])
     with pytest.raises(I.InspectorError, match='6 and 2 images'):
-        widget.Inspector(run, other=short)
+        widget.InspectorWidget(run, other=short)
     with pytest.raises(I.InspectorError, match='holds no images'):
-        widget.Inspector(I.Inspection(method, store, data.subset([]), texts, run.probabilities[:0]))
+        widget.InspectorWidget(I.Inspection(method, store, data.subset([]), texts, run.probabilities[:0]))
 
 
 def test_widget_starts_where_it_is_told(widget, run):
-    live = widget.Inspector(run, row=3, label='dog', side=64)
+    live = widget.InspectorWidget(run, row=3, label='dog', side=64)
     assert (live.row, live.label, len(live.rows)) == (3, 'dog', 1) and 'runs differ' not in live.controls[
         'filter'
     ].options
-    assert widget.Inspector(run, cmap='plasma', side=64).controls['cmap'].value == 'plasma'
-    live = widget.Inspector(run, filter='false positives', side=64)
+    assert widget.InspectorWidget(run, cmap='plasma', side=64).controls['cmap'].value == 'plasma'
+    live = widget.InspectorWidget(run, filter='false positives', side=64)
     assert live.row == live.ranking.rows[0] != 0
 
 
@@ -518,7 +518,7 @@ def test_widget_with_an_empty_filter_keeps_the_image(widget, run, parts):
     unknown = I.Inspection(
         method, store, I.replace(data, truth=None, targets=np.full((M, C), UNKNOWN)), texts, run.probabilities
     )
-    live = widget.Inspector(unknown, filter='false positives', side=64)
+    live = widget.InspectorWidget(unknown, filter='false positives', side=64)
     assert live.row == 0 and 'none found' in live.status.value
     live.forth.click()
     assert 'no image under' in live.status.value
@@ -575,7 +575,7 @@ class Elements(HTMLParser):
 
 
 def test_markup_in_names_stays_text_in_the_widget(widget, evil):
-    live = widget.Inspector(evil, other=evil, side=64)
+    live = widget.InspectorWidget(evil, other=evil, side=64)
     for row in range(M):
         live.row = row
         live.label, live.patch = evil.dataset.class_names[row], row
@@ -617,7 +617,7 @@ def test_a_picture_that_is_gone(widget, parts):
     run = I.inspect_method(method, store, lost, texts)
     with pytest.raises(DataError, match='where.png'):
         run.view(1)
-    live = widget.Inspector(run, other=run, side=64)
+    live = widget.InspectorWidget(run, other=run, side=64)
     live.forth.click()
     assert (
         live.row == 1
@@ -646,7 +646,7 @@ def test_ten_thousand_images(widget):
     run = I.Inspection(Method(texts), store, data, texts, r.random((count, C)), 'big')
     tracemalloc.start()
     start = time.process_time()
-    live = widget.Inspector(run, other=run, filter='disagreements', side=64)
+    live = widget.InspectorWidget(run, other=run, filter='disagreements', side=64)
     opened, first = time.process_time() - start, tracemalloc.get_traced_memory()[0]
     for _ in range(15):
         live.forth.click()

@@ -72,7 +72,7 @@ NEW_CELL = '''code => {
 EVIL = '''from dataclasses import replace
 evil = [f'<img src=x onerror="window.hacked=1">{i}' for i in range(40)]
 named = replace(last, dataset=replace(test_set, class_names=evil[:20], image_ids=evil), name=evil[0])
-bad = Inspector(named, other=named)
+bad = InspectorWidget(named, other=named)
 bad.patch = 3
 bad'''
 UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is under 4.5 to 1, or that are cut off

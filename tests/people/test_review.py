@@ -692,7 +692,7 @@ def live(widget, inspection, folder):
     again = lambda targets: I.inspect_method(
         Method(TEXTS, shift=2.0), inspection.store, inspection.dataset, TEXTS, 'round 1'
     )
-    return widget.Reviewer(review, inspection, again, side=64)
+    return widget.ReviewWidget(review, inspection, again, side=64)
 
 
 def press(live, key, tile=0, drawn=None, n=[0]):
@@ -840,14 +840,14 @@ def test_training_again(live):
 
 
 def test_without_an_inspection_and_with_a_wrong_one(widget, review, inspection):
-    live = widget.Reviewer(review, side=32)
+    live = widget.ReviewWidget(review, side=32)
     assert len(live.board.pngs) == 1 and live.buttons['retrain'].layout.display == 'none'
     live.mode = 'grid'
     live.save_page()
     assert review.progress()['answered'] == len(review.answers) > 1
     other = I.Inspection(None, None, inspection.dataset.subset([0, 1]), TEXTS, P[:2])
     with pytest.raises(R.ReviewError, match='the review has 8 images and 3 categories, the inspection 2 and 3'):
-        widget.Reviewer(review, other)
+        widget.ReviewWidget(review, other)
 
 
 def test_script_loads_nothing(widget):
@@ -907,7 +907,7 @@ def test_two_people_in_two_files_and_in_turn(folder):
 @pytest.mark.parametrize('with_inspection', [True, False])
 def test_a_picture_that_is_gone(widget, review, inspection, folder, with_inspection):
     "When the table is opened: refused with the line. While it is open: a word, a grey picture, and the question can be skipped."
-    live = widget.Reviewer(review, inspection if with_inspection else None, side=32)
+    live = widget.ReviewWidget(review, inspection if with_inspection else None, side=32)
     name = review.dataset.image_ids[live.page[0].row]
     (folder / name).rename(folder / 'elsewhere')
     live.ask()
@@ -969,7 +969,7 @@ def test_markup_in_names_stays_text(widget, tmp_path):
         ])
     data = csv_dataset(tmp_path / 'labels.csv')
     run = lambda shift=0.0: I.inspect_method(Method(TEXTS, shift=shift), Store(ids), data, TEXTS, evil[1])
-    live = widget.Reviewer(
+    live = widget.ReviewWidget(
         R.Review(data, run().probabilities, tmp_path / 'out.csv', evil[0], evil[1]), run(), lambda t: run(2.0), side=32
     )
     parser = HTMLParser()

@@ -160,8 +160,11 @@ def label_state(
     target: int,  # PRESENT / ABSENT / UNKNOWN: what training may see
     pseudo: int = UNKNOWN,  # PRESENT / ABSENT / UNKNOWN: what training filled in
     since: int = -1,  # epoch of the pseudo-label; -1: none
+    seen: bool = True,  # False: training never saw this image
 ) -> str:
     "What is known of a label, in words."
+    if not seen:
+        return 'not in training'
     if target != UNKNOWN:
         return f'known {LABEL_NAMES[int(target)]}'
     return 'unknown' if pseudo == UNKNOWN else f'pseudo {LABEL_NAMES[int(pseudo)]} since epoch {since}'
@@ -186,14 +189,17 @@ class MatchView:
     masks: np.ndarray | None = None  # [C, H, W] bool, the visible objects, where known
     image_id: str = ''  # name of the image
     name: str = 'method'  # name of the method or run
+    seen: bool = True  # whether training saw this image; if not, `targets` are no part of it
+    thresholds: np.ndarray | None = None  # [C] probability from which each label is read as present; None: 0.5
 
     def __post_init__(self):
         c, n = len(self.class_names), self.grid[0] * self.grid[1]
         unknown = lambda x, value: np.full(c, value) if x is None else as_numpy(x)
         self.targets, self.truth = unknown(self.targets, UNKNOWN), unknown(self.truth, UNKNOWN)
         self.pseudo, self.since = unknown(self.pseudo, UNKNOWN), unknown(self.since, -1)
+        self.thresholds = unknown(self.thresholds, .5)
         shapes = dict(probabilities=(c,), image_cosines=(c,), pixel_cosines=(c,), pixel_maps=(c, n), saliency=(c, n),
-                      targets=(c,), truth=(c,), pseudo=(c,), since=(c,))
+                      targets=(c,), truth=(c,), pseudo=(c,), since=(c,), thresholds=(c,))
         for key, shape in shapes.items():
             got = getattr(self, key)
             if got is not None and np.shape(got) != shape:
@@ -241,9 +247,7 @@ def state(
     c: int,  # category number
 ) -> str:
     "What training knows of a label, in words."
-    return label_state(self.targets[c], self.pseudo[c], self.since[c])
-
-from ..errors import ViewError
+    return label_state(self.targets[c], self.pseudo[c], self.since[c], self.seen)
 
 # %% ../../nbs/people/01_inspector.ipynb #0af0df3c
 GONE = Image.new('RGB', (128, 128), '#bdbdbd')  # drawn where a picture cannot be read
@@ -487,6 +491,8 @@ class Inspection:
     name: str = 'method'  # shown in titles
     history: PseudoHistory | None = None  # of this set, if it was trained on
     crop: bool = False  # True: the tower saw only the middle square
+    seen: bool = True  # False: a measured set, whose labels training did not see
+    thresholds: np.ndarray | None = None  # [C] probability from which a label is read as present; None: 0.5
 
     @cached_property
     def sizes(self) -> np.ndarray | None:
@@ -502,6 +508,9 @@ def inspect_method(
     name: str = 'method',  # shown in titles, for example 'TRM-ML, epoch 5'
     history: PseudoHistory | None = None,  # pseudo-labels of this set, if it was trained on
     crop: bool = False,  # True: the tower crops the middle square (resize_mode 'shortest')
+    seen: bool = True,  # False: a measured set, whose labels training did not see
+    probabilities: Any = None,  # [M, C] to show in place of the method's own, for example calibrated ones
+    thresholds: Any = None,  # [C] probability from which a label is read as present; None: 0.5
 ) -> Inspection:
     "Probabilities of all images, once. Errors: store, data set, texts or history that do not belong together."
     shape, views = (len(dataset), len(dataset.class_names)), getattr(store, 'views', ('plain',))
@@ -514,7 +523,11 @@ def inspect_method(
         said = 'none' if history is None else history.labels.shape
         raise InspectorError(f'texts has shape {tuple(texts.shape)} and history {said}, expected {shape[1]} texts and a '
                              f'history of shape {shape}.')
-    return Inspection(method, store, dataset, texts, predict_logits(method, store).sigmoid().numpy(), name, history, crop)
+    p = predict_logits(method, store).sigmoid().numpy() if probabilities is None else as_numpy(probabilities)
+    t = None if thresholds is None else as_numpy(thresholds).astype(float)
+    if p.shape != shape or t is not None and t.shape != shape[1:]:
+        raise InspectorError(f'probabilities has shape {p.shape} and thresholds {np.shape(t)}, expected {shape} and {shape[1:]}.')
+    return Inspection(method, store, dataset, texts, p, name, history, crop, seen, t)
 
 # %% ../../nbs/people/01_inspector.ipynb #f8ca1a40
 @patch(as_prop=True)
@@ -546,12 +559,13 @@ def view(
     if not 0 <= row < len(self.dataset):
         raise InspectorError(f'row is {row}, expected 0 to {len(self.dataset) - 1}.')
     data, seen = self.dataset, self.history
-    known = dict(targets=data.targets[row], truth=None if data.truth is None else data.truth[row],
-                 masks=data.object_masks(row), image_id=data.image_ids[row], name=self.name)
+    known = dict(targets=data.targets[row] if self.seen else None, truth=None if data.truth is None else data.truth[row],
+                 masks=data.object_masks(row), image_id=data.image_ids[row], name=self.name, seen=self.seen, thresholds=self.thresholds)
     if seen is not None:
         known |= dict(pseudo=seen.labels[row], since=seen.since[row])
-    return match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts, self.store.grid,
+    view = match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts, self.store.grid,
                       self.crop, **known)
+    return replace(view, probabilities=self.probabilities[row])  # the same in every view, table and filter
 
 # %% ../../nbs/people/01_inspector.ipynb #d526a5ba
 FILTERS = ('all', 'disagreements', 'false positives', 'missed objects', 'missed small objects', 'uncertain', 'runs differ')
@@ -564,12 +578,13 @@ class Ranking(NamedTuple):
     scores: np.ndarray  # [K] what they are ordered by
 
 
-def _misfits(kind: str, p: np.ndarray, t: np.ndarray, threshold: float, sizes: np.ndarray | None, small: float,
+def _misfits(kind: str, p: np.ndarray, t: np.ndarray, threshold: Any, sizes: np.ndarray | None, small: float,
              other: np.ndarray | None) -> np.ndarray:
     "[M, C] how much an entry deserves a look under a filter; NaN for not at all."
     said, absent, present = p >= threshold, t == ABSENT, t == PRESENT
     if kind == 'uncertain':
-        q = p.clip(1e-12, 1 - 1e-12)
+        q = np.where(said, .5 + .5 * (p - threshold) / np.maximum(1 - threshold, 1e-12), .5 * p / np.maximum(threshold, 1e-12))
+        q = q.clip(1e-12, 1 - 1e-12)  # 0.5 at the threshold
         return -(q * np.log2(q) + (1 - q) * np.log2(1 - q))
     if kind == 'runs differ':
         return abs(p - other)
@@ -584,7 +599,7 @@ def rank_images(
     kind: str,  # one of FILTERS
     probabilities: Any,  # [M, C] in [0, 1]
     reference: Any,  # [M, C] PRESENT / ABSENT / UNKNOWN: what to judge against; unknown entries are not judged
-    threshold: float = 0.5,  # probability from which a label is read as present
+    threshold: Any = 0.5,  # probability from which a label is read as present: one for all, or [C]
     sizes: np.ndarray | None = None,  # [M, C] share of the picture per object; None: 'small' cannot be told and all count
     small: float = 0.02,  # an object below this share is small
     other: Any = None,  # [M, C] probabilities of another run, for 'runs differ'
@@ -624,13 +639,14 @@ def object_sizes(
 def rank(
     self: Inspection,
     kind: str = 'all',  # one of FILTERS
-    threshold: float = 0.5,  # probability from which a label is read as present
+    threshold: Any = None,  # probability from which a label is read as present; None: the inspection's own
     small: float = 0.02,  # an object that covers less of the picture is small
     other: Inspection | None = None,  # another run on the same images, for 'runs differ'
     label: int | None = None,  # look at one category only
 ) -> Ranking:
     "The images that a filter keeps, worst first; see `rank_images`."
     sizes = self.sizes if kind == 'missed small objects' else None
+    threshold = threshold if threshold is not None else .5 if self.thresholds is None else self.thresholds
     return rank_images(kind, self.probabilities, self.reference, threshold, sizes, small,
                        None if other is None else other.probabilities, label)
 

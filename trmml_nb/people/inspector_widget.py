@@ -22,7 +22,7 @@ from .inspector import (CMAPS, FILTERS, GONE, RANKING_CSS, Inspection, Inspector
 from ..towers.weights import close_names
 
 # %% auto #0
-__all__ = ['HELP', 'STEPS', 'Reporter', 'PatchPicture', 'LabelList', 'RunRow', 'Inspector']
+__all__ = ['HELP', 'STEPS', 'Reporter', 'PatchPicture', 'LabelList', 'RunRow', 'InspectorWidget']
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #35411ed4
 class Reporter(anywidget.AnyWidget):
@@ -164,7 +164,7 @@ class RunRow(widgets.VBox):
             self.claims.value = f'<b>Who claims patch {patch}?</b>{table}'
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #be961c06
-class Inspector(widgets.VBox):
+class InspectorWidget(widgets.VBox):
     "Images of a run, the mistakes first: every label with the place it was matched with. Set its traits, or use the controls."
     row = traitlets.Int(0)  # row of the data set
     label = traitlets.Unicode('')  # chosen category
@@ -198,7 +198,7 @@ class Inspector(widgets.VBox):
         self.rows = [RunRow(run.name) for run in self.runs]
         super().__init__(**traits)
         self._controls()
-        self.observe(self._changed, list(Inspector.class_own_traits()))
+        self.observe(self._changed, list(InspectorWidget.class_own_traits()))
         self._silent = False
         self._open('row' if 'row' in given else 'filter', keep_label='label' in given)
 
@@ -226,7 +226,7 @@ HELP = ('<i>Click a picture first. Arrows: left and right for images, up and dow
 
 
 @patch
-def _controls(self: Inspector) -> None:
+def _controls(self: InspectorWidget) -> None:
     "Make the controls, tie them to the traits, and lay everything out."
     data, narrow = self.runs[0].dataset, dict(layout=widgets.Layout(width='auto'))
     wide = lambda pixels: dict(layout=widgets.Layout(width=f'{pixels}px'))
@@ -260,7 +260,7 @@ def _controls(self: Inspector) -> None:
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #abc721b7
 @patch
-def _views(self: Inspector) -> list[MatchView]:
+def _views(self: InspectorWidget) -> list[MatchView]:
     "The open image in each run; if its file is gone, a grey picture, and a word about it."
     try:
         image, self.trouble = self.runs[0].dataset.image(self.row), ''
@@ -270,14 +270,14 @@ def _views(self: Inspector) -> list[MatchView]:
 
 
 @patch
-def _position(self: Inspector) -> int | None:
+def _position(self: InspectorWidget) -> int | None:
     "Place of the open image among those of the filter; None if it is not one of them."
     at = (self.ranking.rows == self.row).nonzero()[0]
     return int(at[0]) if len(at) else None
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #41108ec6
 @patch
-def _changed(self: Inspector, change: dict) -> None:
+def _changed(self: InspectorWidget, change: dict) -> None:
     "A trait has a new value: open another image, or draw this one anew."
     if self._silent:
         return
@@ -288,7 +288,7 @@ def _changed(self: Inspector, change: dict) -> None:
 
 
 @patch
-def _open(self: Inspector, because: str, keep_label: bool = False) -> None:
+def _open(self: InspectorWidget, because: str, keep_label: bool = False) -> None:
     "Set what depends on the image, in silence, and draw once."
     started, run, self._silent = perf_counter(), self.runs[0], True
     try:
@@ -312,7 +312,7 @@ STEPS = dict(ArrowUp=(-1, 0), ArrowDown=(1, 0), ArrowLeft=(0, -1), ArrowRight=(0
 
 
 @patch
-def _event(self: Inspector, change: dict) -> None:
+def _event(self: InspectorWidget, change: dict) -> None:
     "Something happened in the browser."
     event = change['new']
     if event.get('kind') == 'click':
@@ -332,7 +332,7 @@ def _event(self: Inspector, change: dict) -> None:
 # %% ../../nbs/people/03_inspector_widget.ipynb #5feb12b0
 @patch
 def draw(
-    self: Inspector,
+    self: InspectorWidget,
     started: float | None = None,  # `perf_counter()` at the click; None: now
 ) -> None:
     "Draw all rows anew, and say where we are."
@@ -350,7 +350,7 @@ def draw(
 
 @patch
 def say(
-    self: Inspector,
+    self: InspectorWidget,
     text: str,  # plain text
 ) -> None:
     "Write a line under the controls."
@@ -359,7 +359,7 @@ def say(
 
 @patch
 def find(
-    self: Inspector,
+    self: InspectorWidget,
     image_id: str,  # name of an image
 ) -> None:
     "Open an image by its name; a name that is not there is said, not raised."
@@ -371,7 +371,7 @@ def find(
 # %% ../../nbs/people/03_inspector_widget.ipynb #235e3373
 @patch
 def step(
-    self: Inspector,
+    self: InspectorWidget,
     by: int = 1,  # 1: next, -1: previous image of the filter
 ) -> None:
     "Go on among the images of the filter; stay at its ends."
@@ -384,7 +384,7 @@ def step(
 
 @patch
 def step_label(
-    self: Inspector,
+    self: InspectorWidget,
     by: int = 1,  # 1: the next less probable label, -1: the next more probable one
 ) -> None:
     "Go on among the ranked labels; stay at the ends."
@@ -396,7 +396,7 @@ def step_label(
 
 @patch
 def step_patch(
-    self: Inspector,
+    self: InspectorWidget,
     down: int = 0,  # rows to go down
     right: int = 0,  # columns to go to the right
 ) -> None:

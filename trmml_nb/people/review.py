@@ -246,7 +246,7 @@ class Review:
         annotator: str,  # who answers; stands in every row
         model: str = 'model',  # who proposes; stands in every row
         order: str = 'effect',  # one of ORDERS
-        threshold: float = 0.5,  # probability from which 'present' is proposed, in (0, 1)
+        threshold: Any = 0.5,  # probability from which 'present' is proposed, in (0, 1): one for all, or [C]
         features: Any = None,  # [M, d] vectors of the images, for order 'diverse'
         seed: int = 0,  # of order 'random'
         clock: Callable[[], str] = utc_now,  # the time, as text
@@ -267,8 +267,9 @@ class Review:
         if p.shape != shape or not ((p >= 0) & (p <= 1)).all():
             raise ReviewError(f'probabilities has shape {p.shape} and values {p.min():.3g} to {p.max():.3g}, expected {shape} like '
                               'the targets, within 0 and 1.' if p.size else f'probabilities has shape {p.shape}, expected {shape}.')
-        if not 0 < self.threshold < 1:
-            raise ReviewError(f'threshold is {self.threshold}, expected a probability between 0 and 1.')
+        t = np.asarray(self.threshold, float)
+        if t.shape not in ((), shape[1:]) or not ((t > 0) & (t < 1)).all():
+            raise ReviewError(f'threshold is {self.threshold}, expected a probability between 0 and 1, or one for each of {shape[1]} categories.')
         if not self.annotator or self.annotator in (self.model, 'given'):
             raise ReviewError(f"annotator is {self.annotator!r} and model {self.model!r}: name the person who answers, other than the "
                               "model and than 'given'.")
@@ -335,10 +336,9 @@ def proposals(
         raise ReviewError(f'category {category!r} is not in {self.dataset.name}; {close_names(category, self.dataset.class_names)}.')
     e = self.entries[~self._done[tuple(self.entries.T)]]
     e = e if category is None else e[e[:, 1] == self._columns[category]]
-    proposed = np.where(self.probabilities[tuple(e.T)] >= self.threshold, PRESENT, ABSENT)
-    e = e if label is None else e[proposed == label]
-    return [Proposal(r, c, PRESENT if self.probabilities[r, c] >= self.threshold else ABSENT, float(self.probabilities[r, c]))
-            for r, c in e[:count].tolist()]
+    said = np.where(self.probabilities >= self.threshold, PRESENT, ABSENT)
+    e = e if label is None else e[said[tuple(e.T)] == label]
+    return [Proposal(r, c, int(said[r, c]), float(self.probabilities[r, c])) for r, c in e[:count].tolist()]
 
 # %% ../../nbs/people/04_review.ipynb #fc30ee1b
 @patch
@@ -472,7 +472,7 @@ def what_changed(
     targets_before: Any,  # [M, C] labels of the earlier round
     targets_after: Any,  # [M, C] labels of the later round
     class_names: Sequence[str],  # C names
-    threshold: float = 0.5,  # probability from which 'present' is proposed
+    threshold: Any = 0.5,  # probability from which 'present' is proposed: one for all, or [C]
 ) -> pd.DataFrame:  # a row per category, most proposals turned over first
     "New labels per category, and on the blanks that are left: proposals turned to present, to absent, mean change."
     p, q, t, u = (as_numpy(x) for x in (before, after, targets_before, targets_after))

@@ -28,7 +28,7 @@ from .review import ANSWERS, Proposal, Review, ReviewError, evidence, proposal_p
 from ..towers.weights import close_names
 
 # %% auto #0
-__all__ = ['Board', 'check_together', 'Reviewer']
+__all__ = ['Board', 'check_together', 'ReviewWidget']
 
 # %% ../../nbs/people/05_review_widget.ipynb #fa6e1af3
 _BOARD = '''
@@ -120,7 +120,7 @@ def check_together(
                           'data set.')
 
 # %% ../../nbs/people/05_review_widget.ipynb #eefe4667
-class Reviewer(widgets.VBox):
+class ReviewWidget(widgets.VBox):
     "Proposals for blanks, to accept, reject or skip; every answer is saved at once. Set its traits, or use buttons and keys."
     mode = traitlets.Enum(('single', 'grid'), 'single')  # one image, or one category on many images
     category = traitlets.Unicode('')  # ask about this one only; '' for any (in the grid: that of the next proposal)
@@ -143,7 +143,7 @@ class Reviewer(widgets.VBox):
         self.trained_on, self.milliseconds, self.trouble, self._silent = review.dataset.targets, 0., '', True
         super().__init__(**traits)
         self._controls()
-        self.observe(self._changed, list(Reviewer.class_own_traits()))
+        self.observe(self._changed, list(ReviewWidget.class_own_traits()))
         self._silent = False
         self.ask()
 
@@ -162,7 +162,7 @@ from fastcore.basics import patch
 
 
 @patch
-def _controls(self: Reviewer) -> None:
+def _controls(self: ReviewWidget) -> None:
     "Make buttons and controls, tie them, and lay everything out."
     names, wide = self.review.dataset.class_names, lambda pixels: dict(layout=widgets.Layout(width=f'{pixels}px'))
     actions = dict(accept=('accept (a)', self.accept), reject=('reject (x)', self.reject), skip=('skip (s)', self.skip),
@@ -188,7 +188,7 @@ def _controls(self: Reviewer) -> None:
 
 
 @patch
-def _changed(self: Reviewer, change: dict) -> None:
+def _changed(self: ReviewWidget, change: dict) -> None:
     "A trait has a new value: other questions, or the same ones drawn anew."
     if self._silent:
         return
@@ -200,7 +200,7 @@ def _changed(self: Reviewer, change: dict) -> None:
 # %% ../../nbs/people/05_review_widget.ipynb #86acff34
 @patch
 def ask(
-    self: Reviewer,
+    self: ReviewWidget,
 ) -> None:
     "Fetch the next questions, and draw."
     label = dict(present=PRESENT, absent=ABSENT).get(self.proposed)
@@ -217,7 +217,7 @@ def ask(
 # %% ../../nbs/people/05_review_widget.ipynb #f4e97d86
 @patch
 def shown(
-    self: Reviewer,
+    self: ReviewWidget,
 ) -> list[Panel]:
     "What the board shows: the three panels of one image, or a tile for each image of the grid."
     self.trouble, single = '', self.mode == 'single'
@@ -231,7 +231,7 @@ def shown(
 
 
 @patch
-def _image(self: Reviewer, row: int) -> Any:
+def _image(self: ReviewWidget, row: int) -> Any:
     "A picture; a grey one, and a word about it, if its file is gone."
     try:
         return self.review.dataset.image(row)
@@ -242,7 +242,7 @@ def _image(self: Reviewer, row: int) -> Any:
 
 @patch
 def draw(
-    self: Reviewer,
+    self: ReviewWidget,
 ) -> None:
     "Draw the questions anew, and say where the review stands."
     started, single, shown = perf_counter(), self.mode == 'single', self.shown()
@@ -258,7 +258,7 @@ def draw(
 # %% ../../nbs/people/05_review_widget.ipynb #55a1f3d7
 @patch
 def question(
-    self: Reviewer,
+    self: ReviewWidget,
 ) -> str:
     "What is asked now, in words."
     if not self.page:
@@ -273,7 +273,7 @@ def question(
 
 @patch
 def say(
-    self: Reviewer,
+    self: ReviewWidget,
     text: str = '',  # plain text, shown first
 ) -> None:
     "Write the lines under the buttons."
@@ -286,7 +286,7 @@ def say(
 
 # %% ../../nbs/people/05_review_widget.ipynb #fe629c0a
 @patch
-def _do(self: Reviewer, action: Callable[[], Any], said: Callable[[Any], str] = lambda result: '') -> None:
+def _do(self: ReviewWidget, action: Callable[[], Any], said: Callable[[Any], str] = lambda result: '') -> None:
     "Do something to the review, go on, and say what happened; errors are said, not raised."
     try:
         text = said(action())
@@ -299,7 +299,7 @@ def _do(self: Reviewer, action: Callable[[], Any], said: Callable[[Any], str] = 
 
 
 @patch
-def _give(self: Reviewer, answer: str) -> None:
+def _give(self: ReviewWidget, answer: str) -> None:
     "Answer the one image, or mark all tiles."
     if self.mode == 'grid':
         self.marks = [answer] * len(self.page)
@@ -308,26 +308,26 @@ def _give(self: Reviewer, answer: str) -> None:
 
 
 @patch
-def accept(self: Reviewer) -> None:
+def accept(self: ReviewWidget) -> None:
     "The proposal is right (grid: mark all tiles so)."
     self._give('accept')
 
 
 @patch
-def reject(self: Reviewer) -> None:
+def reject(self: ReviewWidget) -> None:
     "The proposal is wrong (grid: mark all tiles so)."
     self._give('reject')
 
 
 @patch
-def skip(self: Reviewer) -> None:
+def skip(self: ReviewWidget) -> None:
     "Leave it open (grid: mark all tiles so)."
     self._give('skip')
 
 # %% ../../nbs/people/05_review_widget.ipynb #ae1e030a
 @patch
 def mark(
-    self: Reviewer,
+    self: ReviewWidget,
     tile: int,  # number of the tile, from 0
     answer: str | None = None,  # one of ANSWERS; None: the next one in turn
 ) -> None:
@@ -338,7 +338,7 @@ def mark(
 
 
 @patch
-def save_page(self: Reviewer) -> None:
+def save_page(self: ReviewWidget) -> None:
     "Save the marks of the grid as answers, in one step."
     if self.mode == 'grid' and self.page:
         pairs = list(zip(self.page, self.marks))
@@ -346,7 +346,7 @@ def save_page(self: Reviewer) -> None:
 
 # %% ../../nbs/people/05_review_widget.ipynb #80c65e8d
 @patch
-def reread(self: Reviewer) -> None:
+def reread(self: ReviewWidget) -> None:
     "Go on from the answers file as it is now, after somebody else has changed it; nothing is written."
     def read() -> int:
         self.review = self.review.renew(self.review.probabilities, self.review.model)
@@ -355,13 +355,13 @@ def reread(self: Reviewer) -> None:
 
 
 @patch
-def undo(self: Reviewer) -> None:
+def undo(self: ReviewWidget) -> None:
     "Take back the last answer, or the last page."
     self._do(self.review.undo, lambda gone: f'{len(gone)} taken back' if gone else 'nothing to take back')
 
 # %% ../../nbs/people/05_review_widget.ipynb #f378cd8f
 @patch
-def _event(self: Reviewer, change: dict) -> None:
+def _event(self: ReviewWidget, change: dict) -> None:
     "Something happened in the browser; it counts only for the drawing that it was made for."
     event = change['new']
     if event.get('drawn') != self.board.drawn:
@@ -379,7 +379,7 @@ def _event(self: Reviewer, change: dict) -> None:
 
 
 @patch
-def train_again(self: Reviewer) -> None:
+def train_again(self: ReviewWidget) -> None:
     "Train on given labels and answers, ask in the new order, and show what changed."
     if self.again is None or not self.review.answers:
         return self.say('nothing to train with: answer something first, and give the widget again=')

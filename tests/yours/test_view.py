@@ -1,0 +1,190 @@
+"""A run folder under the eyes: the widgets open on what the run itself says, for a training and for an album."""
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from trmml_nb import cli
+from trmml_nb.data.dataset import MultiLabelDataset, scenes_dataset
+from trmml_nb.data.labels import PRESENT, UNKNOWN
+from trmml_nb.runs.options import TrainJob
+from trmml_nb.errors import RunError, ViewError
+from trmml_nb.io import write_json
+from trmml_nb.runs.run import load_run
+from trmml_nb.runs.train import train_job
+from trmml_nb.runs.use import training_set
+from trmml_nb.yours.photographs import PhotosJob, photos_job
+from trmml_nb.yours.view import (
+    Inspector,
+    OpenRun,
+    Reviewer,
+    again,
+    from_completed,
+    read_decisions,
+    review_notebook,
+    view_notebook,
+)
+
+pytest.importorskip('anywidget', reason='the widgets need pip install "trmml_nb[notebooks]"')
+NAMES = ['=dog', 'tree', '<b>car</b>']  # what a spreadsheet or a browser would run
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory):
+    "A scenes run and a photos run, with their features."
+    home, data = tmp_path_factory.mktemp('home'), scenes_dataset('val', 45)
+    train_job(
+        TrainJob(limit=60, epochs=1, known=0.3, cache=str(home / 'cache'), out=str(home / 'scenes')), progress=False
+    )
+    columns = [data.class_names.index(c) for c in ('dog', 'tree', 'car')]
+    (home / 'photos').mkdir()
+    lines = ['image,' + ','.join(NAMES)]
+    for i in range(45):
+        name = ('=' if i == 1 else '') + f'{i:02d}.png'
+        data.image(i).save(home / 'photos' / name)
+        cells = (str(data.truth[i, c]) if (i + c) % 3 else '' for c in columns)
+        lines.append(f'{name},{",".join(cells)}')
+    (home / 'photos/labels.csv').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    job = PhotosJob(str(home / 'photos'), epochs=1, folds=2, cache=str(home / 'cache'), out=str(home / 'album'))
+    photos_job(job, progress=False)
+    return home
+
+
+def test_a_photos_run_says_what_its_table_says(home):
+    live = Reviewer(home / 'album', annotator='Ada', answers=home / 'one.csv')
+    seen, table = live.inspection, pd.read_csv(home / 'album/completed.csv')
+    filled, said = table.iloc[:, 1:4].to_numpy(), read_decisions(home / 'album', NAMES)
+    blank = live.review.dataset.targets == UNKNOWN
+    assert blank.sum() > 20 and len(set(said.thresholds)) >= 1 and not np.allclose(said.thresholds, 0.5)
+    proposals = {(q.row, q.column): q.label for q in live.review.proposals()}
+    assert proposals == {(r, c): filled[r, c] for r, c in np.argwhere(blank)}
+    np.testing.assert_allclose(seen.probabilities, table.iloc[:, 4:].to_numpy(), atol=6e-5)
+    view = seen.view(1)
+    assert view.image_id == '=01.png' and (view.probabilities == seen.probabilities[1]).all()
+    assert (view.thresholds == said.thresholds).all()
+
+
+def test_a_rounded_probability_keeps_its_side_of_the_threshold(tmp_path):
+    targets = np.array([[UNKNOWN], [UNKNOWN], [PRESENT]])
+    data = MultiLabelDataset('x', 'all', ['a'], ['1', '2', '3'], targets, targets, [None] * 3)
+    (tmp_path / 'completed.csv').write_text('image,a,a (probability)\n1,1,0.3333\n2,0,0.3334\n3,1,0.2\n')
+    threshold = np.array([1 / 3 + 1e-6])
+    p = from_completed(tmp_path, data, threshold)
+    assert (p >= threshold)[:, 0].tolist() == [True, False, False] and abs(p[:, 0] - [0.3333, 0.3334, 0.2]).max() < 1e-4
+    with pytest.raises(ViewError, match='added or renamed'):
+        from_completed(tmp_path, replace(data, class_names=['b']), threshold)
+
+
+def test_a_training_shows_its_sets_with_the_labels_it_saw(home):
+    measured, learned = Inspector(home / 'scenes').runs[0], Inspector(home / 'scenes', split='train').runs[0]
+    assert measured.dataset.split == 'test' and not measured.seen and learned.seen
+    assert learned.dataset.targets.tolist() == training_set(home / 'scenes').targets.tolist()
+    assert {measured.view(0).state(c) for c in range(20)} == {
+        'not in training'
+    }  # though its labels are known to the evaluator
+    assert {'unknown', 'known absent'} <= {learned.view(0).state(c) for c in range(20)}
+    p = load_run(home / 'scenes').predict_dataset(measured.dataset, home / 'cache', progress=False)
+    np.testing.assert_allclose(measured.probabilities, p, atol=1e-5)
+    assert Inspector(home / 'scenes', split='val').runs[0].dataset.split == 'val'
+
+
+def test_calibrated_probabilities_of_photographs_outside_the_album(home):
+    files = [str(home / f'photos/{i:02d}.png') for i in (4, 3)]
+    seen = Inspector(home / 'album', images=files).runs[0]
+    assert seen.dataset.image_ids == files and not seen.seen
+    logits = np.array([
+        [np.log(p / (1 - p)) for p in load_run(home / 'album').predict(f).probabilities.values()] for f in files
+    ])
+    said = json.loads((home / 'album/decisions.json').read_text())
+    expected = 1 / (1 + np.exp(-(said['slope'] * logits + np.array([said['shift'][c] for c in NAMES]))))
+    np.testing.assert_allclose(seen.probabilities, expected, atol=2e-3)
+    assert len(Inspector(home / 'album', images=home / 'photos').runs[0].dataset) == 45
+    with pytest.raises(ViewError, match='empty list'):
+        Inspector(home / 'album', images=[])
+
+
+def test_two_runs_side_by_side(home):
+    live = Inspector(home / 'scenes', other=home / 'scenes', filter='runs differ')
+    assert len(live.runs) == 2 and live.runs[0].name == 'scenes'
+
+
+def test_answers_are_kept_in_the_run_and_found_again(home):
+    first = Reviewer(home / 'scenes', annotator='Ada')
+    question = first.review.proposals(count=1)[0]
+    first.review.answer((question, 'accept'))
+    second = Reviewer(home / 'scenes', annotator='Bob')
+    assert second.review.progress()['answered'] == 1 and (home / 'scenes/answers.csv').is_file()
+    second.undo()
+    assert Reviewer(home / 'scenes', order='diverse').review.annotator
+
+
+@pytest.mark.parametrize('which', ['scenes', 'album'])
+def test_training_again_learns_from_the_answers_and_leaves_the_run(home, which):
+    before = {p.name: p.read_bytes() for p in (home / which).iterdir() if p.is_file()}
+    opened = OpenRun(home / which, progress=False)
+    seen = opened.inspection('train')
+    labels = np.where(seen.dataset.targets == UNKNOWN, (seen.probabilities < 0.5).astype(int), seen.dataset.targets)
+    newer = again(opened, seen.dataset, seen.store, labels)
+    moved = (newer.probabilities - seen.probabilities)[seen.dataset.targets == UNKNOWN]
+    towards = np.where(labels == 1, 1, -1)[seen.dataset.targets == UNKNOWN]
+    assert (moved * towards).mean() > 0, 'answers against the proposals pull probabilities the other way'
+    assert {p.name: p.read_bytes() for p in (home / which).iterdir() if p.is_file()} == before
+    assert newer.dataset is seen.dataset and newer.thresholds.shape == seen.thresholds.shape
+
+
+def test_what_is_gone_or_changed_is_named(home, tmp_path):
+    with pytest.raises(RunError, match='config.json'):
+        Inspector(tmp_path)
+    config = json.loads((home / 'album/config.json').read_text())
+    config['job'] |= dict(photos=str(tmp_path / 'gone'), labels=str(tmp_path / 'gone/labels.csv'))
+    moved = tmp_path / 'moved'
+    moved.mkdir()
+    for p in (home / 'album').iterdir():
+        (moved / p.name).write_bytes(p.read_bytes())
+    write_json(moved / 'config.json', config)
+    with pytest.raises(ViewError, match='gone.*root=FOLDER'):
+        Reviewer(moved)
+    assert len(Reviewer(moved, root=home / 'photos').review.dataset) == 45
+    said = json.loads((moved / 'decisions.json').read_text())
+    del said['threshold']['tree']
+    write_json(moved / 'decisions.json', said)
+    with pytest.raises(ViewError, match="no threshold or shift for 'tree'"):
+        Reviewer(moved, root=home / 'photos')
+    train_job(
+        TrainJob(limit=40, epochs=1, known=1.0, cache=str(home / 'cache'), out=str(tmp_path / 'full')), progress=False
+    )
+    with pytest.raises(ViewError, match='nothing to ask'):
+        Reviewer(tmp_path / 'full')
+
+
+@pytest.mark.parametrize('make, widget', [(view_notebook, 'Inspector'), (review_notebook, 'Reviewer')])
+def test_a_notebook_of_two_lines_that_runs(home, tmp_path, monkeypatch, make, widget):
+    monkeypatch.chdir(home)
+    path = make('album', tmp_path)
+    cell = json.loads(path.read_text())['cells'][0]['source']
+    assert len(cell) == 2 and cell[1] == f"{widget}('album')"
+    names = {}
+    exec(''.join(cell), names)
+    path.write_text('changed by a person')
+    assert make('album', tmp_path) == path and path.read_text() == 'changed by a person'
+    with pytest.raises(RunError):
+        make('nowhere', tmp_path)
+
+
+@pytest.mark.parametrize('command', ['view', 'review'])
+def test_the_commands_write_and_open(home, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    opened = []
+    monkeypatch.setattr(cli.subprocess, 'run', lambda words, check: opened.append(words))
+    runner = CliRunner()
+    assert runner.invoke(cli.app, [command, str(home / 'album'), '--no-open']).exit_code == 0 and not opened
+    done = runner.invoke(cli.app, [command, str(home / 'album')])
+    assert done.exit_code == 0 and opened == [[sys.executable, '-m', 'jupyterlab', f'{command}-album.ipynb']]
+    monkeypatch.setattr(cli.importlib.util, 'find_spec', lambda name: None)
+    done = runner.invoke(cli.app, [command, str(home / 'album')])
+    assert done.exit_code == 1 and 'trmml_nb[notebooks]' in done.output and 'Traceback' not in done.output
