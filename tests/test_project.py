@@ -401,8 +401,13 @@ def expected_settings():
     "What settings.ini must say, from pyproject.toml, nbdev's defaults and the package itself."
     project, tool = PROJECT["project"], {**nbdev_defaults, **PROJECT["tool"]["nbdev"]}
     extras = project["optional-dependencies"]
-    own = f"{project['name']}[notebooks]"
-    dev = [r for name in extras["dev"] for r in (extras["notebooks"] if name == own else [name])]
+
+    def plainly(name):
+        "What an extra asks for, with the project's own extras spelled out, each requirement once."
+        own = re.fullmatch(rf"{project['name']}\[([\w,]+)\]", name)
+        return [r for part in own[1].split(",") for n in extras[part] for r in plainly(n)] if own else [name]
+
+    dev = list(dict.fromkeys(r for name in extras["dev"] for r in plainly(name)))
     status = next(c for c in project["classifiers"] if c.startswith("Development Status"))
     plain = {
         k: str(tool[k])
