@@ -1,5 +1,6 @@
-"""SigLIP's text half: no causal mask, 64 tokens that are all read, the last one pooled, a projection with a bias, and a bias on the logits. The
-shipped configuration with fewer and narrower layers, random weights, and a tokenizer of the same form (its own needs a download)."""
+"""SigLIP's text half: no causal mask, 64 tokens that are all read, the last one pooled, a projection with a bias, and a
+bias on the logits. The shipped configuration with fewer and narrower layers, random weights, and a tokenizer of the
+same form (its own needs a download)."""
 
 import json
 
@@ -116,9 +117,14 @@ def test_free_context_has_no_place_and_says_so(tower):
 
 
 def test_its_tokenizer_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setattr(tower_weights.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(TowerError, match=r"pip install 'trmml_nb\[siglip\]'"):
+        tower_weights.tower_tokenizer('ViT-B-16-SigLIP')
+    monkeypatch.setattr(tower_weights.importlib.util, 'find_spec', lambda name: 'there')
+
     def lacks(*args, **options):
-        raise ImportError('No module named transformers')
+        raise OSError('no such files')
 
     monkeypatch.setattr(open_clip, 'get_tokenizer', lacks)
-    with pytest.raises(TowerError, match='pip install transformers sentencepiece'):
+    with pytest.raises(TowerError, match='must lie in the tower.s folder, or in the hub cache'):
         tower_weights.tower_tokenizer('ViT-B-16-SigLIP')

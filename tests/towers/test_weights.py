@@ -1,13 +1,17 @@
-"Weights that are missing, damaged, foreign or dangerous, and a network that is not there: refused at once, with the mend."
+"Weights that are missing, damaged, foreign or dangerous, and a network that is not there: refused, with the mend."
 
+import io
 import json
 import subprocess
 import sys
+import zipfile
 from types import SimpleNamespace
 
+import open_clip
 import pytest
 import torch
-from safetensors.torch import save_file
+from helpers.hub import StandInHub
+from safetensors.torch import save, save_file
 from test_dense import CONFIGS, TEXT, images, make, registry  # noqa: F401 (registry is a fixture)
 
 from trmml_nb.towers import weights as tower_weights
@@ -123,3 +127,352 @@ def test_hub_that_never_answers_is_given_up(monkeypatch):
     )
     start = time.time()
     assert not tower_weights.hub_reachable(timeout=0.2) and time.time() - start < 1
+
+
+BASE = dict(
+    model_cfg={"embed_dim": 16, "vision_cfg": dict(layers=1, width=32, head_width=8, patch_size=16, image_size=64)}
+    | {"text_cfg": dict(context_length=77, vocab_size=49408, width=16, heads=2, layers=1)}
+)
+
+
+def changed(**text):
+    return dict(model_cfg=BASE["model_cfg"] | {"text_cfg": BASE["model_cfg"]["text_cfg"] | text})
+
+
+def vision(**fields):
+    return dict(model_cfg=BASE["model_cfg"] | {"vision_cfg": BASE["model_cfg"]["vision_cfg"] | fields})
+
+
+def weights_of(config):
+    with tower_weights.quiet_logging():
+        model = open_clip.model.CLIP(**json.loads(json.dumps(config["model_cfg"])))
+    return {k: v.contiguous() for k, v in model.state_dict().items()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(BASE), encoding="utf-8")
+    save_file(weights_of(BASE), tmp_path / "open_clip_model.safetensors")
+    assert load_tower(f"local-dir:{tmp_path}").dim == 16
+    return tmp_path
+
+
+EVIL = """
+open({flag!r}, 'w', encoding='utf-8').write('ran')
+from transformers import PreTrainedTokenizer
+class Evil(PreTrainedTokenizer): pass
+"""
+
+
+@pytest.mark.parametrize(
+    "case", ["kwargs", "auto_map", "auto_map in config.json", "both", "told at the end", "timm folder", "model"]
+)
+def test_a_folder_runs_no_code(folder, case, monkeypatch):
+    "With transformers installed or not: whatever a folder says, no file of it is imported."
+    monkeypatch.setattr(tower_weights.importlib.util, "find_spec", lambda name: "there")  # as if transformers were here
+    (folder / "evil.py").write_text(EVIL.format(flag=str(folder / "ran")), encoding="utf-8")
+    there = {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}, "tokenizer_class": "Evil"}
+    kwargs = dict(hf_tokenizer_name="x", tokenizer_kwargs={"trust_remote_code": True})
+    config = {
+        "kwargs": changed(**kwargs),
+        "both": changed(**kwargs),
+        "auto_map": changed(hf_tokenizer_name="x"),
+        "auto_map in config.json": changed(hf_tokenizer_name="x"),
+        "told at the end": changed(hf_tokenizer_name="x"),
+        "timm folder": vision(timm_model_name=f"local-dir:{folder}"),
+        "model": changed(hf_model_name=str(folder), hf_tokenizer_name="x"),
+    }[case]
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    if case in ("auto_map", "both"):
+        (folder / "tokenizer_config.json").write_text(json.dumps(there), encoding="utf-8")
+    if case == "auto_map in config.json":
+        (folder / "config.json").write_text(json.dumps(there), encoding="utf-8")
+    match = {
+        "auto_map": "names Python code",
+        "auto_map in config.json": "names Python code",
+        "timm folder": "no model that timm ships",
+        "model": "none of those that open_clip ships",
+        "told at the end": "could not be loaded",
+    }.get(case, "trust_remote_code: Extra inputs are not permitted.*nothing that could run code")
+    with pytest.raises(TowerError, match=match):
+        load_tower(f"local-dir:{folder}")
+    assert not (folder / "ran").exists()
+
+
+def test_no_tokenizer_is_asked_to_trust(folder, monkeypatch):
+    "What reaches the loader that could run code says no, whatever the folder says."
+    seen = {}
+    (folder / "open_clip_config.json").write_text(json.dumps(changed(hf_tokenizer_name="x")), encoding="utf-8")
+    monkeypatch.setattr(tower_weights.importlib.util, "find_spec", lambda name: "there")
+    monkeypatch.setattr(
+        open_clip, "get_tokenizer", lambda name, **options: seen.update(options) or (lambda texts: None)
+    )
+    load_tower(f"local-dir:{folder}")
+    assert seen["trust_remote_code"] is False
+
+
+def test_real_transformers_are_refused_too(folder):
+    pytest.importorskip("transformers", reason="the extra trmml_nb[siglip] is not installed")
+    (folder / "evil.py").write_text(EVIL.format(flag=str(folder / "ran")), encoding="utf-8")
+    (folder / "open_clip_config.json").write_text(json.dumps(changed(hf_tokenizer_name="x")), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        '{"auto_map": {"AutoTokenizer": ["evil.Evil", null]}}', encoding="utf-8"
+    )
+    with pytest.raises(TowerError, match="names Python code"):
+        load_tower(f"local-dir:{folder}")
+    with pytest.raises(Exception):  # noqa: B017 (whatever it says, it must not run the file)
+        open_clip.get_tokenizer(f"local-dir:{folder}", trust_remote_code=False)
+    assert not (folder / "ran").exists()
+
+
+MALFORMED = {
+    "empty": "",
+    "not JSON": "{",
+    "a list": "[]",
+    "a number": "7",
+    "null": "null",
+    "not UTF-8": b'{"model_cfg": "\xff"}',
+    "deep": "[" * 100_000,
+    "no model_cfg": "{}",
+    "model_cfg a list": '{"model_cfg": []}',
+    "no text": {"model_cfg": {"embed_dim": 16, "vision_cfg": {}}},
+    "no vision": {"model_cfg": {"embed_dim": 16, "text_cfg": {}}},
+    "text null": {"model_cfg": BASE["model_cfg"] | {"text_cfg": None}},
+    "embed_dim text": {"model_cfg": BASE["model_cfg"] | {"embed_dim": "16"}},
+    "embed_dim negative": {"model_cfg": BASE["model_cfg"] | {"embed_dim": -16}},
+    "embed_dim huge": {"model_cfg": BASE["model_cfg"] | {"embed_dim": 10**12}},
+    "unknown field": {"model_cfg": BASE["model_cfg"] | {"device": "meta"}},
+    "heads zero": changed(heads=0),
+    "heads do not divide": changed(heads=3),
+    "vocabulary huge": changed(vocab_size=10**12),
+    "layers text": changed(layers="2"),
+    "width a half": changed(width=16.5),
+    "patch zero": vision(patch_size=0),
+    "image negative": vision(image_size=-64),
+    "image smaller than a patch": vision(image_size=8),
+    "head_width does not divide": vision(head_width=5),
+    "layers a list": vision(layers=[1, 2]),
+    "timm unknown": vision(timm_model_name="no_such_model"),
+    "timm not a model": vision(timm_model_name="../../evil"),
+    "pool unknown": vision(pool_type="nothing"),
+    "act_kwargs": vision(act_kwargs={"inplace": "maybe", "nothing": 1}),
+    "mean of text": BASE | dict(preprocess_cfg=dict(mean="white")),
+    "interpolation unknown": BASE | dict(preprocess_cfg=dict(interpolation="psychic")),
+    "mode unknown": BASE | dict(preprocess_cfg=dict(mode="CMYK")),
+    "mean of two": BASE | dict(preprocess_cfg=dict(mean=[0.5, 0.5])),
+    "std of zero": BASE | dict(preprocess_cfg=dict(std=[0.0, 0.0, 0.0])),
+}
+
+
+@pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_configuration(folder, content):
+    content = json.dumps(content) if isinstance(content, dict) else content
+    (folder / "open_clip_config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TowerError):
+        load_tower(f"local-dir:{folder}")
+
+
+def scripted(state, path):
+    "The state as parameters and buffers of a program, as OpenAI published it, with three settings among them."
+
+    class Holder(torch.nn.Module):
+        def forward(self, x):
+            return x
+
+    root = Holder()
+    for key, value in state.items():
+        *names, last = key.split(".")
+        at = root
+        for name in names:
+            if not hasattr(at, name):
+                at.add_module(name, Holder())
+            at = getattr(at, name)
+        at.register_parameter(last, torch.nn.Parameter(value, requires_grad=False))
+    for key, value in dict(input_resolution=64, context_length=77, vocab_size=49408).items():
+        root.register_buffer(key, torch.tensor(value))
+    torch.jit.trace(root, torch.zeros(1)).save(str(path))
+
+
+def test_openais_archive_is_read_without_its_program(tmp_path):
+    state = weights_of(BASE)
+    scripted({k: v.half() for k, v in state.items()}, tmp_path / "own.pt")
+    read = tower_weights.read_checkpoint(tmp_path / "own.pt")
+    theirs = torch.jit.load(str(tmp_path / "own.pt")).state_dict()
+    assert set(read) == set(theirs) - set(tower_weights.NOT_WEIGHTS) == set(state)
+    assert all(torch.equal(read[k], theirs[k]) and read[k].dtype == torch.float16 for k in read)
+    with tower_weights.quiet_logging():
+        model = open_clip.model.CLIP(**json.loads(json.dumps(BASE["model_cfg"])))
+    tower_weights.fill_weights(model, tmp_path / "own.pt", "small")
+    assert all(torch.equal(v, state[k].half().float()) for k, v in model.state_dict().items())
+
+
+def test_settings_among_the_tensors_are_dropped_in_every_form(tmp_path):
+    state = weights_of(BASE) | {k: torch.tensor(7) for k in tower_weights.NOT_WEIGHTS}
+    torch.save(state, tmp_path / "a.pt")
+    torch.save(
+        dict(epoch=3, name="x", optimizer={}, state_dict={f"module.{k}": v for k, v in state.items()}),
+        tmp_path / "b.pt",
+    )
+    save_file(state, tmp_path / "c.safetensors")
+    for name in ("a.pt", "b.pt", "c.safetensors"):
+        with tower_weights.quiet_logging():
+            model = open_clip.model.CLIP(**json.loads(json.dumps(BASE["model_cfg"])))
+        tower_weights.fill_weights(model, tmp_path / name, "small")
+        assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+        assert not set(tower_weights.checkpoint_shapes(tmp_path / name)) & set(tower_weights.NOT_WEIGHTS)
+
+
+def test_openais_archive_cannot_hide_a_call(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scripted(weights_of(BASE), tmp_path / "own.pt")
+    lists = {
+        "call": b"cbuiltins\nopen\n(S'hooked'\nS'w'\ntR.",
+        "os": b"cos\nsystem\n(S'touch hooked'\ntR.",
+        "torch": b"ctorch\nload\n(S'x'\ntR.",
+        "cut": b"(lp0",
+        "large": b"ctorch._utils\n_rebuild_tensor_v2\n((S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI4\ntQI0\n"
+        b"(I1000000\nI1000000\nt(I0\nI0\ntI00\nNtR.",
+        "elsewhere": b"(S'storage'\nctorch\nFloatStorage\nS'../data'\nS'cpu'\nI4\ntQ.",
+    }
+    for name, content in lists.items():
+        with zipfile.ZipFile("own.pt") as old, zipfile.ZipFile(f"{name}.pt", "w") as new:
+            for info in old.infolist():
+                new.writestr(info.filename, content if info.filename.endswith("/data.pkl") else old.read(info))
+        with pytest.raises(TowerError, match="not a readable checkpoint"):
+            tower_weights.read_checkpoint(f"{name}.pt")
+        assert not (tmp_path / "hooked").exists(), name
+
+
+def test_a_file_gets_the_activation_it_was_trained_with(tmp_path):
+    "RN50: all tags agree on QuickGELU. ViT-B-16: they do not, so the tag must be said."
+    for name in ("RN50", "RN101", "RN50x4"):
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        assert all(open_clip.get_pretrained_cfg(name, t)["quick_gelu"] for t in tags)
+        assert tower_weights.file_record(name, tags, "w.safetensors")["quick_gelu"] is True
+    file = tmp_path / "w.safetensors"
+    save_file({"x": torch.zeros(1)}, file)
+    with pytest.raises(TowerError, match="'ViT-B-16' do not agree on quick_gelu.*openai:.*w.safetensors"):
+        load_tower("ViT-B-16", str(file))
+    assert tower_weights.find_weights("ViT-B-16", f"openai:{file}")[1]["quick_gelu"] is True
+    assert tower_weights.find_weights("ViT-B-16", f"laion2b_s34b_b88k:{file}")[1]["quick_gelu"] is not True
+    assert tower_weights.find_weights("ViT-L-14", f"laion2b_s32b_b82k:{file}")[1]["mean"] == (0.5, 0.5, 0.5)
+    with pytest.raises(TowerError, match="said to be weights of the tag 'openai', is no file"):
+        load_tower("ViT-B-16", "openai:/no/such.pt")
+    assert tower_weights.find_weights("ViT-B-16-quickgelu", str(file))[0] == str(file)
+    scripted(weights_of(BASE), tmp_path / "own.pt")
+    assert (
+        tower_weights.find_weights("ViT-B-16", str(tmp_path / "own.pt"))[1]["quick_gelu"] is True
+    )  # OpenAI's own form
+
+
+def test_positions_are_not_stretched_without_a_word(folder):
+    (folder / "open_clip_config.json").write_text(json.dumps(vision(image_size=96)), encoding="utf-8")
+    with pytest.raises(TowerError, match=r"visual.positional_embedding: \[17, 32\] in the file, \[37, 32\]"):
+        load_tower(f"local-dir:{folder}")
+
+
+def torch_bytes(state):
+    out = io.BytesIO()
+    torch.save(state, out)
+    return out.getvalue()
+
+
+def test_hub_repositories_in_every_form(tmp_path):
+    "What they hold is fetched, in whichever form; what they lack is said; nothing that could be code is asked for."
+    config, state = json.dumps(BASE).encode(), weights_of(BASE)
+    small = {"open_clip_config.json": config, "README.md": b"x", "evil.py": b"raise SystemExit('ran')"}
+    repos = {
+        "a/usual": small | {"open_clip_model.safetensors": save(state)},
+        "a/half": small | {"open_clip_model.safetensors": save({k: v.half() for k, v in state.items()})},
+        "a/bin": small | {"open_clip_pytorch_model.bin": torch_bytes(state)},
+        "a/training": small
+        | {"epoch_3.pt": torch_bytes(dict(epoch=3, state_dict={f"module.{k}": v for k, v in state.items()}))},
+        "a/plain": small | {"model.safetensors": save(state)},
+        "a/two": small
+        | {"model.safetensors": save({"other": torch.zeros(1)}), "open_clip_pytorch_model.bin": torch_bytes(state)},
+        "a/none": small,
+        "a/transformers": {"config.json": b"{}", "model.safetensors": save(state), "pytorch_model.bin": b"x"},
+        "a/gated": small | {"open_clip_model.safetensors": save(state)},
+        "a/private": small,
+    }
+    ask = """
+import sys
+from trmml_nb.towers.tower import load_tower
+from trmml_nb.towers.dense import TowerError
+for name in sys.argv[1:] or %r:
+    try: print(name, 'dim', load_tower('hf-hub:' + name).dim)
+    except TowerError as error: print(name, str(error).replace(chr(10), ' '))
+"""
+    import hashlib
+
+    dropped = {hashlib.sha256(repos["a/plain"]["model.safetensors"]).hexdigest(): 5000}
+    names = [*repos, "a/unknown"]
+    with StandInHub(repos, gated=["a/gated"], private=["a/private"], drops=dropped) as hub:
+        done = hub.python(ask % names, tmp_path)
+        assert not [p for _, p in hub.log if p.endswith((".py", ".md"))]
+        assert not [
+            p for _, p in hub.log if "transformers" in p and "/resolve/" in p
+        ]  # told before anything is fetched
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    for name in ("usual", "half", "bin", "training", "plain", "two"):
+        assert said[f"a/{name}"] == "dim 16", said
+    assert "holds no weights" in said["a/none"] and "open_clip_config.json" in said["a/none"]
+    assert "holds no open_clip_config.json" in said["a/transformers"] and "open_clip's form" in said["a/transformers"]
+    assert "gated: accept its terms" in said["a/gated"] and "hf auth login" in said["a/gated"]
+    for name in ("private", "unknown"):
+        assert "if it is private" in said[f"a/{name}"] and "hf auth login" in said[f"a/{name}"]
+    again = StandInHub(repos).python(ask % ["a/bin"], tmp_path, HF_HUB_OFFLINE="1")
+    assert again.stdout.strip() == "a/bin dim 16", again.stdout + again.stderr[-1000:]
+
+
+def test_siglip_needs_are_told_before_the_download(monkeypatch):
+    monkeypatch.setattr(tower_weights.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(tower_weights, "fetch_weights", lambda *a: pytest.fail("fetched first"))
+    with pytest.raises(TowerError, match=r"needs transformers and sentencepiece.*pip install 'trmml_nb\[siglip\]'"):
+        load_tower("ViT-B-16-SigLIP", "webli")
+
+
+@pytest.mark.parametrize(
+    "env, open_at, expected",
+    [
+        (dict(http_proxy="127.0.0.1:{port}"), "proxy", True),
+        (dict(http_proxy="http://127.0.0.1:{port}"), "proxy", True),
+        (dict(all_proxy="127.0.0.1:{port}"), "proxy", True),
+        (dict(ALL_PROXY="http://127.0.0.1:{port}"), "proxy", True),
+        (dict(http_proxy="127.0.0.1:1"), "hub", False),
+        (dict(all_proxy="127.0.0.1:1"), "hub", False),
+        (dict(http_proxy="127.0.0.1:1", no_proxy="hub.example"), "hub", True),
+        (dict(all_proxy="127.0.0.1:1", no_proxy=".example"), "hub", True),
+        ({}, "hub", True),
+    ],
+)
+def test_proxies(env, open_at, expected, monkeypatch):
+    for key in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(key, raising=False)
+        monkeypatch.delenv(key.upper(), raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(tower_weights.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(tower_weights.hub, "ENDPOINT", "http://hub.example:81")
+    for key, value in env.items():
+        monkeypatch.setenv(key, value.format(port=82))
+    answers = {"proxy": ("127.0.0.1", 82), "hub": ("hub.example", 81)}[open_at]
+
+    def connect(address, timeout):
+        if address != answers:
+            raise OSError("refused")
+        return SimpleNamespace(close=int)
+
+    monkeypatch.setattr(tower_weights.socket, "create_connection", connect)
+    assert tower_weights.hub_reachable(timeout=1) is expected
+
+
+def test_openais_rn50_at_full_size(tmp_path):
+    "Random weights in half precision, in OpenAI's form: features equal open_clip's own with QuickGELU."
+    with tower_weights.quiet_logging():
+        model = open_clip.create_model("RN50-quickgelu").half().float().eval()
+    scripted({k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}, tmp_path / "RN50.pt")
+    tower = load_tower("RN50", str(tmp_path / "RN50.pt"))
+    pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(tower.raw(pixels).pooled, model.encode_image(pixels), atol=1e-4)

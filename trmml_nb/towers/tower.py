@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import open_clip
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -21,7 +20,8 @@ from ..data.dataset import build_transform
 from .dense import ImageFeatures, RawFeatures, raw_features, resize_tower
 from ..errors import TowerError
 from .texts import DEFAULT_TEMPLATES, TextTower, fill_template, insert_context, open_ids
-from .weights import checkpoint_shapes, fill_weights, find_tower, quiet_logging, tower_tokenizer
+from .weights import (build_model, checkpoint_shapes, fill_weights, find_tower, quiet_logging, tower_config,
+                                      tower_tokenizer)
 
 # %% auto #0
 __all__ = ['unit', 'FrozenModel', 'FrozenImages', 'model_digest', 'FrozenTower', 'PromptLearner', 'load_tower']
@@ -213,7 +213,7 @@ class PromptLearner(nn.Module):
 # %% ../../nbs/book/02_tower.ipynb #146b0f9f
 def load_tower(
     name: str = "tiny",  # 'tiny', an open_clip architecture, 'local-dir:FOLDER', or 'hf-hub:ORG/NAME'
-    pretrained: str | None = None,  # for an architecture: a tag, a checkpoint file, or 'random'
+    pretrained: str | None = None,  # for an architecture: a tag, a checkpoint file, 'TAG:FILE', or 'random'
     image_size: int | None = None,  # side in pixels; None = the tower's own
     device: str | torch.device = "cpu",  # where to run
     resize_mode: str | None = "squash",  # None = the tower's own (often 'shortest', which crops)
@@ -221,13 +221,12 @@ def load_tower(
 ) -> FrozenTower:
     "A frozen tower of any kind. Errors: `TowerError` with the mend."
     source, path, record = find_tower(name, pretrained)
-    config = open_clip.get_model_config(source)
+    config = tower_config(source)
     shapes = checkpoint_shapes(path) if path else {}
     extra = {"init_logit_bias": 0.0} if "logit_bias" in shapes and config.get("init_logit_bias") is None else {}
-    with quiet_logging():
-        model = open_clip.create_model(source, load_weights=False, pretrained_text=False,
-                                       force_quick_gelu=bool(record.get("quick_gelu")), **extra)
-        if path:
+    model = build_model(source, force_quick_gelu=bool(record.get("quick_gelu")), **extra)
+    if path:
+        with quiet_logging():
             fill_weights(model, path, name)
     own = {**model.visual.preprocess_cfg, **{k: v for k, v in record.items() if v is not None}, **(preprocess or {})}
     keys = ("mean", "std", "interpolation", "resize_mode")

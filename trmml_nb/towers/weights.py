@@ -7,31 +7,50 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib.util
+import io
+import json
 import logging
+import math
 import os
+import pickle
 import re
 import socket
+import tempfile
 import threading
 import urllib.parse
-import urllib.request
+import zipfile
+from collections import OrderedDict
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Optional
 
 import huggingface_hub
 import open_clip
+import pydantic
+import requests
+import timm
 import torch
 from huggingface_hub import constants as hub
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from open_clip.coca_model import MultimodalCfg
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.pretrained import download_pretrained
+from open_clip.transform import PreprocessCfg
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import TowerError
 
 # %% auto #0
-__all__ = ['quiet_logging', 'hub_reachable', 'cached_weights', 'fetch_weights', 'checkpoint_shapes', 'fill_weights',
-           'local_checkpoint', 'fetch_hub_folder', 'close_names', 'find_weights', 'tower_tokenizer', 'tiny_folder',
-           'find_tower']
+__all__ = ['WEIGHT_NAMES', 'NOT_WEIGHTS', 'SETTLED', 'quiet_logging', 'hub_reachable', 'best_weights', 'tag_files',
+           'cached_weights', 'why_not', 'fetch_weights', 'is_scripted', 'scripted_state', 'read_checkpoint',
+           'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions', 'ModelConfig', 'FolderConfig',
+           'shipped_names', 'config_faults', 'read_tower_config', 'local_checkpoint', 'require_transformers',
+           'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'tower_tokenizer', 'tower_config',
+           'build_model', 'tiny_folder', 'find_tower']
 
 # %% ../../nbs/library/towers/02_weights.ipynb #2e8e9340
 @contextlib.contextmanager
@@ -51,14 +70,16 @@ def hub_reachable(
     "Whether the model hub (or the proxy in front of it) answers; at once False when HF_HUB_OFFLINE is set."
     if hub.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return False
-    end = urllib.parse.urlparse(hub.ENDPOINT)
-    proxy = urllib.request.getproxies().get(end.scheme)
-    end = urllib.parse.urlparse(proxy) if proxy else end
+    proxy = requests.utils.select_proxy(
+        hub.ENDPOINT, requests.utils.get_environ_proxies(hub.ENDPOINT)
+    )  # no_proxy heeded
+    end = urllib.parse.urlparse(requests.utils.prepend_scheme_if_needed(proxy, "http") if proxy else hub.ENDPOINT)
+    port = end.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(end.scheme, 80)
     found = []
 
     def knock():
         with contextlib.suppress(OSError):
-            socket.create_connection((end.hostname, end.port or (443 if end.scheme == "https" else 80)), timeout).close()
+            socket.create_connection((end.hostname, port), timeout).close()
             found.append(True)
     thread = threading.Thread(target=knock, daemon=True)
     thread.start()
@@ -66,24 +87,63 @@ def hub_reachable(
     return bool(found)
 
 # %% ../../nbs/library/towers/02_weights.ipynb #89be8d1c
+WEIGHT_NAMES = [
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+]
+
+
+def best_weights(
+    names: Sequence[str],  # what a folder or repository holds
+) -> str | None:  # the file to take; None where there is none
+    "The weights among some file names: the usual names first, then safetensors before other forms."
+    names = sorted(n for n in names if "/" not in n)
+    usual = [n for n in WEIGHT_NAMES if n in names]
+    return next(
+        iter(usual + [n for end in (".safetensors", ".bin", ".pth", ".pt") for n in names if n.endswith(end)]), None
+    )
+
+
+def tag_files(
+    cfg: dict,  # open_clip's record of a pretrained tag
+) -> tuple[str, list[str]]:  # repository on the hub, '' for none, and the names its weights may have, the best first
+    "Where the hub keeps a tag's weights."
+    repo, name = os.path.split(cfg.get("hf_hub") or "")
+    names = [name] if name else WEIGHT_NAMES[:3]
+    return repo, [n[:-4] + ".safetensors" for n in names if n.endswith((".bin", ".pth")) and name] + names
+
+
 def cached_weights(
     cfg: dict,  # open_clip's record of a pretrained tag
 ) -> str | None:
     "Path of a tag's weights if they are already on this machine."
-    if not cfg.get("hf_hub"):
+    repo, names = tag_files(cfg)
+    if not repo:
         path = Path("~/.cache/clip").expanduser() / os.path.basename(cfg.get("url", ""))
         return str(path) if path.is_file() else None
-    repo, name = os.path.split(cfg["hf_hub"])
-    names = [name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
-                                 "open_clip_pytorch_model.bin"]
-    names = [n[:-4] + ".safetensors" for n in names if n.endswith((".bin", ".pth"))] + names
-    for name in names:
-        path = huggingface_hub.try_to_load_from_cache(repo, name)
-        if isinstance(path, str):
-            return path
-    return None
+    found = [huggingface_hub.try_to_load_from_cache(repo, name) for name in names]
+    return next((path for path in found if isinstance(path, str)), None)
 
 # %% ../../nbs/library/towers/02_weights.ipynb #24012fa2
+def why_not(
+    repo: str,  # 'organisation/name' on the hub
+    error: Exception,  # what the hub library said
+) -> str:
+    "Why a repository could not be fetched, and what mends it."
+    login = "run `hf auth login` (or set HF_TOKEN to a token that may read it)"
+    if isinstance(error, GatedRepoError):
+        return f"it is gated: accept its terms on {hub.ENDPOINT}/{repo}, then {login}"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"the hub knows no such public repository: check the name; if it is private, {login}"
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else 'no reason given'}"
+
+
 def fetch_weights(
     name: str,  # open_clip architecture
     tag: str,  # one of its pretrained tags
@@ -93,52 +153,335 @@ def fetch_weights(
     path = cached_weights(cfg)
     if path:
         return path
-    mend = (f"on a machine with network run  open_clip.create_model({name!r}, pretrained={tag!r})  and copy its "
-            f"cache folder, or pass the weights as a file: load_tower({name!r}, pretrained='/path/weights.safetensors')")
+    mend = (
+        f"on a machine with network run  open_clip.create_model({name!r}, pretrained={tag!r})  and copy its "
+        f"cache folder, or pass the weights as a file: load_tower({name!r}, "
+        f"pretrained='{tag}:/path/weights.safetensors')"
+    )
     if not hub_reachable():
         raise TowerError(f"the weights {name!r} / {tag!r} are not on this machine and the model hub cannot be "
                          f"reached (or HF_HUB_OFFLINE is set); {mend}")
+    repo, names = tag_files(cfg)
     try:
-        return download_pretrained(cfg)
+        if not repo:
+            return download_pretrained(cfg)
+        there = huggingface_hub.HfApi().list_repo_files(repo)
+        name = next((n for n in names if n in there), None)
+        if name is None:
+            raise TowerError(f"the repository {repo} holds none of {', '.join(names)}; {mend}")
+        return huggingface_hub.hf_hub_download(repo, name)
+    except TowerError:
+        raise
     except Exception as error:
-        raise TowerError(f"the weights {name!r} / {tag!r} could not be downloaded ({error}); {mend}") from error
+        raise TowerError(
+            f"the weights {name!r} / {tag!r} could not be downloaded ({why_not(repo, error)}); {mend}"
+        ) from error
+
+# %% ../../nbs/library/towers/02_weights.ipynb #9968f47a
+_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+
+class _Part:
+    "What stands for an object of a TorchScript archive: its attributes, and none of its code."
+    kept: set[str] | None = None  # names that its class declares as parameters or buffers; None: not declared
+
+    def __init__(self, *_: Any):
+        self.held: dict[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.held = dict(state) if isinstance(state, dict) else {}
+
+
+class _TensorsOnly(pickle.Unpickler):
+    "Reads the list of an archive. It knows tensors, containers and stand-ins; any other name ends the reading."
+
+    def __init__(self, archive: zipfile.ZipFile, root: str):
+        self.archive, self.root, self.storages = archive, root, {}
+        super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")))
+
+    def find_class(self, module: str, name: str) -> Any:
+        "What a name in the list stands for. Errors: every name that is not needed for tensors."
+        if module.startswith("__torch__"):
+            return self.part(module, name)
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        if module == "torch.jit._pickle":  # lists with a type written beside them
+            return lambda value, *_: value
+        known = {
+            ("torch._utils", "_rebuild_tensor_v2"): lambda *args: self.tensor(*args),
+            ("collections", "OrderedDict"): OrderedDict,
+        }
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return known[module, name]
+
+    def part(self, module: str, name: str) -> type[_Part]:
+        "A stand-in class, with the names that the class's own text declares; the text is read, not run."
+        path, kept = f"{self.root}/code/{module.replace('.', '/')}.py", None
+        if self.archive.NameToInfo.get(path, zipfile.ZipInfo()).file_size in range(1, 1 << 24):
+            text = self.archive.read(path).decode("utf-8", "replace")
+            body = re.search(rf"^class {re.escape(name)}\(Module\):\n((?:[ \t].*\n|\n)*)", text, re.M)
+            lists = re.findall(r"__(?:parameters|buffers)__ = \[(.*)\]", body[1]) if body else []
+            kept = set(re.findall(r'"([^"]+)"', " ".join(lists))) if lists else None
+        return type("_Part", (_Part,), dict(kept=kept))
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        "The numbers of one storage, flat."
+        _, dtype, key, _, count = pid
+        if key not in self.storages:
+            data = bytearray(self.archive.read(f"{self.root}/data/{int(key)}"))
+            self.storages[key] = torch.frombuffer(data, dtype=dtype) if data else torch.zeros(0, dtype=dtype)
+        return self.storages[key][:count]
+
+    def tensor(self, storage: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
+        "A tensor over a storage. Errors: one that is larger than its storage."
+        if math.prod(size) > storage.numel():
+            raise pickle.UnpicklingError(f"a tensor of shape {size} over {storage.numel()} numbers")
+        return torch.as_strided(storage, size, stride, offset)
+
+# %% ../../nbs/library/towers/02_weights.ipynb #abd3f1a2
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # settings among OpenAI's tensors
+
+
+def is_scripted(
+    path: str | Path,  # a checkpoint
+) -> bool:
+    "Whether a file is a TorchScript archive, such as those that OpenAI published."
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(n.endswith("/constants.pkl") for n in archive.namelist())
+
+
+def scripted_state(
+    path: str | Path,  # a TorchScript archive
+) -> dict[str, Tensor]:  # as model.state_dict() would give them
+    "The tensors of a TorchScript archive, read without its program. Errors: whatever is not a tensor or its container."
+    state, seen = {}, set()
+
+    def walk(part: _Part, prefix: str) -> None:
+        if id(part) in seen:
+            raise pickle.UnpicklingError("a part stands in it twice")
+        seen.add(id(part))
+        for key, value in part.held.items():
+            if isinstance(value, _Part):
+                walk(value, f"{prefix}{key}.")
+            elif isinstance(value, Tensor) and (part.kept is None or key in part.kept):
+                state[prefix + key] = value
+    with zipfile.ZipFile(path) as archive:
+        names = [n for n in archive.namelist() if re.fullmatch(r"[^/]+/data\.pkl", n)]
+        if len(names) != 1 or any(i.compress_type for i in archive.infolist() if "/data" in i.filename):
+            raise pickle.UnpicklingError("no archive as torch writes it")
+        walk(_TensorsOnly(archive, names[0].split("/")[0]).load(), "")
+    return {k: v for k, v in state.items() if k not in NOT_WEIGHTS}
 
 # %% ../../nbs/library/towers/02_weights.ipynb #3ad7090b
-def checkpoint_shapes(
-    path: str | Path,  # .safetensors, or a file of torch.save with tensors only
-) -> dict[str, tuple]:  # tensor name -> shape
-    "Names and shapes of a checkpoint's tensors. Errors: damaged files, and pickles that hold more than tensors."
+def read_checkpoint(
+    path: str | Path,  # .safetensors, a file of torch.save with tensors only, or a TorchScript archive
+) -> dict[str, Tensor]:  # name -> tensor
+    "A checkpoint's tensors, without `NOT_WEIGHTS`. Errors: damaged files, and pickles that hold more than tensors."
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
-            from safetensors import safe_open
-            with safe_open(path, "pt") as file:
-                return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_file(path)
+        else:
+            state = (
+                scripted_state(path) if is_scripted(path) else torch.load(path, map_location="cpu", weights_only=True)
+            )
     except Exception as error:
-        raise TowerError(f"{path}: not a readable checkpoint ({type(error).__name__}): it is damaged, or holds more than "
-                         "tensors, which is refused because loading it could run code. Load it where you trust it and "
-                         "save its state_dict with safetensors.torch.save_file") from error
+        raise TowerError(
+            f"{path}: not a readable checkpoint ({type(error).__name__}): it is damaged, or holds more than "
+            "tensors, which is refused because loading it could run code. Load it where you trust it and save "
+            "its state_dict with safetensors.torch.save_file"
+        ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()) or not state:
         raise TowerError(f"{path}: holds no state_dict of tensors; save model.state_dict() with safetensors")
-    return {key.removeprefix("module."): tuple(v.shape) for key, v in state.items()}
+    return {k.removeprefix("module."): v for k, v in state.items() if k.removeprefix("module.") not in NOT_WEIGHTS}
+
+
+def checkpoint_shapes(
+    path: str | Path,  # as for `read_checkpoint`
+) -> dict[str, tuple]:  # tensor name -> shape
+    "Names and shapes of a checkpoint's tensors. Errors: as `read_checkpoint`."
+    if Path(path).suffix != ".safetensors":
+        return {key: tuple(v.shape) for key, v in read_checkpoint(path).items()}
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys() if key not in NOT_WEIGHTS}
+    except Exception:
+        read_checkpoint(path)  # says it in its words
+        raise
 
 # %% ../../nbs/library/towers/02_weights.ipynb #47a0137c
+_POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
+
+
+def plain_checkpoint(
+    path: str | Path,  # as for `read_checkpoint`
+    folder: str | Path,  # where a copy may be written
+) -> Path:  # .safetensors without `NOT_WEIGHTS`: the file itself, or a copy
+    "A checkpoint in the form that open_clip's loader reads. Errors: as `read_checkpoint`."
+    path, plain = Path(path), Path(folder) / "plain.safetensors"
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            if not set(NOT_WEIGHTS) & set(file.keys()):
+                return path
+    save_file({k: v.clone(memory_format=torch.contiguous_format) for k, v in read_checkpoint(path).items()}, plain)
+    return plain
+
+
 def fill_weights(
     model: nn.Module,  # the open_clip model to fill
     path: str | Path,  # a checkpoint that `checkpoint_shapes` accepted
     name: str,  # the architecture's name, for messages
 ) -> None:
     "Load a checkpoint strictly. Errors: names the first tensors that differ and both shapes."
+    own, found = {k: tuple(v.shape) for k, v in model.state_dict().items()}, []
     try:
-        open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
-    except (RuntimeError, AssertionError, AttributeError, KeyError, ValueError) as error:
+        with tempfile.TemporaryDirectory() as folder:
+            plain = plain_checkpoint(path, folder)
+            shapes = checkpoint_shapes(plain)
+            found = [f"{k}: {list(shapes[k])} in the file, {list(own[k])} in {name}" for k in _POSITIONS
+                     if k in shapes and shapes[k] != own.get(k, shapes[k])]
+            if found:
+                raise ValueError("positions")
+            open_clip.load_checkpoint(model, str(plain), strict=True, weights_only=True)
+    except TowerError:
+        raise
+    except Exception as error:  # whatever the loader trips over is a file that does not fit
         pattern = r"size mismatch for (\S+): .*?torch\.Size\((\[[\d, ]*\])\).*?torch\.Size\((\[[\d, ]*\])\)"
-        found = [f"{k}: {a} in the file, {b} in {name}" for k, a, b in re.findall(pattern, str(error))]
+        found = found or [f"{k}: {a} in the file, {b} in {name}" for k, a, b in re.findall(pattern, str(error))]
         found = found or [line.strip() for line in str(error).splitlines() if "key(s)" in line] or [str(error)]
         raise TowerError(f"{path}: not weights of {name!r}; " + "; ".join(f[:240] for f in found[:3])
                          + ". Name the architecture these weights were trained with") from error
+
+# %% ../../nbs/library/towers/02_weights.ipynb #ffd0e875
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+_Optional = lambda form: Optional[pydantic.dataclasses.dataclass(config=_STRICT)(form)]  # noqa: UP007 (built when run)
+
+
+class TokenizerOptions(pydantic.BaseModel):
+    "What a folder may say about its tokenizer."
+    model_config = _STRICT
+    clean: Literal["whitespace", "lower", "canonicalize"] = "whitespace"
+    strip_sep_token: bool = False
+    language: str | None = None
+
+
+class ModelConfig(pydantic.BaseModel):
+    "What `model_cfg` of open_clip_config.json may hold."
+    model_config = _STRICT
+    embed_dim: int = pydantic.Field(gt=0, le=1 << 16)
+    vision_cfg: _Optional(CLIPVisionCfg)
+    text_cfg: _Optional(CLIPTextCfg)
+    multimodal_cfg: _Optional(MultimodalCfg) = None
+    custom_text: bool = False
+    quick_gelu: bool = False
+    init_logit_scale: float = 0.0
+    init_logit_bias: float | None = None
+    nonscalar_logit_scale: bool = False
+    output_dict: bool = False
+
+
+class FolderConfig(pydantic.BaseModel):
+    "What open_clip_config.json may hold; other entries at the top are for people and are not read."
+    model_cfg: ModelConfig
+    preprocess_cfg: _Optional(PreprocessCfg) = None
+
+
+def shipped_names(
+    field: str,  # of text_cfg
+) -> set[str]:
+    "Names that open_clip's own configurations use."
+    return {open_clip.get_model_config(name)["text_cfg"].get(field) for name in open_clip.list_models()} - {None}
+
+
+def config_faults(
+    config: FolderConfig,  # whose fields have the right types
+) -> list[str]:  # empty if there are none
+    "What is wrong with a configuration beyond its form: sizes, and names that lead elsewhere."
+    vision, text, faults = config.model_cfg.vision_cfg, config.model_cfg.text_cfg, []
+    most = dict(
+        layers=512,
+        width=1 << 15,
+        heads=1 << 10,
+        vocab_size=1 << 22,
+        context_length=1 << 14,
+        image_size=1 << 13,
+        patch_size=1 << 13,
+        head_width=1 << 15,
+        attn_pooler_queries=1 << 14,
+        attn_pooler_heads=1 << 10,
+    )
+    for part, form in (("vision_cfg", vision), ("text_cfg", text)):
+        for field, limit in most.items():
+            value = getattr(form, field, 1)
+            if any(not 0 < v <= limit for v in (value if isinstance(value, tuple) else (value,))):
+                faults.append(f"model_cfg.{part}.{field} is {value}, expected from 1 to {limit:,}")
+    if vision.timm_model_name is not None and not timm.is_model(vision.timm_model_name):
+        faults.append(f"model_cfg.vision_cfg.timm_model_name {vision.timm_model_name!r} is no model that timm ships")
+    if text.hf_model_name is not None and text.hf_model_name not in shipped_names("hf_model_name"):
+        faults.append(
+            f"model_cfg.text_cfg.hf_model_name {text.hf_model_name!r} is none of those that open_clip ships; others "
+            f"could bring code"
+        )
+    if not faults and text.width % text.heads:
+        faults.append(f"model_cfg.text_cfg.width {text.width} is no multiple of heads {text.heads}")
+    given = config.preprocess_cfg
+    for field, value in (("mean", given.mean), ("std", given.std)) if given else ():
+        if len(value) != 3 or not all(math.isfinite(v) for v in value) or field == "std" and min(value) <= 0:
+            faults.append(
+                f"preprocess_cfg.{field} is {list(value)}, expected three numbers" + ", above 0" * (field == "std")
+            )
+    for field, known in (
+        ("interpolation", ("bicubic", "bilinear", "random")),
+        ("resize_mode", ("shortest", "longest", "squash")),
+    ):
+        if given and getattr(given, field) not in known:
+            faults.append(f"preprocess_cfg.{field} is {getattr(given, field)!r}, expected {', '.join(known)}")
+    return faults
+
+
+def read_tower_config(
+    folder: str | Path,  # with open_clip_config.json
+) -> dict:  # its model_cfg, as open_clip reads it
+    "The checked configuration of a tower's folder. Errors: what it may not hold, by field, and files that name code."
+    path = Path(folder) / "open_clip_config.json"
+    try:
+        content = path.read_bytes()
+        config = FolderConfig.model_validate_json(content)
+        TokenizerOptions.model_validate(config.model_cfg.text_cfg.tokenizer_kwargs or {})
+        faults = config_faults(config)
+    except pydantic.ValidationError as error:
+        place = "model_cfg.text_cfg.tokenizer_kwargs." if error.title == "TokenizerOptions" else ""
+        faults = [f"{place}{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3]]
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        faults = [f"not readable ({type(error).__name__})"]
+    if faults:
+        raise TowerError(
+            f"{path}: {'; '.join(faults)}. Only what describes a tower is read, and nothing that could run code: "
+            "take the file that came with the weights, or mend these fields"
+        )
+    for name in ("tokenizer_config.json", "config.json"):
+        beside = Path(folder) / name
+        if beside.is_file() and b"auto_map" in beside.read_bytes():
+            raise TowerError(
+                f"{beside}: names Python code (auto_map), which is never run here. Remove that entry if the tokenizer "
+                "works without it, or take a tower with an ordinary tokenizer"
+            )
+    return json.loads(content)["model_cfg"]
 
 # %% ../../nbs/library/towers/02_weights.ipynb #12bf46bf
 def local_checkpoint(
@@ -148,25 +491,64 @@ def local_checkpoint(
     folder = Path(folder).expanduser()
     if not (folder / "open_clip_config.json").is_file():
         what = "holds no open_clip_config.json" if folder.is_dir() else "is not a folder"
-        raise TowerError(f"{folder} {what}: a tower's folder holds open_clip_config.json and open_clip_model.safetensors")
-    best = ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors"]
-    files = [folder / name for name in best if (folder / name).is_file()]
-    files += sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pth"))
-    if not files:
+        raise TowerError(
+            f"{folder} {what}: a tower's folder holds open_clip_config.json and open_clip_model.safetensors"
+        )
+    best = best_weights([p.name for p in folder.iterdir() if p.is_file()])
+    if best is None:
         raise TowerError(f"{folder} holds no weights (open_clip_model.safetensors): copy them beside the config")
-    return files[0]
+    return folder / best
+
+# %% ../../nbs/library/towers/02_weights.ipynb #6d89ed36
+def require_transformers(
+    config: dict,  # model_cfg of a tower
+    name: str,  # for messages
+) -> None:
+    "Tell before a download, not after it. Errors: a tower that needs packages which are not there."
+    text = config.get("text_cfg") or {}
+    needs = ["transformers", "sentencepiece"] if text.get("hf_tokenizer_name") or text.get("hf_model_name") else []
+    lacks = [package for package in needs if importlib.util.find_spec(package) is None]
+    if lacks:
+        raise TowerError(
+            f"tower {name!r} needs {' and '.join(lacks)} for its texts: run  pip install 'trmml_nb[siglip]'  first"
+        )
 
 # %% ../../nbs/library/towers/02_weights.ipynb #5336f9dc
 def fetch_hub_folder(
     repo: str,  # 'organisation/name' on the model hub
 ) -> str:
-    "Local folder of a hub repository, downloaded if need be. Errors: at once where there is no network."
-    wanted = ["*.json", "*.txt", "*.model", "open_clip*.safetensors"]
+    "Local folder of a hub repository, downloaded if need be. Errors: at once where there is no network; what it lacks."
+    small = ["*.json", "*.txt", "*.model"]
     try:
-        return huggingface_hub.snapshot_download(repo, allow_patterns=wanted, local_files_only=not hub_reachable())
+        if not hub_reachable():
+            return huggingface_hub.snapshot_download(
+                repo, allow_patterns=[*small, *WEIGHT_NAMES], local_files_only=True
+            )
+        names = [n for n in huggingface_hub.HfApi().list_repo_files(repo) if "/" not in n]
+        weights = best_weights(names)
+        lacks = [
+            n
+            for n, there in (("open_clip_config.json", "open_clip_config.json" in names), ("weights", weights))
+            if not there
+        ]
+        if lacks:
+            raise TowerError(
+                f"hf-hub:{repo} holds no {' and no '.join(lacks)} (it holds {', '.join(names[:8])}): it is not in "
+                f"open_clip's "
+                "form. Look on the hub for the same model under library open_clip"
+            )
+        few = [n for n in names if n.endswith((".json", ".txt", ".model"))]  # no .py is ever asked for
+        require_transformers(
+            read_tower_config(huggingface_hub.snapshot_download(repo, allow_patterns=few)), f"hf-hub:{repo}"
+        )
+        return huggingface_hub.snapshot_download(repo, allow_patterns=[*few, weights])
+    except TowerError:
+        raise
     except Exception as error:
-        raise TowerError(f"hf-hub:{repo} is not on this machine and could not be downloaded ({type(error).__name__}); "
-                         "download the repository's folder on a machine with network and pass 'local-dir:FOLDER'") from error
+        raise TowerError(
+            f"hf-hub:{repo} is not on this machine and could not be downloaded ({why_not(repo, error)}); or "
+            "download the repository's folder on a machine with network and pass 'local-dir:FOLDER'"
+        ) from error
 
 # %% ../../nbs/library/towers/02_weights.ipynb #1c5889cf
 def close_names(
@@ -179,24 +561,56 @@ def close_names(
     return f"close names: {', '.join(near)}" if near else f"{len(known)} names exist, none close"
 
 # %% ../../nbs/library/towers/02_weights.ipynb #49c37532
+SETTLED = ("quick_gelu", "mean", "std", "interpolation")  # what weights need, and a file of them does not say
+
+
+def file_record(
+    name: str,  # an open_clip architecture
+    tags: Sequence[str],  # its pretrained tags
+    path: str,  # a checkpoint file
+) -> dict:  # a tag's record, so far as it applies
+    "How images of a checkpoint file were prepared, from the tags. Errors: tags that do not agree, with what they say."
+    records = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in tags}
+    if "openai" in records and Path(path).suffix != ".safetensors" and is_scripted(path):
+        return {k: records["openai"].get(k) for k in SETTLED}
+    said = {k: {str(r.get(k) or False) for r in records.values()} for k in SETTLED}
+    unclear = [k for k in SETTLED if len(said[k]) > 1]
+    if unclear and not open_clip.get_model_config(name).get("quick_gelu"):
+        quick = [t for t in tags if records[t].get("quick_gelu")]
+        raise TowerError(
+            f"{path}: the published weights of {name!r} do not agree on {' and '.join(unclear)}, and a file does not "
+            f"say; write "
+            f"before it the tag whose settings it was trained with: '{tags[0]}:{path}' (QuickGELU: "
+            f"{', '.join(quick) or 'none'}; "
+            f"not: {', '.join([t for t in tags if t not in quick][:4]) or 'none'}), or use a folder with "
+            f"open_clip_config.json"
+        )
+    return {k: next(iter(records.values())).get(k) for k in SETTLED} if records else {}
+
+
 def find_weights(
     name: str,  # an open_clip architecture
-    pretrained: str | None,  # a tag, a file, or 'random'
+    pretrained: str | None,  # a tag, a file, 'TAG:FILE', or 'random'
 ) -> tuple[str | None, dict]:  # path or None for random weights; the tag's record
-    "Decide what fills an architecture. Errors: unknown architecture, unknown tag, missing file."
+    "What fills an architecture. Errors: unknown architecture, unknown tag, missing file, a file that needs its tag."
     if name not in open_clip.list_models():
         raise TowerError(f"no tower is called {name!r}; {close_names(name, open_clip.list_models())}; "
                          "or 'tiny', 'local-dir:FOLDER', 'hf-hub:ORG/NAME'")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:
         raise TowerError(f"tower {name!r} needs weights: pretrained= one of {tags}, a checkpoint file, or 'random'")
+    require_transformers(open_clip.get_model_config(name), name)
     if pretrained == "random":
         return None, {}
-    if Path(pretrained).expanduser().is_file():
-        cfgs = [open_clip.get_pretrained_cfg(name, tag) for tag in tags]
-        shared = {k: cfgs[0][k] for k in ("mean", "std", "interpolation") if cfgs and all(
-            c.get(k) == cfgs[0].get(k) is not None for c in cfgs)}
-        return str(Path(pretrained).expanduser()), shared
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return str(path), file_record(name, tags, str(path))
+    tag, _, rest = pretrained.partition(":")
+    if rest and tag in tags:
+        if not Path(rest).expanduser().is_file():
+            raise TowerError(f"{rest!r}, said to be weights of the tag {tag!r}, is no file")
+        record = open_clip.get_pretrained_cfg(name, tag)
+        return str(Path(rest).expanduser()), {k: record.get(k) for k in SETTLED}
     if pretrained not in tags:
         raise TowerError(f"{pretrained!r} is neither a file nor a pretrained tag of {name!r}; "
                          f"{close_names(pretrained, tags) if tags else 'it has no tags'}")
@@ -206,17 +620,42 @@ def find_weights(
 def tower_tokenizer(
     name: str,  # as open_clip.get_tokenizer reads it
 ) -> Any:
-    "The tower's tokenizer. Errors: a tokenizer whose files or package are missing."
-    text = open_clip.get_model_config(name)["text_cfg"]
-    remote = text.get("hf_tokenizer_name") or (":" not in name and "siglip" in name.lower())
-    options = dict(local_files_only=True) if text.get("hf_tokenizer_name") and not hub_reachable() else {}
+    "The tower's tokenizer, which never runs code of a folder. Errors: a tokenizer whose files or package are missing."
+    config = tower_config(name)
+    remote = config["text_cfg"].get("hf_tokenizer_name")
+    require_transformers(config, name)
+    options = dict(trust_remote_code=False, local_files_only=not hub_reachable()) if remote else {}
     try:
         return open_clip.get_tokenizer(name, **options)
     except Exception as error:
-        if not remote:
-            raise
         raise TowerError(f"the tokenizer of {name!r} could not be loaded ({type(error).__name__}: {str(error)[:120]}); "
-                         "it needs `pip install transformers sentencepiece` and its files in the hub cache") from error
+                         "its files must lie in the tower's folder, or in the hub cache") from error
+
+
+def tower_config(
+    source: str,  # what open_clip calls a tower: an architecture, or 'local-dir:FOLDER'
+) -> dict:  # model_cfg
+    "A tower's configuration, checked where it comes from a folder. Errors: as `read_tower_config`."
+    if source.startswith("local-dir:"):
+        return read_tower_config(Path(source.removeprefix("local-dir:")))
+    return open_clip.get_model_config(source)
+
+
+def build_model(
+    source: str,  # what open_clip calls a tower
+    **options: Any,  # more for open_clip.create_model
+) -> nn.Module:
+    "A tower without its weights. Errors: a configuration from which open_clip cannot build one."
+    tower_config(source)
+    try:
+        with quiet_logging():
+            return open_clip.create_model(source, load_weights=False, pretrained_text=False, **options)
+    except Exception as error:
+        raise TowerError(
+            f"{source}: open_clip cannot build a tower from this configuration ({type(error).__name__}: "
+            f"{str(error)[:160]}); "
+            "take the open_clip_config.json that came with the weights"
+        ) from error
 
 # %% ../../nbs/library/towers/02_weights.ipynb #5f52058a
 def tiny_folder() -> Path:
@@ -226,9 +665,9 @@ def tiny_folder() -> Path:
 
 def find_tower(
     name: str,  # 'tiny', an open_clip architecture, 'local-dir:FOLDER', or 'hf-hub:ORG/NAME'
-    pretrained: str | None,  # for an architecture: a tag, a checkpoint file, or 'random'
-) -> tuple[str, str | Path | None, dict]:  # what open_clip calls it; the weights' file, None for random; the tag's record
-    "Where a tower's architecture and weights are. Errors: as `local_checkpoint`, `fetch_hub_folder` and `find_weights`."
+    pretrained: str | None,  # for an architecture: a tag, a checkpoint file, 'TAG:FILE', or 'random'
+) -> tuple[str, str | Path | None, dict]:  # open_clip's name for it; the weights' file, None: random; the tag's record
+    "Where a tower's architecture and weights are. Errors: as `local_checkpoint`, `fetch_hub_folder`, `find_weights`."
     if name == "tiny":
         folder = tiny_folder()
     elif name.startswith("hf-hub:"):
@@ -239,4 +678,5 @@ def find_tower(
         source = name.replace("/", "-")
         return source, *find_weights(source, pretrained)
     path = local_checkpoint(folder)
+    require_transformers(read_tower_config(path.parent), name)
     return f"local-dir:{path.parent}", path, {}

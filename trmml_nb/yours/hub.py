@@ -104,7 +104,8 @@ def save_pretrained(
     return folder
 
 # %% ../../nbs/library/yours/03_hub.ipynb #20e47cd2
-WANTED = ['config.json', 'model.safetensors', 'metrics.json', 'decisions.json', 'README.md', 'tower/*']  # nothing else is fetched
+WANTED = ['config.json', 'model.safetensors', 'metrics.json', 'decisions.json', 'README.md',
+          *(f'tower/*{end}' for end in ('.json', '.txt', '.model', '.safetensors', '.bin', '.pth', '.pt'))]  # nothing else is fetched, and no code
 
 
 def from_pretrained(
