@@ -646,7 +646,7 @@ class Drawn:
     def content_keys(self):
         return [hashlib.sha256(i.encode()).hexdigest() for i in self.image_ids]
 
-    def image(self, i):
+    def image(self, i, key=None):
         return self.pictures[i % len(self.pictures)]
 
 
@@ -667,7 +667,7 @@ def gpu_encoders(size, device):
 
         def build():
             with tempfile.TemporaryDirectory() as fresh:
-                encode_dataset(tower, data, fresh, progress=False, autocast=torch.bfloat16)
+                encode_dataset(tower, data, fresh, progress=False, precision=torch.bfloat16)
 
         bare(), bare(False)
         where = f"{name} at {px} px, {count} images on {device}"

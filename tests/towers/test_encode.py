@@ -111,6 +111,40 @@ def test_changed_photograph_is_encoded_again(tower, tmp_path):
     assert np.array_equal(first.pooled[1], second.pooled[1])
 
 
+class Edited(Failing):
+    "A data set one of whose photographs is edited when the work has begun: before its turn, or between two readings."
+
+    def __init__(self, data, path, picture):
+        super().__init__(data)
+        self.path, self.picture = path, picture
+
+    def content_keys(self):
+        keys = self.data.content_keys()
+        self.path.write_bytes(self.picture)
+        return keys
+
+
+def test_a_photograph_that_changes_meanwhile_is_refused_and_the_cache_stays_clean(tower, tmp_path):
+    "Key and pixels come from the same bytes: nothing of the new picture is stored under the old one's name."
+    for name, colour in (("a.png", 10), ("b.png", 200), ("c.png", 90)):
+        Image.new("RGB", (40, 40), (colour, 0, 0)).save(tmp_path / name)
+    (tmp_path / "labels.csv").write_text("image,cat\na.png,1\nb.png,0\nc.png,1\n")
+    load = lambda: csv_dataset(tmp_path / "labels.csv", root=tmp_path)
+    old, new = (tmp_path / "b.png").read_bytes(), (tmp_path / "a.png").read_bytes()
+    for view in ("plain", "crop:1"):
+        (tmp_path / "b.png").write_bytes(old)
+        edited = Edited(load(), tmp_path / "b.png", new)
+        with pytest.raises(DataError, match=r"b.png: was changed since the work began.*Do it again"):
+            encode_dataset(tower, edited, tmp_path / "cache", shard_size=1, progress=False, views=view)
+        again = encode_dataset(tower, load(), tmp_path / "cache", shard_size=1, progress=False, views=view)
+        (tmp_path / "b.png").write_bytes(old)
+        before = encode_dataset(tower, load(), tmp_path / "cache", shard_size=1, progress=False, views=view)
+        if view == "plain":
+            assert np.allclose(again.pooled[1], again.pooled[0], atol=1e-6)  # the same picture
+            assert not np.allclose(before.pooled[1], again.pooled[1], atol=1e-4)
+        assert before.folder != again.folder
+
+
 def test_labels_and_masks_share_a_store(tower, tmp_path):
     data = scenes_dataset("val", 5, size=32)
     masked = data.with_mask(np.zeros_like(data.targets, bool))
@@ -167,9 +201,9 @@ def test_threads_are_given_back(tower, data, tmp_path):
         torch.set_num_threads(1)
 
 
-def test_autocast_is_another_store(tower, data, tmp_path):
+def test_precision_is_another_store(tower, data, tmp_path):
     full = encode_dataset(tower, data, tmp_path, progress=False)
-    low = encode_dataset(tower, data, tmp_path, progress=False, autocast=torch.bfloat16)
+    low = encode_dataset(tower, data, tmp_path, progress=False, precision=torch.bfloat16)
     assert full.folder != low.folder and (full.pooled * low.pooled).sum(1).min() > 0.98
     assert json.loads((low.folder / "images.json").read_text())["content_keys"] == data.content_keys()
 
@@ -299,11 +333,11 @@ class Slow(Failing):
         super().__init__(data)
         self.note, self.seconds = note, seconds
 
-    def image(self, i):
+    def image(self, i, key=None):
         time.sleep(self.seconds)
         with open(self.note, "a") as file:
             file.write(f"{i}\n")
-        return self.data.image(i)
+        return self.data.image(i, key)
 
     def rows(self):
         return [int(line) for line in self.note.read_text().split()]
@@ -365,7 +399,7 @@ def test_growth_encodes_only_new_images(tower, data, tmp_path):
     encode_dataset(
         tower, seen.data.subset([3, 2, 1]), tmp_path, progress=False
     )  # fewer, in another order: nothing to encode
-    for options in (dict(views="flip"), dict(dtype="int8"), dict(autocast=torch.bfloat16)):
+    for options in (dict(views="flip"), dict(dtype="int8"), dict(precision=torch.bfloat16)):
         other = Failing(data)
         encode_dataset(tower, other, tmp_path, progress=False, **options)
         assert sorted(other.seen) == list(range(23)), options

@@ -61,12 +61,12 @@ class Failing:
     def __getattr__(self, name):
         return getattr(self.data, name)
 
-    def image(self, i):
+    def image(self, i, key=None):
         with self.lock:
             self.seen.append(i)
         if i == self.at:
             raise KeyboardInterrupt
-        return self.data.image(i)
+        return self.data.image(i, key)
 
 
 def contents(folder):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 import warnings
@@ -111,8 +112,20 @@ class FileImage(NamedTuple):
     "A picture in a file."
     path: str
 
-    def load(self) -> Image.Image:
-        return open_image(self.path)
+    def load(self, key: str | None = None,  # sha256 that the bytes must have; None: whatever the file holds
+             ) -> Image.Image:
+        "The picture; with a `key`, from the very bytes that have it. Errors: other bytes, a damaged picture."
+        if key is None:
+            return open_image(self.path)
+        try:
+            data = Path(self.path).read_bytes()
+        except OSError as e:
+            raise DataError(f'{self.path}: cannot be read ({e.strerror}).') from None
+        if hashlib.sha256(data).hexdigest() != key:
+            raise DataError(f'{self.path}: was changed since the work began, and what was said of it would belong to another picture. Do it again.')
+        file = io.BytesIO(data)
+        file.name = self.path
+        return open_image(file)
 
     def check(self, decode: bool = False) -> None:
         "Raise `DataError` unless the header (or, with `decode`, the whole picture) can be read."
@@ -157,7 +170,8 @@ class SceneImage(NamedTuple):
     seed: int
     size: int
 
-    def load(self) -> Image.Image:
+    def load(self, key: str | None = None,  # of no use here: a scene cannot change
+             ) -> Image.Image:
         return draw_scene(self.seed, self.size).image
 
     def content_key(self) -> str:
@@ -234,9 +248,11 @@ class LabelledImages:
         "bool [N, C]: where `targets` is known."
         return known(self.targets)
 
-    def image(self, i: int) -> Image.Image:
-        "Picture `i`, PIL RGB."
-        return self.images[i].load()
+    def image(self, i: int,
+              key: str | None = None,  # its content key; None: whatever the file holds now
+              ) -> Image.Image:
+        "Picture `i`, PIL RGB; with a `key`, from the bytes that have it. Errors: bytes that were changed since."
+        return self.images[i].load(key)
 
     def __getitem__(self, i: int) -> Example:
         i = range(len(self))[i]  # counts from the end if negative; IndexError past it

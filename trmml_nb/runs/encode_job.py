@@ -97,10 +97,10 @@ def encode_job(
     "Encode what a training would need. It can be stopped at any moment, and several may run at once."
     tower = load_tower(job.clip, job.pretrained, job.image_size, device=str(pick_device(job.device)))
     sets, views = load_sets(job.train_job()), job.view_list
-    autocast = torch.bfloat16 if job.precision == "bf16" else None
+    precision = torch.bfloat16 if job.precision == "bf16" else None
     for data in sets if progress or job.dry_run else ():
-        print(plan_line(data, plan_stores(tower, data, job.cache, views, job.dtype, autocast)), flush=True)
+        print(plan_line(data, plan_stores(tower, data, job.cache, views, job.dtype, precision)), flush=True)
     if job.dry_run:
         return []
-    return [encode_dataset(tower, data, job.cache, job.batch_size, progress, job.shard_size, job.workers, autocast, views, dtype=job.dtype)
+    return [encode_dataset(tower, data, job.cache, job.batch_size, progress, job.shard_size, job.workers, precision, views, dtype=job.dtype)
             for data in sets]

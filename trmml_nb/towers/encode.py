@@ -45,21 +45,23 @@ def prepare(
     dataset: MultiLabelDataset,  # where the images come from
     rows: Sequence[int],  # which
     view: str = "plain",  # how they are changed
-    content_keys: Sequence[str] | None = None,  # of all images of the data set; a crop needs them
+    content_keys: Sequence[str] | None = None,  # of all images of the data set; a crop needs them, and other bytes are refused
 ) -> Tensor:  # [B, 3, S, S]
-    "Decode and transform some images."
-    return torch.stack([view_pixels(tower, dataset.image(i), view, content_keys[i] if content_keys else "") for i in rows])
+    "Decode and transform some images. Errors: a file that is not what its content key says."
+    if content_keys is None:
+        return torch.stack([view_pixels(tower, dataset.image(i), view) for i in rows])
+    return torch.stack([view_pixels(tower, dataset.image(i, content_keys[i]), view, content_keys[i]) for i in rows])
 
 # %% ../../nbs/library/towers/05_encode.ipynb #19874001
 def encode_pixels(
     tower: FrozenTower,  # who encodes
     pixels: Tensor,  # [B, 3, S, S]
-    autocast: torch.dtype | None = None,  # reduced precision, if any
+    precision: torch.dtype | None = None,  # of the forward pass, such as torch.bfloat16; None: the tower's own
     dtype: str = "float16",  # of the stored dense features
 ) -> dict[str, Tensor]:  # on the CPU: pooled [B, d] float32, dense [B, N, d], norms [B, N] float16, scale [B, N] of int8
     "Features in the types the store keeps."
-    with torch.inference_mode(), torch.autocast(tower.device.type, autocast, enabled=autocast is not None):
-        features = tower.encode_images(pixels.to(tower.device, non_blocking=True))
+    with torch.inference_mode():
+        features = tower.encode_images(pixels.to(tower.device, non_blocking=True), precision)
         made = dict(pack(features.dense, dtype), pooled=features.pooled, norms=features.norms.half())
     return {name: part.cpu() for name, part in made.items()}
 
@@ -111,7 +113,7 @@ class StorePlan:
     cache: Path  # folder of stores
     view: str = "plain"  # how the images are changed ('plain' for scale:..., which the tower's size says)
     dtype: str = "float16"  # of the dense features
-    autocast: torch.dtype | None = None  # reduced precision of the forward pass, if any
+    precision: torch.dtype | None = None  # of the forward pass, where it is not the tower's own
 
     @cached_property
     def folder(self) -> Path:
@@ -120,7 +122,7 @@ class StorePlan:
 
     def key(self, content_keys: Sequence[str], image_ids: Sequence[str]) -> str:
         "Name of the store of images with these content_keys and image_ids, by the same recipe."
-        return store_key(self.tower, content_keys, image_ids, self.autocast, self.view, self.dtype)
+        return store_key(self.tower, content_keys, image_ids, self.precision, self.view, self.dtype)
 
     def bytes(self, count: int) -> int:
         "Size of the features of `count` images."
@@ -138,7 +140,7 @@ def plan_stores(
     cache: str | Path | None = None,  # folder of stores; None = $TRMML_CACHE or the user's cache folder
     views: Sequence[str] = ("plain",),  # as in `encode_dataset`
     dtype: str = "float16",  # of the dense features
-    autocast: torch.dtype | None = None,  # reduced precision of the forward pass, if any
+    precision: torch.dtype | None = None,  # of the forward pass, where it is not the tower's own
 ) -> list[StorePlan]:  # one for each view
     "What would be encoded, where, and how large it is. Errors: no images, a wrong view or type."
     kinds = [view_parts(view)[0] for view in views]
@@ -147,7 +149,7 @@ def plan_stores(
         raise StoreError(f"dataset {dataset.name!r} ({dataset.split}) holds no images: nothing to encode")
     store_bytes(0, 0, 0, dtype)
     cache = Path(cache or default_cache()).expanduser()
-    return [StorePlan(view_tower(tower, view), ids, keys, cache, "plain" if kind == "scale" else view, dtype, autocast)
+    return [StorePlan(view_tower(tower, view), ids, keys, cache, "plain" if kind == "scale" else view, dtype, precision)
             for view, kind in zip(views, kinds)]
 
 # %% ../../nbs/library/towers/05_encode.ipynb #6ff0d916
@@ -192,7 +194,7 @@ def encode_rows(
     inside, done = plan.tower.device.type == "cpu", []
 
     def features(pixels):
-        return encode_pixels(plan.tower, pixels, plan.autocast, plan.dtype)
+        return encode_pixels(plan.tower, pixels, plan.precision, plan.dtype)
 
     def job(part):
         pixels = prepare(plan.tower, dataset, part, plan.view, plan.content_keys)
@@ -274,6 +276,7 @@ def new_meta(
                 grid=list(tower.grid), dim=tower.dim, count=count, shard_size=shard_size,
                 planned=-(-count // shard_size), complete=False, shards=[])
     meta |= {} if plan.view == "plain" else dict(view=plan.view)
+    meta |= {} if plan.precision is None else dict(precision=str(plan.precision))
     return meta | ({} if plan.dtype == "float16" else dict(dtype=plan.dtype))
 
 # %% ../../nbs/library/towers/05_encode.ipynb #d3bb89c7
@@ -357,6 +360,7 @@ def build_store(
     if not meta["complete"] or len(meta["shards"]) < meta["planned"]:
         left, size = plan.missing(), meta["shard_size"]
         require_space(plan.folder, plan.bytes(left))
+        plan.tower.working(plan.precision)  # made once, before several threads ask for it
         batch, threads = work_size(plan.tower)
         batch, threads, known = batch_size or batch, workers or threads, known_rows(plan)
         bar = tqdm(total=len(plan.image_ids), initial=len(plan.image_ids) - left, disable=not progress, unit="image",
@@ -378,14 +382,14 @@ def encode_dataset(
     progress: bool = True,  # show a bar
     shard_size: int = 256,  # images a file
     workers: int | None = None,  # threads; None = torch's own number on a CPU, at most 8 elsewhere
-    autocast: torch.dtype | None = None,  # e.g. torch.float16 on a GPU; other features, so another store
+    precision: torch.dtype | None = None,  # of the forward pass, such as torch.bfloat16; other features, so another store
     views: Sequence[str] = ("plain",),  # 'plain', 'flip', 'scale:SIDE', 'crop:SEED'; each has a store of its own
     mode: str = "concat",  # of several views: 'concat' (all positions) or 'sample' (a random view while training)
     dtype: str = "float16",  # of the stored dense features: 'float16', 'bfloat16' or 'int8' (half the disk)
 ) -> FeatureStore | ViewStore:
     "Features of every image, from the store if it is there, else encoded now; a stopped run goes on where it was."
     views = (views,) if isinstance(views, str) else tuple(views)
-    plans = plan_stores(tower, dataset, cache, views, dtype, autocast)
+    plans = plan_stores(tower, dataset, cache, views, dtype, precision)
     plans[0].cache.mkdir(parents=True, exist_ok=True)
     require_space(plans[0].cache, sum(plan.bytes(plan.missing()) for plan in plans))
     stores = [build_store(plan, dataset, batch_size, progress, shard_size, workers) for plan in plans]

@@ -80,13 +80,15 @@ def store_key(
     tower: FrozenTower,  # who encodes
     content_keys: Sequence[str],  # sha256 of each image's content, in order
     image_ids: Sequence[str],  # the images' names, in order
-    autocast: torch.dtype | None = None,  # reduced precision of the forward pass, if any
+    precision: torch.dtype | None = None,  # of the forward pass, where it is not the tower's own
     view: str = "plain",  # how an image is changed before it is encoded
     dtype: str = "float16",  # of the stored numbers
 ) -> str:
     "Name of the store that these images and this tower give; anything else has another name."
-    about = dict(version=STORE_VERSION, tower=tower.fingerprint, autocast=str(autocast),
+    about = dict(version=STORE_VERSION, tower=tower.fingerprint, autocast="None",  # the last, as stores of before have it
                  contents=list(content_keys), ids=[str(i) for i in image_ids])
+    about |= {} if not tower.folded else dict(folded=len(tower.folded))
+    about |= {} if precision is None else dict(precision=str(precision))
     about |= {} if view == "plain" else dict(view=view, views_version=VIEWS_VERSION)
     about |= {} if dtype == "float16" else dict(dtype=dtype)
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]

@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..data.dataset import build_transform
+from .folding import Watch, fold
 from .dense import ImageFeatures, RawFeatures, raw_features, resize_tower
 from ..errors import TowerError
 from .texts import DEFAULT_TEMPLATES, TextTower, fill_template, insert_context, open_ids
@@ -82,8 +83,22 @@ class FrozenImages(FrozenModel):
         self.image_size, self.preprocess = image_size, dict(preprocess)
         self.model.visual.to(memory_format=torch.channels_last)  # on a CPU, convolutions run twice as fast
         self.transform = build_transform(image_size, **self.preprocess)
-        probe = self.raw(torch.zeros(1, 3, image_size, image_size))
-        self.grid, self.dim = probe.grid, probe.pooled.shape[-1]
+        with Watch(self.model.visual) as seen:
+            probe = self.raw(torch.zeros(1, 3, image_size, image_size))
+        self.grid, self.dim, self.folded = probe.grid, probe.pooled.shape[-1], seen.pairs(probe)
+        self._copies = {}  # what the weights were, and the copy that encodes with them, for each type asked for
+
+    def working(self, dtype: torch.dtype | None = None,  # of the copy; None: the tower's own
+                ) -> nn.Module:
+        "The image half that encodes: norms folded into convolutions. Made when first asked for, and anew when the weights moved or changed."
+        state = tuple((id(t), t.device, t.dtype, None if t.is_inference() else t._version)
+                      for t in (*self.model.visual.parameters(), *self.model.visual.buffers()))
+        made = self._copies.get(dtype)
+        if made is None or made[0] != state:
+            as_is = dtype in (None, next(self.model.visual.parameters()).dtype)
+            visual = self.model.visual if as_is and not self.folded else fold(self.model.visual, self.folded, None if as_is else dtype)
+            self._copies[dtype] = made = state, visual
+        return made[1]
 
     @torch.no_grad()
     def raw(self, pixels: Tensor,  # [B, 3, S, S], from `transform`
@@ -92,14 +107,18 @@ class FrozenImages(FrozenModel):
         weight = next(self.model.visual.parameters())
         return raw_features(self.model.visual, pixels.to(weight.device, weight.dtype))
 
+    @torch.no_grad()
     def encode_images(self, pixels: Tensor,  # [B, 3, S, S], from `transform`; S is `image_size`
+                      precision: torch.dtype | None = None,  # of weights and products, such as torch.bfloat16; None: the tower's own
                       ) -> ImageFeatures:
         "Prepared images [B, 3, S, S] -> pooled [B, d], dense [B, N, d] and its norms [B, N], normalised in float32."
         expected = (3, self.image_size, self.image_size)
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != expected:
             raise TowerError(f"pixels of shape {tuple(pixels.shape)}, expected [B, {', '.join(map(str, expected))}]: "
                              "prepare images with tower.transform")
-        raw = self.raw(pixels)
+        visual = self.working(precision)
+        weight = next(visual.parameters())
+        raw = raw_features(visual, pixels.to(weight.device, weight.dtype))
         norms = raw.dense.float().norm(dim=-1)  # [B, N]
         return ImageFeatures(unit(raw.pooled), unit(raw.dense), norms / norms.mean(-1, keepdim=True).clamp(min=1e-12))
 
