@@ -176,6 +176,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'trmml_nb.data.labels._as_mask': ('book/labels.html#_as_mask', 'trmml_nb/data/labels.py'),
                                       'trmml_nb.data.labels._bad_value': ('book/labels.html#_bad_value', 'trmml_nb/data/labels.py'),
                                       'trmml_nb.data.labels._check_ids': ('book/labels.html#_check_ids', 'trmml_nb/data/labels.py'),
+                                      'trmml_nb.data.labels._check_rows': ('book/labels.html#_check_rows', 'trmml_nb/data/labels.py'),
                                       'trmml_nb.data.labels._code_values': ('book/labels.html#_code_values', 'trmml_nb/data/labels.py'),
                                       'trmml_nb.data.labels._like': ('book/labels.html#_like', 'trmml_nb/data/labels.py'),
                                       'trmml_nb.data.labels._mask_line': ('book/labels.html#_mask_line', 'trmml_nb/data/labels.py'),

@@ -249,6 +249,47 @@ def test_mask_file_errors(tmp_path, text, match):
     assert 'm.txt' in str(error.value)
 
 
+def test_published_form_without_ids(tmp_path):
+    "As TaI-DPT publishes it: commas, no ids, the order of trainval.txt; the pattern of known labels has the checksum."
+    targets = apply_mask(
+        (np.random.default_rng(3).random((5011, 20)) < 0.1).astype(np.int8), bernoulli_mask((5011, 20), 0.1)
+    )
+    ids = [f'{i:06d}' for i in range(5011)]
+    path = write_mask_file(tmp_path / 'train_proportion_0.1.txt', ids, targets, ids=False)
+    lines = path.read_text(encoding='utf-8').splitlines()
+    assert len(lines) == 5011 and all(set(line.split(',')) <= {'1', '-1', '0'} for line in lines)
+    read = read_mask_file(path, ids)
+    assert (read == targets).all() and mask_sha256(known(read))[:16] == '6c449e375ae8f362'
+    with pytest.raises(
+        LabelError, match=r'5,011 lines without image ids.*2,501 images .*first .000000.*VOC2007 trainval'
+    ):
+        read_mask_file(path, ids[:2501])
+    with pytest.raises(LabelError, match='the split that the file was made for'):
+        (tmp_path / 'm.txt').write_text('1,0\n' * 7)
+        read_mask_file(tmp_path / 'm.txt', ids)
+
+
+@pytest.mark.parametrize(
+    'text, match',
+    [
+        ('1,-1\n', r'line 1: 2 values between commas, expected 3'),
+        ('1,2,0\n', r"line 1, column 1 \(dog\): '2' is no label"),
+        ('1,,0\n', r"'' is no label"),
+        ('1,0,0\na 1 0 0\n', 'line 2: some lines have commas and no id, others ids'),
+        ('a 1 0 0\n1,0,0\n', 'line 2: some lines have commas'),
+    ],
+)
+def test_mask_file_errors_without_ids(tmp_path, text, match):
+    (tmp_path / 'm.txt').write_text(text)
+    with pytest.raises(LabelError, match=match):
+        read_mask_file(tmp_path / 'm.txt', ['x'], ['cat', 'dog', 'bus'])
+
+
+def test_mask_file_without_ids_accepts_spaces_and_a_last_comma(tmp_path):
+    (tmp_path / 'm.txt').write_bytes(b'1, -1, 0\r\n0,0,1,\r\n')
+    assert read_mask_file(tmp_path / 'm.txt', ['a', 'b'], ['x', 'y', 'z']).tolist() == [[1, 0, -1], [-1, -1, 1]]
+
+
 def test_mask_file_extra(tmp_path):
     (tmp_path / 'm.txt').write_text('a 1\nb 0\n')
     assert read_mask_file(tmp_path / 'm.txt', ['b'], extra='ignore').tolist() == [[-1]]
