@@ -15,9 +15,11 @@ import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import threading
 import time
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from PIL import Image
@@ -40,7 +43,7 @@ from ..errors import DataError
 from ..io import write_atomic
 
 # %% auto #0
-__all__ = ['ArchiveError', 'WrongFile', 'digests', 'Source', 'check_file', 'identify', 'PracticeServer', 'Patience',
+__all__ = ['UNPACKING', 'ArchiveError', 'WrongFile', 'digests', 'Source', 'check_file', 'identify', 'PracticeServer', 'Patience',
            'require_disk', 'locked', 'download', 'Obtained', 'find_given', 'obtain', 'safe_target', 'members',
            'Unpacked', 'unpack', 'image_problem', 'broken_images']
 
@@ -81,6 +84,11 @@ class Source:
     help: str = ''  # where to ask for it if there is no address
 
     @property
+    def largest(self) -> int:
+        "Most bytes that the file itself may have: its published size, or what it may hold, or a quarter of a gigabyte."
+        return self.size if self.size is not None else self.unpacked if self.unpacked is not None else 1 << 28
+
+    @property
     def limit(self) -> int:
         "Most bytes that may come out of it."
         return self.unpacked if self.unpacked is not None else 3 * (self.size or 1 << 30) + (1 << 20)
@@ -112,6 +120,15 @@ def check_file(
     return found
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #f97be1d2
+def _read_note(path: Path) -> dict[str, Any]:
+    "A note of ours; empty if it is not there or not readable."
+    try:
+        known = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def identify(
     path: str | Path,  # an archive
     source: Source,  # what it should be
@@ -120,10 +137,7 @@ def identify(
     "Check an archive, and remember its checksums. Errors: `WrongFile`, also when it is not what it was at first use."
     path = Path(path)
     note, status = Path(notes or path.parent) / f'.{path.name}.json', path.stat()
-    try:
-        known = json.loads(note.read_text())
-    except (OSError, ValueError):
-        known = {}
+    known = _read_note(note)
     same = (known.get('size'), known.get('mtime_ns')) == (status.st_size, status.st_mtime_ns)
     found = check_file(path, source, {k: known[k] for k in ('size', 'md5', 'sha256')} if same else None)
     if not source.checksum_known and known.get('sha256', found['sha256']) != found['sha256']:
@@ -140,7 +154,7 @@ class PracticeServer:
     def __init__(
         self,
         files: Mapping[str, bytes],  # name -> content
-        faults: Mapping[str, Sequence[str]] | None = None,  # name -> one per request: 'status 503', 'drop 1000', 'stall 1000', 'page', ''
+        faults: Mapping[str, Sequence[str]] | None = None,  # name -> one per request, see `answer`
         ranges: bool = True,  # whether it can send the rest of a file
     ):
         self.files, self.ranges = dict(files), ranges
@@ -186,13 +200,23 @@ def answer(self: PracticeServer, request: BaseHTTPRequestHandler) -> None:
     self.log.append((name, asked, status))
     request.send_response(status)
     sent = body[start:] if status in (200, 206) else b''
-    head = {'Content-Length': len(sent), 'ETag': tag, 'Content-Type': 'text/html' if fault == 'page' else 'application/zip'}
+    if fault == 'gzip':
+        sent = gzip.compress(sent)
+    kind = 'text/html' if fault in ('page', 'html') else 'application/zip'
+    head = {'Content-Length': number if fault == 'length' else len(sent), 'ETag': tag, 'Content-Type': kind}
+    if fault in ('open', 'endless'):
+        del head['Content-Length']
+    if fault == 'gzip':
+        head['Content-Encoding'] = 'gzip'
     if status in (206, 416):
-        head['Content-Range'] = f'bytes {start}-{len(body) - 1}/{len(body)}' if status == 206 else f'bytes */{len(body)}'
+        span = f'{start}-{len(body) - 1}' if status == 206 else '*'
+        head['Content-Range'] = f'bytes {span}/{len(body)}'
     for key, value in head.items():
         request.send_header(key, str(value))
     request.end_headers()
-    request.wfile.write(sent[:int(number)] if fault in ('drop', 'stall') else sent)
+    request.wfile.write(sent[:int(number)] if fault in ('drop', 'stall', 'open') and number else sent)
+    while fault == 'endless':
+        request.wfile.write(bytes(1 << 16))
     request.wfile.flush()
     time.sleep(1.0 if fault == 'stall' else 0)
 
@@ -227,28 +251,41 @@ def require_disk(
 # %% ../../nbs/library/datasets/00_archives.ipynb #03051714
 def _rest(source: Source, url: str, part: Path) -> tuple[int, dict[str, str]]:
     "Bytes of an unfinished file to keep, and the headers that ask for the others."
-    have = part.stat().st_size if part.exists() else 0
-    try:
-        seen = json.loads(part.with_name(part.name + '.json').read_text())
-    except (OSError, ValueError):
-        seen = {}
+    have, seen = part.stat().st_size if part.exists() else 0, _read_note(part.with_name(part.name + '.json'))
     tag = seen.get('tag') if seen.get('url') == url else None
-    if not have or not (tag or source.checksum_known):  # nothing would notice a part of another version
-        return 0, {}
-    return have, {'Range': f'bytes={have}-', **({'If-Range': tag} if tag else {})}
+    if not have or seen.get('whole_only') or not (isinstance(tag, str) or source.checksum_known):
+        return 0, {}  # nothing would notice a part of another version
+    return have, {'Range': f'bytes={have}-', **({'If-Range': tag} if isinstance(tag, str) else {})}
+
+
+def _number(text: str | None) -> int | None:
+    "A length that a server names, None where it names none or nonsense."
+    return int(text) if text and re.fullmatch(r'[0-9]{1,18}', text) else None
 
 
 def _announced(answer: requests.Response, have: int, url: str) -> tuple[int, int | None]:
-    "Where an answer starts, and how long the whole file is."
-    length = answer.headers.get('Content-Length')
+    "Where an answer starts, and how long the whole file is; unknown where the server packs it anew."
+    packed = answer.headers.get('Content-Encoding', 'identity') != 'identity'
     if answer.status_code == 200:
-        return 0, int(length) if length else None
-    span = re.match(r'bytes (\d+)-\d+/(\d+|\*)', answer.headers.get('Content-Range', ''))
-    if not span or int(span[1]) != have:
-        raise ArchiveError(f"{url}: asked for bytes from {have:,}, got {answer.headers.get('Content-Range')!r}.")
-    return have, None if span[2] == '*' else int(span[2])
+        return 0, None if packed else _number(answer.headers.get('Content-Length'))
+    span = re.match(r'bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|[*])', answer.headers.get('Content-Range', ''))
+    if not span or int(span[1]) != have or packed:
+        raise ArchiveError(f"{url}: asked for bytes from {have:,}, got {answer.headers.get('Content-Range', '')[:80]!r}"
+                           + ' in a packed form' * packed + '.')
+    return have, _number(span[2])
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #118af3b1
+def _open_part(part: Path, more: bool) -> BinaryIO:
+    "An unfinished file, to go on with or to begin. Errors: a link in its place, which is never followed."
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if more else os.O_TRUNC) | getattr(os, 'O_NOFOLLOW', 0)
+    try:
+        return open(os.open(part, flags | getattr(os, 'O_BINARY', 0), 0o666), 'wb')
+    except OSError as error:
+        if part.is_symlink():
+            raise ArchiveError(f'{part}: a link in the place of an unfinished file; remove it.') from None
+        raise ArchiveError(f'{part}: cannot be written ({error.strerror}).') from error
+
+
 def _receive(answer: requests.Response, source: Source, url: str, part: Path, have: int, progress: bool) -> bool:
     "Append an answer to the unfinished file; True when it is whole. Errors: an answer that cannot be the file."
     if answer.status_code == 416:  # nothing after `have`: it is whole, or not of this file
@@ -261,25 +298,50 @@ def _receive(answer: requests.Response, source: Source, url: str, part: Path, ha
     start, total = _announced(answer, have, url)
     if source.size is not None and total not in (None, source.size):
         raise ArchiveError(f'{url}: offers {total:,} bytes, expected {source.size:,}: not the same file.')
-    if 'text/html' in answer.headers.get('Content-Type', '') and not source.name.endswith(('.html', '.htm')):
+    if total is not None and total > source.largest:
+        raise ArchiveError(f'{url}: offers {total:,} bytes, and at most {source.largest:,} are expected of it.')
+    html = 'text/html' in answer.headers.get('Content-Type', '') and not source.name.endswith(('.html', '.htm'))
+    if html and not source.checksum_known:
         raise ArchiveError(f'{url}: a web page instead of the file (a login or an error page?).')
     require_disk(part.parent, (total or source.size or 0) - start, source.name)
     tag = answer.headers.get('ETag', 'W/')
     tag = answer.headers.get('Last-Modified') if tag.startswith('W/') else tag
-    write_atomic(part.with_name(part.name + '.json'), json.dumps(dict(url=url, tag=tag)).encode())
-    with open(part, 'ab' if start else 'wb') as out, tqdm(
+    note = dict(
+        url=url, tag=tag, length=total, whole_only='Content-Encoding' in answer.headers
+    )  # a packed answer has no middle
+    write_atomic(part.with_name(part.name + '.json'), json.dumps(note).encode())
+    written = start
+    with _open_part(part, start > 0) as out, tqdm(
             total=total, initial=start, unit='B', unit_scale=True, desc=source.name, disable=not progress) as bar:
         for block in answer.iter_content(1 << 16):
+            if (
+                html and not written and block.lstrip()[:1] == b'<'
+            ):  # a true file that is called a page begins otherwise
+                raise ArchiveError(f'{url}: a web page instead of the file (a login or an error page?).')
+            written += len(block)
+            if written > source.largest:
+                raise WrongFile(
+                    f'{url}: sends more than the {source.largest:,} bytes that are expected of it; stopped there.'
+                )
             out.write(block)
             bar.update(len(block))
-    return total is None or part.stat().st_size == total
+    return written == total if total is not None else source.size is None or written == source.size
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #d60a1fb7
 def _session(url: str, patience: Patience) -> requests.Session:
     "Requests that repeat themselves when a server is busy. Dropped lines are `_fetch`'s business."
     session = requests.Session()
-    again = Retry(total=None, connect=0, read=0, other=0, redirect=10, status=patience.tries, backoff_factor=patience.wait,
-                  status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+    again = Retry(
+        total=None,
+        connect=0,
+        read=0,
+        other=0,
+        redirect=10,
+        status=patience.tries,
+        backoff_factor=patience.wait,
+        status_forcelist=(429, 500, 502, 503, 504),
+        raise_on_status=False,
+    )
     for scheme in ('http://', 'https://'):
         session.mount(scheme, HTTPAdapter(max_retries=again))
     session.trust_env = urlsplit(url).hostname not in ('127.0.0.1', 'localhost')  # no proxy to oneself
@@ -301,11 +363,13 @@ def _fetch(source: Source, url: str, part: Path, patience: Patience, progress: b
                     if _receive(answer, source, url, part, have, progress):
                         return
                 why = 'the answer ended early'
-            except requests.RequestException as error:
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 why = type(error).__name__
             misses, best = (1, size()) if size() > best else (misses + 1, best)
             if misses >= patience.tries:
-                raise ArchiveError(f'{url}: {why} {misses} times; {size():,} bytes are kept, the next run goes on from there.')
+                raise ArchiveError(
+                    f'{url}: {why} {misses} times; {size():,} bytes are kept, the next run goes on from there.'
+                )
             time.sleep(patience.pause(misses))
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #086e115a
@@ -327,6 +391,21 @@ def locked(
         lock.release()
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #d8ca2ead
+def _twice(source: Source, url: str, part: Path, patience: Patience, progress: bool) -> None:
+    "Ask again for a file of which nobody says how long it is. Errors: two answers that differ, of which one was cut short."
+    note = part.with_name(part.name + '.json')
+    if source.size is not None or source.checksum_known or _read_note(note).get('length') is not None:
+        return
+    first = digests(part)
+    part.unlink()
+    _fetch(source, url, part, patience, progress)
+    if digests(part) != first:
+        raise WrongFile(
+            f'{url}: names no length, and two answers differ ({first["size"]:,} and {part.stat().st_size:,} bytes): '
+            'one was cut short.'
+        )
+
+
 def download(
     source: Source,  # what to get, and from where
     folder: str | Path,  # where to put it
@@ -345,13 +424,14 @@ def download(
             while True:
                 try:
                     _fetch(source, url, part, patience, progress)
+                    _twice(source, url, part, patience, progress)
                     check_file(part, source)
                     os.replace(part, path)
                     part.with_name(part.name + '.json').unlink(missing_ok=True)
                     identify(path, source)
                     return path
                 except WrongFile as error:  # whole, and wrong: nothing of it can be kept
-                    part.unlink()
+                    part.unlink(missing_ok=True)
                     said.append(f'{url}: {error}'.replace(str(part), source.name))
                     if not resumed:
                         break
@@ -399,19 +479,36 @@ def obtain(
     if path is not None:
         return Obtained(path, 'given', identify(path, source, notes=folder), checked)
     if not (folder / source.name).exists() and (offline or not source.urls):
-        why = 'nothing may be downloaded' if offline and source.urls else f'no address serves it; {source.help}'.rstrip('; ')
-        raise ArchiveError(f'{source.name}: not in {given if given is not None else "a folder given with --from"}, and {why}. '
-                           'Put the file into a folder and pass that folder with --from.')
+        why = (
+            'nothing may be downloaded'
+            if offline and source.urls
+            else f'no address serves it; {source.help}'.rstrip('; ')
+        )
+        raise ArchiveError(
+            f'{source.name}: not in {given if given is not None else "a folder given with --from"}, and {why}. '
+            'Put the file into a folder and pass that folder with --from.'
+        )
     path = download(source, folder, patience, progress)
     return Obtained(path, 'downloaded', identify(path, source), checked)
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #a8558f6e
+UNPACKING = '.unpacking.part'  # where a member is written before it is moved to its place
+
+
 def _parts(name: str, folder: str | Path) -> list[str]:
     "The steps of a member's name. Errors: one that leads out, or that other systems read differently."
     parts = [p for p in name.split('/') if p not in ('', '.')]
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ArchiveError(f'member {name!r}: its name is not UTF-8 text; such an archive is not unpacked.') from None
+    if parts[:1] == [UNPACKING]:
+        raise ArchiveError(f'member {name!r}: has the name that unfinished files have here.')
     if not parts or name.startswith('/') or '..' in parts or re.search(r'[\\\0]|^[A-Za-z]:', name):
-        raise ArchiveError(f'member {name!r}: leads out of {folder}, or is no plain relative name; such an archive is not '
-                           'unpacked. Get it from its official source.')
+        raise ArchiveError(
+            f'member {name!r}: leads out of {folder}, or is no plain relative name; such an archive is not '
+            'unpacked. Get it from its official source.'
+        )
     return parts
 
 
@@ -422,7 +519,9 @@ def safe_target(
     "The path of a member inside the folder. Errors: a name that leads out, or that other systems read differently."
     target = Path(folder).joinpath(*_parts(name, folder))
     if not target.parent.resolve().is_relative_to(Path(folder).resolve()):  # a link that lies there already
-        raise ArchiveError(f'member {name!r}: leads out of {folder} through a link that is there already; remove the link.')
+        raise ArchiveError(
+            f'member {name!r}: leads out of {folder} through a link that is there already; remove the link.'
+        )
     return target
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #c524661b
@@ -453,7 +552,9 @@ def _tar_members(path: Path, folder: Path, limit: int) -> Iterator[tuple[str, in
                 continue
             _parts(member.name, folder)
             if not member.isfile():
-                raise ArchiveError(f'member {member.name!r}: a link or device; an archive of a data set holds files and folders.')
+                raise ArchiveError(
+                    f'member {member.name!r}: a link or device; an archive of a data set holds files and folders.'
+                )
             if hasattr(tarfile, 'data_filter'):
                 tarfile.data_filter(member, str(folder))
             yield member.name, member.size, lambda member=member: tar.extractfile(member)
@@ -467,7 +568,9 @@ def _zip_members(path: Path, folder: Path, limit: int) -> Iterator[tuple[str, in
             _parts(info.filename + ('x' if info.is_dir() else ''), folder)
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise ArchiveError(f'member {info.filename!r}: a link or device; an archive of a data set holds files and folders.')
+                raise ArchiveError(
+                    f'member {info.filename!r}: a link or device; an archive of a data set holds files and folders.'
+                )
             if info.flag_bits & 1:
                 raise ArchiveError(f'member {info.filename!r}: locked with a password.')
         for info in infos:
@@ -482,7 +585,16 @@ def _blaming(path: Path) -> Iterator[None]:
         yield
     except ArchiveError as error:
         raise ArchiveError(f'{path}: {error}') from None
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+    except OSError as error:
+        if error.errno is not None:  # of the disk, not of the archive
+            raise ArchiveError(f'{path}: cannot be unpacked ({error.strerror}: {error.filename}).') from error
+        raise ArchiveError(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
+    except NotImplementedError as error:
+        raise ArchiveError(
+            f'{path}: packed in a way that is not read here ({error}); get it from its official source.'
+        ) from None
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, ValueError, OverflowError, RuntimeError, struct.error,
+            IndexError, MemoryError) as error:
         raise ArchiveError(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
 
 
@@ -492,18 +604,36 @@ def members(
     limit: int,  # bytes that may come out
 ) -> Iterator[tuple[str, int, Any]]:  # name, size, and a function that opens it for reading
     "The files of an archive, each judged before it is handed out. Errors: `ArchiveError`, with the archive's name."
-    path, folder, seen, total = Path(path), Path(folder), set(), 0
-    read = _zip_members if zipfile.is_zipfile(path) else _tar_members
+    path, folder, total = Path(path), Path(folder), 0
+    files: dict[tuple[str, ...], str] = {}  # as systems compare that know no capitals and write accents in one way
+    folders: dict[tuple[str, ...], str] = {}
+    plain = lambda part: unicodedata.normalize('NFC', part).casefold()
     with _blaming(path):
+        read = _zip_members if zipfile.is_zipfile(path) else _tar_members
         for name, size, opener in read(path, folder, limit):
-            key, total = tuple(_parts(name, folder)), total + size
-            if key in seen:
-                raise ArchiveError(f'member {name!r}: stands twice.')
+            key, total = tuple(map(plain, _parts(name, folder))), total + size
+            if size < 0:
+                raise ArchiveError(f'member {name!r}: a size below zero.')
+            if key in files:
+                raise ArchiveError(
+                    f'member {name!r}: stands twice'
+                    + '.' * (files[key] == name)
+                    + f' but for capitals or accents ({files[key]!r}); one would overwrite the other.'
+                    * (files[key] != name)
+                )
+            for n in range(1, len(key)):
+                folders.setdefault(key[:n], name)
+            if key in folders or any(key[:n] in files for n in range(1, len(key))):
+                raise ArchiveError(f'member {name!r}: a file and a folder have the same name.')
             if total > limit:
-                raise ArchiveError(f'member {name!r}: {total:,} bytes so far, and at most {limit:,} are expected of it: a bomb, '
-                                   'or not the official file.')
-            seen.add(key)
+                raise ArchiveError(
+                    f'member {name!r}: {total:,} bytes so far, and at most {limit:,} are expected of it: a bomb, '
+                    'or not the official file.'
+                )
+            files[key] = name
             yield name, size, opener
+        if not files:
+            raise ArchiveError('damaged or no archive (it holds no file); remove it and get it again.')
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #f4a96aa9
 class Unpacked(NamedTuple):
@@ -513,25 +643,32 @@ class Unpacked(NamedTuple):
     new: int  # files written by this call
 
 
-def _write_member(opener: Any, target: Path, name: str, size: int) -> bool:
+def _write_member(opener: Any, target: Path, name: str, size: int, part: Path) -> bool:
     "Write one member in one move; False when it is there already."
     if target.exists():
         if not target.is_file() or target.stat().st_size != size:
-            raise ArchiveError(f'{target}: exists and is not what {name!r} in the archive is ({size:,} bytes); it is not '
-                               'overwritten. Move it away, or choose another --root.')
+            raise ArchiveError(
+                f'{target}: exists and is not what {name!r} in the archive is ({size:,} bytes); it is not '
+                'overwritten. Move it away, or choose another --root.'
+            )
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, written = target.with_name(f'.{target.name}.part'), 0
-    with opener() as source, open(part, 'wb') as out:
-        while block := source.read(1 << 20):
-            written += len(block)
-            if written > size:
-                break
-            out.write(block)
-    if written != size:
-        part.unlink()
-        raise ArchiveError(f'member {name!r}: {written:,} bytes, its header says {size:,}: damaged; get the archive again.')
-    os.replace(part, target)
+    part.unlink(missing_ok=True)  # of a killed run, or a link that somebody put there; what it leads to stays
+    flags, written = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0), 0
+    try:
+        with opener() as source, open(os.open(part, flags, 0o666), 'wb') as out:
+            while block := source.read(1 << 20):
+                written += len(block)
+                if written > size:
+                    break
+                out.write(block)
+        if written != size:
+            raise ArchiveError(
+                f'member {name!r}: {written:,} bytes, its header says {size:,}: damaged; get the archive again.'
+            )
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
     return True
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #cfceb7dd
@@ -547,18 +684,19 @@ def unpack(
     folder.mkdir(parents=True, exist_ok=True)
     status, note = path.stat(), folder / f'.{path.name}.unpacked.json'
     mark = dict(size=status.st_size, mtime_ns=status.st_mtime_ns, wanted=wanted)
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads(note.read_text())
-        if known.items() >= mark.items():
-            return Unpacked(known['files'], known['bytes'], 0)
+    known = _read_note(note)
+    if known.items() >= mark.items() and {'files', 'bytes'} <= set(known):
+        return Unpacked(known['files'], known['bytes'], 0)
     files = total = new = 0
     with tqdm(desc=path.name, unit=' files', disable=not progress) as bar:
         for name, size, opener in members(path, folder, limit):
             if re.search(wanted, name):
                 with _blaming(path):
-                    new += _write_member(opener, safe_target(folder, name), name, size)
+                    new += _write_member(opener, safe_target(folder, name), name, size, folder / UNPACKING)
                 files, total = files + 1, total + size
                 bar.update()
+    if not files:
+        raise ArchiveError(f'{path}: none of its members is one that is wanted ({wanted}); not the official file.')
     write_atomic(note, json.dumps(dict(mark, files=files, bytes=total)).encode())
     return Unpacked(files, total, new)
 
