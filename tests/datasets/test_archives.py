@@ -263,6 +263,87 @@ def test_an_interrupted_download_keeps_its_part(tmp_path, monkeypatch):
         assert get(source, tmp_path).read_bytes() == BODY
 
 
+@pytest.mark.parametrize("known", [dict(size=200_000, sha256=None), dict(size=None, sha256=None, unpacked=300_000), {}])
+def test_a_server_that_never_stops_is_stopped(tmp_path, known):
+    "Without a length: nothing beyond the published (or the stated) size is written."
+    with PracticeServer({"a.zip": BODY}, {"a.zip": ["endless"] * 9}) as server:
+        source = source_of(server.url("a.zip"), **known)
+        with pytest.raises(ArchiveError, match="sends more than the .* bytes that are expected of it; stopped there"):
+            get(source, tmp_path)
+        assert source.largest == (known.get("size", len(BODY)) or 300_000)
+    assert not list(tmp_path.glob("*part")) and not (tmp_path / "a.zip").exists()
+
+
+def test_a_length_above_the_bound_is_refused_first(tmp_path):
+    with PracticeServer({"a.zip": BODY}) as server:
+        with pytest.raises(ArchiveError, match="offers 500,000 bytes, and at most 1,000 are expected"):
+            get(source_of(server.url("a.zip"), size=None, sha256=None, unpacked=1000), tmp_path)
+
+
+@pytest.mark.parametrize("length", ["", "12x", "-5", "1" * 5000, "٣"])
+def test_a_length_that_is_none(tmp_path, length):
+    "Junk in Content-Length: the file is judged by its size and checksum alone, or refused in words."
+    with PracticeServer(
+        {"a.zip": BODY}, {"a.zip": [f"length {length}".encode("utf-8").decode("latin-1")] * 9}
+    ) as server:
+        try:
+            assert get(source_of(server.url("a.zip")), tmp_path).read_bytes() == BODY
+        except ArchiveError as error:
+            assert "no address gave the file" in str(error)
+
+
+def test_a_list_without_length_is_asked_for_twice(tmp_path):
+    "Nobody says how long it is: two equal answers are believed, a cut one is not."
+    plain = source_of(size=None, sha256=None)
+    with PracticeServer({"a.zip": BODY}, {"a.zip": ["open 1000", "open"]}) as server:
+        with pytest.raises(ArchiveError, match=r"names no length, and two answers differ \(1,000 and 500,000 bytes\)"):
+            get(replace(plain, urls=(server.url("a.zip"),)), tmp_path)
+        assert not (tmp_path / "a.zip").exists() and not (tmp_path / ".a.zip.part").exists()
+        server.faults["a.zip"] = ["open", "open"]
+        assert get(replace(plain, urls=(server.url("a.zip"),)), tmp_path).read_bytes() == BODY
+        server.log.clear()
+        assert get(replace(plain, urls=(server.url("a.zip"),), name="a.zip"), tmp_path).read_bytes() == BODY
+        assert server.log == []
+
+
+def test_an_open_answer_that_is_cut_is_gone_on_with(tmp_path):
+    "No length from the server, but a published one: a cut answer is not the whole file."
+    with PracticeServer({"a.zip": BODY}, {"a.zip": ["open 1000", "open 2000"]}) as server:
+        assert get(source_of(server.url("a.zip")), tmp_path).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("known", [{}, dict(size=None, sha256=None)])
+def test_a_host_that_compresses_nevertheless(tmp_path, known):
+    with PracticeServer({"a.zip": b"list\n" * 40_000}, {"a.zip": ["gzip"] * 9}) as server:
+        body = server.files["a.zip"]
+        about = dict(size=len(body), sha256=hashlib.sha256(body).hexdigest()) | known
+        assert get(source_of(server.url("a.zip"), **about), tmp_path).read_bytes() == body
+    assert len(server.log) <= 2
+
+
+def test_a_true_archive_that_is_called_a_page(tmp_path):
+    "Its checksum is known, so what the server calls it does not matter; a real page is refused all the same."
+    with PracticeServer({"a.zip": BODY}, {"a.zip": ["html"]}) as server:
+        assert get(source_of(server.url("a.zip")), tmp_path).read_bytes() == BODY
+    with PracticeServer({"b.zip": BODY}, {"b.zip": ["page"] * 3}) as server:
+        with pytest.raises(ArchiveError, match="not the same file|a web page"):
+            get(source_of(server.url("b.zip"), name="b.zip"), tmp_path)
+
+
+def test_a_planted_link_is_not_followed(tmp_path):
+    "In the place of the unfinished download, and of the unfinished member."
+    (tmp_path / "mine.txt").write_bytes(b"mine")
+    (tmp_path / ".a.zip.part").symlink_to(tmp_path / "mine.txt")
+    with PracticeServer({"a.zip": BODY}) as server:
+        with pytest.raises(ArchiveError, match=r"\.a\.zip\.part: a link in the place of an unfinished file; remove it"):
+            get(source_of(server.url("a.zip")), tmp_path)
+    (tmp_path / "out").mkdir()
+    for name in (archives.UNPACKING, ".b.txt.part"):
+        (tmp_path / "out" / name).symlink_to(tmp_path / "mine.txt")
+    unpack(make_zip(tmp_path / "x.zip", [("b.txt", b"theirs")]), tmp_path / "out", 100)
+    assert (tmp_path / "mine.txt").read_bytes() == b"mine" and (tmp_path / "out" / "b.txt").read_bytes() == b"theirs"
+
+
 # -- given files
 
 
@@ -437,7 +518,7 @@ def test_a_zip_that_lies_about_its_sizes(tmp_path):
 
 @each_kind
 def test_the_same_name_twice(tmp_path, make):
-    with pytest.warns(UserWarning) if make is MAKERS["zip"] else open(os.devnull):
+    with pytest.warns(UserWarning) if make is MAKERS["zip"] else open(os.devnull, encoding="utf-8"):
         path = make(tmp_path / "x", [("a.txt", b"one"), ("./a.txt" if make is not MAKERS["zip"] else "a.txt", b"two")])
     with pytest.raises(ArchiveError, match="stands twice"):
         unpack(path, tmp_path / "out", 100)
@@ -500,6 +581,117 @@ def test_members_and_targets(tmp_path):
     path = make_zip(tmp_path / "x.zip", [("d/", b""), ("d/a.txt", b"abc")])
     assert [(n, s, o().read()) for n, s, o in members(path, tmp_path, 10)] == [("d/a.txt", 3, b"abc")]
     assert safe_target(tmp_path, "./d//a.txt") == tmp_path / "d" / "a.txt"
+
+
+@each_kind
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        (["d/A.txt", "D/a.txt"], "but for capitals or accents"),
+        (["caf\u00e9.txt", "cafe\u0301.txt"], "but for capitals or accents"),
+        (["a", "a/b.txt"], "a file and a folder have the same name"),
+        (["a/b.txt", "a"], "a file and a folder have the same name"),
+        (["A", "a/b.txt"], "a file and a folder have the same name"),
+        ([".unpacking.part"], "the name that unfinished files have"),
+    ],
+)
+def test_names_that_collide(tmp_path, make, names, said):
+    with pytest.raises(ArchiveError, match=rf"x\.\w+: member .*{said}"):
+        unpack(make(tmp_path / "x", [(n, b"1") for n in names]), tmp_path / "out", 100)
+
+
+@each_kind
+def test_a_part_of_another_member(tmp_path, make):
+    "`.a.part` beside `a` is a name like any other."
+    unpack(make(tmp_path / "x", [("a", b"one"), (".a.part", b"two"), ("b", b"three")]), tmp_path / "out", 100)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir() if p.name in ("a", ".a.part")} == {
+        "a": b"one",
+        ".a.part": b"two",
+    }
+
+
+def patched(path, old, new):
+    raw = path.read_bytes()
+    assert old in raw
+    path.write_bytes(raw.replace(old, new))
+    return path
+
+
+def test_odd_archives(tmp_path):
+    "Each is told by name; none ends in a traceback or in a folder that is called unpacked."
+    odd = {
+        "method": patched(
+            make_zip(tmp_path / "m.zip", [("a.txt", b"x" * 99)]),
+            b"\x14\x00\x00\x00\x08\x00",
+            b"\x14\x00\x00\x00\x63\x00",
+        ),
+        "bz2": tmp_path / "b.tbz",
+        "xz": tmp_path / "x.txz",
+        "zeros": tmp_path / "z.tgz",
+        "empty tar": make_tar(tmp_path / "e.tar", [], "w"),
+        "empty zip": make_zip(tmp_path / "e.zip", []),
+        "nothing": tmp_path / "n.tar",
+        "utf-8": patched(make_tar(tmp_path / "u.tar", [("abcd.txt", b"x")], "w"), b"abcd.txt", b"ab\xff\xfe.txt"),
+    }
+    (tmp_path / "b.tbz").write_bytes(b"BZh9" + bytes(range(200)))
+    (tmp_path / "x.txz").write_bytes(b"\xfd7zXZ\x00" + bytes(range(200)))
+    (tmp_path / "z.tgz").write_bytes(gzip.compress(bytes(100_000)))
+    (tmp_path / "n.tar").touch()
+    zipped = make_zip(tmp_path / "z.zip", [("\u00e4\u00e4.txt", b"x")])
+    odd["zip name"] = patched(zipped, "\u00e4\u00e4.txt".encode(), b"\xff\xfe\xff\xfe.txt")
+    for name, path in odd.items():
+        for _ in range(2):
+            with pytest.raises(ArchiveError, match=path.name.replace(".", r"\.")):
+                unpack(path, tmp_path / f"out {name}", 10**6)
+        assert not list((tmp_path / f"out {name}").rglob("*.json")), name
+    with pytest.raises(ArchiveError, match="none of its members is one that is wanted"):
+        unpack(make_zip(tmp_path / "w.zip", [("a.txt", b"1")]), tmp_path / "w", 100, wanted="annotations")
+
+
+def test_a_disk_that_fills_up_while_unpacking(tmp_path, monkeypatch):
+    "The archive and the reason are named, and nothing unfinished stays."
+    real = archives.os.replace
+
+    def full(a, b):
+        raise OSError(28, "No space left on device", str(b))
+
+    monkeypatch.setattr(archives.os, "replace", full)
+    path = make_zip(tmp_path / "x.zip", [("a.txt", b"abc")])
+    with pytest.raises(ArchiveError, match=r"x\.zip: cannot be unpacked \(No space left on device"):
+        unpack(path, tmp_path / "out", 100)
+    assert list((tmp_path / "out").iterdir()) == []
+    monkeypatch.setattr(archives.os, "replace", real)
+    assert unpack(path, tmp_path / "out", 100).new == 1
+
+
+@pytest.mark.parametrize("junk", ["[]", "7", "{", '{"size": []}', '{"files": "many"}', "[" * 5000])
+def test_notes_that_are_damaged_are_not_believed(tmp_path, junk):
+    path = make_zip(tmp_path / "x.zip", [("a.txt", b"abc")])
+    (tmp_path / ".x.zip.json").write_text(junk)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".x.zip.unpacked.json").write_text(junk)
+    assert identify(path, Source("x.zip"))["size"] == path.stat().st_size
+    assert unpack(path, tmp_path / "out", 100) == Unpacked(1, 3, 1)
+
+
+def test_random_bytes_in_archives_are_told(tmp_path):
+    "Every kind with bytes changed at random: unpacked, or an ArchiveError, and nothing outside the folder."
+    rng, outcomes = np.random.default_rng(0), {True: 0, False: 0}
+    for kind, make in MAKERS.items():
+        whole = make(tmp_path / "w", [(f"d/{i}.bin", rng.bytes(300)) for i in range(5)])
+        for trial in range(30):
+            raw = bytearray(whole.read_bytes())
+            for at in rng.integers(0, len(raw), rng.integers(1, 6)):
+                raw[at] = rng.integers(256)
+            path = tmp_path / f"{kind}{trial}{whole.suffix}"
+            path.write_bytes(raw[: rng.integers(1, len(raw) + 1)] if trial % 3 == 0 else raw)
+            try:
+                unpack(path, tmp_path / "cage" / path.name, 10**5)
+                outcomes[True] += 1
+            except ArchiveError as error:
+                assert path.name in str(error)
+                outcomes[False] += 1
+    assert outcomes[False] > 50 and {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"cage"}
 
 
 # -- pictures

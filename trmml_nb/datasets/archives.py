@@ -392,7 +392,7 @@ def locked(
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #d8ca2ead
 def _twice(source: Source, url: str, part: Path, patience: Patience, progress: bool) -> None:
-    "Ask again for a file of which nobody says how long it is. Errors: two answers that differ, of which one was cut short."
+    "Ask again for a file of which nobody says how long it is. Errors: two answers that differ."
     note = part.with_name(part.name + '.json')
     if source.size is not None or source.checksum_known or _read_note(note).get('length') is not None:
         return
@@ -412,7 +412,7 @@ def download(
     patience: Patience = Patience(),  # how long to try
     progress: bool = True,  # show a bar
 ) -> Path:  # the file, checked
-    "Get a file whole, or not at all; an unfinished one is continued. Errors: no mirror gave it, with each one's reason."
+    "Get a file whole, or not at all; an unfinished one is continued. Errors: no mirror gave it, with each reason."
     path = Path(folder) / source.name
     part, said = path.with_name(f'.{source.name}.part'), []
     with locked(path.with_name(f'.{source.name}.lock')):
@@ -593,8 +593,8 @@ def _blaming(path: Path) -> Iterator[None]:
         raise ArchiveError(
             f'{path}: packed in a way that is not read here ({error}); get it from its official source.'
         ) from None
-    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, ValueError, OverflowError, RuntimeError, struct.error,
-            IndexError, MemoryError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, ValueError,
+            OverflowError, RuntimeError, IndexError, MemoryError) as error:
         raise ArchiveError(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
 
 
