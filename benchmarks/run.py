@@ -481,7 +481,7 @@ def growing_stores(size, cache, asked):
 def step_of(categories, batch, size, chunk, keep):
     "CPU seconds of one training step of TRM-ML with so many categories, after one to warm up; other work on the machine hardly counts."
     from torch.nn import functional as F
-    from trmml_nb.method.matching import LossState
+    from trmml_nb.method.contract import LossState
     from trmml_nb.towers.dense import ImageFeatures
     from trmml_nb.method.trmml import TRMML, TRMMLConfig
 

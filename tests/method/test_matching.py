@@ -9,9 +9,7 @@ import torch
 from trmml_nb.data.labels import UNKNOWN
 from trmml_nb.method.matching import (
     Calibration,
-    LossState,
     MatchingError,
-    MethodOutput,
     combine_scores,
     cosine_logits,
     distill_binary,
@@ -23,6 +21,7 @@ from trmml_nb.method.matching import (
     text_pixel_scores,
     text_region_scores,
 )
+from trmml_nb.method.contract import LossState, MethodOutput
 
 B, C, N, D = 3, 5, 7, 8
 

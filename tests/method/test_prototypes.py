@@ -14,7 +14,6 @@ from trmml_nb.method.prototypes import (
     COMBINATIONS,
     PrototypeError,
     PrototypeMemory,
-    PseudoLabels,
     SimilarityMemory,
     combine_evidence,
     own_similarities,
@@ -24,6 +23,7 @@ from trmml_nb.method.prototypes import (
     threshold_curve,
     thresholds_from_known,
 )
+from trmml_nb.method.contract import PseudoLabels
 
 
 def rng(seed=0):

@@ -6,9 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trmml_nb.towers import views
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import UNKNOWN
-from trmml_nb.method.matching import LossState, MethodOutput, text_pixel_scores
+from trmml_nb.method.matching import text_pixel_scores
+from trmml_nb.method.contract import LossState, MethodOutput
 from trmml_nb.method.pvlr import (
     PVLR,
     ContextPrompts,
@@ -367,7 +369,7 @@ def test_a_zero_start_still_learns():
 # -- preparation, determinism, precision
 
 
-class Store:
+class Store(views.Store):
     "A feature store of one batch."
 
     def __init__(self, feats):

@@ -3,15 +3,17 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from trmml_nb.towers import views
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import PRESENT, UNKNOWN
 from trmml_nb.method.losses import partial_asymmetric_loss
-from trmml_nb.method.matching import LossState
+from trmml_nb.method.contract import LossState
 from trmml_nb.method.trmml import TRMML, TRMMLConfig, first_look, kept_categories
 
 B, C, N, D = 5, 4, 9, 16
@@ -253,7 +255,7 @@ def test_the_trainer_tells_which_labels_are_known():
 
     model, features, targets = make(keep=1)
 
-    class Store:
+    class Store(views.Store):
         image_ids, grid = list(range(B)), (3, 3)
         __len__ = lambda self: B
         batch = lambda self, rows, device=None: ImageFeatures(
@@ -389,7 +391,7 @@ def test_focus_fades_with_the_share_of_unknown_labels(power, unknown, left):
     ).eval()
     targets = torch.randint(0, 2, (20, 10), generator=torch.Generator().manual_seed(1))
     targets.view(-1)[: round(unknown * 200)] = -1
-    model.prepare([None] * 20, targets)
+    model.prepare(SimpleNamespace(mode="plain"), targets)
     assert model.focus == pytest.approx(left)
     features = ImageFeatures(
         torch.zeros(20, 8), F.normalize(torch.randn(20, 4, 8, generator=torch.Generator().manual_seed(2)), dim=-1)

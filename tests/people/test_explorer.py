@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from trmml_nb.towers import views
+from trmml_nb.method import contract
 from trmml_nb.people import explorer as X
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.people.inspector import Inspection
-from trmml_nb.method.matching import MethodOutput
+from trmml_nb.method.contract import MethodOutput
 from trmml_nb.method.prototypes import PrototypeMemory
 
 M, C, N, D = 7, 20, 16, 6
@@ -23,7 +25,7 @@ def unit(generator, *shape):
     return F.normalize(torch.randn(*shape, generator=generator), dim=-1)
 
 
-class Method(nn.Module):
+class Method(contract.Method):
     "A method with a prototype memory: regions by softmax, as the contract has it."
 
     def __init__(self, texts):
@@ -31,8 +33,8 @@ class Method(nn.Module):
         self.texts, self.scale = texts, nn.Parameter(torch.tensor(3.0))
         self.memory = PrototypeMemory(texts)
 
-    def current_texts(self):
-        return self.texts
+    def prototypes(self):
+        return self.memory.prototypes, self.texts
 
     def forward(self, features):
         maps = (self.scale * self.texts @ features.dense.mT).softmax(-1)
@@ -40,7 +42,7 @@ class Method(nn.Module):
         return MethodOutput((region * self.texts).sum(-1), maps, features=dict(region=region))
 
 
-class Store:
+class Store(views.Store):
     grid = (4, 4)
 
     def __init__(self, ids, generator):

@@ -16,17 +16,20 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from trmml_nb.towers import views
+from trmml_nb.method import contract
 from trmml_nb.people import inspector as I
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import UNKNOWN
-from trmml_nb.method.matching import MethodOutput, text_image_scores, text_pixel_scores
+from trmml_nb.method.matching import text_image_scores, text_pixel_scores
+from trmml_nb.method.contract import MethodOutput
 
 M, C, GRID, D = 6, 20, (4, 4), 8
 N = GRID[0] * GRID[1]
 
 
-class Method(nn.Module):
+class Method(contract.Method):
     "A method of the common contract: cosines of a region, with or without a map."
 
     def __init__(self, texts, with_map=True, shift=0.0):
@@ -45,7 +48,7 @@ class Method(nn.Module):
         )
 
 
-class Store:
+class Store(views.Store):
     "What the inspector needs of a feature store."
 
     grid = GRID

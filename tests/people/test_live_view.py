@@ -12,16 +12,18 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from trmml_nb.towers import views
+from trmml_nb.method import contract
 from trmml_nb.people import live_view as L
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.towers.dense import ImageFeatures
-from trmml_nb.method.matching import MethodOutput
+from trmml_nb.method.contract import MethodOutput
 from trmml_nb.training.trainer import TrainConfig, Trainer
 
 M, C, N, D = 6, 20, 4, 8
 
 
-class Store:
+class Store(views.Store):
     grid = (2, 2)
 
     def __init__(self, ids):
@@ -36,7 +38,7 @@ class Store:
         return ImageFeatures(self.pooled[rows], self.dense[rows], torch.ones(len(rows), N))
 
 
-class Method(nn.Module):
+class Method(contract.Method):
     "A small method with dropout, so that a stolen random number would be noticed."
 
     def __init__(self, with_map=True):

@@ -20,12 +20,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from trmml_nb.towers import views
+from trmml_nb.method import contract
 from trmml_nb.people import inspector as I
 from trmml_nb.people import review as R
 from trmml_nb.errors import DataError
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
-from trmml_nb.method.matching import MethodOutput
+from trmml_nb.method.contract import MethodOutput
 from trmml_nb.data.own_data import csv_dataset
 from trmml_nb.training.trainer import Evaluation, TrainConfig
 
@@ -543,7 +545,7 @@ def test_export_filled_by_the_model(review, folder):
 # -- rounds
 
 
-class Method(nn.Module):
+class Method(contract.Method):
     "A method of the common contract: texts moved by a learned matrix, a map, and a bias."
 
     def __init__(self, texts, seed=0, shift=0.0):
@@ -563,7 +565,7 @@ class Method(nn.Module):
         return total, dict(classification=total.detach())
 
 
-class Store:
+class Store(views.Store):
     "What review needs of a feature store."
 
     grid = GRID

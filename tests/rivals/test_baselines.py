@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trmml_nb.towers import views
 from trmml_nb.method.attention import RegionError
 from trmml_nb.rivals.baselines import (
     AttendingDecoderLayer,
@@ -23,14 +24,15 @@ from trmml_nb.rivals.baselines import (
 )
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import UNKNOWN
-from trmml_nb.method.matching import LossState, MatchingError, MethodOutput
+from trmml_nb.method.matching import MatchingError
+from trmml_nb.method.contract import LossState, MethodOutput
 
 B, C, N, D = 5, 3, 6, 8
 GRID = (2, 3)
 STATE = LossState(0, 5)
 
 
-class Store:
+class Store(views.Store):
     "Features of B images, with the two calls of a FeatureStore that a method may use."
 
     def __init__(self, features):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from trmml_nb.method.contract import Method
 from trmml_nb.rivals.compare import (
     CompareError,
     StoreRows,
@@ -110,7 +111,7 @@ def test_every_method_keeps_the_contract(world, name):
     assert not any(key.startswith(('tower', '_tower')) for key in method.state_dict())
     if not METHODS[name].trains:
         return
-    from trmml_nb.method.matching import LossState
+    from trmml_nb.method.contract import LossState, Method
 
     targets = torch.as_tensor(hidden_targets(world, 0.5)[:8]).long()
     total, parts = method.train().loss(method(features), targets, targets != UNKNOWN, LossState(0, 10, torch.arange(8)))
@@ -420,18 +421,20 @@ def test_the_job_takes_views_and_a_part_to_choose_on(tmp_path):
 def test_what_a_method_knows_of_hidden_labels_by_hand(world):
     "Three images, one category; the third is known and must not count."
 
-    class Fixed(torch.nn.Module):
+    class Fixed(Method):
+        completes = True
+
         def __init__(self):
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(1))
 
         def forward(self, features):
-            from trmml_nb.method.matching import MethodOutput
+            from trmml_nb.method.contract import MethodOutput
 
             return MethodOutput(torch.tensor([[3.0], [2.0], [-9.0], [1.0], [-1.0]]), None)
 
         def complete(self, output, targets, state):
-            from trmml_nb.method.prototypes import PseudoLabels
+            from trmml_nb.method.contract import PseudoLabels
 
             filled = torch.where(targets == UNKNOWN, (output.logits > 1.5).float(), targets.float())
             return PseudoLabels(filled, torch.ones_like(filled))
@@ -459,7 +462,7 @@ def test_what_a_method_knows_of_hidden_labels_by_hand(world):
 
     class Repeated(Fixed):
         def forward(self, rows):
-            from trmml_nb.method.matching import MethodOutput
+            from trmml_nb.method.contract import MethodOutput
 
             return MethodOutput(super().forward(None).logits[rows % 5], None)
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trmml_nb.towers import views
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import UNKNOWN
 from trmml_nb.method.losses import partial_asymmetric_loss
-from trmml_nb.method.matching import LossState
+from trmml_nb.method.contract import LossState
 from trmml_nb.rivals.prompts import (
     CoOp,
     CoOpConfig,
@@ -234,7 +235,7 @@ def test_coop_from_words_is_zero_shot(tower, features):
 
 
 def test_coop_prepare_fits_the_bias(tower, features):
-    class Store:
+    class Store(views.Store):
         pooled = features.pooled.numpy()
 
     targets = labels()

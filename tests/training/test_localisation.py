@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from trmml_nb.towers import views
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import PRESENT
-from trmml_nb.method.matching import MethodOutput
+from trmml_nb.method.contract import Method, MethodOutput
 from trmml_nb.training.localisation import BOX_COLUMNS, PlaceError, Places, localise, read_boxes, scene_places
 
 
-class Store:
+class Store(views.Store):
     "Two categories, four cells a side; the features of image i say i."
 
     grid, image_ids = (2, 2), ['a', 'b', 'c']
@@ -21,7 +22,7 @@ class Store:
         return ImageFeatures(rows[:, None], rows[:, None, None].expand(-1, 4, 1), None)
 
 
-class Looks(torch.nn.Module):
+class Looks(Method):
     "In image i, category c looks at cell (i + c) % 4."
 
     def __init__(self, maps=True):

@@ -15,7 +15,7 @@ from torch import nn
 from trmml_nb.training import processes as P
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.data.labels import bernoulli_mask
-from trmml_nb.method.matching import MethodOutput
+from trmml_nb.method.contract import MethodOutput
 from trmml_nb.rivals.registry import build_method
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower

@@ -23,7 +23,7 @@ from ..runs.compare_job import CompareJob, compare_job, split_knowns, split_spec
 from ..towers.dense import ImageFeatures
 from ..towers.store import store_bytes
 from ..runs.options import load_sets, option
-from ..method.matching import LossState
+from ..method.contract import LossState
 from .prepare import BENCHMARKS
 from ..towers.tower import load_tower
 from ..training.trainer import TrainConfig, pick_device

@@ -17,8 +17,7 @@ from ..data.labels import PRESENT, UNKNOWN
 
 # %% auto #0
 __all__ = ['MatchingError', 'text_image_scores', 'text_pixel_scores', 'cosine_logits', 'text_region_scores', 'Calibration',
-           'prior_bias', 'start_bias', 'combine_scores', 'MethodOutput', 'LossState', 'distill_kl', 'distill_binary',
-           'distill_cosine']
+           'prior_bias', 'start_bias', 'combine_scores', 'distill_kl', 'distill_binary', 'distill_cosine']
 
 # %% ../../nbs/book/06_matching.ipynb #63c0d82c
 class MatchingError(MethodError):
@@ -187,28 +186,6 @@ def combine_scores(
     q, r = [x if x.dtype == torch.float64 else x.float() for x in (query_logits, region_logits)]
     return (torch.logaddexp(F.logsigmoid(q), F.logsigmoid(r))
             - torch.logaddexp(F.logsigmoid(-q), F.logsigmoid(-r)))
-
-# %% ../../nbs/book/06_matching.ipynb #97d27cbd
-@dataclass
-class MethodOutput:
-    "What every method returns for a batch of images."
-    logits: Tensor  # [B, C] final scores; their sigmoid is the probability
-    saliency: Tensor | None = None  # [B, C, N] where each category looked, sums to 1; None if the method has no map
-    scores: dict[str, Tensor] = field(default_factory=dict)  # name of a branch -> its logits [B, C]
-    features: dict[str, Tensor] = field(default_factory=dict)  # name -> features the loss or a picture may need
-
-    @property
-    def probabilities(self) -> Tensor:
-        "[B, C] in [0, 1], float32."
-        return self.logits.float().sigmoid()
-
-
-@dataclass
-class LossState:
-    "Where training stands, for losses that change with it."
-    epoch: int  # from 0
-    epochs: int  # planned number of epochs
-    indices: Tensor | None = None  # [B] rows of the training set that the batch holds; None if unknown
 
 # %% ../../nbs/book/06_matching.ipynb #a2b0cbda
 def _pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .contract import Growing
 from ..errors import MethodError
 
 # %% auto #0
@@ -32,7 +33,7 @@ def main_directions(
         return mean, torch.linalg.eigh(spread).eigenvectors.flip(-1)[:, :count]
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #05892474
-class NeighbourMemory(nn.Module):
+class NeighbourMemory(Growing):
     "What training pictures looked like for each category, and what is held to be true of them. Reconstruction."
     grows = ('codes', 'values')  # buffers that are empty until the memory is filled or loaded
 
@@ -61,14 +62,6 @@ class NeighbourMemory(nn.Module):
         "Raise `NeighbourError` unless features are [B, C, d]."
         if features.ndim != 3 or features.shape[1:] != self.mean.shape:
             raise NeighbourError(f'features have shape {tuple(features.shape)}, expected [B, C, d] with C, d = {tuple(self.mean.shape)}.')
-
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        "Make room for as many pictures as the state holds."
-        for name in self.grows:
-            if (saved := state_dict.get(prefix + name)) is not None and saved.ndim == getattr(self, name).ndim:
-                here = getattr(self, name)
-                setattr(self, name, here.new_zeros(here.shape[0], saved.shape[1], *here.shape[2:]))
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #1ee33e25
 from fastcore.basics import patch

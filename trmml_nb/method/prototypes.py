@@ -14,14 +14,15 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .contract import PseudoLabels
 from ..errors import MethodError
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from .losses import can_look
 
 # %% auto #0
 __all__ = ['COMBINATIONS', 'PrototypeError', 'positive_sums', 'PrototypeMemory', 'prototype_scores', 'own_similarities',
-           'SimilarityMemory', 'combine_evidence', 'PseudoLabels', 'pseudo_labels', 'pseudo_label_quality',
-           'threshold_curve', 'thresholds_from_known']
+           'SimilarityMemory', 'combine_evidence', 'pseudo_labels', 'pseudo_label_quality', 'threshold_curve',
+           'thresholds_from_known']
 
 # %% ../../nbs/book/08_prototypes.ipynb #78c9b4ef
 class PrototypeError(MethodError):
@@ -243,17 +244,6 @@ def combine_evidence(
     return COMBINATIONS[how](_as_float(probabilities), _as_float(relation))
 
 # %% ../../nbs/book/08_prototypes.ipynb #5b88559a
-class PseudoLabels(NamedTuple):
-    "Targets with some unknown entries filled in, and how much each entry counts."
-    targets: Tensor  # [B, C] float: 1 present, 0 absent, in between if soft, UNKNOWN (-1) where undecided
-    weights: Tensor  # [B, C] float: 1 known, the given weight for a pseudo-label, 0 undecided
-
-    @property
-    def known_mask(self) -> Tensor:
-        "[B, C] bool, True where a label or a pseudo-label is there."
-        return self.targets != UNKNOWN
-
-
 @torch.no_grad()
 def pseudo_labels(
     probabilities: Tensor,  # [B, C] in [0, 1]

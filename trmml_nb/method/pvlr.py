@@ -21,7 +21,8 @@ from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..data.labels import UNKNOWN
 from .losses import partial_asymmetric_loss
-from .matching import Calibration, LossState, MethodOutput, combine_scores, text_image_scores
+from .matching import Calibration, combine_scores, text_image_scores
+from .contract import LossState, Method, MethodOutput
 from ..towers.tower import FrozenTower, PromptLearner
 
 # %% auto #0
@@ -266,7 +267,7 @@ class PVLRConfig:
                             'expected numbers from 0.')
 
 # %% ../../nbs/book/11_pvlr.ipynb #14ab3375
-class PVLRBlocks(nn.Module):
+class PVLRBlocks(Method):
     "The blocks, wired: KAP, CAP and IFM make label features for each image; DMA and the two calibrations wait beside them."
 
     def __init__(
@@ -280,7 +281,7 @@ class PVLRBlocks(nn.Module):
         super().__init__()
         self.config, self.prompts, dim = config or PVLRConfig(), prompts, texts.shape[1]
         cfg, generator = self.config, torch.Generator().manual_seed(self.config.seed)
-        self.register_buffer('texts', _unit(texts.detach()).clone())
+        self.register_buffer('texts', _unit(texts.detach()).clone(), persistent=False)
 
         def reader(wanted: bool, scale: float = cfg.label_scale) -> ResidualAttention | None:
             return ResidualAttention(dim, cfg.heads, cfg.dropout, cfg.norm, cfg.start, scale, generator) if wanted else None

@@ -19,10 +19,12 @@ from ..towers.store import FeatureStore
 from ..data.labels import PRESENT, UNKNOWN
 from .platt import CategoryLevels
 from .losses import partial_asymmetric_loss
-from .matching import (Calibration, LossState, MethodOutput, combine_scores, cosine_logits, distill_binary,
-                               distill_cosine, distill_kl, text_image_scores, text_pixel_scores)
+from .matching import (Calibration, combine_scores, cosine_logits, distill_binary, distill_cosine,
+                                      distill_kl, text_image_scores, text_pixel_scores)
+from .contract import LossState, Method, MethodOutput
 from .neighbours import NeighbourMemory, join_neighbours
-from .prototypes import PrototypeMemory, PseudoLabels, combine_evidence, prototype_scores, pseudo_labels
+from .prototypes import PrototypeMemory, combine_evidence, prototype_scores, pseudo_labels
+from .contract import PseudoLabels
 from .regions import CategoryRegions
 from ..towers.tower import FrozenTower, PromptLearner
 from ..towers.views import ViewStore
@@ -150,8 +152,9 @@ def own_cosines(
     return cosine_logits(z.flatten(0, 1), texts[kept].flatten(0, 1)).view(kept.shape)
 
 # %% ../../nbs/book/10_trmml.ipynb #53219c7e
-class TRMML(nn.Module):
+class TRMML(Method):
     "Text-region matching: one region per category, matched one-to-one with the category's text."
+    completes = True
 
     def __init__(
         self,
@@ -166,7 +169,7 @@ class TRMML(nn.Module):
         self.config, self.grid, self.prompts = config or TRMMLConfig(), tuple(grid), prompts
         self.view_grids, self.most_known, self.focus = (), None, 1.0  # of the training set; `prepare` sets all three
         cfg, self.sharpness = self.config, self.config.attention_share * scale
-        self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1))
+        self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1), persistent=False)
         self.regions = CategoryRegions(
             *texts.shape, cfg.heads, cfg.ffn_dim, cfg.dropout, init=self.texts if cfg.query_init == 'text' else None,
             position_scale=cfg.position_scale, attention_scale=self.sharpness or None,
@@ -196,6 +199,10 @@ class TRMML(nn.Module):
     def current_texts(self) -> Tensor:
         "[C, d] the fixed texts, or those of the learnable prompts."
         return self.texts if self.prompts is None else self.prompts()
+
+    def prototypes(self) -> tuple[Tensor, Tensor]:
+        "[C, d] what each category has looked like so far, and [C, d] its text."
+        return self.memory.prototypes, self.current_texts()
 
 # %% ../../nbs/book/10_trmml.ipynb #68bffe41
 from fastcore.basics import patch
@@ -287,7 +294,7 @@ def view_grids(
     store: FeatureStore | ViewStore,  # any store
 ) -> tuple[tuple[int, int], ...]:  # rows and columns of each view that is joined; () for a single one
     "How the positions of joined views lie."
-    return tuple(tuple(grid) for grid in store.grids) if getattr(store, 'mode', None) == 'concat' else ()
+    return tuple(tuple(grid) for grid in store.grids) if store.mode == 'concat' else ()
 
 
 @patch
@@ -425,7 +432,7 @@ def finish(
     "Fill the memory of neighbours, if there is one, from the model as it is now."
     if self.neighbours is None:
         return
-    trains, store = self.training, store.stores[0] if getattr(store, 'mode', None) == 'sample' else store
+    trains, store = self.training, store.stores[0] if store.mode == 'sample' else store
     self.eval()
     self.neighbours.clear()
     order = torch.randperm(len(store), generator=torch.Generator().manual_seed(self.config.seed))

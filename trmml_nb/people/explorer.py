@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from ..method.contract import Method
 from ..errors import ViewError
 from .figures import LABEL_MARKS, PALETTE, as_numpy, curve, figure_png, heatmap, show_image
 from .inspector import Inspection, Look, fit_side, map_levels, overlay
@@ -101,13 +102,13 @@ def _off_diagonal(m: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/people/06_explorer.ipynb #ddee5197
 def prototypes_of(
-    method: nn.Module,  # a method with a prototype memory, such as TRM-ML
+    method: Method,  # one that keeps prototypes, such as TRM-ML
 ) -> tuple[np.ndarray, np.ndarray]:  # [C, d] visual and [C, d] text prototypes
     "The two kinds of prototypes of a method. Errors: a method that keeps none."
-    if not hasattr(method, 'memory') or not hasattr(method, 'current_texts'):
+    kept = method.prototypes() if isinstance(method, Method) else None
+    if kept is None:
         raise ExplorerError(f'{type(method).__name__} keeps no prototypes, expected a method with a memory, such as TRM-ML.')
-    with torch.no_grad():
-        return as_numpy(method.memory.prototypes).copy(), as_numpy(method.current_texts()).copy()
+    return as_numpy(kept[0].detach()).copy(), as_numpy(kept[1].detach()).copy()
 
 
 class PrototypeHistory:

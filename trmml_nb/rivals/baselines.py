@@ -20,8 +20,9 @@ from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..data.labels import ABSENT, UNKNOWN
 from ..method.losses import partial_asymmetric_loss
-from ..method.matching import Calibration, LossState, MethodOutput, start_bias, text_image_scores, text_pixel_scores
-from ..method.prototypes import PseudoLabels
+from ..method.matching import Calibration, start_bias, text_image_scores, text_pixel_scores
+from ..method.contract import LossState, Method, MethodOutput
+from ..method.contract import PseudoLabels
 from ..towers.tower import FrozenTower
 
 # %% auto #0
@@ -90,7 +91,7 @@ class ZeroShotConfig:
         _choice('matching', self.matching, ('image', 'pixel'))
 
 # %% ../../nbs/rivals/00_baselines.ipynb #8ec75500
-class ZeroShotScores(nn.Module):
+class ZeroShotScores(Method):
     "Texts against the whole image, or against its positions."
 
     def __init__(
@@ -102,7 +103,7 @@ class ZeroShotScores(nn.Module):
     ):
         super().__init__()
         self.config = config or ZeroShotConfig()
-        self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1))
+        self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1), persistent=False)
         self.calibration = Calibration(scale, bias).requires_grad_(False)
 
     def scores(
@@ -126,6 +127,7 @@ class ZeroShotScores(nn.Module):
 # %% ../../nbs/rivals/00_baselines.ipynb #4e9f0081
 class ZeroShot(ZeroShotScores):
     "Texts against the whole image, or against its positions; no weight is ever trained."
+    trains = False
 
     @classmethod
     def from_tower(cls, tower: FrozenTower,  # gives texts, scale and bias
@@ -177,7 +179,7 @@ class LinearHeadConfig:
             raise BaselineError(f'scale is {self.scale}, expected a finite number above 0, or None for that of the tower.')
 
 # %% ../../nbs/rivals/00_baselines.ipynb #01b3c36b
-class LinearScores(nn.Module):
+class LinearScores(Method):
     "One weight vector per category on the pooled feature."
 
     def __init__(
@@ -192,7 +194,7 @@ class LinearScores(nn.Module):
         texts = F.normalize(texts.detach().float().clone(), dim=-1)
         self.weight = nn.Parameter(texts if self.config.init == 'text' else torch.zeros_like(texts))  # [C, d]
         self.bias = nn.Parameter(torch.full((len(texts),), float(bias), device=texts.device))  # [C]
-        self.register_buffer('scale', torch.tensor(float(self.config.scale or scale)))
+        self.register_buffer('scale', torch.tensor(float(self.config.scale or scale)), persistent=False)
 
     def scores(
         self,
@@ -216,6 +218,7 @@ class LinearScores(nn.Module):
 # %% ../../nbs/rivals/00_baselines.ipynb #7a16e362
 class LinearHead(LinearScores):
     "One weight vector per category on the pooled feature; the treatment of unknown labels is a setting."
+    completes = True
 
     @classmethod
     def from_tower(cls, tower: FrozenTower,  # gives texts, scale and bias
@@ -333,7 +336,7 @@ class Query2LabelConfig:
             raise BaselineError(f'layers is {self.layers}, expected 1 or more: without one no query sees the image.')
 
 # %% ../../nbs/rivals/00_baselines.ipynb #104e44d9
-class LabelDecoder(nn.Module):
+class LabelDecoder(Method):
     "A learnable query per category, decoder layers over the positions, and a read-out per category."
 
     def __init__(

@@ -24,7 +24,7 @@ from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..io import write_atomic
 from ..data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask
-from ..method.matching import LossState
+from ..method.contract import LossState
 from .registry import METHODS, build_method, configure, parse_spec, settings_sha256, trained_parameters
 from ..training.metrics import f1_scores, mean_average_precision, precision_recall
 from ..training.localisation import Places, localise
@@ -76,7 +76,7 @@ def views_of(
     store: FeatureStore | ViewStore,  # one view or several
 ) -> list[FeatureStore]:  # a store for each view, the plain one first
     "The views of a store."
-    return getattr(store, 'stores', [store])
+    return store.stores
 
 
 def view_logits(
@@ -116,9 +116,8 @@ def unknown_quality(
     state, kept = LossState(10**6, 10**6), {}
     for rows, output in predict_outputs(method, store):  # of each batch only the hidden entries are kept: stores can be large
         said = dict(scores=output.logits)
-        if hasattr(method, 'evidence'):
+        if method.completes:
             said['evidence'] = method.evidence(output)
-        if hasattr(method, 'complete'):
             said['filled'] = method.complete(output, torch.as_tensor(targets[rows], device=output.logits.device), state).targets
         for name, values in said.items():
             kept.setdefault(name, []).append(values.float().cpu().numpy()[hidden[rows]])

@@ -20,7 +20,8 @@ from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..data.labels import UNKNOWN
 from ..method.losses import partial_asymmetric_loss
-from ..method.matching import Calibration, LossState, MethodOutput, text_image_scores, text_pixel_scores
+from ..method.matching import Calibration, text_image_scores, text_pixel_scores
+from ..method.contract import LossState, Method, MethodOutput
 from ..towers.tower import FrozenTower, PromptLearner
 
 # %% auto #0
@@ -91,7 +92,7 @@ class CoOpConfig:
         _require(self, context_length=(self.context_length >= 1, 'a whole number from 1'))
 
 # %% ../../nbs/rivals/01_prompts.ipynb #a6b873ee
-class CoOp(nn.Module):
+class CoOp(Method):
     "Text-image prompt tuning: learned context, the image's pooled vector, cosine times scale plus bias."
 
     def __init__(
@@ -199,7 +200,7 @@ class DualCoOpConfig:
                  spatial_share=(0 < self.spatial_share < math.inf, 'a number above 0'))
 
 # %% ../../nbs/rivals/01_prompts.ipynb #b089de3a
-class DualCoOp(nn.Module):
+class DualCoOp(Method):
     "Text-pixel prompt tuning: a positive and a negative prompt per category, pooled where the positive one looks."
     sets = 2  # positive, negative
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from ..method.contract import Method
 from ..errors import MethodError
 from .baselines import LinearHead, LinearHeadConfig, Query2Label, Query2LabelConfig, ZeroShot, ZeroShotConfig
 from .scpnet import SCPNet, SCPNetConfig
@@ -24,15 +25,15 @@ from ..training.trainer import TrainConfig
 from ..method.trmml import TRMML, TRMMLConfig
 
 # %% auto #0
-__all__ = ['METHODS', 'ABLATIONS', 'Method', 'on_scenes', 'parse_spec', 'configure', 'settings_sha256', 'build_method',
+__all__ = ['METHODS', 'ABLATIONS', 'Entry', 'on_scenes', 'parse_spec', 'configure', 'settings_sha256', 'build_method',
            'trained_parameters']
 
 # %% ../../nbs/rivals/03_registry.ipynb #89f69a87
 @dataclass(frozen=True)
-class Method:
+class Entry:
     "What a name stands for."
     title: str  # as tables say it
-    build: type[nn.Module]  # has from_tower(tower, class_names, config)
+    build: type[Method]  # has from_tower(tower, class_names, config)
     config: type  # dataclass of its own choices
     settings: dict[str, Any] = field(default_factory=dict)  # what differs from the defaults of `config`
     training: dict[str, Any] = field(default_factory=dict)  # what differs from the defaults of `TrainConfig`
@@ -42,7 +43,7 @@ class Method:
     @property
     def trains(self) -> bool:
         "Whether there is anything to train."
-        return self.build is not ZeroShot
+        return self.build.trains
 
 # %% ../../nbs/rivals/03_registry.ipynb #3126d236
 def on_scenes(
@@ -53,29 +54,29 @@ def on_scenes(
     return dict(scenes=dict(lr=lr, **settings))
 
 
-METHODS: dict[str, Method] = {
-    'zero_shot': Method('zero-shot', ZeroShot, ZeroShotConfig, dict(matching='image'), matches='text with image'),
-    'zero_shot_pixel': Method('zero-shot, positions', ZeroShot, ZeroShotConfig, dict(matching='pixel', temperature=0.125), matches='text with positions'),
-    'linear_ignore': Method('linear, ignore unknown', LinearHead, LinearHeadConfig, dict(loss='ignore'), dict(lr=1e-3), on_scenes(3e-3),
+METHODS: dict[str, Entry] = {
+    'zero_shot': Entry('zero-shot', ZeroShot, ZeroShotConfig, dict(matching='image'), matches='text with image'),
+    'zero_shot_pixel': Entry('zero-shot, positions', ZeroShot, ZeroShotConfig, dict(matching='pixel', temperature=0.125), matches='text with positions'),
+    'linear_ignore': Entry('linear, ignore unknown', LinearHead, LinearHeadConfig, dict(loss='ignore'), dict(lr=1e-3), on_scenes(3e-3),
                             'weights with image'),
-    'linear_negative': Method('linear, assume negative', LinearHead, LinearHeadConfig, dict(loss='assume_negative'), dict(lr=1e-4),
+    'linear_negative': Entry('linear, assume negative', LinearHead, LinearHeadConfig, dict(loss='assume_negative'), dict(lr=1e-4),
                               on_scenes(1e-3), 'weights with image'),
-    'linear_splc': Method('linear, SPLC', LinearHead, LinearHeadConfig, dict(loss='splc'), dict(lr=1e-4), on_scenes(1e-3), 'weights with image'),
-    'query2label': Method('Query2Label', Query2Label, Query2LabelConfig, training=dict(lr=3e-4), tuned=on_scenes(1e-3), matches='query with positions'),
-    'coop': Method('CoOp', CoOp, CoOpConfig, dict(context_length=4, init='a photo of a'), dict(lr=3e-5), on_scenes(3e-3),
+    'linear_splc': Entry('linear, SPLC', LinearHead, LinearHeadConfig, dict(loss='splc'), dict(lr=1e-4), on_scenes(1e-3), 'weights with image'),
+    'query2label': Entry('Query2Label', Query2Label, Query2LabelConfig, training=dict(lr=3e-4), tuned=on_scenes(1e-3), matches='query with positions'),
+    'coop': Entry('CoOp', CoOp, CoOpConfig, dict(context_length=4, init='a photo of a'), dict(lr=3e-5), on_scenes(3e-3),
                    'prompt with image'),
-    'dualcoop': Method('DualCoOp', DualCoOp, DualCoOpConfig, training=dict(lr=3e-2, epochs=30), tuned=on_scenes(1e-3), matches='prompts with positions'),
-    'dualcoop_plus': Method('DualCoOp++', DualCoOpPlus, DualCoOpPlusConfig, training=dict(lr=5e-3, epochs=30), matches='prompts with positions'),
-    'scpnet': Method('SCPNet', SCPNet, SCPNetConfig, {}, dict(lr=1e-4), on_scenes(1e-3), 'related texts with image'),
-    'pvlr': Method('PVLR', PVLR, PVLRConfig, training=dict(lr=3e-4), matches='labels with regions, both ways'),
-    'pvlr_both': Method('PVLR, both branches', PVLR, PVLRConfig, dict(score='mean', pool='softmax', gamma_neg=0.0), dict(lr=3e-4),
+    'dualcoop': Entry('DualCoOp', DualCoOp, DualCoOpConfig, training=dict(lr=3e-2, epochs=30), tuned=on_scenes(1e-3), matches='prompts with positions'),
+    'dualcoop_plus': Entry('DualCoOp++', DualCoOpPlus, DualCoOpPlusConfig, training=dict(lr=5e-3, epochs=30), matches='prompts with positions'),
+    'scpnet': Entry('SCPNet', SCPNet, SCPNetConfig, {}, dict(lr=1e-4), on_scenes(1e-3), 'related texts with image'),
+    'pvlr': Entry('PVLR', PVLR, PVLRConfig, training=dict(lr=3e-4), matches='labels with regions, both ways'),
+    'pvlr_both': Entry('PVLR, both branches', PVLR, PVLRConfig, dict(score='mean', pool='softmax', gamma_neg=0.0), dict(lr=3e-4),
                         on_scenes(1e-3), 'labels with regions, both ways, and prompt with image'),
-    'trmml': Method('TRM-ML', TRMML, TRMMLConfig, tuned=dict(scenes=dict(distill_until=0.3)), matches='text with its region'),
-    'trmml_fading': Method('TRM-ML, fading focus', TRMML, TRMMLConfig, dict(focus_fades=2.0), tuned=dict(scenes=dict(distill_until=0.3)),
+    'trmml': Entry('TRM-ML', TRMML, TRMMLConfig, tuned=dict(scenes=dict(distill_until=0.3)), matches='text with its region'),
+    'trmml_fading': Entry('TRM-ML, fading focus', TRMML, TRMMLConfig, dict(focus_fades=2.0), tuned=dict(scenes=dict(distill_until=0.3)),
                            matches='text with its region'),
-    'trmml_plus': Method('TRM-ML+', TRMML, TRMMLConfig, dict(focus_fades=2.0, neighbour_share=0.3), tuned=dict(scenes=dict(distill_until=0.3)),
+    'trmml_plus': Entry('TRM-ML+', TRMML, TRMMLConfig, dict(focus_fades=2.0, neighbour_share=0.3), tuned=dict(scenes=dict(distill_until=0.3)),
                          matches='text with its region, and regions with regions'),
-    'trmml_prompts': Method('TRM-ML, prompts', TRMML, TRMMLConfig, dict(context_length=4), tuned=dict(scenes=dict(distill_until=0.3)),
+    'trmml_prompts': Entry('TRM-ML, prompts', TRMML, TRMMLConfig, dict(context_length=4), tuned=dict(scenes=dict(distill_until=0.3)),
                             matches='prompt with its region'),
 }
 

@@ -20,9 +20,11 @@ from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..data.labels import PRESENT, UNKNOWN
 from ..method.losses import partial_asymmetric_loss
-from ..method.matching import Calibration, LossState, MethodOutput, text_image_scores
+from ..method.matching import Calibration, text_image_scores
+from ..method.contract import LossState, Method, MethodOutput
 from .prompts import PromptSets
-from ..method.prototypes import PseudoLabels, pseudo_labels
+from ..method.prototypes import pseudo_labels
+from ..method.contract import PseudoLabels
 from ..towers.tower import FrozenTower
 
 # %% auto #0
@@ -69,7 +71,7 @@ class ClassGraph(nn.Module):
         super().__init__()
         if relation.ndim != 2 or relation.shape[0] != relation.shape[1] or hidden < 1:
             raise PriorError(f'relation has shape {tuple(relation.shape)} and hidden is {hidden}, expected [C, C] and 1 or more.')
-        self.register_buffer('relation', relation.detach().float().clone())
+        self.register_buffer('relation', relation.detach().float().clone(), persistent=False)
         start = torch.randn(dim, hidden, generator=torch.Generator().manual_seed(seed)) * (2 / dim) ** 0.5
         self.first = nn.Parameter(start.to(relation.device))
         self.second = nn.Parameter(torch.zeros(hidden, dim, device=relation.device))
@@ -157,8 +159,9 @@ class SCPNetConfig:
                 raise PriorError(f'{name} is {getattr(self, name)!r}, expected {expected}.')
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #09d55839
-class SCPNet(nn.Module):
+class SCPNet(Method):
     "Text-image matching with a structured prior: prompts, a graph over categories, and consistency of two views."
+    completes = True
 
     def __init__(
         self,

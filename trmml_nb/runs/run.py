@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..method.contract import Growing
 from ..errors import RunError
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
@@ -33,16 +34,14 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['trained_state', 'save_model', 'growing', 'load_model', 'Prediction', 'Recogniser', 'versions', 'load_run']
+__all__ = ['method_state', 'save_model', 'growing', 'required', 'load_model', 'Prediction', 'Recogniser', 'versions', 'load_run']
 
 # %% ../../nbs/library/runs/01_run.ipynb #31079b8b
-def trained_state(
+def method_state(
     method: nn.Module,  # any method
 ) -> dict[str, Tensor]:
-    "Trained parameters, and buffers of its memories; neither tower nor texts. Where nothing is trained: scale and bias."
-    trained = {name for name, p in method.named_parameters() if p.requires_grad} or {name for name, _ in method.named_parameters()}
-    return {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()
-            if k in trained or k.startswith(('memory.', 'neighbours.'))}
+    "All that a method has learned or counted; what `from_tower` makes again (texts, say) is in a buffer that is not among it."
+    return {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
 
 
 def save_model(
@@ -50,15 +49,26 @@ def save_model(
     path: str | Path,  # file to write, .safetensors
     about: dict[str, str] | None = None,  # strings kept in the file's header
 ) -> None:
-    "Write the trained state in one move."
-    write_atomic(Path(path), save(trained_state(method), {k: str(v) for k, v in (about or {}).items()}))
+    "Write the whole state in one move."
+    write_atomic(Path(path), save(method_state(method), dict(about=json.dumps(about or {}, sort_keys=True))))
 
 # %% ../../nbs/library/runs/01_run.ipynb #6d29bfa6
 def growing(
     method: nn.Module,  # any method
 ) -> set[str]:  # names of tensors
-    "Those whose second size is only known once they are filled, or loaded: a module names its own in `grows`."
-    return {f'{path}.{name}' for path, module in method.named_modules() for name in getattr(module, 'grows', ())}
+    "Those whose length is only known once they are filled, or loaded."
+    return {f'{path}.{name}' for path, module in method.named_modules() if isinstance(module, Growing) for name in module.grows}
+
+
+def required(
+    method: nn.Module,  # any method
+    whole: bool,  # whether the file says that it holds the whole state
+) -> set[str]:  # names of tensors
+    "What a model file must hold. Files of version 0.3 hold what was trained and the memories that there were then."
+    if whole:
+        return set(method.state_dict())
+    trained = {name for name, p in method.named_parameters() if p.requires_grad} or {name for name, _ in method.named_parameters()}
+    return trained | {name for name in method.state_dict() if name.startswith(('memory.', 'neighbours.'))}
 
 
 def load_model(
@@ -69,9 +79,10 @@ def load_model(
     try:
         with safe_open(str(path), 'pt') as file:
             state = {name: file.get_tensor(name) for name in file.keys()}
+            whole = 'about' in (file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise RunError(f'{path}: not a readable model ({error}); train again or copy the file anew.') from error
-    expected, grows = trained_state(method), growing(method)
+    expected, grows = {name: value for name, value in method_state(method).items() if name in required(method, whole)}, growing(method)
     for name in sorted(expected.keys() | state.keys()):
         here, there = (tuple(s[name].shape) if name in s else None for s in (expected, state))
         if here != there and not (name in grows and there is not None and (here[0], here[2:]) == (there[0], there[2:])):

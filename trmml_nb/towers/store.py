@@ -23,7 +23,7 @@ from ..io import read_json, write_atomic
 from ..data.dataset import open_image
 from .dense import ImageFeatures
 from .tower import FrozenTower
-from .views import VIEWS_VERSION, StoreError
+from .views import VIEWS_VERSION, Store, StoreError
 
 # %% auto #0
 __all__ = ['STORE_VERSION', 'DTYPES', 'store_bytes', 'default_cache', 'pack', 'unpack', 'store_key', 'read_header', 'mend',
@@ -245,10 +245,15 @@ class StoredArrays:
             check_shard(self.folder, record, whole=True)
 
 # %% ../../nbs/library/towers/04_store.ipynb #bd09ef0a
-class FeatureStore(StoredArrays):
+class FeatureStore(StoredArrays, Store):
     "Features of one set of images by one tower, on disk; opened only if whole."
 
     _memory: list[Tensor] | None = None  # pooled, dense and norms as stored, and scale or nothing
+
+    @property
+    def held(self) -> bool:
+        "Whether the features are in memory."
+        return self._memory is not None
 
     def to_memory(self, device: str | torch.device = "cpu") -> FeatureStore:
         "Keep all features as tensors on a device (dense as stored), so that a batch is one gather."

@@ -106,11 +106,27 @@ def concat_views(
 
 # %% ../../nbs/library/towers/03_views.ipynb #9bb5d759
 class Store(Protocol):
-    "What holds the features of M images in one view; `features.FeatureStore` is one."
+    "What holds the features of M images; `store.FeatureStore` is one. A class that derives from it has one view, read from where it lies."
     image_ids: list[str]  # M names
     grid: tuple[int, int]  # rows and columns of positions
     tower: str  # fingerprint of the tower
     pooled: np.ndarray  # [M, d]
+    mode: str = 'plain'  # 'plain': one view; 'concat' or 'sample': several, as in `ViewStore`
+    held: bool = False  # whether the features are in memory
+
+    @property
+    def stores(self) -> list[Store]:
+        "A store for each view."
+        return [self]
+
+    @property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        "Rows and columns of positions of each view."
+        return (self.grid,)
+
+    def __len__(self) -> int:
+        "M."
+        ...
 
     def batch(self, indices: Any, device: Any = None) -> ImageFeatures:
         "Features of the rows `indices`, on a `device`."
@@ -182,6 +198,11 @@ class ViewStore:
         for store in self.stores:
             store.to_memory(device)
         return self
+
+    @property
+    def held(self) -> bool:
+        "Whether the features of all views are in memory."
+        return all(store.held for store in self.stores)
 
     @cached_property
     def pooled(self) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from ..method.matching import MethodOutput
+from ..method.contract import MethodOutput
 
 # %% auto #0
 __all__ = ['ProcessError', 'world', 'join_world', 'part_sizes', 'own_rows', 'gather_rows', 'image_tensors', 'gather_output',

@@ -29,7 +29,7 @@ from ..towers.store import FeatureStore
 from ..io import write_atomic
 from ..data.labels import PRESENT, UNKNOWN, from_code
 from ..towers.loading import batches, epoch_order
-from ..method.matching import LossState, MethodOutput
+from ..method.contract import LossState, Method, MethodOutput
 from .metrics import mean_average_precision
 from .processes import average_gradients, from_first, gather_output, gather_rows, image_tensors, join_world, own_rows, share_state, world
 from ..method.prototypes import pseudo_label_quality
@@ -146,7 +146,7 @@ class Trainer:
 
     def __init__(
         self,
-        method: nn.Module,  # forward(features) -> MethodOutput; loss(output, targets, known_mask, state)
+        method: Method,  # any
         store: FeatureStore,  # features of the M training images
         targets: np.ndarray | Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN: what training may see
         config: TrainConfig | None = None,  # how to train; None = the defaults
@@ -165,8 +165,7 @@ class Trainer:
         self.history, self.epoch = [], 0
         self.unseen, self.look_every = [], 1 if self.device.type == 'cpu' else 100  # losses not looked at yet; steps between looks
         self.steps, self.sums, self._random, self._generator, self._before = 0, {}, None, None, 0.  # within an epoch
-        if hasattr(method, 'prepare'):
-            method.prepare(store, self.targets)
+        method.prepare(store, self.targets)
         share_state(method)
         self.trained = [p for p in method.parameters() if p.requires_grad]
         self.places = image_tensors(method, store, self.device) if world()[1] > 1 else ()
@@ -184,6 +183,8 @@ def _check(
 ) -> None:
     "Raise `TrainingError` for sets that do not belong together or hold nothing to learn from."
     shape = tuple(self.targets.shape)
+    if not isinstance(self.method, Method):
+        raise TrainingError(f'{type(self.method).__name__} is no Method: derive it from trmml_nb.method.contract.Method.')
     if len(self.store) != len(self.targets):
         raise TrainingError(f'the store holds {len(self.store)} images and targets has shape {shape}: they must be '
                             'the same images in the same order.')
@@ -214,7 +215,7 @@ def step(
     targets = self.targets[rows].to(self.device)
     features = self.store.batch(own_rows(rows), self.device) if features is None else features
     with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == 'bf16'):
-        known = dict(known_mask=self.targets[own_rows(rows)].to(self.device) != UNKNOWN) if getattr(self.method, 'prunes', False) else {}
+        known = dict(known_mask=self.targets[own_rows(rows)].to(self.device) != UNKNOWN) if self.method.prunes else {}
         output = gather_output(self.method(features, **known), self.places, len(rows))
     state = LossState(self.epoch, self.config.epochs, rows)
     total, parts = self.method.loss(output, targets, targets != UNKNOWN, state)
@@ -257,8 +258,8 @@ def left_batches(
     if self._random is not None:
         restore_random(self._random, generator)
         self._random = None
-    draws = getattr(self.store, 'mode', None) == 'sample'  # views are drawn when a batch is asked for, so never ahead
-    inside = draws or getattr(self.store, '_memory', None) is not None
+    draws = self.store.mode == 'sample'  # views are drawn when a batch is asked for, so never ahead
+    inside = draws or self.store.held
     own = [own_rows(rows) for rows in order]
     read = batches(self.store, own, self.device, 0 if inside else 2, generator if draws else None)
     for rows, (_, features) in zip(order, read):
@@ -299,7 +300,7 @@ def measure(
         row[f'{self.evaluation.name}_mAP'] = float(self.evaluation(self.method, self.config.precision))
         if self.averaged is not None:
             row[f'{self.evaluation.name}_mAP_ema'] = float(self.evaluation(self.averaged.module, self.config.precision))
-    if self.truth is not None and hasattr(self.method, 'complete'):
+    if self.truth is not None and self.method.completes:
         quality = pseudo_label_quality(self.pseudo_labels(), self.truth, self.targets).loc['all']
         row |= {f'pseudo_{k}': float(quality[k]) for k in quality.index if k.startswith(('precision', 'recall'))}
     return row
@@ -412,6 +413,9 @@ def load_checkpoint(
     state['param_groups'] = [old | {k: tuple(v) if isinstance(v, list) else v for k, v in new.items()}
                              for old, new in zip(state['param_groups'], about['groups'])]
     state['state'] = {int(k.split('.')[1]): v for k, v in parts.items() if k.startswith('optimizer.')}
+    again = {name for name, _ in self.method.named_buffers()} - self.method.state_dict().keys()  # version 0.3 kept them too
+    for part, prefix in (('method', ''), ('averaged', 'module.')):
+        parts[part] = {k: v for k, v in parts.get(part, {}).items() if k.removeprefix(prefix) not in again}
     try:
         self.method.load_state_dict(parts['method'])
         self.optimizer.load_state_dict(state)
@@ -472,6 +476,5 @@ def fit(
 def finish(
     self: Trainer,
 ) -> None:
-    "What a method does once, after its training: its `finish(store, targets)`, if it has one."
-    if hasattr(self.final, 'finish'):
-        self.final.finish(self.store, self.targets)
+    "What a method does once, after its training."
+    self.final.finish(self.store, self.targets)

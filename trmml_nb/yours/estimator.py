@@ -20,6 +20,7 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..towers.views import Store
 from ..errors import RunError
 from ..towers.dense import ImageFeatures
 from ..towers.store import encode_images_now
@@ -46,7 +47,7 @@ def homogeneous(
     return F.pad(torch.cat([z, one], -1), (0, -(z.shape[-1] + 1) % heads))
 
 # %% ../../nbs/library/yours/02_estimator.ipynb #37d23685
-class ArrayStore:
+class ArrayStore(Store):
     "Features in memory, used like a feature store."
 
     def __init__(
