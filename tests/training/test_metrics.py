@@ -68,8 +68,11 @@ def test_ap_edges():
     assert np.isnan(m.average_precision([4, 3, 2, 1], [0, -1, 0, 0]))
     assert np.isnan(m.average_precision([4, 3], [-1, -1]))
     assert m.average_precision([5, 4], [-1, 1]) == pytest.approx(100)  # the unknown entry above does not count
-    mean, per_class = m.mean_average_precision(np.ones((2, 2)), np.array([[1, 0], [1, 0]]))
+    mean, per_class = m.mean_average_precision([[2, 2], [2, 2], [1, 1]], np.array([[1, 0], [1, 0], [0, 0]]))
     assert mean == 100 and np.isnan(per_class[1])
+    mean, per_class = m.mean_average_precision([[1, 2, 0], [0, 1, 1], [3, 3, 3]], [[0, 1, -1], [0, 1, -1], [1, -1, 0]])
+    assert mean == 100 and np.isnan(per_class).tolist() == [False, True, True]  # none absent; none present
+    assert np.isnan(m.mean_average_precision(np.ones((3, 1)), [[1], [1], [-1]])[0])
     assert np.isnan(m.mean_average_precision(np.ones((2, 2)), np.zeros((2, 2)))[0])
 
 
@@ -210,6 +213,11 @@ def test_top_k_by_hand_and_by_torch():
     for th, predicted in ((None, top), (0.5, top & (q >= 0.5))):
         for k, v in loop_f1(predicted, truth).items():
             assert m.top_k_scores(q, truth, 3, th)[f'{k}_top3'] == pytest.approx(v)
+    z = np.array([[18.0, 20, 25, 30]])
+    flat, fourth = (1 / (1 + np.exp(-z))).astype(np.float16), np.array([[0, 0, 0, 1]])
+    assert (flat == 1).all() and m.top_k_scores(flat, fourth, 1)['OP_top1'] == 0
+    assert m.top_k_scores(flat, fourth, 1, scores=z)['OP_top1'] == 100
+    assert m.summary(flat, fourth, list('abcd'), k=1, scores=z)['OP_top1'] == 100
     tie = m.top_k_scores(np.full((1, 3), 0.5), np.array([[1, 0, 0]]), k=1)
     assert tie['OP_top1'] == 100  # the first column wins
     with pytest.raises(m.MetricError, match='k is 9, expected 1 to 7'):

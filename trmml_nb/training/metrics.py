@@ -84,7 +84,7 @@ def average_precision(
     scores: Any,  # [M] scores of one category, any scale
     truth: Any,  # [M] in {1, 0, -1}; unknown entries are left out
     interpolated: bool = False,  # all-point interpolated AP (PASCAL VOC from 2010, HCPLab) instead of the plain one
-) -> float:  # percent; NaN if no entry is present
+) -> float:  # percent; NaN if no entry is present; 100, and no evidence, if none is absent
     "Average precision: the mean, over the present images, of the precision at their place in the ranking."
     s, t = check_scores(np.ravel(_numpy(scores)), np.ravel(_numpy(truth)))
     return _ap(s[:, 0], t[:, 0], interpolated)
@@ -94,10 +94,11 @@ def mean_average_precision(
     scores: Any,  # [M, C] logits or probabilities: only their order within a column counts
     truth: Any,  # [M, C] in {1, 0, -1}
     interpolated: bool = False,  # see `average_precision`
-) -> tuple[float, np.ndarray]:  # (mAP in percent, AP per category [C] in percent, NaN where no image is present)
-    "Mean over the categories that have a present label; count the others with `np.isnan(per_class).sum()`."
+) -> tuple[float, np.ndarray]:  # (mAP in percent, AP per category [C] in percent, NaN where none is present or none absent)
+    "Mean over the categories that have a present and an absent label; count the others with `np.isnan(per_class).sum()`."
     s, t = check_scores(scores, truth)
-    per_class = np.array([_ap(a, b, interpolated) for a, b in zip(s.T.copy(), t.T.copy())])  # contiguous columns
+    per_class = np.array([_ap(a, b, interpolated) if (b == ABSENT).any() else np.nan
+                          for a, b in zip(s.T.copy(), t.T.copy())])  # contiguous columns
     return _mean(per_class), per_class
 
 
@@ -185,13 +186,15 @@ def top_k_scores(
     truth: Any,  # [M, C] in {1, 0, -1}
     k: int = 3,  # labels per image
     threshold: float | Sequence[float] | None = None,  # ask for this probability too (HCPLab: 0.5); None: always k labels
+    scores: Any = None,  # [M, C] logits to rank by, where probabilities round to equal values
 ) -> dict[str, float]:  # CP_top3, CR_top3, CF1_top3 .. with the k asked for, percent
     "The scores of `f1_scores` when each image gets its k best categories; of equal scores the first column wins."
     p, t = check_scores(probabilities, truth) if threshold is None else check_probabilities(probabilities, truth)
     if not 1 <= k <= p.shape[1]:
         raise MetricError(f'k is {k}, expected 1 to {p.shape[1]}, the number of categories.')
     predicted = np.zeros(p.shape, bool)
-    np.put_along_axis(predicted, np.argsort(-p, axis=1, kind='stable')[:, :k], True, axis=1)
+    ranked = p if scores is None else check_scores(scores, t)[0]
+    np.put_along_axis(predicted, np.argsort(-ranked, axis=1, kind='stable')[:, :k], True, axis=1)
     if threshold is not None:
         predicted &= p >= _thresholds(threshold, p.shape[1])
     return {f'{name}_top{k}': value for name, value in _f1_dict(predicted, t).items()}
@@ -203,7 +206,7 @@ def summary(
     class_names: Sequence[str],  # [C]
     threshold: float | Sequence[float] = 0.5,  # for the F1 scores
     k: int = 3,  # for the top-k scores; fewer if there are fewer categories
-    scores: Any = None,  # [M, C] logits to rank by for mAP, where probabilities round to equal values
+    scores: Any = None,  # [M, C] logits to rank by for mAP and top k, where probabilities round to equal values
 ) -> dict[str, Any]:  # plain Python numbers, strings and lists, ready for JSON; scores in percent, None where undefined
     "All headline numbers, and what they rest on: images, known share, categories left out."
     p, t = check_probabilities(probabilities, truth)
@@ -211,7 +214,7 @@ def summary(
     ranked = p if scores is None else check_scores(scores, t)[0]
     mAP, per_class = mean_average_precision(ranked, t)
     values = dict(mAP=mAP, mAP_interpolated=mean_average_precision(ranked, t, interpolated=True)[0],
-                  **f1_scores(p, t, threshold), **top_k_scores(p, t, min(k, p.shape[1])))
+                  **f1_scores(p, t, threshold), **top_k_scores(p, t, min(k, p.shape[1]), scores=ranked))
     left_out = [str(class_names[c]) for c in np.flatnonzero(np.isnan(per_class))]
     return {**{name: None if np.isnan(v) else float(v) for name, v in values.items()},
             'images': len(t), 'classes': t.shape[1], 'classes_left_out': len(left_out), 'left_out': left_out,
@@ -256,7 +259,8 @@ def _resampled_ap(s: np.ndarray, t: np.ndarray, weights: np.ndarray) -> np.ndarr
     hits = np.cumsum(w * (t[order] == PRESENT), axis=1)[:, last]
     gained = np.diff(hits, prepend=0, axis=1) * _ratio(hits, np.cumsum(w, axis=1)[:, last])
     with np.errstate(invalid='ignore'):
-        return 100 * gained.sum(1) / hits[:, -1]  # 0 / 0 is NaN: the draw holds no present image
+        ap = 100 * gained.sum(1) / hits[:, -1]  # 0 / 0 is NaN: the draw holds no present image
+    return np.where((w * (t[order] == ABSENT)).any(1), ap, np.nan)  # or no absent one
 
 
 def bootstrap_map(
@@ -271,7 +275,7 @@ def bootstrap_map(
     M = len(checked[0][1])
     weights = np.random.default_rng(seed).multinomial(M, np.full(M, 1 / M), size=draws).astype(np.float32)
     result = [np.nanmean([_resampled_ap(s[:, c], t[:, c], weights) for c in range(s.shape[1])
-                          if (t[:, c] == PRESENT).any()], axis=0) for s, t in checked]
+                          if (t[:, c] == PRESENT).any() and (t[:, c] == ABSENT).any()], axis=0) for s, t in checked]
     return np.stack(result, 1) if several else result[0]
 
 # %% ../../nbs/book/03_metrics.ipynb #1d591126
