@@ -105,7 +105,7 @@ def result_table(
     table = Table(title=title, title_justify='left')
     for name in ('method', 'mAP', 'CF1', 'OF1'):
         table.add_column(name, justify='left' if name == 'method' else 'right')
-    say = lambda v: '–' if v is None else f'{v:.2f}'
+    say = lambda v: '–' if v is None or v != v else f'{v:.2f}'
     table.add_row('zero-shot, whole image', say(metrics['zero_shot_mAP']), '–', '–')
     table.add_row('zero-shot, positions', say(metrics['zero_shot_pixel_mAP']), '–', '–')
     table.add_row(metrics.get('title', 'TRM-ML'), say(metrics['mAP']), say(metrics['CF1']), say(metrics['OF1']), style='bold')
@@ -122,7 +122,7 @@ def show_result(
         console.print(f"Classes with difficult objects only are left out, as in VOC's own evaluation; counted as absent: "
                       f"{metrics.get('title', 'TRM-ML')} {metrics['mAP_difficult_absent']:.2f}, zero-shot {metrics['zero_shot_mAP_difficult_absent']:.2f} mAP")
     if metrics['classes_left_out']:
-        console.print(f"{metrics['classes_left_out']} categories without a present label are left out of the mean: "
+        console.print(f"{metrics['classes_left_out']} categories without a known present or a known absent label are left out of the mean: "
                       f"{', '.join(metrics['left_out'][:8])}", markup=False)
 
 # %% ../nbs/library/04_cli.ipynb #3b6795f3
@@ -195,7 +195,11 @@ def photos(job: PhotosJob):
     folder = photos_job(job)
     metrics = read_json(folder / 'metrics.json')
     say = lambda v: '–' if v is None else f'{v:.1f}'
-    kept = ' The tower was better alone, and was kept as it is.' if metrics.get('model') == 'tower' else ''
+    trained, alone = metrics['trained_mAP'], metrics['zero_shot_mAP']
+    kept = ' The tower was better alone, and was kept as it is.' if trained is not None and alone is not None and alone > trained and metrics['model'] == 'tower' else ''
+    lacking = len(metrics['left_out'])
+    if lacking:
+        kept += f" {lacking} of {metrics['categories']} categories are left out: nothing is known absent, or nothing present."
     print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: {say(metrics['zero_shot_mAP'])}).{kept}\n"
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}\n"
           f"answer what is blank: trmml review {folder}")
@@ -277,9 +281,11 @@ def complete(
     threshold: Annotated[float, typer.Option(help='Probability from which a blank is proposed as present.')] = 0.5,
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
+    format: Annotated[str, typer.Option(help='Form of --labels, as for photos, where it is not found out.')] = 'auto',
+    code: Annotated[str, typer.Option(help='What numbers in --labels mean, as for photos.')] = 'auto',
 ):
     """Fill the blanks of a table of labels with proposals."""
-    table, counts = complete_job(run, labels, out, root, threshold, device, cache)
+    table, counts = complete_job(run, labels, out, root, threshold, device, cache, code=code, format=format)
     print(f"{counts['given']} labels were given; proposed {counts['proposed_present']} present and "
           f"{counts['proposed_absent']} absent\ncompleted: {table}")
 

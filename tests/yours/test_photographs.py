@@ -12,11 +12,14 @@ from typer.testing import CliRunner
 
 from trmml_nb.yours.calibration import (
     CalibrationError,
+    assumed_targets,
     calibration_error,
     choose_thresholds,
     cross_fitted,
     fit_calibration,
     folds,
+    never_absent,
+    noted_share,
     own_shifts,
     reliability,
 )
@@ -138,7 +141,7 @@ def test_votes_synonyms_and_what_nobody_labelled(two):
     'text, said',
     [
         ('image,dog\na.png,maybe\n', r"labels\.csv, line 2, column 'dog': 'maybe' is no label"),
-        ('image,dog\na.png,1\na.png,0\n', r'line 3: .a\.png. +is named already in .*line 2'),
+        ('image,dog\na.png,1\na.png,0\n', r'line 3: image .a\.png. is named already in .*line 2'),
         ('image,dog\nz.png,1\n', r'line 2 \(z\.png\): .*no such image'),
         ('image,dog\n../a.png,1\n', 'no path inside'),
         ('image,dog\na.png,1,2\n', '3 cells, expected 2'),
@@ -561,3 +564,97 @@ def test_a_delivery_that_was_stopped_is_ended(tmp_path):
         with pytest.raises(PhotosError, match='config.json: exists and is not what would be written'):
             deliver(made, tmp_path)
         assert (tmp_path / 'config.json').read_text() == there
+
+
+# -- what is known absent nowhere, and towers that cannot serve
+
+
+def test_positives_only_give_no_ap_and_something_that_works(album, capsys):
+    "Only what is there was noted: dashes, a choice that says what it rests on, proposals that are not all present."
+    labels = album.parent / 'positives.csv'
+    labels.write_text(re.sub(r'\bno\b', '', (album / 'labels.csv').read_text()))
+    out = album.parent / 'positives'
+    done = CliRunner().invoke(
+        app,
+        ['photos', str(album), '--labels', str(labels), '--epochs', '2', '--folds', '2', '--out', str(out)]
+        + ['--cache', str(album.parent / 'cache')],
+    )
+    assert done.exit_code == 0, done.output
+    assert 'did not see: – (without training: –)' in done.output and '4 of 4 categories are left out' in done.output
+    assert 'nothing is known absent' in done.output
+    metrics = json.loads((out / 'metrics.json').read_text())
+    assert metrics['mAP'] is None and metrics['choice_rests_on'] == 'assumed labels' and len(metrics['left_out']) == 4
+    assert set(metrics['per_class_AP'].values()) == {None} and metrics['OF1'] is None
+    page = (out / 'report.html').read_text()
+    assert 'Never known absent' in page and 'random part of all' in page and 'AP_assumed' in page
+    sheet = read_sheet(album / 'labels.csv')
+    p = pd.read_csv(out / 'completed.csv').iloc[:, -4:].to_numpy()
+    assert 0.02 < (p >= 0.5).mean() < 0.9, 'neither everything nor nothing is proposed'
+    absent = sheet.dataset.targets == 0
+    assert p[absent].mean() < p[sheet.dataset.targets == 1].mean()
+
+
+def test_share_that_is_noted_and_assumed_labels():
+    rng = np.random.default_rng(0)
+    truth = rng.random((6000, 2)) < 0.3
+    z = rng.normal(10 * truth - 5, 1)
+    for share in (0.2, 0.7):
+        targets = np.where(truth & (rng.random(truth.shape) < share), 1, -1)
+        targets[:, 1] = np.where(rng.random(6000) < 0.5, truth[:, 1], -1)  # the second column knows both
+        assumed = assumed_targets(targets)
+        assert never_absent(targets).tolist() == [True, False] and (assumed[:, 1] == targets[:, 1]).all()
+        labelled = (targets != -1).any(1)
+        assert (assumed[~labelled] == -1).all() and (assumed[labelled, 0] >= 0).all()
+        noted = (targets[labelled, 0] == 1).sum() / truth[labelled, 0].sum()
+        fit = fit_calibration(z, assumed)
+        fit.noted = noted_share(fit(z), targets)
+        assert fit.noted[1] == 1 and fit.noted[0] == pytest.approx(noted, abs=0.05)
+        found = fit(z[labelled])[:, 0]
+        there = truth[labelled, 0]
+        assert found[there].mean() > 0.75 and found[~there].mean() < 0.1 and found.max() <= 1
+    assert choose_thresholds(np.array([[0.9], [0.2]]), np.array([[1], [-1]])).tolist() == [0.5]
+
+
+def test_photographs_need_a_word_on_the_tower(tmp_path):
+    "Noise stands for photographs. Without --clip nothing is begun; with --clip tiny a note comes first."
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / f'{i}.png')
+    put(tmp_path, 'image,dog,cat\n' + ''.join(f'{i}.png,{i % 2},{1 - i % 2}\n' for i in range(6)))
+    out = tmp_path / 'made'
+    command = ['photos', str(tmp_path), '--epochs', '1', '--folds', '2', '--out', str(out), '--cache', str(tmp_path / 'c')]
+    wrong = CliRunner().invoke(app, command)
+    assert wrong.exit_code == 1 and 'no tower was chosen' in wrong.output and 'RN50' in wrong.output
+    assert not out.exists() and not list(tmp_path.glob('.made*'))
+    fine = CliRunner().invoke(app, [*command, '--clip', 'tiny'])
+    assert fine.exit_code == 0 and 'knows drawn scenes only' in fine.output, fine.output
+
+
+def test_every_command_reads_one_table_alike(album, run, monkeypatch):
+    "1 / -1 / 0 is asked about by photos, train, complete and review; with a code all read the same."
+    from trmml_nb.people.review import open_review
+    from trmml_nb.data.tables import Reading
+
+    text = (album / 'labels.csv').read_text().replace('annotator,', '').replace('yes', '1')
+    text = re.sub(r'\bno\b', '-1', text)
+    lines = [line.replace(',ann', '') for line in text.splitlines() if ',bob' not in line]
+    lines[1] = lines[1].rsplit(',', 1)[0] + ',0'
+    labels = album.parent / 'signed.csv'
+    labels.write_text('\n'.join(lines) + '\n')
+    scores = album.parent / 'scores.csv'
+    cache = ['--cache', str(album.parent / 'cache')]
+    commands = (
+        ['photos', str(album), '--labels', str(labels), '--epochs', '1', '--folds', '2'],
+        ['train', '--data', 'csv', '--labels', str(labels), '--root', str(album), '--epochs', '1'],
+        ['complete', str(run), '--labels', str(labels), '--root', str(album)],
+    )
+    for k, command in enumerate(commands):
+        out = album.parent / f'coded-{k}{".csv" if command[0] == "complete" else ""}'
+        asked = CliRunner().invoke(app, [*command, '--out', str(out), *cache])
+        assert asked.exit_code == 1 and 'more than one reading' in asked.output and not out.exists(), asked.output
+        done = CliRunner().invoke(app, [*command, '--out', str(out), *cache, '--code', 'signed'])
+        assert done.exit_code == 0 and out.exists(), done.output
+    with pytest.raises(TableError, match='more than one reading'):
+        open_review(labels, scores, album.parent / 'answers.csv', 'Ada', root=album)
+    with pytest.raises(ValueError, match='scores.csv'):  # the table is read; the scores are not there
+        open_review(labels, scores, album.parent / 'answers.csv', 'Ada', root=album, reading=Reading(code='signed'))

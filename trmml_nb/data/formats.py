@@ -10,7 +10,7 @@ import io
 import json
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from .dataset import FileImage, MultiLabelDataset
 from ..errors import DataError
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
 from .own_data import csv_dataset
+from .tables import Reading, Sheet, TableError, read_sheet
 
 # %% auto #0
-__all__ = ['FormatError', 'from_pairs', 'from_coco', 'to_coco', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf',
-           'from_hf', 'write_pictures']
+__all__ = ['TABLES', 'FormatError', 'from_pairs', 'from_coco', 'to_coco', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame',
+           'to_hf', 'from_hf', 'write_pictures', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
@@ -214,3 +215,21 @@ def _datasets() -> Any:
         return importlib.import_module('datasets')
     except ImportError as error:
         raise FormatError('the package datasets is not installed: pip install datasets') from error
+
+# %% ../../nbs/library/data/07_formats.ipynb #9ab50002
+TABLES = ('wide', 'long', 'list')
+
+
+def read_labels(
+    labels: str | Path,  # a table, or a file or folder of another form
+    root: str | Path | None = None,  # folder of the pictures; None: the table's
+    synonyms: str | Path | Mapping[str, str] | None = None,  # as in `read_synonyms`
+    categories: Sequence[str] = (),  # more categories, without any label yet
+    add_images: bool = True,  # also take pictures of the folder that have no row
+    on_bad: str = 'error',  # pictures that cannot be read: 'error', or 'skip' and list
+    reading: Reading = Reading(),  # what was said about the table
+) -> Sheet:
+    "Labels in any form that is known. Errors: a form that is not; as the reader of the form."
+    if reading.format not in ('auto', *TABLES):
+        raise TableError(f'--format is {reading.format!r}, expected auto, {", ".join(TABLES)}.')
+    return read_sheet(labels, root, synonyms, categories, add_images, on_bad, reading)

@@ -15,12 +15,15 @@ from typing import Sequence
 import numpy as np
 import pandas as pd
 
+from PIL import Image, features
+
 from .dataset import FileImage, MultiLabelDataset, first_twice, usable_images
 from ..errors import DataError
 from .labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
-__all__ = ['CSV_CODES', 'IMAGE_SUFFIXES', 'read_rows', 'image_path', 'csv_dataset', 'folder_files', 'image_folder']
+__all__ = ['CSV_CODES', 'IMAGE_SUFFIXES', 'RAW_SUFFIXES', 'read_rows', 'image_path', 'csv_dataset', 'why_left_out',
+           'folder_files', 'image_folder', 'flatness', 'look_like_photographs']
 
 # %% ../../nbs/library/data/03_own_data.ipynb #cccb7d69
 def read_rows(
@@ -136,7 +139,30 @@ def csv_dataset(
                              [images[i] for i in keep], skipped)
 
 # %% ../../nbs/library/data/03_own_data.ipynb #e01647d1
-IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
+IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'} | {
+    suffix for suffix, codec in {'.avif': 'avif', '.jp2': 'jpg_2000', '.j2k': 'jpg_2000'}.items()
+    if features.check(codec)}
+try:  # the extra `heif`
+    import pillow_heif
+    pillow_heif.register_heif_opener()
+    IMAGE_SUFFIXES |= {'.heic', '.heif'}
+except ImportError:
+    pass
+RAW_SUFFIXES = {'.cr2', '.cr3', '.nef', '.arw', '.dng', '.orf', '.rw2', '.raf', '.jxl', '.psd', '.svg'}
+
+
+def why_left_out(
+    name: str,  # of a file
+) -> str:  # '' for an image file
+    "Why a file of a folder is not read as an image."
+    suffix = Path(name).suffix.lower()
+    if name.startswith('.'):
+        return 'hidden file'
+    if suffix in IMAGE_SUFFIXES:
+        return ''
+    if suffix in {'.heic', '.heif', '.avif', '.jp2', '.j2k'}:
+        return f'a picture that cannot be read here: {suffix[1:].upper()}; install trmml_nb[heif], or save it as JPEG'
+    return f'a picture that cannot be read: {suffix[1:].upper()}; save it as JPEG' if suffix in RAW_SUFFIXES else 'not an image suffix'
 
 
 def folder_files(
@@ -151,8 +177,7 @@ def folder_files(
                 why = 'hidden folder' if name.startswith('.') else 'link to a folder'
                 skipped.append((str(Path(folder, name)), why))
         for name in files:
-            if name.startswith('.') or Path(name).suffix.lower() not in IMAGE_SUFFIXES:
-                why = 'hidden file' if name.startswith('.') else 'not an image suffix'
+            if why := why_left_out(name):
                 skipped.append((str(Path(folder, name)), why))
             else:
                 names.append(Path(folder, name).relative_to(root).as_posix())
@@ -175,3 +200,27 @@ def image_folder(
     targets = np.full((len(keep), len(class_names)), UNKNOWN, dtype=np.int8)
     return MultiLabelDataset(path.stem or 'folder', 'all', list(class_names), [names[i] for i in keep], targets, None,
                              [images[i] for i in keep], skipped + bad)
+
+# %% ../../nbs/library/data/03_own_data.ipynb #9ab10002
+def flatness(
+    image: Image.Image,  # any size
+) -> float:  # share of pixels, in [0, 1]
+    "How many pixels of a small copy equal their right neighbour, within 2 of 765 grey levels."
+    small = image.convert('RGB')
+    small.thumbnail((160, 160))
+    pixels = np.asarray(small).astype(int)
+    return float((abs(np.diff(pixels, axis=1)).sum(-1) <= 2).mean()) if pixels.shape[1] > 1 else 1.0
+
+
+def look_like_photographs(
+    dataset: MultiLabelDataset,  # pictures
+    look_at: int = 24,  # how many of them, spread over the set
+) -> bool:
+    "Whether most pictures are photographs rather than drawings. Pictures that cannot be read are passed over."
+    found = []
+    for i in np.unique(np.linspace(0, len(dataset) - 1, min(look_at, len(dataset))).astype(int)):
+        try:
+            found.append(flatness(dataset.image(int(i))))
+        except DataError:
+            continue
+    return bool(found) and float(np.median(found)) < .4

@@ -28,7 +28,8 @@ from ..io import write_atomic
 from .figures import LABEL_NAMES, as_numpy, upsample
 from .inspector import Look, MatchView, Panel, fit_side, map_levels, overlay
 from ..data.labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
-from ..data.own_data import csv_dataset
+from ..data.formats import read_labels
+from ..data.tables import Reading
 from ..towers.weights import close_names
 from ..training.trainer import Evaluation, TrainConfig, Trainer, predict_logits
 
@@ -534,13 +535,14 @@ def open_review(
     out: str | Path,  # answers file: new, or from an earlier session
     annotator: str,  # who answers
     root: str | Path | None = None,  # folder that image names start from; None = the table's own
+    reading: Reading = Reading(),  # what is said about the table
     **options: Any,  # model, order, threshold, features, seed, clock, as in `Review`
 ) -> Review:
     "A review from files; the two inputs are only read."
     inputs = [Path(p).resolve() for p in (labels, predictions)]
     if Path(out).resolve() in inputs:
         raise ReviewError(f'{out}: is an input, and inputs are never written; give a new path for the answers.')
-    dataset = csv_dataset(labels, root)
+    dataset = read_labels(labels, root, add_images=False, reading=reading).dataset
     options = dict(model=Path(predictions).stem) | options
     return Review(dataset, read_predictions(predictions, dataset), out, annotator, **options)
 

@@ -20,7 +20,8 @@ from ..towers.store import FeatureStore, store_bytes
 from ..data.labels import UNKNOWN, bernoulli_mask, read_mask_file, single_positive_mask
 from ..method.matching import text_image_scores, text_pixel_scores
 from ..rivals.registry import METHODS, configure, parse_spec
-from ..data.own_data import csv_dataset
+from ..data.formats import read_labels
+from ..data.tables import CODES, Reading
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance, single_positive_list
 from ..towers.tower import FrozenTower
 from ..training.trainer import TrainConfig
@@ -95,6 +96,8 @@ class TrainJob:
     data: str = option('scenes', DATA_HELP)
     root: str | None = option(None, 'Folder of the data: where benchmarks were prepared, the VOCdevkit, or the folder that image names in --labels start from.')
     labels: str | None = option(None, 'For --data csv: a table with the header image,<category>,...; 1 present, 0 absent, blank unknown.')
+    format: str = option('auto', 'Form of --labels, as for photos, where it is not found out.')
+    code: str = option('auto', 'What numbers in --labels mean, as for photos: signed is 1 / -1 / 0 unknown, minus_one 1 / 0 / -1 unknown.', choices=('auto', *CODES))
     clip: str = option('tiny', "Tower: 'tiny' (bundled), local-dir:DIR (a folder in open_clip's format), or an open_clip name such as RN101.")
     pretrained: str | None = option(None, 'For an open_clip name: a tag such as openai, or a checkpoint FILE.')
     image_size: int | None = option(None, "Side of the square input in pixels; the tower's own if not given. The paper's setting: 448.")
@@ -157,7 +160,8 @@ def load_sets(
         sets = (voc_dataset(job.root, job.train_split or 'train'),
                 voc_dataset(job.root, job.eval_split or 'val', difficult=job.difficult))
     else:
-        held, rest = csv_dataset(job.labels, job.root).random_split(job.holdout, seed=0)
+        sheet = read_labels(job.labels, job.root, add_images=False, reading=Reading(format=job.format, code=job.code))
+        held, rest = sheet.dataset.random_split(job.holdout, seed=0)
         sets = rest, held
     if job.limit:
         sets = tuple(s.subset(range(min(job.limit, len(s)))) for s in sets)

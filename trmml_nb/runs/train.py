@@ -198,7 +198,7 @@ def draw_run(
 def alone_in(
     folder: Path,  # of a run
 ) -> Iterator[None]:
-    "Keep other trainings out of a run folder; one that was killed keeps nobody out. Errors: somebody is at work there."
+    "Keep others out of a run folder; one that was killed keeps nobody out, one that failed leaves nothing. Errors: somebody is at work there."
     lock = FileLock(folder.with_name(f'.{folder.name}.lock'), timeout=0)
     try:
         lock.acquire()
@@ -207,7 +207,11 @@ def alone_in(
     try:
         yield
     finally:
+        if folder.is_dir() and not any(folder.iterdir()):  # it failed before anything was made
+            folder.rmdir()
         lock.release()
+        if not folder.exists():
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 # %% ../../nbs/library/runs/02_train.ipynb #c8808971
 def claim_config(

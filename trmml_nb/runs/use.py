@@ -21,7 +21,9 @@ from .options import JobError, TrainJob, hide_labels, load_sets, zero_shot_score
 from .train import measure
 from ..data.labels import mask_sha256
 from ..rivals.registry import METHODS, parse_spec
-from ..data.own_data import csv_dataset, image_folder
+from ..data.formats import read_labels
+from ..data.own_data import image_folder
+from ..data.tables import Reading
 from ..people.html_page import inspection_page
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance
 from .run import load_run
@@ -134,6 +136,8 @@ def complete_job(
     device: str = 'auto',  # where to compute
     cache: str | None = None,  # folder of features
     progress: bool = True,  # show a bar
+    code: str = 'auto',  # what numbers in `labels` mean, as in `Reading`
+    format: str = 'auto',  # form of `labels`, as in `Reading`
 ) -> tuple[Path, dict[str, int]]:  # the table, and how many labels were given and proposed
     "Fill the blanks of a table with proposals, and add the probabilities of all categories."
     if Path(out).exists():
@@ -141,7 +145,7 @@ def complete_job(
     if not 0 < threshold < 1:
         raise JobError(f'--threshold is {threshold}, expected a probability between 0 and 1.')
     recogniser = load_run(run, device)
-    dataset = training_set(run, root) if labels is None else csv_dataset(labels, root)
+    dataset = training_set(run, root) if labels is None else read_labels(labels, root, add_images=False, reading=Reading(format=format, code=code)).dataset
     unasked = [c for c in dataset.class_names if c not in recogniser.class_names]
     if unasked:
         raise JobError(f'{labels}: column {unasked[0]!r} is no category of {run}, which knows '

@@ -14,12 +14,13 @@ from matplotlib.axes import Axes
 
 from ..errors import MethodError
 from ..people.figures import curve
-from ..data.labels import PRESENT, UNKNOWN
+from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from ..training.metrics import best_thresholds, check_probabilities, check_scores
 
 # %% auto #0
 __all__ = ['CalibrationError', 'reliability', 'calibration_error', 'Calibration', 'fit_line', 'own_shifts', 'fit_calibration',
-           'reliability_plot', 'choose_thresholds', 'folds', 'cross_fitted']
+           'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'choose_thresholds', 'folds',
+           'cross_fitted']
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #171b2b70
 class CalibrationError(MethodError):
@@ -52,14 +53,16 @@ def calibration_error(
 # %% ../../nbs/library/yours/00_calibration.ipynb #92baa982
 @dataclass
 class Calibration:
-    "Calibrated logit = slope * logit + shift[category]."
+    "Calibrated logit = slope * logit + shift[category]; then the probability is divided by the share that is noted."
     slope: float = 1.0  # one for all categories, above 0
     shift: np.ndarray | float = 0.0  # [C]
+    noted: np.ndarray | float = 1.0  # [C] share of what is present that people noted, where nothing is known absent
 
     def __call__(self, logits: np.ndarray,  # [M, C]
                  ) -> np.ndarray:  # [M, C] probabilities
         "Calibrated probabilities of logits [M, C]."
-        return 1 / (1 + np.exp(-np.clip(self.slope * np.asarray(logits, dtype=np.float64) + self.shift, -50, 50)))
+        z = np.clip(self.slope * np.asarray(logits, dtype=np.float64) + self.shift, -50, 50)
+        return np.minimum(1, 1 / (1 + np.exp(-z)) / self.noted)
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #7ca7cb93
 def fit_line(
@@ -119,6 +122,35 @@ def fit_calibration(
         shift = own_shifts(slope * x + common, present, column, z.shape[1], strength)
     return Calibration(slope, common + shift)
 
+# %% ../../nbs/library/yours/00_calibration.ipynb #9ab30002
+def never_absent(
+    targets: np.ndarray,  # [N, C] PRESENT / ABSENT / UNKNOWN
+) -> np.ndarray:  # [C] bool
+    "Categories that are known present somewhere and known absent nowhere."
+    return (targets == PRESENT).any(0) & ~(targets == ABSENT).any(0)
+
+
+def assumed_targets(
+    targets: np.ndarray,  # [N, C] PRESENT / ABSENT / UNKNOWN
+) -> np.ndarray:  # the same, with assumed absent labels
+    "Single-positive setting: of categories that are never absent, what is not noted on a labelled image counts as absent."
+    labelled = (targets != UNKNOWN).any(1)[:, None]
+    return np.where((targets == UNKNOWN) & labelled & never_absent(targets), ABSENT, targets).astype(targets.dtype)
+
+
+def noted_share(
+    p: np.ndarray,  # [N, C] probabilities of being noted, of images that training did not see
+    targets: np.ndarray,  # [N, C] PRESENT / ABSENT / UNKNOWN, without assumed labels
+    strength: float = 10.0,  # labels that the mean of all such categories counts for
+) -> np.ndarray:  # [C] in (0, 1]; 1 where something is known absent
+    "Share of what is present that people noted: the mean probability of the noted ones (Elkan and Noto, 2008)."
+    only, present = never_absent(targets), targets == PRESENT
+    if not only.any():
+        return np.ones(targets.shape[1])
+    common = p[:, only][present[:, only]].mean()
+    own = ((p * present).sum(0) + strength * common) / (present.sum(0) + strength)
+    return np.where(only, np.clip(own, .02, 1), 1.0)
+
 # %% ../../nbs/library/yours/00_calibration.ipynb #72bce1b0
 def reliability_plot(
     p: np.ndarray,  # [M, C] probabilities
@@ -143,9 +175,11 @@ def choose_thresholds(
 ) -> np.ndarray:  # [C]
     "Per category the threshold with the best F1 on known labels; few labels: the one that is best for all together."
     p, t = check_probabilities(p, targets)
-    common = best_thresholds(p.reshape(-1, 1), t.reshape(-1, 1), default)[0]
+    both = (t == PRESENT).any(0) & (t == ABSENT).any(0)
+    common = best_thresholds(p[:, both].reshape(-1, 1), t[:, both].reshape(-1, 1), default)[0] if both.any() else default
     own = best_thresholds(p, t, common)
-    return np.clip(np.where((t == PRESENT).sum(0) >= at_least, own, common), .01, .99)
+    chosen = np.where(both & ((t == PRESENT).sum(0) >= at_least), own, common)
+    return np.clip(np.where(never_absent(t), default, chosen), .01, .99)
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #9a6e337f
 def folds(
@@ -170,7 +204,8 @@ def cross_fitted(
     "What calibration and thresholds are worth on labels that they were not fitted to."
     p, yes = np.zeros(logits.shape), np.zeros(logits.shape, dtype=bool)
     for learn, judge in folds(len(logits), parts, seed):
-        fit = fit_calibration(logits[learn], targets[learn])
+        fit = fit_calibration(logits[learn], assumed_targets(targets)[learn])
+        fit.noted = noted_share(fit(logits[learn]), targets[learn])
         p[judge] = fit(logits[judge])
         yes[judge] = p[judge] >= choose_thresholds(fit(logits[learn]), targets[learn])
     return p, yes

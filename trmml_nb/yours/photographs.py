@@ -12,7 +12,8 @@ import io
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+import warnings
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import nn
 
-from .calibration import Calibration, calibration_error, choose_thresholds, cross_fitted, fit_calibration, folds, reliability_plot
+from .calibration import (
+    Calibration, assumed_targets, calibration_error, choose_thresholds, cross_fitted, fit_calibration, folds, never_absent, noted_share, reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError
 from ..towers.store import FeatureStore
@@ -38,7 +40,10 @@ from ..runs.use import PROBABILITY, safe_cell, write_table
 from ..runs.run import save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
-from ..data.tables import Sheet, read_sheet, sheet_statistics
+from ..data.formats import read_labels
+from ..data.labels import PRESENT, UNKNOWN
+from ..data.own_data import look_like_photographs
+from ..data.tables import CODES, Reading, Sheet, sheet_statistics
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 
@@ -46,7 +51,7 @@ from ..training.trainer import Trainer, pick_device, predict_logits
 __all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'STYLE', 'WORDS', 'PhotosError', 'sureness', 'Rows', 'fit_rows', 'Kept',
            'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table', 'picture_uri',
            'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'deliver', 'write_results',
-           'photos_in', 'photos_job']
+           'photos_in', 'check_tower', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -164,10 +169,24 @@ PLACES = ('out', 'device', 'cache')  # options that say where, not what
 class PhotosJob:
     "Everything that `trmml photos` can be told."
     photos: str = option('photos', 'Folder of the photographs, with subfolders.', argument=True)
-    labels: str | None = option(None, 'Table image,[annotator,]<category>,...: 1/yes/x, 0/no, blank unknown; PHOTOS/labels.csv if not given.')
+    labels: str | None = option(None, 'Table image,[annotator,]<category>,...: 1/yes/x, 0/no, blank unknown; or another form; PHOTOS/labels.csv if not given.')
+    format: str = option('auto', 'Form of --labels, where it is not found out.')
+    code: str = option('auto', 'What numbers in the cells mean: signed is 1 / -1 / 0 unknown, minus_one is 1 / 0 / -1 unknown, positives: only present ones were noted.',
+                       choices=('auto', *CODES))
+    present: str = option('', 'Own words for present, separated by |.')
+    absent: str = option('', 'Own words for absent, separated by |.')
+    unknown: str = option('', 'Own words for unknown, separated by |.')
+    ignore: str = option('', 'Columns that hold no labels, separated by |.')
+    annotator: str = option('', "Column with the people who labelled; annotator if not given; none: there is no such column.")
+    unlisted: str = option('unknown', 'What a list of labels does not name: unknown, or absent where every picture was searched for everything.',
+                           choices=('unknown', 'absent'))
+    confidence: float | None = option(None, 'Tables with scores: from here on a label counts as present, below it is unknown.')
+    proposals: str = option('unknown', 'Cells of a completed table that were proposed and that nobody changed: unknown, or accept.', choices=('unknown', 'accept'))
+    encoding: str = option('', 'Of a table that is neither UTF-8 nor UTF-16, such as cp1252.')
+    sheet: str = option('', 'Of a workbook with several sheets.')
     categories: str = option('', 'More categories, separated by commas, that have no label yet.')
     synonyms: str | None = option(None, 'Table name,means: words that mean the same category.')
-    clip: str = option('tiny', "Tower, as for train; 'tiny' knows drawn scenes only: for photographs take a real one, such as RN50.")
+    clip: str | None = option(None, "Tower, as for train; needed for photographs, such as RN50: 'tiny', which drawings get, knows drawn scenes only.")
     pretrained: str | None = option(None, 'For an open_clip name: a tag such as openai, or a checkpoint FILE.')
     image_size: int | None = option(None, "Side of the square input in pixels; the tower's own if not given.")
     method: str = option('trmml', 'What to train, as for train.')
@@ -183,6 +202,7 @@ class PhotosJob:
 
     def __post_init__(self):
         self.labels = self.labels or str(Path(self.photos) / 'labels.csv')
+        self.reading
         if self.on_bad not in ('error', 'skip'):
             raise PhotosError(f"--on-bad is {self.on_bad!r}, expected 'error' or 'skip'.")
         if self.model not in MODELS:
@@ -196,8 +216,13 @@ class PhotosJob:
     @property
     def training(self) -> TrainJob:
         "The options that it shares with `trmml train`."
-        same = {n: getattr(self, n) for n in ('clip', 'pretrained', 'image_size', 'method', 'epochs', 'seed', 'device', 'cache')}
-        return TrainJob(data='csv', labels=self.labels, root=self.photos, out=self.out or next_folder('runs/photos', self.asked), **same)
+        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'method', 'epochs', 'seed', 'device', 'cache')}
+        return TrainJob(clip=self.clip or 'tiny', data='csv', labels=self.labels, root=self.photos, out=self.out or next_folder('runs/photos', self.asked), **same)
+
+    @property
+    def reading(self) -> Reading:
+        "What was said about the table."
+        return Reading(**{f.name: getattr(self, f.name) for f in fields(Reading)})
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -253,20 +278,29 @@ def study(
     model: str = 'best',  # 'best', or 'trained' or 'tower' without asking which is better
 ) -> Result:
     "Choose a model, calibrate, choose thresholds, and measure on labels that training did not see."
-    data = sheet.dataset
+    data, only, learn = sheet.dataset, never_absent(sheet.dataset.targets), assumed_targets(sheet.dataset.targets)
     (mAP, each), (zero, zero_each) = (mean_average_precision(z, data.targets) for z in (trained, alone))
-    chosen = model if model != 'best' else 'tower' if zero > mAP else 'trained'
+    (guess, guess_each), (zero_guess, zero_guess_each) = (mean_average_precision(z, learn) for z in (trained, alone))
+    rests_on = 'known labels' if np.isfinite(mAP) else 'assumed labels' if np.isfinite(guess) else 'nothing'
+    better = zero > mAP if np.isfinite(mAP) else zero_guess > guess if np.isfinite(guess) else True
+    chosen = model if model != 'best' else 'tower' if better else 'trained'
     logits = alone if chosen == 'tower' else trained
-    fit = fit_calibration(logits, data.targets)
+    fit = fit_calibration(logits, learn)
+    fit.noted = noted_share(fit(logits), data.targets)
     p, (honest, yes) = fit(logits), cross_fitted(logits, data.targets, parts, seed)
     thresholds, raw = choose_thresholds(p, data.targets), 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
+    judged = np.where(only, UNKNOWN, data.targets)  # nothing can be said on categories that are never known absent
     table = sheet_statistics(sheet)
     table['AP'], table['threshold'] = zero_each if chosen == 'tower' else each, thresholds
+    if only.any():
+        table['AP_assumed'] = np.where(only, zero_guess_each if chosen == 'tower' else guess_each, np.nan)
     table['proposed_present'] = ((p >= thresholds) & ~data.known_mask).sum(0)
-    scores = f1_scores(yes.astype(float), data.targets)
-    metrics = dict(mAP=zero if chosen == 'tower' else mAP, trained_mAP=mAP, zero_shot_mAP=zero, model=chosen, CF1=scores['CF1'], OF1=scores['OF1'], images=len(data), known_share=100 * float(data.known_mask.mean()),
-                   calibration_error=calibration_error(honest, data.targets), calibration_error_raw=calibration_error(raw, data.targets),
-                   measured='cross-validation on known labels')
+    scores = f1_scores(yes.astype(float), judged) if (judged == PRESENT).any() else dict(CF1=np.nan, OF1=np.nan)
+    metrics = dict(mAP=zero if chosen == 'tower' else mAP, trained_mAP=mAP, zero_shot_mAP=zero, model=chosen, CF1=scores['CF1'], OF1=scores['OF1'],
+                   images=len(data), known_share=100 * float(data.known_mask.mean()), choice_rests_on=rests_on,
+                   categories=len(data.class_names), left_out=[n for n, ap in zip(data.class_names, each) if np.isnan(ap)],
+                   assumed_mAP=dict(trained=guess, tower=zero_guess) if only.any() else None, calibration_error=calibration_error(honest, judged),
+                   calibration_error_raw=calibration_error(raw, judged), measured='cross-validation on known labels')
     return Result(sheet, p, thresholds, fit, table, metrics, raw, honest, chosen)
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #0070906f
@@ -317,9 +351,11 @@ def limits(
 ) -> list[str]:  # sentences
     "What a reader of the report must not conclude."
     table, said = result.table, ['All measures rest on labels that people gave. If those are the easy ones, the blanks are harder than the numbers say.']
-    few = table.index[(table['present'] > 0) & (table['present'] < 5)].tolist()
+    few = table.index[(table['present'] > 0) & (table['present'] < 5) & (table['absent'] > 0)].tolist()
     none, never = table.index[table['present'] + table['absent'] == 0].tolist(), table.index[(table['absent'] == 0) & (table['present'] > 0)].tolist()
     m = result.metrics
+    if m['choice_rests_on'] == 'nothing':
+        said.append('No category has a present and an absent label, and none was noted alone: no model could be judged, and the tower alone was kept.')
     if m['trained_mAP'] < m['zero_shot_mAP']:
         both = f'with labels held out, the tower alone ranks the photographs better (mAP {m["zero_shot_mAP"]:.1f}) than after training (mAP {m["trained_mAP"]:.1f})'
         said.append(f'Training did not help here: {both}. '
@@ -330,7 +366,12 @@ def limits(
     if few:
         said.append(f'Fewer than five known present labels: {", ".join(few)}. Their AP is mostly chance; their threshold is the common one.')
     if never:
-        said.append(f'Never known absent: {", ".join(never)}. Give some absent labels, or everything may look present.')
+        at = [result.sheet.dataset.class_names.index(c) for c in never]
+        share = np.broadcast_to(result.calibration.noted, len(table))[at]
+        said.append(f'Never known absent: {", ".join(never)}. Nothing can be measured there, so they have no AP and are left out of the mean. What was not noted on a '
+                    'labelled photograph was taken as absent in training, and probabilities were divided by the share of the present ones that is noted, estimated '
+                    f'at {100 * share.min():.0f} to {100 * share.max():.0f} %. Both assume that the noted ones are a random part of all. AP_assumed reads what was '
+                    'not noted as absent: it is too low by as much as is missing. Twenty absent labels per category would make it a measurement.')
     return said
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #6a14cf27
@@ -352,8 +393,10 @@ def report_html(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style></head><body>',
         f'<h1>{html.escape(title)}</h1><p>{m["images"]} photographs, {len(data.class_names)} categories, {m["known_share"]:.1f} % of the labels known. '
         f'{len(result.sheet.unlabelled_images)} photographs without any label, {len(data.skipped)} left out because they cannot be read.</p>',
+        '<h2>How the table was read</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in result.sheet.notes), '</ul>',
         '<h2>What is missing, and how good the model is</h2>', html_table(result.table),
-        f'<p>mAP on labels that training did not see: {say(m["trained_mAP"])} after training, {say(m["zero_shot_mAP"])} by the tower alone. <b>Kept: '
+        f'<p>mAP on labels that training did not see: {say(m["trained_mAP"])} after training, {say(m["zero_shot_mAP"])} by the tower alone. '
+        f'{len(m["left_out"])} of {m["categories"]} categories are left out of it: they lack a known present or a known absent label. <b>Kept: '
         f'{KEPT[result.chosen]}.</b> All that follows is about it. F1 with thresholds chosen on other labels: {say(m["OF1"])} overall, '
         f'{say(m["CF1"])} per category. Percent, by cross-validation.</p>',
         '<h2>How far to trust a probability</h2>', f'<img alt="reliability" src="data:image/png;base64,{base64.b64encode(figure_png(fig)).decode()}">',
@@ -444,8 +487,11 @@ def write_results(
     dis = result.sheet.disagreements
     write_table(folder / 'disagreements.csv', list(dis.columns), [[safe_cell(r[0], path=True), safe_cell(r[1]), r[2], r[3], WORDS[r[4]]] for r in dis.values.tolist()])
     m = result.metrics
-    write_json(folder / 'decisions.json', dict(model=result.chosen, cross_validated_mAP=dict(trained=m['trained_mAP'], tower=m['zero_shot_mAP']), slope=result.calibration.slope, shift=dict(zip(data.class_names, np.broadcast_to(
-        result.calibration.shift, len(data.class_names)).tolist())), threshold=dict(zip(data.class_names, result.thresholds.tolist()))))
+    by_name = lambda values: dict(zip(data.class_names, np.broadcast_to(values, len(data.class_names)).tolist()))
+    write_json(folder / 'decisions.json', dict(
+        model=result.chosen, choice_rests_on=m['choice_rests_on'], cross_validated_mAP=dict(trained=m['trained_mAP'], tower=m['zero_shot_mAP']),
+        slope=result.calibration.slope, shift=by_name(result.calibration.shift), noted=by_name(result.calibration.noted),
+        threshold=by_name(result.thresholds)))
     write_json(folder / 'metrics.json', dict(result.metrics, title='own photographs', per_class_AP=result.table['AP'].to_dict(),
                                             per_class_known=(result.table['present'] + result.table['absent']).to_dict(), versions=versions()))
     write_atomic(folder / 'report.html', report_html(result, title).encode())
@@ -460,12 +506,13 @@ def photos_in(
 ) -> tuple[Result, Kept]:  # what was found out, and what was taken over
     "The work of `photos_job`."
     data, device = sheet.dataset, pick_device(job.device)
-    tower = load_tower(job.clip, job.pretrained, job.image_size, device=str(device))
+    tower = load_tower(training.clip, job.pretrained, job.image_size, device=str(device))
     store = in_memory(encode_dataset(tower, data, job.cache, progress=progress), device)
     method, config = settings(training)
     about = describe(training, tower, data, 'labels given by people', method, config)
     kept = Kept(folder, photos_key(job, about, store, data))
     write_json(folder / UNFINISHED, job.asked)
+    data = data.with_targets(assumed_targets(data.targets))  # what training takes as absent
     final = tower_alone(tower, store, data)
     alone = predict_logits(final, store).numpy()
     result = study(sheet, held_out_logits(tower, store, data, training, job.folds, kept), alone, job.folds, job.seed, job.model)
@@ -482,6 +529,21 @@ def photos_in(
     deliver(made, folder)
     return result, kept
 
+# %% ../../nbs/library/yours/01_photographs.ipynb #9ab40001
+def check_tower(
+    clip: str | None,  # as asked; None: nothing was said
+    data: MultiLabelDataset,  # the pictures
+) -> None:
+    "Errors: photographs, and no word on the tower. A note where the tower for drawings was asked for."
+    if clip in (None, 'tiny') and look_like_photographs(data):
+        choices = ('RN50, RN101 or ViT-B-16 with --pretrained openai (downloaded once, 250 to 600 MB), local-dir:DIR for a folder in open_clip\'s format, or an '
+                   'open_clip name with --pretrained FILE')
+        if clip is None:
+            raise PhotosError(f'these are photographs, and no tower was chosen. The one that comes along knows drawn scenes only and cannot serve. Say --clip: {choices}. '
+                              'With --clip tiny you get it all the same.')
+        warnings.warn(f'these are photographs, and --clip tiny knows drawn scenes only: take the numbers for a trial of the commands. For real ones: {choices}.',
+                      stacklevel=2)
+
 # %% ../../nbs/library/yours/01_photographs.ipynb #44f2af36
 def photos_job(
     job: PhotosJob,  # what was asked
@@ -489,15 +551,20 @@ def photos_job(
 ) -> Path:  # folder with completed.csv, report.html and the run
     "From photographs and a table with gaps to a run, completed labels and a report. Stopped, it goes on with the same command."
     say, training = print if progress else (lambda *_: None), job.training
-    sheet = read_sheet(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',') if c.strip()], on_bad=job.on_bad)
-    data, (folder, _) = sheet.dataset, claim_photos(job, training)
-    say(f'{data}\n{len(sheet.disagreements)} disagreements, {len(sheet.unlabelled_images)} photographs and '
-        f'{len(sheet.unlabelled_categories)} categories without a label')
+    sheet = read_labels(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',') if c.strip()], on_bad=job.on_bad,
+                        reading=job.reading)
+    data = sheet.dataset
+    check_tower(job.clip, data)
+    folder, _ = claim_photos(job, training)
+    say('\n'.join([f'{data}', *(f'- {note}' for note in sheet.notes), f'{len(sheet.disagreements)} disagreements, {len(sheet.unlabelled_images)} photographs and '
+                   f'{len(sheet.unlabelled_categories)} categories without a label']))
     with alone_in(folder):
         _, begun = claim_photos(job, training)  # again: somebody may have finished here a moment ago
         result, kept = photos_in(folder, job, training, sheet, progress)
     if begun:
         say(f'{folder}: went on with an unfinished run, {kept.taken} of {job.folds} folds were taken over'
             + (f', {kept.stale} not: labels, photographs or versions are others now' if kept.stale else ''))
-    say(f'kept: {KEPT[result.chosen]}, the better one by cross-validation' if job.model == 'best' else f'kept: {KEPT[result.chosen]}, as asked')
+    why = {'known labels': ', the better one by cross-validation', 'nothing': ': no label could judge it',
+           'assumed labels': ', the better one if what was not noted is absent: nothing is known absent'}[result.metrics['choice_rests_on']]
+    say(f'kept: {KEPT[result.chosen]}' + (why if job.model == 'best' else ', as asked'))
     return folder
