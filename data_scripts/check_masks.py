@@ -3,8 +3,9 @@
 python data_scripts/check_masks.py                    every published mask, as this machine draws it
 python data_scripts/check_masks.py --mask FILE.npy    is this bool array [images, classes] one of them?
 
-A mask says which labels are known: `np.random.RandomState(0).random_sample((images, classes)) < known`. The checksum is the sha256 of
-`np.packbits(mask)`, here its first 16 hex digits. Exit status 0: all agree (or the file is a published mask); 1: not; 2: unusable file.
+A mask says which labels are known: `np.random.RandomState(0).random_sample((images, classes)) < known`. The checksum is
+the sha256 of `np.packbits(mask)`, here its first 16 hex digits. Exit status 0: all agree (or the file is a published
+mask); 1: not; 2: unusable file.
 """
 
 import argparse
@@ -20,9 +21,8 @@ def check_all():
     table = check_published()
     for row in table.itertuples():
         shape = f"{row.images} x {row.classes}"
-        print(
-            f"{row.data:32}{shape:>13}{row.known:>6.0%} known   {row.ours}   {'agrees' if row.agrees else f'published: {row.published}'}"
-        )
+        verdict = "agrees" if row.agrees else f"published: {row.published}"
+        print(f"{row.data:32}{shape:>13}{row.known:>6.0%} known   {row.ours}   {verdict}   {row.used_by}")
     print(f"{table.agrees.sum()} of {len(table)} masks agree (numpy {np.__version__})")
     return 0 if table.agrees.all() else 1
 
@@ -38,9 +38,8 @@ def check_file(path):
     names = [
         f"{m.data}, {m.known:.0%} known" for m in PUBLISHED_MASKS if m.sha16 == start and tuple(m.shape) == mask.shape
     ]
-    print(
-        f"{path}: {mask.shape}, {mask.mean():.2%} known, sha256 {start}: {names[0] if names else 'none of the published masks'}"
-    )
+    verdict = names[0] if names else "none of the published masks"
+    print(f"{path}: {mask.shape}, {mask.mean():.2%} known, sha256 {start}: {verdict}")
     return 0 if names else 1
 
 

@@ -20,6 +20,9 @@ def main(
     allow_missing: Annotated[
         bool, typer.Option(help="Go on without images that cannot be had; they are listed.")
     ] = False,
+    allow_undecodable: Annotated[
+        bool, typer.Option(help="Go on without images that cannot be decoded; they are listed.")
+    ] = False,
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
     plan_only: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
 ):
@@ -31,6 +34,7 @@ def main(
                 root=root,
                 archives=archives,
                 allow_missing=allow_missing,
+                allow_undecodable=allow_undecodable,
                 offline=offline,
                 plan_only=plan_only,
             )

@@ -1,6 +1,6 @@
-"""Prepare VG-200: the first 200 categories of SSGRL's lists. Its label file has no lasting address and must be given with --from.
+"""Prepare VG-200: the first 200 categories of SSGRL's lists. The names of its categories are not public.
 
-python data_scripts/visual_genome.py --root data --from FOLDER
+python data_scripts/visual_genome.py --root data
 """
 
 from typing import Annotated
@@ -20,6 +20,9 @@ def main(
     allow_missing: Annotated[
         bool, typer.Option(help="Go on without images that cannot be had; they are listed.")
     ] = False,
+    allow_undecodable: Annotated[
+        bool, typer.Option(help="Go on without images that cannot be decoded; they are listed.")
+    ] = False,
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
     plan_only: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
 ):
@@ -27,7 +30,13 @@ def main(
     try:
         prepare_job(
             PrepareJob(
-                "vg200", root=root, archives=archives, allow_missing=allow_missing, offline=offline, plan_only=plan_only
+                "vg200",
+                root=root,
+                archives=archives,
+                allow_missing=allow_missing,
+                allow_undecodable=allow_undecodable,
+                offline=offline,
+                plan_only=plan_only,
             )
         )
     except ValueError as error:  # the library's own messages are for people

@@ -154,7 +154,7 @@ def tiny_coco(all_ids=COCO_IDS, objects=COCO_OBJECTS):
 
 
 def wider_coco():
-    "Sixteen training images, most with two or three categories: many enough that another order of rows gives another single-positive list."
+    "Sixteen training images, most with several categories: another order of rows gives another single-positive list."
     ids = dict(train=[1000, 9, 20, 7, 300, 31, 4, 1999, 58, 600, 2, 75, 811, 12, 45, 100], val=[5, 33])
     return tiny_coco(
         ids, dict(train=[(i, c) for n, i in enumerate(ids["train"]) for c in (1, 17, 18) if (n + c) % 4], val=[(33, 1)])
@@ -167,7 +167,7 @@ def tiny_vg():
         {
             "images.zip": zipped({"VG_100K/1.jpg": jpeg(1), "VG_100K/5.jpg": jpeg(5)}),
             "images2.zip": zipped({"VG_100K_2/2.jpg": jpeg(2), "VG_100K_2/7.jpg": jpeg(7)}),
-            "train_list_500.txt": b"2.jpg\n1.jpg\n2.jpg\n7.jpg\n",
+            "train_list_500.txt": b"2.jpg\n1.jpg\n7.jpg\n",
             "test_list_500.txt": b"5.jpg\n",
             "vg_category_500_labels_index.json": json.dumps(labels).encode(),
         },
@@ -197,7 +197,8 @@ def tiny_cub():
         "attributes.txt": "1 bill::curved\n2 wing::blue\n3 eye::red\n",
         "CUB_200_2011/images.txt": "1 001.A/a_1.jpg\n2 002.B/b_2.jpg\n3 002.B/b_3.jpg\n",
         "CUB_200_2011/train_test_split.txt": "1 1\n2 0\n3 1\n",
-        "CUB_200_2011/attributes/image_attribute_labels.txt": "1 1 0 3 27.7\n1 2 1 4 1.5\n1 3 0 1 0 3.0\n2 1 1 4 2\n2 2 0 3 2\n2 3 1 2 2\n3 1 0 1 0\n3 2 1 1 0 5 6\n3 3 1 4 0\n",
+        "CUB_200_2011/attributes/image_attribute_labels.txt": "1 1 0 3 27.7\n1 2 1 4 1.5\n1 3 0 1 0 3.0\n"
+        "2 1 1 4 2\n2 2 0 3 2\n2 3 1 2 2\n3 1 0 1 0\n3 2 1 1 0 5 6\n3 3 1 4 0\n",
     }
     images = {
         f"CUB_200_2011/images/{name}": jpeg(i)
@@ -212,7 +213,9 @@ def served(name, files, server, **counts):
     "The real benchmark with its true tiny counts, and its files on the practice server."
     real = BENCHMARKS[name]
     sources = tuple(
-        replace(
+        s
+        if s.optional
+        else replace(
             s,
             urls=(server.url(s.name),) if s.urls else (),
             size=len(files[s.name]),
@@ -369,22 +372,63 @@ def test_coco_that_is_damaged(tmp_path):
 def test_vg(server, tmp_path):
     files, counts = tiny_vg()
     benchmark = put(server, "vg200", (files, counts))
-    with pytest.raises(
-        ArchiveError, match=r"vg_category_500_labels_index\.json: not in a folder given with --from.*SSGRL"
-    ):
-        make(benchmark, tmp_path / "data")
     shelf = tmp_path / "shelf"
     shelf.mkdir()
-    (shelf / "vg_category_500_labels_index.json").write_bytes(files["vg_category_500_labels_index.json"])
     with pytest.warns(UserWarning, match="called by their index"):
         folder = make(benchmark, tmp_path / "data", shelf)
     data = prepared_dataset(folder)
-    assert data.image_ids == ["2", "1", "7"] and data.truth.shape == (3, 200), "the second 2.jpg is dropped"
+    assert data.image_ids == ["2", "1", "7"] and data.truth.shape == (3, 200)
     assert [np.flatnonzero(row).tolist() for row in data.truth] == [[1, 199], [0], []], "labels from 200 on are dropped"
     assert np.flatnonzero(prepared_dataset(folder, "test").truth[0]).tolist() == [3]
     assert "VG_100K_2/2.jpg" in (folder / "labels.csv").read_text() and data.image(0).size == (32, 24)
+    assert [name for name, *_ in server.log][:3] == [
+        "train_list_500.txt",
+        "test_list_500.txt",
+        "vg_category_500_labels_index.json",
+    ], "the small files first: what is wrong with them is told before 15 GB are fetched"
     (shelf / "vg_category_names.txt").write_text("".join(f"thing {i}\n" for i in range(500)))
     assert prepared_dataset(make(benchmark, tmp_path / "named", shelf)).class_names[199] == "thing 199"
+
+
+def test_vg_with_a_repeated_line_is_another_list(tmp_path):
+    for name, text in {
+        "train_list_500.txt": "1.jpg\n3.jpg\n1.jpg\n",
+        "test_list_500.txt": "2.jpg\n",
+        "vg_category_500_labels_index.json": '{"1.jpg": [], "2.jpg": [], "3.jpg": []}',
+    }.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(PrepareError, match="1.jpg' stands twice"), pytest.warns(UserWarning):
+        read_vg(Tree([tmp_path]))
+
+
+@pytest.mark.parametrize("content", ["[]", '{"1.jpg": 3}', '{"1.jpg": ["a"]}', '{"1.jpg": [-1]}', "{", "[" * 9999])
+def test_a_label_file_of_another_form(tmp_path, content):
+    (tmp_path / "vg_category_500_labels_index.json").write_text(content)
+    with pytest.raises(PrepareError, match="not a label file of SSGRL"):
+        read_vg(Tree([tmp_path]))
+
+
+def test_vg_as_people_have_it(server, tmp_path):
+    "A clone of the lists' repository beside all pictures merged in one folder: nothing is asked of the network."
+    files, counts = tiny_vg()
+    benchmark = put(server, "vg200", (files, counts))
+    lists = tmp_path / "mine" / "SSGRL" / "data" / "VG"
+    merged = tmp_path / "mine" / "pictures" / "all"
+    lists.mkdir(parents=True)
+    merged.mkdir(parents=True)
+    for name in files:
+        if name.endswith(".zip"):
+            with zipfile.ZipFile(io.BytesIO(files[name])) as z:
+                for info in z.infolist():
+                    (merged / Path(info.filename).name).write_bytes(z.read(info))
+        else:
+            (lists / name).write_bytes(files[name])
+    text = notice(benchmark, tmp_path / "data" / "vg200", tmp_path / "mine")
+    assert f"images2.zip: unpacked in {merged}" in text and f"train_list_500.txt: given in {lists}" in text
+    with pytest.warns(UserWarning, match="called by their index"):
+        folder = make(benchmark, tmp_path / "data", tmp_path / "mine", offline=True)
+    assert server.log == [] and prepared_dataset(folder, check=True).image_ids == ["2", "1", "7"]
+    assert len(list(merged.iterdir())) == 4 and read_provenance(folder)["linked"] == 4
 
 
 def test_vg_without_labels_for_an_image(tmp_path):
@@ -450,7 +494,10 @@ def test_nus_with_missing_photographs(server, tmp_path):
 
 
 def test_nus_asl(server, tmp_path):
-    table = 'filepath,label,split_name\nFlickr/actor/1.jpg,"[\'sky\', \'dog\']",train\nFlickr/zoo/2.jpg,[\'cow\'],train\nFlickr/zoo/3.jpg,[],val\n'
+    table = (
+        'filepath,label,split_name\nFlickr/actor/1.jpg,"[\'sky\', \'dog\']",train\n'
+        + "Flickr/zoo/2.jpg,['cow'],train\nFlickr/zoo/3.jpg,[],val\n"
+    )
     files = {"nus_wid_data.csv": table.encode()}
     server.files.update(files)
     folder = make(
@@ -496,6 +543,33 @@ def test_nus_label_lists_of_another_length(tmp_path):
     (tmp_path / "TrainTestLabels" / "Labels_sky_Train.txt").write_text("1\n2\n")
     with pytest.raises(PrepareError, match="is neither 0 nor 1"):
         prepare.read_nus_official(Tree([tmp_path]))
+
+
+def test_flickr_zip_as_the_authors_send_it(server, tmp_path):
+    files = tiny_nus_official()
+    server.files.update(files)
+    benchmark = served("nuswide-official", files, server, categories=2, images=dict(train=3, test=2))
+    (tmp_path / "mine" / "post").mkdir(parents=True)
+    pictures = {name: jpeg(i) for i, name in enumerate(NUS_IMAGES)}
+    (tmp_path / "mine" / "post" / "Flickr.zip").write_bytes(zipped(pictures))
+    folder = make(benchmark, tmp_path / "data", tmp_path / "mine")
+    assert prepared_dataset(folder, check=True).image_ids == NUS_IMAGES[:3]
+
+
+def test_the_tree_of_tai_dpt(server, tmp_path):
+    "DATAROOT/NUSWIDE with ImageList, TrainTestLabels and Flickr in it, beside other data sets."
+    files, root = tiny_nus_official(), tmp_path / "DATAROOT" / "NUSWIDE"
+    for content in files.values():
+        with zipfile.ZipFile(io.BytesIO(content)) as z:
+            for info in z.infolist():
+                place = root / info.filename.removeprefix("Groundtruth/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(z.read(info))
+    flickr(root)
+    (tmp_path / "DATAROOT" / "COCO" / "annotations").mkdir(parents=True)
+    benchmark = served("nuswide-official", files, server, categories=2, images=dict(train=3, test=2))
+    folder = make(benchmark, tmp_path / "data", tmp_path / "DATAROOT", offline=True)
+    assert server.log == [] and prepared_dataset(folder, "test", check=True).image_ids == NUS_IMAGES[3:]
 
 
 # -- CUB
@@ -719,6 +793,76 @@ def test_files_that_a_person_has_unpacked(server, tmp_path, inside):
     assert {r["checked"] for r in read_provenance(folder)["sources"]} == {"counts and images only"}
 
 
+def test_two_devkits_side_by_side(server, tmp_path):
+    "As Kaggle hands VOC out: each archive unpacked in a folder of its own."
+    files, counts = tiny_voc()
+    for name, content in files.items():
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            tar.extractall(tmp_path / "kaggle" / "versions" / name.removesuffix(".tar"), filter="data")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "kaggle").rglob("*")}
+    benchmark = served("voc2007", files, server, **counts)
+    folder = make(benchmark, tmp_path / "data", tmp_path / "kaggle", offline=True)
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "kaggle").rglob("*")} and server.log == []
+    assert prepared_dataset(folder, "trainval", check=True).truth.tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert len(prepared_dataset(folder, "test", check=True)) == 2 and read_provenance(folder)["linked"] == 5
+    alone = make(benchmark, tmp_path / "second", tmp_path / "kaggle" / "versions", offline=True)
+    assert (alone / "labels.csv").read_bytes() == (folder / "labels.csv").read_bytes()
+
+
+def test_an_undecodable_picture_can_be_left_out(server, tmp_path):
+    "Only when it is asked for: its name and the reason are in the provenance and beside the data."
+    files, counts = tiny_cub()
+    benchmark = put(server, "cub200", (files, counts))
+    image = "CUB_200_2011/images/002.B/b_3.jpg"
+    gather(benchmark, tmp_path / "cub200", None, QUICK, False)
+    (tmp_path / "cub200" / "images" / image).write_bytes(b"no picture")
+    for more in ({}, dict(allow_missing=True)):
+        with pytest.raises(PrepareError, match=r"(?s)1 images cannot be decoded.*--allow-undecodable"):
+            make(benchmark, tmp_path, **more)
+    folder = make(benchmark, tmp_path, allow_undecodable=True)
+    about, data = read_provenance(folder), prepared_dataset(folder, check=True)
+    assert list(about["undecodable"]) == [image] and "UnidentifiedImageError" in about["undecodable"][image]
+    assert len(data) == 1 and about["counts"]["train"]["images"] == 2 and about["missing"] == 0
+    assert data.skipped[0][0] == image and "could not be decoded when it was prepared" in data.skipped[0][1]
+    (tmp_path / "cub200" / "provenance.json").unlink()
+    for row in ("001.A/a_1.jpg", "002.B/b_2.jpg"):
+        (tmp_path / "cub200" / "images" / "CUB_200_2011" / "images" / row).write_bytes(b"no picture")
+    with pytest.raises(PrepareError, match="3 images cannot be decoded"):
+        make(benchmark, tmp_path, allow_undecodable=True)
+
+
+def test_a_list_that_was_cut_is_not_kept_for_ever(server, tmp_path):
+    "Nobody published its size, the counts do not fit: the next run fetches it anew."
+    files, counts = tiny_vg()
+    benchmark = put(server, "vg200", (files, counts))
+    sources = tuple(
+        replace(s, size=None, sha256=None) if s.name == "test_list_500.txt" else s for s in benchmark.sources
+    )
+    server.files["test_list_500.txt"] = b""
+    with pytest.warns(UserWarning):
+        with pytest.raises(PrepareError, match=r"(?s)test: 0 images, expected 1.*test_list_500.txt.*fetches it anew"):
+            make(replace(benchmark, sources=sources), tmp_path)
+        assert (tmp_path / "vg200" / "archives" / "train_list_500.txt").exists()
+        server.files["test_list_500.txt"] = files["test_list_500.txt"]
+        assert len(prepared_dataset(make(replace(benchmark, sources=sources), tmp_path), "test")) == 1
+
+
+def test_what_must_be_brought_is_told_before_anything_is_fetched(server, tmp_path):
+    files, counts = tiny_coco()
+    benchmark = put(server, "coco2014", (files, counts))
+    last = replace(benchmark.sources[2], urls=(), help="ask the authors")
+    benchmark = replace(benchmark, sources=(*benchmark.sources[:2], last))
+    with pytest.raises(ArchiveError, match=r"(?s)val2014\.zip: not in .*; ask the authors.*Nothing was downloaded"):
+        make(benchmark, tmp_path)
+    assert server.log == []
+
+
+def test_images_of_a_table_stay_in_their_folder():
+    for name in ("../a.jpg", "/etc/a.jpg", "d/../../a.jpg", "C:/a.jpg", "d\\a.jpg", ""):
+        with pytest.raises(PrepareError, match="leads out of the folder of images"):
+            LabelTable([name], ["train"], ["cat"], [[1]])
+
+
 def test_nothing_is_overwritten(server, tmp_path):
     benchmark = put(server, "voc2007", tiny_voc())
     (tmp_path / "voc2007").mkdir()
@@ -866,7 +1010,8 @@ def test_table_bytes_hold_no_float():
 
 
 def test_plan_and_notice(tmp_path):
-    assert plan(BENCHMARKS["vg200"], tmp_path).state.tolist() == ["download"] * 4 + ["bring it"]
+    assert plan(BENCHMARKS["vg200"], tmp_path).state.tolist() == ["download"] * 5
+    assert plan(BENCHMARKS["nuswide-official"], tmp_path).state.tolist() == ["download", "download", "not needed"]
     (tmp_path / "shelf" / "train2014").mkdir(parents=True)
     (tmp_path / "shelf" / "val2014.zip").touch()
     assert plan(BENCHMARKS["coco2014"], tmp_path, tmp_path / "shelf").state.tolist() == [
@@ -879,7 +1024,7 @@ def test_plan_and_notice(tmp_path):
         "images.zip: download, 9.73 GB, no published checksum",
         "To download: 15.2 GB",
         "CC BY 4.0",
-        "vg_category_500_labels_index.json has no lasting address",
+        "names of its categories are not public",
     ):
         assert part in text
     assert (

@@ -1,11 +1,9 @@
-"The paper's setting as files: sources of published rows, what is asked of the comparison, costs, and every difference by name."
-
-import json
+"The paper's setting as files: sources of published rows, what is asked, costs, and every difference by name."
 
 import numpy as np
 import pandas as pd
 import pytest
-from test_prepare import make, put, server, tiny_voc  # noqa: F401 (server is a fixture)
+from test_prepare import make, put, server, tiny_voc  # noqa: F401, F811 (server is a fixture)
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app
@@ -137,7 +135,7 @@ def test_differences_are_named(tmp_path):
     ) and 'setting is the published one' in report(beside(rows(), voc, [0.1]), [], voc)
 
 
-def test_from_a_prepared_set_to_the_row(server, tmp_path):
+def test_from_a_prepared_set_to_the_row(server, tmp_path):  # noqa: F811
     "trmml reproduce voc2007 on a tiny prepared VOC: resumable, with every difference in the print."
     make(put(server, 'voc2007', tiny_voc()), tmp_path / 'data')
     args = [

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_prepare import flickr, make, put, served, server, tiny_cub, tiny_nus_official, tiny_voc, wider_coco  # noqa: F401 (server is a fixture)
+from test_prepare import flickr, make, put, served, tiny_cub, tiny_nus_official, tiny_voc, wider_coco
+from test_prepare import server  # noqa: F401 (a fixture)
 
 from trmml_nb.runs.compare_job import CompareJob, compare_job, make_world, published_masks
 from trmml_nb.runs.options import JobError, TrainJob, hide_labels, load_sets
@@ -14,7 +15,7 @@ from trmml_nb.runs.use import training_set
 
 
 def coles(truth, order):
-    "Cole's rule, written out: rows in the order of the code, present ones shuffled and the first kept, absent ones shuffled too."
+    "Cole's rule, rows in the order of the code, present ones shuffled and the first kept; absent ones too."
     rng, targets = np.random.RandomState(1200), np.full(truth.shape, UNKNOWN)
     for row in order:
         present, absent = np.flatnonzero(truth[row] == PRESENT), np.flatnonzero(truth[row] == ABSENT)
@@ -57,7 +58,7 @@ def test_every_benchmark_has_coles_list_and_both_commands_use_it(folder, tmp_pat
 
 
 def other_list(folder, path):
-    "A list from elsewhere: the last present label of each image, lines in another order, and an image that is not asked for."
+    "A list from elsewhere: the last present label of each image, lines in another order, and an image too many."
     data = prepared_dataset(folder)
     targets = np.full(data.truth.shape, UNKNOWN)
     for i, row in enumerate(data.truth):

@@ -123,7 +123,7 @@ def bernoulli_mask(
     known: float,  # share of labels that stay known, in [0, 1]
     seed: int = 0,  # of numpy's legacy generator; the published masks have 0
 ) -> np.ndarray:  # bool [N, C], True where the label stays known
-    "The mask behind '10 % ... 90 % known labels': one coin per label, row by row (HCPLab, TaI-DPT)."
+    "The mask behind '10 % ... 90 % known labels': one coin per label, row by row (HCPLab)."
     if not 0 <= known <= 1:
         raise LabelError(f'known={known} is not a share in [0, 1]: write 10 % as 0.1.')
     return np.random.RandomState(seed).random_sample(tuple(shape)) < known
@@ -160,27 +160,29 @@ class PublishedMask(NamedTuple):
     shape: tuple[int, int]  # (images, classes)
     known: float  # share known
     sha16: str  # first 16 hex digits of `mask_sha256`
+    used_by: str = ''  # whose results were measured with it
 
 
-_PUBLISHED = {  # (data, shape): checksums at 10 %, 50 %, 90 % known
-    ('VOC2007 trainval', (5011, 20)): '6c449e375ae8f362 eaf149bf815e9948 aff8ef4f90852eea',
-    ('COCO 2014 train, all images', (82783, 80)): 'cd1ca8f2708f7fdd b18980ff94cd5a22 5bc31cacac454f46',
-    ('COCO 2014 train, annotated only', (82081, 80)): '995bc4ad39ca9dab bb12fbe961fd9a95 eb6c3cecc75da2fe',
-    ('VG-200 train', (82904, 200)): 'ad8ee2291cbf5e5e 0426d5bcab8fa770 840a0e4e4aa2f03a',
+_PUBLISHED = {  # (data, shape): checksums at 10 %, 50 %, 90 % known; who uses it
+    ('VOC2007 trainval', (5011, 20)): ('6c449e375ae8f362 eaf149bf815e9948 aff8ef4f90852eea', 'HCPLab; TaI-DPT\'s files'),
+    ('COCO 2014 train, all images', (82783, 80)): ('cd1ca8f2708f7fdd b18980ff94cd5a22 5bc31cacac454f46', 'HCPLab'),
+    ('COCO 2014 train, annotated only', (82081, 80)): (
+        '995bc4ad39ca9dab bb12fbe961fd9a95 eb6c3cecc75da2fe', 'nobody; DualCoOp\'s images, whose mask has no seed'),
+    ('VG-200 train', (82904, 200)): ('ad8ee2291cbf5e5e 0426d5bcab8fa770 840a0e4e4aa2f03a', 'HCPLab'),
 }
-PUBLISHED_MASKS = [PublishedMask(data, shape, p, sha) for (data, shape), shas in _PUBLISHED.items()
+PUBLISHED_MASKS = [PublishedMask(data, shape, p, sha, who) for (data, shape), (shas, who) in _PUBLISHED.items()
                    for p, sha in zip((0.1, 0.5, 0.9), shas.split())]
 
 
 def check_published(
     masks: Sequence[PublishedMask] = PUBLISHED_MASKS,  # which masks to draw again
-) -> pd.DataFrame:  # one row per mask: data, images, classes, known, published, ours, agrees
+) -> pd.DataFrame:  # one row per mask: data, images, classes, known, published, ours, agrees, used_by
     "Draw the published masks again on this machine and compare checksums."
     rows = []
     for m in masks:
         ours = mask_sha256(bernoulli_mask(m.shape, m.known))[:16]
-        rows.append((m.data, *m.shape, m.known, m.sha16, ours, ours == m.sha16))
-    return pd.DataFrame(rows, columns='data images classes known published ours agrees'.split())
+        rows.append((m.data, *m.shape, m.known, m.sha16, ours, ours == m.sha16, m.used_by))
+    return pd.DataFrame(rows, columns='data images classes known published ours agrees used_by'.split())
 
 # %% ../../nbs/book/00_labels.ipynb #67027527
 def apply_mask(

@@ -70,7 +70,8 @@ def prepared_dataset(
     kind = np.float32 if about['unknown'] else np.int8
     frame = pd.read_csv(folder / 'labels.csv', header=0, names=['', ' ', *names], dtype={'': str, ' ': str} | dict.fromkeys(names, kind))
     paths, stored = frame[''].to_numpy(), frame[' '].to_numpy()
-    lost = set((folder / 'missing.txt').read_text(encoding='utf-8').splitlines()) if about['missing'] else set()
+    lost = set((folder / 'missing.txt').read_text(encoding='utf-8').splitlines()) if about['missing'] or about.get('undecodable') else set()
+    undecodable = about.get('undecodable') or {}
     mine = np.isin(stored, about['splits'][split])
     rows = np.flatnonzero(mine & ~np.isin(paths, list(lost)) if lost else mine)
     values = frame.iloc[:, 2:].to_numpy()[rows]
@@ -82,7 +83,8 @@ def prepared_dataset(
         image.check()
     ids = [p.rpartition('/')[2].rpartition('.')[0] for p in paths[rows]] if about['ids'] == 'stem' else paths[rows].tolist()
     return MultiLabelDataset(about['title'], split, names, ids, truth, truth, images,
-                             [(p, 'missing when it was prepared') for p in paths[mine] if p in lost])
+                             [(p, f'could not be decoded when it was prepared ({undecodable[p]})' if p in undecodable else
+                               'missing when it was prepared') for p in paths[mine] if p in lost])
 
 
 def warn_of_numbers(

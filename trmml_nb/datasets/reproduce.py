@@ -70,13 +70,20 @@ def read_setting(
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except OSError as error:
-        raise ReproduceError(f'{name!r}: no setting of that name and no such file; the package has {", ".join(setting_names())}.') from error
+        raise ReproduceError(
+            f'{name!r}: no setting of that name and no such file; the package has {", ".join(setting_names())}.'
+        ) from error
     except ValueError as error:
-        raise ReproduceError(f'{path}: not JSON ({error}); copy one of the package\'s files and edit the copy.') from error
+        raise ReproduceError(
+            f'{path}: not JSON ({error}); copy one of the package\'s files and edit the copy.'
+        ) from error
     wanted, got = {f.name for f in fields(Setting)}, set(content) if isinstance(content, dict) else set()
     if wanted != got:
-        raise ReproduceError(f'{path}: lacks {sorted(wanted - got) or "nothing"}, has unknown fields {sorted(got - wanted) or "none"}; copy one of the '
-                             'package\'s files and edit the copy.')
+        raise ReproduceError(
+            f'{path}: lacks {sorted(wanted - got) or "nothing"}, has unknown fields {sorted(got - wanted) or "none"}; '
+            f'copy one of the '
+            'package\'s files and edit the copy.'
+        )
     return Setting(**content)
 
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #9bfdc95f
@@ -119,7 +126,10 @@ def measure_cost(
     at = pick_device(device)
     images = images or (64 if at.type == 'cuda' else 2)
     tower = load_tower(clip, None if clip == 'tiny' else 'random', image_size, device=str(at))
-    pixels, generator = torch.zeros(images, 3, tower.image_size, tower.image_size, device=at), torch.Generator().manual_seed(0)
+    pixels, generator = (
+        torch.zeros(images, 3, tower.image_size, tower.image_size, device=at),
+        torch.Generator().manual_seed(0),
+    )
     encode = best_of(lambda: tower.encode_images(pixels), times, at) / images
     n, d, batch = tower.grid[0] * tower.grid[1], tower.dim, 8 * images
     random = lambda *shape: torch.nn.functional.normalize(torch.randn(*shape, generator=generator), dim=-1).to(at)
@@ -166,12 +176,30 @@ def beside(
     ours = {m: {k: row.get(k, np.nan) for k in columns} for m, row in mean.iterrows()}
     for method, values in ours.items():
         whole = [values[k] for k in setting.known if k in values]
-        rows.append((method, values, np.mean(whole) if len(whole) == len(setting.known) else np.nan, table['clip'].iloc[0], 'this run'))
+        rows.append(
+            (
+                method,
+                values,
+                np.mean(whole) if len(whole) == len(setting.known) else np.nan,
+                table['clip'].iloc[0],
+                'this run',
+            )
+        )
     for row in setting.published:
         rows.append((row['method'], row.get('mAP', {}), row.get('average', np.nan), row['backbone'], row['source']))
     text = lambda v: '–' if v is None or np.isnan(v) else f'{v:.1f}'
-    return pd.DataFrame([{'method': m, **{label(k): text(values.get(k, np.nan)) for k in columns}, 'mean': text(average),
-                          'backbone': backbone, 'source': source} for m, values, average, backbone, source in rows]).set_index('method')
+    return pd.DataFrame(
+        [
+            {
+                'method': m,
+                **{label(k): text(values.get(k, np.nan)) for k in columns},
+                'mean': text(average),
+                'backbone': backbone,
+                'source': source,
+            }
+            for m, values, average, backbone, source in rows
+        ]
+    ).set_index('method')
 
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #ae12c6de
 @dataclass
@@ -204,10 +232,24 @@ class ReproduceJob:
         "The setting with what was said instead, as a comparison that can be resumed. Errors: as `CompareJob`."
         s = self.setting
         tower = (s.clip, s.pretrained, s.image_size) if self.clip is None else (self.clip, None, None)
-        return CompareJob(data=s.name, root=self.root, clip=tower[0], pretrained=self.pretrained or tower[1], image_size=self.image_size or tower[2],
-                          methods=self.methods or s.method, known=self.known or ','.join(s.known), seeds=self.seeds or ','.join(map(str, s.seeds)),
-                          train_split=self.train_split or s.train_split, eval_split=self.eval_split or s.eval_split, limit=self.limit,
-                          masks=self.masks, difficult='absent', device=self.device, cache=self.cache, out=self.out or f'results/reproduce_{s.name}.csv')
+        return CompareJob(
+            data=s.name,
+            root=self.root,
+            clip=tower[0],
+            pretrained=self.pretrained or tower[1],
+            image_size=self.image_size or tower[2],
+            methods=self.methods or s.method,
+            known=self.known or ','.join(s.known),
+            seeds=self.seeds or ','.join(map(str, s.seeds)),
+            train_split=self.train_split or s.train_split,
+            eval_split=self.eval_split or s.eval_split,
+            limit=self.limit,
+            masks=self.masks,
+            difficult='absent',
+            device=self.device,
+            cache=self.cache,
+            out=self.out or f'results/reproduce_{s.name}.csv',
+        )
 
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #676e8120
 def differences(
@@ -217,15 +259,31 @@ def differences(
     table: pd.DataFrame,  # rows, with the checksums of their masks
 ) -> list[str]:  # a line each; empty if nothing differs
     "What stands between our row and the published setting."
-    said = [f'{what}: {ours}, the setting has {theirs}' for what, ours, theirs in (
-        ('tower', f'{job.clip} {job.pretrained or ""}'.strip(), f'{setting.clip} {setting.pretrained or ""}'.strip()),
-        ('image size', job.image_size or "the tower's own", setting.image_size),
-        ('trained on', job.train_split, setting.train_split), ('measured on', job.eval_split, setting.eval_split)) if ours != theirs]
+    said = [
+        f'{what}: {ours}, the setting has {theirs}'
+        for what, ours, theirs in (
+            (
+                'tower',
+                f'{job.clip} {job.pretrained or ""}'.strip(),
+                f'{setting.clip} {setting.pretrained or ""}'.strip(),
+            ),
+            ('image size', job.image_size or "the tower's own", setting.image_size),
+            ('trained on', job.train_split, setting.train_split),
+            ('measured on', job.eval_split, setting.eval_split),
+        )
+        if ours != theirs
+    ]
     counts = BENCHMARKS[setting.name].images if setting.name in BENCHMARKS else {}
-    said += [f'images of {split}: {n:,}, published {counts[split]:,}' for split, n in images.items() if counts.get(split, n) != n]
+    said += [
+        f'images of {split}: {n:,}, published {counts[split]:,}'
+        for split, n in images.items()
+        if counts.get(split, n) != n
+    ]
     if job.limit is None:
         used = {(k, m) for k, m in zip(table['known'], table['mask_sha256'])}
-        said += [f'mask at {k}: {m}, published {setting.masks[k]}' for k, m in sorted(used) if setting.masks.get(k, m) != m]
+        said += [
+            f'mask at {k}: {m}, published {setting.masks[k]}' for k, m in sorted(used) if setting.masks.get(k, m) != m
+        ]
     else:
         said.append(f'only the first {job.limit} images of each split')
     return said
@@ -235,13 +293,20 @@ def reproduce_job(
     job: ReproduceJob,  # what to do
     progress: bool = True,  # a line for each finished cell
 ) -> tuple[pd.DataFrame, list[str]]:  # our rows beside the published ones, and every difference from the setting
-    "Run what is missing of a row. Errors: data that are not prepared, weights that cannot be had, and all of `compare_job`."
+    "Run what is missing of a row. Errors: data not prepared, weights that cannot be had, and those of `compare_job`."
     setting, asked = job.setting, job.comparison
     sets = load_sets(asked.data_job())
     table = compare_job(asked, progress)
     rows = table[(table['data'] == sets[0].name) & table['method'].isin(split_specs(asked.methods))]
-    return (beside(rows, setting, split_knowns(asked.known)),
-            differences(setting, asked, {s.split: len(s) for s in sets}, rows[rows['known'].isin(map(str, split_knowns(asked.known)))]))
+    return (
+        beside(rows, setting, split_knowns(asked.known)),
+        differences(
+            setting,
+            asked,
+            {s.split: len(s) for s in sets},
+            rows[rows['known'].isin(map(str, split_knowns(asked.known)))],
+        ),
+    )
 
 
 def report(
@@ -250,6 +315,14 @@ def report(
     setting: Setting,  # what it is about
 ) -> str:
     "The row as people read it, with what they must know before they compare."
-    about = ['Differences from the setting (the rows do not compare):', *('  ' + line for line in said)] if said else ['The setting is the published one.']
-    end = ['Ours: last epoch, mean over seeds. Most peers print the best epoch on the test set.', f'Masks: {setting.mask_rule}.', setting.note]
+    about = (
+        ['Differences from the setting (the rows do not compare):', *('  ' + line for line in said)]
+        if said
+        else ['The setting is the published one.']
+    )
+    end = [
+        'Ours: last epoch, mean over seeds. Most peers print the best epoch on the test set.',
+        f'Masks: {setting.mask_rule}.',
+        setting.note,
+    ]
     return '\n'.join([f'{setting.title}, mAP in percent', *about, '', shown.to_string(), '', *end])
