@@ -1,9 +1,23 @@
 "The paper's setting as files: sources of published rows, what is asked, costs, and every difference by name."
 
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib import resources
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
+import open_clip
 import pytest
-from test_prepare import make, put, server, tiny_voc  # noqa: F401, F811 (server is a fixture)
+import torch
+from helpers.hub import StandInHub
+from safetensors.torch import save
+from test_prepare import jpeg, make, put, server, tiny_voc  # noqa: F401, F811 (server is a fixture)
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app
@@ -38,7 +52,7 @@ def test_every_setting_is_one_of_a_benchmark_and_has_sources(name):
 
 
 def test_masks_are_those_of_the_protocol():
-    for name, shape in (('voc2007', (5011, 20)), ('coco2014', (82081, 80)), ('vg200', (82904, 200))):
+    for name, shape in (('voc2007', (5011, 20)), ('coco2014', (82783, 80)), ('vg200', (82904, 200))):
         assert read_setting(name).masks == {str(m.known): m.sha16 for m in PUBLISHED_MASKS if m.shape == shape}
 
 
@@ -66,6 +80,57 @@ def test_settings_that_are_wrong(tmp_path, content, said):
         read_setting(str(tmp_path / 'mine.json'))
     with pytest.raises(ReproduceError, match='no setting of that name.*voc2007'):
         read_setting('imagenet')
+
+
+def test_every_published_row_has_a_source_that_can_be_opened():
+    for name in setting_names():
+        for row in read_setting(name).published:
+            assert re.search(
+                r'(arxiv\.org/abs/\d{4}\.\d{5}|openaccess\.thecvf\.com/\S+|github\.com/\S+/\S+)', row['source']
+            ), row
+    for row in read_setting('vg200').published:
+        assert 'DualCoOp' not in row['source'], 'its Table 1 has no VG-200'
+    single = {
+        n: {r['method']: r['mAP']['single'] for r in read_setting(n).published if 'single' in r.get('mAP', {})}
+        for n in ('voc2012', 'coco2014', 'nuswide-cole', 'cub200')
+    }
+    assert [round(single[n]['VLPL'], 1) for n in single] == [89.1, 71.5, 49.6, 24.0]
+    assert read_setting('nuswide-asl').published[0]['mAP'] == {'single': 62.0}
+
+
+def test_nus_wide_is_asked_for_by_the_name_of_its_split():
+    with pytest.raises(
+        ReproduceError, match='3 splits that do not compare; name one: nuswide-asl, nuswide-cole, nuswide-off'
+    ):
+        read_setting('nuswide')
+
+
+@pytest.mark.parametrize(
+    'field, value',
+    [('image_size', 'large'), ('known', '0.1'), ('seeds', [0.5]), ('masks', []), ('published', {}), ('clip', 3)],
+)
+def test_fields_of_another_type_are_named(tmp_path, field, value):
+    content = json.loads((resources.files('trmml_nb') / 'configs' / 'voc2007.json').read_text(encoding='utf-8'))
+    (tmp_path / 'mine.json').write_text(json.dumps(content | {field: value}), encoding='utf-8')
+    with pytest.raises(ReproduceError, match=rf'mine\.json: {field}'):
+        read_setting(str(tmp_path / 'mine.json'))
+
+
+def test_numbers_for_names_and_images_left_out_are_differences():
+    vg, counts = read_setting('vg200'), dict(train=82904, test=10000)
+    asked = dict(
+        clip=vg.clip, pretrained=vg.pretrained, image_size=448, train_split='train', eval_split='test', limit=None
+    )
+    job = SimpleNamespace(**asked)
+    table = rows(mask_sha256='ad8ee2291cbf5e5e').iloc[:1]
+    assert differences(vg, job, counts, table, ['man', 'tree']) == []
+    said = differences(vg, job, counts, table, [f'category {i}' for i in range(200)])
+    assert len(said) == 1 and "texts: the categories have no names but 'category 0'" in said[0]
+    assert 'published one' not in report(beside(table, vg, [0.1]), said, vg)
+    left = dict(train=[('VG_100K/1722.jpg', 'could not be decoded when it was prepared (OSError)')], test=[])
+    assert differences(vg, job, counts, table, ['man'], left) == [
+        'left out of train: 1 images: VG_100K/1722.jpg (could not be decoded when it was prepared (OSError))'
+    ]
 
 
 def test_cost_by_hand():
@@ -156,7 +221,12 @@ def test_from_a_prepared_set_to_the_row(server, tmp_path):  # noqa: F811
     ]
     done = CliRunner().invoke(app, args)
     assert done.exit_code == 0, done.output
-    for word in ('images of trainval: 3, published 5,011', 'DualCoOp, Table 1', 'this run', 'last epoch'):
+    for word in (
+        'images of trainval: 3, published 5,011',
+        'DualCoOp, Table 1: arxiv.org/abs/2206.09541',
+        'this run',
+        'last epoch',
+    ):
         assert word in done.output
     before = (tmp_path / 't.csv').read_bytes()
     assert CliRunner().invoke(app, args).exit_code == 0 and (tmp_path / 't.csv').read_bytes() == before
@@ -180,3 +250,83 @@ def test_command_line_without_network_or_data(tmp_path):
     assert missing.exit_code == 1 and 'trmml prepare coco2014' in missing.output
     plan = CliRunner().invoke(app, ['reproduce', 'vg200', '--clip', 'tiny', '--image-size', '64', '--plan-only'])
     assert plan.exit_code == 0 and 'features (GB)' in plan.output and '92904' in plan.output
+
+
+def test_a_whole_row_as_a_user_types_it(tmp_path):
+    """All nine shares and single, weights from an emulated hub, photographs from an emulated host; killed at random and
+    gone on with, the table is the one of a run that nobody stopped, and what is printed is what the table says."""
+    folder = tmp_path / 'voc'
+    names, base = ['cat', 'dog', 'sheep'], folder / 'VOCdevkit' / 'VOC2007'
+    labels = np.random.default_rng(0).integers(0, 2, (30, 3))
+    (base / 'ImageSets' / 'Main').mkdir(parents=True)
+    (base / 'JPEGImages').mkdir()
+    for i in range(30):
+        (base / 'JPEGImages' / f'{i:06d}.jpg').write_bytes(jpeg(i))
+    for part, some in dict(train=range(0, 20, 2), val=range(1, 20, 2), trainval=range(20), test=range(20, 30)).items():
+        main = base / 'ImageSets' / 'Main'
+        (main / f'{part}.txt').write_text(''.join(f'{i:06d}\n' for i in some))
+        for c, name in enumerate(names):
+            (main / f'{name}_{part}.txt').write_text(''.join(f'{i:06d} {1 if labels[i, c] else -1:2d}\n' for i in some))
+    config = {'embed_dim': 16, 'vision_cfg': dict(layers=1, width=32, head_width=8, patch_size=16, image_size=64)}
+    config['text_cfg'] = dict(context_length=77, vocab_size=49408, width=16, heads=2, layers=1)
+    torch.manual_seed(0)
+    state = {k: v.contiguous() for k, v in open_clip.model.CLIP(**json.loads(json.dumps(config))).state_dict().items()}
+    about = json.dumps(dict(model_cfg=config)).encode()
+    repos = {'lab/small': {'open_clip_config.json': about, 'open_clip_model.safetensors': save(state)}}
+    with StandInHub(repos) as hub:
+        env = {k: v for k, v in os.environ.items() if not k.upper().startswith('HF_') and 'proxy' not in k.lower()}
+        env |= dict(
+            HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / 'hub'), HF_HUB_DISABLE_XET='1', TRMML_CACHE=str(tmp_path / 'c')
+        )
+
+        def command(out):
+            row = [
+                'reproduce',
+                'voc2007',
+                '--root',
+                str(folder),
+                '--clip',
+                'hf-hub:lab/small',
+                '--methods',
+                'trmml:epochs=2',
+            ]
+            known = ['--known', ','.join([*(f'0.{i}' for i in range(1, 10)), 'single']), '--device', 'cpu']
+            return [
+                sys.executable,
+                '-c',
+                'from trmml_nb.cli import main; main()',
+                *row,
+                *known,
+                '--out',
+                str(tmp_path / out),
+            ]
+
+        whole = subprocess.run(command('whole.csv'), capture_output=True, text=True, env=env, timeout=400)
+        assert whole.returncode == 0, whole.stdout[-2000:] + whole.stderr[-2000:]
+        done, cuts = tmp_path / 'cut.csv', []
+        for cells in (1, 4):
+            process = subprocess.Popen(
+                command('cut.csv'), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
+            )
+            while process.poll() is None and (not done.exists() or len(pd.read_csv(done).known.unique()) < cells):
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            cuts.append(len(pd.read_csv(done).known.unique()) if done.exists() else 0)
+        again = subprocess.run(command('cut.csv'), capture_output=True, text=True, env=env, timeout=400)
+        assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
+    assert cuts[0] >= 1 and cuts[-1] < 10, 'stopped in the middle'
+    first, second = (pd.read_csv(tmp_path / name) for name in ('whole.csv', 'cut.csv'))
+    same = [c for c in first.columns if 'seconds' not in c]
+    assert len(first) == 20 and first[same].equals(second[same])
+    shown = next(line for line in again.stdout.splitlines() if line.startswith('trmml:epochs=2') and 'this run' in line)
+    last = first[first.selection == 'last'].set_index(first[first.selection == 'last'].known.astype(str)).mAP
+    for known in (*(f'0.{i}' for i in range(1, 10)), 'single'):
+        assert f'{last[known]:.1f}' in shown.split(), (known, shown)
+    assert f'{last.drop("single").mean():.1f}' in shown.split()
+    for said in (
+        'tower: hf-hub:lab/small, the setting has RN101 openai',
+        'images of trainval: 20, published 5,011',
+        'last epoch',
+    ):
+        assert said in again.stdout

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pydantic
 import torch
 
 from ..errors import RunError
@@ -57,6 +59,9 @@ class Setting:
     published: list[dict[str, Any]]  # rows: method, backbone, source, and mAP per share or the average
 
 
+_Strict = pydantic.dataclasses.dataclass(frozen=True, config=dict(strict=True))(Setting)
+
+
 def setting_names() -> list[str]:
     "Data sets whose setting the package carries."
     return sorted(p.name[:-5] for p in (resources.files('trmml_nb') / 'configs').iterdir() if p.name.endswith('.json'))
@@ -66,6 +71,11 @@ def read_setting(
     name: str,  # a data set, or a file of your own
 ) -> Setting:
     "A setting. Errors: no such name or file; fields that lack or that nobody knows."
+    variants = [s for s in setting_names() if s.startswith(f'{name}-')]
+    if variants and name not in setting_names():
+        raise ReproduceError(
+            f'{name!r} has {len(variants)} splits that do not compare; name one: {", ".join(variants)}.'
+        )
     path = resources.files('trmml_nb') / 'configs' / f'{name}.json' if name in setting_names() else Path(name)
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
@@ -79,12 +89,13 @@ def read_setting(
         ) from error
     wanted, got = {f.name for f in fields(Setting)}, set(content) if isinstance(content, dict) else set()
     if wanted != got:
-        raise ReproduceError(
-            f'{path}: lacks {sorted(wanted - got) or "nothing"}, has unknown fields {sorted(got - wanted) or "none"}; '
-            f'copy one of the '
-            'package\'s files and edit the copy.'
-        )
-    return Setting(**content)
+        raise ReproduceError(f'{path}: lacks {sorted(wanted - got) or "nothing"}, has unknown fields '
+                             f'{sorted(got - wanted) or "none"}; copy one of the package\'s files and edit the copy.')
+    try:
+        return pydantic.TypeAdapter(_Strict).validate_json(json.dumps(content))
+    except pydantic.ValidationError as error:
+        faults = '; '.join(f'{".".join(map(str, e["loc"])) or "the file"}: {e["msg"]}' for e in error.errors()[:4])
+        raise ReproduceError(f"{path}: {faults}. Copy one of the package's files and edit the copy.") from error
 
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #9bfdc95f
 class Cost(NamedTuple):
@@ -257,6 +268,8 @@ def differences(
     job: CompareJob,  # what was run
     images: dict[str, int],  # split -> images that were there
     table: pd.DataFrame,  # rows, with the checksums of their masks
+    class_names: Sequence[str] = (),  # categories, of which texts were made
+    skipped: Mapping[str, Sequence[tuple[str, str]]] = {},  # split -> images that were left out, and why
 ) -> list[str]:  # a line each; empty if nothing differs
     "What stands between our row and the published setting."
     said = [
@@ -286,6 +299,14 @@ def differences(
         ]
     else:
         said.append(f'only the first {job.limit} images of each split')
+    if class_names and all(re.fullmatch(r'(category|concept|class)?[ _]?\d+', name) for name in class_names):
+        said.append(
+            f'texts: the categories have no names but {class_names[0]!r} and so on; the published rows had words'
+        )
+    for split, rows in skipped.items():
+        if rows:
+            first = ', '.join(f'{name} ({why})' for name, why in rows[:3])
+            said.append(f'left out of {split}: {len(rows):,} images: {first}' + ', ...' * (len(rows) > 3))
     return said
 
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #a9d7a666
@@ -305,6 +326,8 @@ def reproduce_job(
             asked,
             {s.split: len(s) for s in sets},
             rows[rows['known'].isin(map(str, split_knowns(asked.known)))],
+            sets[0].class_names,
+            {s.split: s.skipped for s in sets},
         ),
     )
 
