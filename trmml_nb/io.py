@@ -5,18 +5,27 @@
 # %% ../nbs/library/01_io.ipynb #ea739407
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import json
 import math
 import os
+import re
 import secrets
 import socket
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 
 from .errors import RunError, TrmmlError
 
 # %% auto #0
-__all__ = ['part_of', 'write_atomic', 'plain', 'write_json', 'read_json']
+__all__ = ['part_of', 'write_atomic', 'plain', 'write_json', 'parse_json', 'check_fields', 'read_json', 'guarded', 'unguarded',
+           'csv_bytes', 'alone']
 
 # %% ../nbs/library/01_io.ipynb #702a922c
 def part_of(
@@ -65,17 +74,115 @@ def write_json(
     write_atomic(path, (json.dumps(plain(content), indent=1, ensure_ascii=False) + '\n').encode())
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    "An object of a JSON text, whose names differ."
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for k, name in enumerate(names) if name in names[:k])
+        raise ValueError(f'the name {twice!r} stands twice in one object; keep one of the two')
+    return content
+
+
+def _no_number(word: str) -> None:
+    "Refuse `NaN` and `Infinity`, which JSON does not know."
+    raise ValueError(f'{word} is no number')
+
+
+def parse_json(
+    text: str | bytes,  # UTF-8, with or without a mark in front
+) -> Any:
+    "What a JSON text says, each name once. Errors: a `ValueError` that says what is wrong; the caller knows the file."
+    text = text.decode('utf-8-sig') if isinstance(text, bytes) else text
+    try:
+        return json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError('lists within lists, deeper than any sensible file goes') from None
+
+
+def check_fields(
+    content: Any,  # what a JSON file said
+    form: type[BaseModel],  # the fields that it must have
+) -> None:
+    "Whether a file is of the form that its reader expects. Errors: a `ValueError` with the first field that is not."
+    try:
+        form.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = '.'.join(map(str, first['loc']))
+        raise ValueError(f'{f"field {where!r}" if where else "the whole"}: {first["msg"][0].lower() + first["msg"][1:]}, '
+                         f'found {str(first["input"])[:60]!r}') from None
+
+
 def read_json(
     path: str | Path,  # file to read
     mend: str = 'Give the folder that `trmml train` made, or train again.',  # what to do if it is missing or damaged
     kind: type[TrmmlError] = RunError,  # of the error
+    form: type[BaseModel] | None = None,  # the fields that it must have
 ) -> dict:
-    "Read a JSON file. Errors: missing, damaged or no JSON object, with the mend."
+    "Read a JSON file. Errors: missing, damaged, no JSON object, or a field of another form, with the mend."
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(Path(path).read_bytes())
+        if form is not None and isinstance(content, dict):
+            check_fields(content, form)
+    except (OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise kind(f'{path}: not a readable file ({what}). {mend}') from error
     if not isinstance(content, dict):
         raise kind(f'{path}: holds a {type(content).__name__}, expected a JSON object. {mend}')
     return content
+
+# %% ../nbs/library/01_io.ipynb #12ac50b7
+_FORMULA = re.compile("'*[=+\\-@\t\r\n]")
+
+
+def guarded(
+    text: str,  # what a cell shall say
+    path: bool = False,  # it names a file: './' in front still finds it
+) -> str:
+    "The same text, with an apostrophe (or './') in front where a spreadsheet would run it as a formula. Numbers stay as they are."
+    if not _FORMULA.match(text):
+        return text
+    with contextlib.suppress(ValueError):
+        return text if math.isfinite(float(text)) else "'" + text
+    return ('./' if path and text[0] != "'" else "'") + text
+
+
+def unguarded(
+    text: str,  # a cell
+) -> str:  # what it was meant to say
+    "Take the guard of `guarded` off."
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text[2:] if text[:2] == './' and _FORMULA.match(text[2:]) else text
+
+
+def csv_bytes(
+    header: Sequence[str],  # names of the columns; a first one called image holds names of files
+    rows: Iterable[Sequence[Any]],  # cells: words are guarded, numbers are not
+) -> bytes:  # a whole file
+    "A table as CSV in UTF-8, with no cell that a spreadsheet would run. Errors: a number that is not finite."
+    def cell(value: Any, path: bool) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f'a cell would say {value}, which is no number')
+        return guarded(value, path) if isinstance(value, str) else value
+    paths, text = bool(header) and header[0] == 'image', io.StringIO()
+    plainly, quoted = (csv.writer(text, lineterminator='\n', quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    for number, row in enumerate([header, *rows]):
+        cells = [cell(c, paths and k == 0 and number > 0) for k, c in enumerate(row)]
+        (quoted if any('\r' in c for c in cells if isinstance(c, str)) else plainly).writerow(cells)  # Python leaves a lone \r bare
+    return text.getvalue().encode()
+
+# %% ../nbs/library/01_io.ipynb #4d816fab
+@contextlib.contextmanager
+def alone(
+    path: str | Path,  # the lock: a hidden file beside what is worked on
+    wait: float = 0.,  # seconds to wait for another process
+) -> Iterator[None]:
+    "Work while no other process does. Errors: `filelock.Timeout` if one still does after the wait; those of the system."
+    lock = FileLock(str(path), timeout=wait)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(lock.lock_file)  # while it is held: whoever waits for it notices, and makes a new one
+        lock.release()

@@ -177,3 +177,97 @@ def test_hugging_face_itself(data, tmp_path):
     with pytest.raises(FormatError, match="column 'image', row 0"):
         from_hf(broken, tmp_path / 'broken')
     assert not (tmp_path / 'broken').exists() and not list(tmp_path.glob('.broken*'))
+
+
+def coco_with(**more):
+    return dict(
+        images=[dict(id=1, file_name='a.png'), dict(id=2, file_name='b.png')],
+        categories=[dict(id=1, name='dog'), dict(id=2, name='cat')],
+        annotations=[dict(image_id=2, category_id=1)],
+    ) | {k: v for k, v in more.items()}
+
+
+@pytest.mark.parametrize(
+    'change, said',
+    [
+        (
+            dict(images=[dict(id=i, file_name=f) for i, f in ((1, 'a.png'), (1, 'b.png'))]),
+            'images 1: image id 1 stands in .*images 0 already',
+        ),
+        (
+            dict(images=[dict(id=i, file_name=f) for i, f in ((1, 'a.png'), (2, './a.png'))]),
+            r'images 1: image .* stands in .*images 0 already',
+        ),
+        (
+            dict(categories=[dict(id=1, name='dog'), dict(id=1, name='cat')]),
+            'categories 1: category id 1 stands in .*categories 0 already',
+        ),
+        (
+            dict(categories=[dict(id=1, name='dog'), dict(id=2, name='dog')]),
+            "categories 1: category 'dog' stands in .*categories 0 already",
+        ),
+        (dict(images=[dict(id=1, file_name='../a.png'), dict(id=2, file_name='b.png')]), 'images 0: .*no path inside'),
+        (dict(images=[dict(id=1, file_name='/etc/a.png'), dict(id=2, file_name='b')]), 'images 0: .*no path inside'),
+        (dict(annotations=[dict(image_id=2, category_id=None)]), "field 'annotations.0.category_id"),
+    ],
+)
+def test_coco_that_would_move_labels_or_leave_the_folder(tmp_path, change, said):
+    (tmp_path / 'c.json').write_text(json.dumps(coco_with()), encoding='utf-8')
+    assert from_coco(tmp_path / 'c.json', check=False).targets.tolist() == [[-1, -1], [1, -1]]
+    (tmp_path / 'c.json').write_text(json.dumps(coco_with(**change)), encoding='utf-8')
+    with pytest.raises(DataError, match=said):
+        from_coco(tmp_path / 'c.json', check=False)
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('{"images": [], "images": [], "categories": [], "annotations": []}', "'images' stands twice in one object"),
+        ('[' * 200_000, 'deeper'),
+        ('{"images": [{"id": NaN, "file_name": "a"}], "categories": [], "annotations": []}', 'NaN is no number'),
+    ],
+)
+def test_json_that_python_reads_in_its_own_way(tmp_path, text, said):
+    (tmp_path / 'c.json').write_text(text, encoding='utf-8')
+    with pytest.raises(FormatError, match=f'c.json: .*{said}'):
+        from_coco(tmp_path / 'c.json', check=False)
+
+
+def xml_of(name, *objects):
+    return f'<a><filename>{name}</filename>{"".join(f"<object><name>{o}</name></object>" for o in objects)}</a>'
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16', 'utf-16-be', 'latin-1'])
+def test_a_doctype_is_found_in_every_encoding(tmp_path, encoding):
+    "Entities must not unfold, whatever the bytes look like."
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE a [<!ENTITY b "cccc">]>' + xml_of('0.png', '&b;&b;')
+    (tmp_path / 'one.xml').write_bytes(text.encode(encoding))
+    with pytest.raises(FormatError, match=r'one\.xml: .*(DOCTYPE|multi-byte)'):
+        from_voc_xml(tmp_path, tmp_path, check=False)
+
+
+def test_xml_files_of_one_image_of_another_folder_and_of_great_depth(tmp_path):
+    (tmp_path / '0.xml').write_text(xml_of('0.png', 'dog'), encoding='utf-8')
+    (tmp_path / 'note.txt').write_text('a note', encoding='utf-8')
+    (tmp_path / '1.XML').write_bytes(xml_of('1.png', 'cät').encode('utf-16'))
+    data = from_voc_xml(tmp_path, tmp_path, check=False)
+    assert data.class_names == ['cät', 'dog'] and data.image_ids == ['0.png', '1.png']
+    assert data.skipped == [(str(tmp_path / 'note.txt'), 'not an .xml file')]
+    for text, said in (
+        (xml_of('0.png', 'cat'), r'2\.xml: image .* stands in .*0\.xml already'),
+        (xml_of('../0.png', 'cat'), r'2\.xml: .* no path inside'),
+        (xml_of('/x/0.png', 'cat'), r'2\.xml: .* no path inside'),
+        (xml_of('2.png', '  '), r'2\.xml: an <object> without <name>'),
+        ('<a>' * 5000 + '</a>' * 5000, r'2\.xml: .*more than 100 elements'),
+        ('<?xml version="1.0" encoding="klingon"?>' + xml_of('2.png'), r'2\.xml: not a VOC annotation'),
+    ):
+        (tmp_path / '2.xml').write_text(text, encoding='utf-8')
+        with pytest.raises(DataError, match=said):
+            from_voc_xml(tmp_path, tmp_path, check=False)
+
+
+def test_a_name_that_xml_cannot_hold(data, tmp_path):
+    odd = MultiLabelDataset('t', 'all', ['a\x01', 'b', 'c'], data.image_ids, data.targets, data.targets, data.images)
+    with pytest.raises(FormatError, match='XML cannot hold'):
+        to_voc_xml(odd, tmp_path / 'xml')
+    assert not (tmp_path / 'xml').exists()

@@ -1,10 +1,12 @@
 "Your own pictures: tables in every dialect, and folders; good input against labels by hand, bad input against messages."
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from test_dataset import noise, photos  # noqa: F401 (photos is a fixture)
 
 from trmml_nb.errors import DataError
@@ -212,3 +214,56 @@ def test_image_folder_one_file_and_errors(photos, tmp_path):
     with pytest.raises(DataError, match='(?s)1 of 4.*d.png.*0 bytes'):
         image_folder(photos)
     assert len(image_folder(photos, on_bad='skip')) == 3
+
+
+@pytest.mark.parametrize('cell', ['.0', '-.0', '.00', '1.0.0'])
+def test_a_cell_without_a_digit_is_no_label(tmp_path, cell):
+    Image.new('RGB', (4, 4)).save(tmp_path / 'a.png')
+    (tmp_path / 'l.csv').write_text(f'image,dog,cat\na.png,1.0,{cell}\n', encoding='utf-8')
+    with pytest.raises(DataError, match=f"line 2, column 'cat': '{cell}' is no label"):
+        csv_dataset(tmp_path / 'l.csv')
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    "In whatever depth: an error that names it, or an entry of what was skipped; never fewer pictures without a word."
+    for name in ('a', 'closed', 'a/closed'):
+        (tmp_path / name).mkdir()
+        Image.new('RGB', (4, 4)).save(tmp_path / name / '0.png')
+    scan = os.scandir
+
+    def scandir(path):
+        if os.path.basename(path) == 'closed':
+            raise PermissionError(13, 'Permission denied', str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, 'scandir', scandir)
+    with pytest.raises(DataError, match='closed: this folder cannot be read .Permission denied'):
+        image_folder(tmp_path)
+    data = image_folder(tmp_path, on_bad='skip')
+    assert data.image_ids == ['a/0.png'] and [
+        Path(what).relative_to(tmp_path).as_posix() for what, _ in data.skipped
+    ] == [
+        'a/closed',
+        'closed',
+    ]
+    assert all('cannot be read (Permission denied)' in why for _, why in data.skipped)
+    with pytest.raises(DataError, match='closed: this folder cannot be read'):
+        image_folder(tmp_path / 'closed')
+
+
+def test_names_that_are_not_text_are_refused_before_any_work(tmp_path):
+    odd = b'k\xe4tze.png'.decode('utf-8', 'surrogateescape')
+    try:
+        Image.new('RGB', (4, 4)).save(tmp_path / odd, 'png')
+    except (OSError, UnicodeError):
+        pytest.skip('this file system takes UTF-8 only')
+    Image.new('RGB', (4, 4)).save(tmp_path / 'dog.png')
+    with pytest.raises(DataError, match='this name is not UTF-8'):
+        image_folder(tmp_path)
+    data = image_folder(tmp_path, on_bad='skip')
+    assert data.image_ids == ['dog.png'] and data.skipped[0][1] == 'name that is not UTF-8'
+    data.skipped[0][0].encode()
+    with pytest.raises(DataError, match='is not UTF-8'):
+        image_folder(tmp_path / odd)
+    with pytest.raises(DataError, match='in class_names is not UTF-8'):
+        image_folder(tmp_path / 'dog.png', [odd])

@@ -1,5 +1,6 @@
 "What `trmml prepare` made can be read, trained on, measured, completed and compared, by name or by folder."
 
+import hashlib
 import json
 import shutil
 
@@ -216,3 +217,30 @@ def test_blank_cells_are_unknown_and_numbers_are_no_names(tmp_path, coco):
     with pytest.warns(UserWarning, match='have no names'):
         data = prepared_dataset(coco, 'all')
     assert len(data) == 3 and not (data.truth == UNKNOWN).any()
+
+
+@pytest.mark.parametrize(
+    'field, value',
+    [('title', 3), ('ids', 'number'), ('splits', {'train': 3}), ('splits', ['train']), ('image_root', None)]
+    + [('unknown', 'many'), ('masks', {}), ('table', [])],
+)
+def test_a_provenance_of_another_shape_names_the_field(coco, field, value):
+    sign(coco, **{field: value})
+    with pytest.raises(PrepareError, match=rf"provenance\.json: damaged \(field '{field}"):
+        read_provenance(coco)
+
+
+def test_paths_of_a_prepared_folder_stay_inside_it(coco, tmp_path):
+    sign(coco, image_root='../elsewhere')
+    with pytest.raises(PrepareError, match='expected a folder inside'):
+        prepared_dataset(coco)
+    sign(coco, image_root='images', masks=[dict(split='train', single_positive='../../list.txt')])
+    with pytest.raises(ValueError, match='no path inside'):
+        single_positive_list(coco, 'train')
+    text = (coco / 'labels.csv').read_text(encoding='utf-8').splitlines()
+    text[1] = '../../../' + text[1]
+    (coco / 'labels.csv').write_text('\n'.join(text) + '\n', encoding='utf-8')
+    data = (coco / 'labels.csv').read_bytes()
+    sign(coco, masks=[], table=dict(size=len(data), sha256=hashlib.sha256(data).hexdigest()))
+    with pytest.raises(ValueError, match=r'labels\.csv, line 2: .*no path inside'):
+        prepared_dataset(coco)

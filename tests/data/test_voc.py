@@ -114,3 +114,22 @@ def test_difficult_objects_absent_or_left_out(voc):
     assert (absent.truth[:, c] == ABSENT).all() and (left_out.truth[:, c] == UNKNOWN).all()
     with pytest.raises(DataError, match="difficult='ignore'"):
         voc_dataset(voc, difficult='ignore')
+
+
+def test_lists_that_contradict_leave_the_folder_or_are_no_text(voc):
+    main = voc / 'ImageSets/Main'
+    (main / 'val.txt').write_text('000000\n000001\n', encoding='utf-8')
+    with pytest.raises(DataError, match=r"train.txt and .*val.txt: image id '000001' stands in both"):
+        voc_dataset(voc, 'trainval')
+    (main / 'train.txt').write_text('000003\n\n000003\n', encoding='utf-8')
+    with pytest.raises(DataError, match=r"train.txt, line 3: image id '000003' stands twice, in line 1"):
+        voc_dataset(voc)
+    for away in ('../../000003', '/etc/000003'):
+        (main / 'train.txt').write_text(f'{away}\n', encoding='utf-8')
+        for name in ('dog', 'train'):
+            (main / f'{name}_train.txt').write_text(f'{away} 1\n', encoding='utf-8')
+        with pytest.raises(DataError, match='list train, image id .* no path inside'):
+            voc_dataset(voc)
+    (main / 'train.txt').write_bytes(b'\xff\xfe0\n')
+    with pytest.raises(DataError, match=r'train.txt: cannot be read as UTF-8'):
+        voc_dataset(voc)

@@ -24,6 +24,8 @@ from trmml_nb.towers import views
 from trmml_nb.method import contract
 from trmml_nb.people import inspector as I
 from trmml_nb.people import review as R
+from trmml_nb.data.dataset import FileImage, MultiLabelDataset
+from trmml_nb.io import csv_bytes
 from trmml_nb.errors import DataError
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
@@ -305,15 +307,65 @@ def test_eight_people_answering_at_once_lose_nothing(tmp_path):
     assert len({a.said_by for a in answers}) > 1 and not list(tmp_path.glob('.*'))
 
 
-def test_a_lock_that_somebody_holds_is_said(review, monkeypatch):
-    with R._alone(review.path):
-        held = R._alone
-        monkeypatch.setattr(R, '_alone', lambda path: held(path, wait=0.1))
+def test_a_lock_that_somebody_holds_is_said(review, folder, monkeypatch):
+    monkeypatch.setattr(R, 'PATIENCE', 0.1)
+    code = f'import time; from trmml_nb.io import alone\nwith alone({str(folder / ".answers.csv.lock")!r}): print(1, flush=True); time.sleep(60)'
+    other = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b'1\n'
         with pytest.raises(R.ReviewError, match='does not count, for another program has held .*answers.csv.lock'):
             review.answer((first(review), 'accept'))
-    monkeypatch.undo()
+        assert review.answers == [] and not review.path.exists()
+    finally:
+        other.kill(), other.wait()
     review.answer((first(review), 'accept'))
-    assert len(review.answers) == 1
+    assert len(review.answers) == 1 and not (folder / '.answers.csv.lock').exists()
+
+
+def test_formulas_are_guarded_and_come_back(tmp_path):
+    "In the answers, the completed table and the table of sources; read again, every name is what it was."
+    names, ids = ['=1+1', '@sum', "'-x", '\tcat'], ['=a.png', '-b.png', "'+c.png"]
+    for i in ids:
+        Image.new('RGB', (4, 4)).save(tmp_path / i)
+    files = [FileImage(str(tmp_path / i)) for i in ids]
+    targets = np.full((3, 4), UNKNOWN)
+    data = MultiLabelDataset('t', 'all', names, ids, targets, None, files)
+    open_as = lambda: R.Review(data, np.full((3, 4), 0.9), tmp_path / 'answers.csv', '+Ada', '=model')
+    review = open_as()
+    for q in review.proposals():
+        review.answer((q, 'accept'))
+    again = open_as()
+    assert again.answers == review.answers and len(again.answers) == 12 and again.answers[0].said_by == '+Ada'
+    for path in (review.path, *review.export(tmp_path / 'done.csv')):
+        with open(path, encoding='utf-8', newline='') as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert len(cells) > 12 and not [c for c in cells if c.startswith(('=', '+', '-', '@', '\t', '\r'))]
+    back = csv_dataset(tmp_path / 'done.csv')
+    assert (
+        back.class_names == names and (back.targets == 1).all() and [os.path.normpath(i) for i in back.image_ids] == ids
+    )
+    scores = tmp_path / 'scores.csv'
+    scores.write_bytes(csv_bytes(['image', *names], [[i, *[0.25] * 4] for i in ids]))
+    assert (R.read_predictions(scores, data) == 0.25).all()
+
+
+def test_predictions_of_an_image_called_NA_and_columns_that_stand_twice(tmp_path):
+    for name in ('NA', 'null'):
+        Image.new('RGB', (4, 4)).save(tmp_path / name, 'png')
+    files = [FileImage(str(tmp_path / i)) for i in ('NA', 'null')]
+    data = MultiLabelDataset('t', 'all', ['cat'], ['NA', 'null'], np.full((2, 1), UNKNOWN), None, files)
+    (tmp_path / 's.csv').write_text('image,cat\nnull,0.25\nNA,0.75\n', encoding='utf-8')
+    assert R.read_predictions(tmp_path / 's.csv', data).tolist() == [[0.75], [0.25]]
+    for text, said in (
+        ('image,cat,cat\nNA,0.5,0.75\nnull,0.5,0.75\n', "column 'cat' stands twice"),
+        ('image,cat\nNA,0.5\nnull,0.5\nNA,0.75\n', "line 4: image 'NA' is named twice, in .*line 2 already"),
+        ('image,cat\nNA,\nnull,0.5\n', "'NA', column 'cat' holds no probability"),
+        ('image,cat\nNA,nan\nnull,0.5\n', "'NA', column 'cat' holds no probability"),
+        ('image,cat\nNA,0.5,1\nnull,0.5\n', 'line 2: 3 cells, expected 2'),
+    ):
+        (tmp_path / 's.csv').write_text(text, encoding='utf-8')
+        with pytest.raises(R.ReviewError, match=said):
+            R.read_predictions(tmp_path / 's.csv', data)
 
 
 KILLED = '''

@@ -159,6 +159,18 @@ def test_wrong_sheets_are_named_with_file_and_line(two, text, said):
     assert 'labels.csv' in str(caught.value)
 
 
+def test_synonyms_that_cannot_be_meant(tmp_path):
+    for text, said in (
+        ('name,means\nbike,bicycle,cycle\n', "line 2: 'bike,bicycle,cycle', expected two words in every line"),
+        ('name,means\nbike\n', "line 2: 'bike', expected two words in every line"),
+        ('name,means\nbike,bicycle\n\nBike,motorbike\n', "line 4: 'Bike' stands in line 2 already"),
+        ('', 'an empty file'),
+    ):
+        (tmp_path / 's.csv').write_text(text, encoding='utf-8')
+        with pytest.raises(TableError, match=said):
+            read_synonyms(tmp_path / 's.csv')
+
+
 def test_synonyms(tmp_path):
     (tmp_path / 's.csv').write_text('name,means\nauto, car\npup,puppy\npuppy,dog\n')
     assert read_synonyms(tmp_path / 's.csv') == {'auto': 'car', 'pup': 'dog', 'puppy': 'dog'}

@@ -26,8 +26,9 @@ from .labels import LabelError, apply_mask, from_code, known, label_statistics
 from .scenes import CATEGORIES, GENERATOR_VERSION, draw_scene, scene_seeds
 
 # %% auto #0
-__all__ = ['SCENE_COUNTS', 'open_image', 'FileImage', 'usable_images', 'SceneImage', 'first_twice', 'as_labels', 'Example',
-           'LabelledImages', 'row_numbers', 'MultiLabelDataset', 'scenes_dataset', 'build_transform', 'check_labels']
+__all__ = ['SCENE_COUNTS', 'open_image', 'FileImage', 'usable_images', 'SceneImage', 'first_twice', 'is_text', 'as_labels',
+           'Example', 'LabelledImages', 'row_numbers', 'MultiLabelDataset', 'scenes_dataset', 'build_transform',
+           'check_labels']
 
 # %% ../../nbs/library/data/02_dataset.ipynb #1d0e0418
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -189,6 +190,17 @@ def first_twice(
     seen: set = set()
     return next((name for name in names if name in seen or seen.add(name)), None)
 
+# %% ../../nbs/library/data/02_dataset.ipynb #78b17def
+def is_text(
+    name: str,  # of a file or a category
+) -> bool:
+    "Whether a name can be written as UTF-8."
+    try:
+        name.encode('utf-8')
+    except UnicodeEncodeError:
+        return False
+    return True
+
 # %% ../../nbs/library/data/02_dataset.ipynb #15e32e59
 def as_labels(
     labels: Any,  # [N, C] numbers: 1 present, 0 absent, -1 unknown
@@ -228,6 +240,8 @@ class LabelledImages:
         for what, names in dict(class_names=self.class_names, image_ids=self.image_ids).items():
             if (twice := first_twice(names)) is not None:
                 raise DataError(f'{self.name}: {twice!r} stands twice in {what}.')
+            if (odd := next((n for n in names if not is_text(n)), None)) is not None:
+                raise DataError(f'{self.name}: {odd!r} in {what} is not UTF-8, so no table could hold it; rename it.')
         if len(self.images) != len(self.image_ids):
             raise DataError(f'{self.name}: {len(self.images)} images for {len(self.image_ids)} image ids.')
         for what, labels in dict(targets=self.targets, truth=self.truth).items():

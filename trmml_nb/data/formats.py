@@ -7,30 +7,46 @@ from __future__ import annotations
 
 import importlib
 import io
-import json
+import re
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 import pandas as pd
 import PIL.Image
+from pydantic import BaseModel, ConfigDict, Field
 
 from .dataset import FileImage, MultiLabelDataset
 from ..errors import DataError
+from ..io import check_fields, parse_json
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
-from .own_data import csv_dataset
+from .own_data import csv_dataset, image_path
 from .tables import Reading, Sheet, TableError, read_sheet
 
 # %% auto #0
-__all__ = ['TABLES', 'FormatError', 'from_pairs', 'from_coco', 'to_coco', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame',
-           'to_hf', 'from_hf', 'write_pictures', 'read_labels']
+__all__ = ['TABLES', 'FormatError', 'each_once', 'from_pairs', 'Coco', 'from_coco', 'to_coco', 'parse_xml', 'from_voc_xml',
+           'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf', 'write_pictures', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
     "A file of another format that cannot be read or written; the message names file and entry."
+
+
+def each_once(
+    keys: Sequence[Any],  # what must differ
+    places: Sequence[str],  # where each stands
+    what: str,  # what a key is called
+) -> None:
+    "Errors: a key that stands twice, with both places."
+    seen: dict[Any, str] = {}
+    for key, place in zip(keys, places):
+        if key in seen:
+            raise FormatError(f'{place}: {what} {key!r} stands in {seen[key]} already; keep one of the two.')
+        seen[key] = place
 
 
 def from_pairs(
@@ -42,10 +58,14 @@ def from_pairs(
     said_absent: Sequence[tuple[int, int]] = (),  # (image, category)
     absent: str = 'unknown',  # what is not listed: 'unknown', or 'all' for absent
     check: bool = True,  # open the header of every image
+    places: Sequence[str] = (),  # for each image, where it is named, for the message; empty: its number
+    skipped: Sequence[tuple[str, str]] = (),  # (what, why) of what was left out
 ) -> MultiLabelDataset:
-    "A data set from pairs. Errors: a word for `absent` that is neither; a pair that is both; an image that is not there."
+    "A data set from pairs. Errors: a word for `absent` that is neither; an image twice, outside the folder, or not there; a pair that is both."
     if absent not in ('unknown', 'all'):
         raise FormatError(f"absent={absent!r}, expected 'unknown' (what is not listed may be there) or 'all' (every image was searched for every category).")
+    places = places or [f'{name}, image {i}' for i in range(len(images))]
+    each_once([image_path(Path(root), image, False, where) for image, where in zip(images, places)], places, 'image')
     targets = np.full((len(images), len(class_names)), UNKNOWN if absent == 'unknown' else ABSENT, dtype=np.int8)
     for i, c in said_absent:
         targets[i, c] = ABSENT
@@ -58,9 +78,35 @@ def from_pairs(
     files = [FileImage(str(root / p)) for p in images]
     for file in files if check else ():
         file.check()
-    return MultiLabelDataset(name, 'all', list(class_names), list(images), targets, targets, files)
+    return MultiLabelDataset(name, 'all', list(class_names), list(images), targets, targets, files, list(skipped))
 
 # %% ../../nbs/library/data/07_formats.ipynb #69758c48
+class _Image(BaseModel):
+    model_config = ConfigDict(strict=True)
+    id: int | str
+    file_name: str = Field(min_length=1)
+    neg_category_ids: list[int | str] | None = None
+
+
+class _Category(BaseModel):
+    model_config = ConfigDict(strict=True)
+    id: int | str
+    name: str = Field(min_length=1)
+
+
+class _Annotation(BaseModel):
+    model_config = ConfigDict(strict=True)
+    image_id: int | str
+    category_id: int | str
+
+
+class Coco(BaseModel):
+    "What a COCO file must hold for its labels to be read; it may hold more."
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[_Annotation]
+
+
 def from_coco(
     path: str | Path,  # JSON with images, categories, annotations
     root: str | Path | None = None,  # folder of the images; None: the file's
@@ -70,22 +116,28 @@ def from_coco(
     "Labels of a COCO file; `neg_category_ids` of an image (LVIS) are absent. Errors: named with the entry."
     path = Path(path)
     try:
-        about = json.loads(path.read_text(encoding='utf-8-sig'))
-        images = {i['id']: (row, str(i['file_name'])) for row, i in enumerate(about['images'])}
-        names = {c['id']: str(c['name']) for c in sorted(about['categories'], key=lambda c: c['id'])}
-        column = {number: c for c, number in enumerate(names)}
-        pairs = [(k, a['image_id'], a['category_id']) for k, a in enumerate(about['annotations'])]
-        negative = [(i['id'], c) for i in about['images'] for c in i.get('neg_category_ids', [])]
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f'{path}: not a COCO file ({type(error).__name__}: {error}); expected lists images (id, file_name), categories (id, name) '
-                          'and annotations (image_id, category_id).') from error
+        about = parse_json(path.read_bytes())
+        check_fields(about, Coco)
+    except (OSError, ValueError) as error:
+        raise FormatError(f'{path}: not a COCO file ({error}); expected lists images (id, file_name), categories (id, name) and annotations '
+                          '(image_id, category_id).') from None
+    places = {kind: [f'{path}, {kind} {k}' for k in range(len(about[kind]))] for kind in ('images', 'categories')}
+    each_once([i['id'] for i in about['images']], places['images'], 'image id')
+    each_once([c['id'] for c in about['categories']], places['categories'], 'category id')
+    each_once([c['name'] for c in about['categories']], places['categories'], 'category')
+    images = {i['id']: (row, i['file_name']) for row, i in enumerate(about['images'])}
+    names = {c['id']: c['name'] for c in sorted(about['categories'], key=lambda c: (isinstance(c['id'], str), c['id']))}
+    column = {number: c for c, number in enumerate(names)}
+    pairs = [(k, a['image_id'], a['category_id']) for k, a in enumerate(about['annotations'])]
+    negative = [(i['id'], c) for i in about['images'] for c in i.get('neg_category_ids') or []]
     for k, image, category in pairs:
         if image not in images or category not in column:
             raise FormatError(f'{path}, annotation {k}: image {image!r} or category {category!r} is not in the lists of the file.')
     if any(c not in column for _, c in negative):
         raise FormatError(f'{path}: neg_category_ids name a category that is not in the list.')
     return from_pairs(path.stem, path.parent if root is None else Path(root), [n for _, n in images.values()], list(names.values()),
-                      [(images[i][0], column[c]) for _, i, c in pairs], [(images[i][0], column[c]) for i, c in negative], absent, check)
+                      [(images[i][0], column[c]) for _, i, c in pairs], [(images[i][0], column[c]) for i, c in negative], absent, check,
+                      places['images'])
 
 
 def to_coco(
@@ -98,6 +150,34 @@ def to_coco(
     return dict(images=images, categories=[dict(id=c + 1, name=n) for c, n in enumerate(dataset.class_names)], annotations=found)
 
 # %% ../../nbs/library/data/07_formats.ipynb #30c23877
+def parse_xml(
+    text: bytes,  # in any encoding that it names
+    depth: int = 100,  # elements within elements
+) -> ET.Element:
+    "The root of an XML file. Errors: a `ValueError` for what is not well formed, has a DOCTYPE (whose entities can unfold without end) or is nested deeper."
+    inside = 0
+
+    def begin(*_: Any) -> None:
+        nonlocal inside
+        inside += 1
+        if inside > depth:
+            raise ValueError(f'more than {depth} elements within each other')
+
+    def end(*_: Any) -> None:
+        nonlocal inside
+        inside -= 1
+
+    def refuse(*_: Any) -> None:
+        raise ValueError('it has a DOCTYPE, which labels do not need')
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = begin, end, refuse
+    try:
+        parser.Parse(text, True)
+        return ET.fromstring(text)
+    except (expat.ExpatError, ET.ParseError, LookupError) as error:
+        raise ValueError(str(error)) from None
+
+
 def from_voc_xml(
     folder: str | Path,  # Annotations: a .xml file per image
     root: str | Path,  # folder of the images
@@ -106,29 +186,34 @@ def from_voc_xml(
     check: bool = True,  # open the header of every image
 ) -> MultiLabelDataset:
     "Labels of VOC annotations. Errors: named with the file."
-    files = sorted(Path(folder).glob('*.xml'))
+    try:
+        entries = sorted(Path(folder).iterdir())
+    except OSError as error:
+        raise FormatError(f'{folder}: cannot be read ({error.strerror}).') from None
+    files = [f for f in entries if f.suffix.lower() == '.xml']
     if not files:
         raise FormatError(f'{folder}: no .xml file here.')
     images, objects = [], []
     for file in files:
         try:
-            text = file.read_bytes()
-            if b'<!DOCTYPE' in text or b'<!ENTITY' in text:
-                raise ValueError('it has a DOCTYPE, which labels do not need')
-            tree = ET.fromstring(text)
-            image, found = tree.findtext('filename'), [o.findtext('name') for o in tree.iter('object')]
-        except (OSError, ValueError, ET.ParseError) as error:
-            raise FormatError(f'{file}: not a VOC annotation ({error}).') from error
+            tree = parse_xml(file.read_bytes())
+        except (OSError, ValueError) as error:
+            raise FormatError(f'{file}: not a VOC annotation ({error}).') from None
+        image, found = (tree.findtext('filename') or '').strip(), [(o.findtext('name') or '').strip() for o in tree.iter('object')]
         if not image or not all(found):
             raise FormatError(f'{file}: {"no <filename>" if not image else "an <object> without <name>"}.')
-        images.append(image.strip())
-        objects.append([o.strip() for o in found])
+        images.append(image)
+        objects.append(found)
     names = sorted({o for row in objects for o in row}) if class_names is None else list(class_names)
     column = {n: c for c, n in enumerate(names)}
     strange = [(f, o) for f, row in zip(files, objects) for o in row if o not in column]
     if strange:
         raise FormatError(f'{strange[0][0]}: object {strange[0][1]!r} is none of the categories {", ".join(names[:8])}.')
-    return from_pairs(Path(folder).name, Path(root), images, names, [(i, column[o]) for i, row in enumerate(objects) for o in row], (), absent, check)
+    return from_pairs(Path(folder).name, Path(root), images, names, [(i, column[o]) for i, row in enumerate(objects) for o in row], (), absent, check,
+                      list(map(str, files)), [(str(f), 'not an .xml file') for f in entries if f not in set(files)])
+
+
+_NOT_XML = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 
 
 def to_voc_xml(
@@ -137,6 +222,9 @@ def to_voc_xml(
 ) -> Path:
     "A file per image with its present labels. VOC's form cannot say absent: that is lost. Errors: files that exist."
     folder = Path(folder)
+    for text in (*dataset.image_ids, *dataset.class_names):
+        if _NOT_XML.search(text):
+            raise FormatError(f'{text!r} has a character that XML cannot hold; rename it first.')
     if folder.is_dir() and any(folder.glob('*.xml')):
         raise FormatError(f'{folder}: holds .xml files, which are not overwritten; choose another folder.')
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,7 +289,7 @@ def write_pictures(
             try:
                 stored = cell.get('bytes') or Path(cell['path']).read_bytes()
                 kind = PIL.Image.open(io.BytesIO(stored)).format.lower()
-            except (OSError, TypeError, KeyError, AttributeError) as error:
+            except Exception as error:  # whatever a picture's own reader says
                 raise FormatError(f"column 'image', row {row}: holds no readable picture ({error})") from error
             names.append(f"{row:06d}.{dict(jpeg='jpg').get(kind, kind)}")
             (part / names[-1]).write_bytes(stored)

@@ -17,8 +17,9 @@ import pandas as pd
 
 from PIL import Image, features
 
-from .dataset import FileImage, MultiLabelDataset, first_twice, usable_images
+from .dataset import FileImage, MultiLabelDataset, first_twice, is_text, usable_images
 from ..errors import DataError
+from ..io import unguarded
 from .labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
@@ -46,7 +47,7 @@ def read_rows(
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                rows.append((f'{path}, line {start}', [cell.strip() for cell in cells]))
+                rows.append((f'{path}, line {start}', [unguarded(cell.strip()) for cell in cells]))
             start = reader.line_num + 1
     except csv.Error as e:
         raise DataError(f'{path}, line {start}: {e}.') from None
@@ -82,7 +83,7 @@ CSV_CODES = {  # what a cell may say -> label
 
 def _cell_label(cell: str, code: str, where: str) -> int:
     "The label a cell stands for, or `DataError`."
-    text = cell.lower().removesuffix('.0')  # spreadsheets and pandas write 1.0
+    text = re.sub(r'(?<=\d)\.0$', '', cell.lower())  # spreadsheets and pandas write 1.0
     if text not in CSV_CODES[code]:
         values = ', '.join(repr(v) if v else 'a blank cell' for v in CSV_CODES[code])
         raise DataError(f'{where}: {cell or "a blank cell"!r} is no label; code={code!r} has {values} (present, '
@@ -167,10 +168,23 @@ def why_left_out(
 
 def folder_files(
     root: Path,  # searched with its subfolders
+    on_bad: str = 'error',  # folders that cannot be read: 'error', or 'skip' and list
 ) -> tuple[list[str], list[tuple[str, str]]]:  # names relative to `root`; (what, why) of everything else
-    "The image files under a folder, sorted by name."
+    "The image files under a folder, sorted by name. Errors: a folder that cannot be read, unless it may be skipped."
     names, skipped = [], []
-    for folder, folders, files in os.walk(root):
+
+    def closed(error: OSError) -> None:
+        if on_bad != 'skip':
+            raise DataError(f'{error.filename}: this folder cannot be read ({error.strerror}); give yourself the right to read it, or pass '
+                            "on_bad='skip' to leave out what is in it (.skipped will list it).") from None
+        skipped.append((str(error.filename), f'folder that cannot be read ({error.strerror})'))
+    for folder, folders, files in os.walk(root, onerror=closed):
+        for name in [n for n in (*folders, *files) if not is_text(n)]:
+            if on_bad != 'skip':
+                raise DataError(f'{os.path.join(folder, name)!r}: this name is not UTF-8, so no table could hold it; rename it, or pass '
+                                "on_bad='skip' to leave it out (.skipped will list it).")
+            skipped.append((ascii(os.path.join(folder, name)), 'name that is not UTF-8'))
+            (folders if name in folders else files).remove(name)
         for name in list(folders):
             if name.startswith('.') or Path(folder, name).is_symlink():
                 folders.remove(name)
@@ -191,7 +205,7 @@ def image_folder(
 ) -> MultiLabelDataset:
     "Pictures without labels, sorted by name."
     path = Path(path_or_file)
-    root, (names, skipped) = (path, folder_files(path)) if path.is_dir() else (path.parent, ([path.name], []))
+    root, (names, skipped) = (path, folder_files(path, on_bad)) if path.is_dir() else (path.parent, ([path.name], []))
     if not names:
         raise DataError(f'{path}: no image in this folder ({len(skipped)} other entries; '
                         f'suffixes of images: {" ".join(sorted(IMAGE_SUFFIXES))}).')

@@ -6,22 +6,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from ..errors import DataError
+from ..io import check_fields, parse_json
 from .dataset import FileImage, MultiLabelDataset
 from .labels import ABSENT, UNKNOWN
+from .own_data import image_path
 
 # %% auto #0
-__all__ = ['DIFFICULT', 'PrepareError', 'read_provenance', 'prepared_dataset', 'warn_of_numbers', 'find_prepared',
+__all__ = ['DIFFICULT', 'PrepareError', 'Provenance', 'read_provenance', 'prepared_dataset', 'warn_of_numbers', 'find_prepared',
            'default_splits', 'single_positive_list']
 
 # %% ../../nbs/library/data/06_prepared.ipynb #29ae1985
@@ -30,6 +32,27 @@ DIFFICULT = 2  # in labels.csv only: present, but left out by VOC's own evaluati
 
 class PrepareError(DataError):
     "A benchmark that cannot be prepared or read; the message names file or split, what was expected, and how to mend it."
+
+
+class _Table(BaseModel):
+    "The table that a provenance describes."
+    model_config = ConfigDict(strict=True)
+    size: int  # bytes
+    sha256: str
+
+
+class Provenance(BaseModel):
+    "What provenance.json must hold for the folder to be read; it may hold more."
+    model_config = ConfigDict(strict=True)
+    name: str  # of the benchmark
+    title: str  # for people
+    ids: Literal['stem', 'path']  # what an image is called
+    image_root: str  # folder of the images
+    missing: int  # images that could not be had
+    unknown: int  # labels that are unknown
+    splits: dict[str, list[str]]  # a split, and the stored ones it is made of
+    masks: list[dict[str, Any]] = []  # mask files, each with its split
+    table: _Table
 
 
 def read_provenance(
@@ -42,10 +65,11 @@ def read_provenance(
         raise PrepareError(f'{folder}: no prepared benchmark ({"it holds: " + there if there else "no provenance.json"}); pass the folder '
                            'of one, or make it with trmml prepare.')
     try:
-        about = json.loads((folder / 'provenance.json').read_text(encoding='utf-8'))
+        about = parse_json((folder / 'provenance.json').read_bytes())
+        check_fields(about, Provenance)
         size, sha256 = about['table']['size'], about['table']['sha256']
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PrepareError(f'{folder / "provenance.json"}: damaged ({type(error).__name__}: {error}); move it away and prepare again: '
+    except (OSError, ValueError) as error:
+        raise PrepareError(f'{folder / "provenance.json"}: damaged ({error}); move it away and prepare again: '
                            'what is downloaded stays.') from error
     path = folder / 'labels.csv'
     if not path.is_file() or path.stat().st_size != size or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
@@ -53,6 +77,19 @@ def read_provenance(
     return about
 
 # %% ../../nbs/library/data/06_prepared.ipynb #9aa14f9c
+def _suspect(path: Any) -> bool:
+    "Whether a path may lead out of the folder it starts from; the few that may are looked at closely."
+    return not isinstance(path, str) or path[:1] in ('', '/', '\\') or '..' in path or ':' in path
+
+
+def _image_root(folder: Path, root: str) -> Path:
+    "Where a benchmark's images lie: in its own folder, or in the one outside whose whole path was written down when it was prepared."
+    if not os.path.isabs(root) and '..' in Path(root).parts:
+        raise PrepareError(f'{folder / "provenance.json"}: image_root is {root!r}, expected a folder inside this one, or the whole path of '
+                           'another; prepare it again.')
+    return folder / root  # a whole path stays what it is
+
+
 def prepared_dataset(
     root: str | Path,  # folder of one benchmark, as made by `trmml prepare`
     split: str = 'train',  # one of the splits in its provenance
@@ -77,7 +114,9 @@ def prepared_dataset(
     values = frame.iloc[:, 2:].to_numpy()[rows]
     truth = np.where(np.isnan(values), UNKNOWN, values).astype(np.int8) if about['unknown'] else values
     truth = np.where(truth == DIFFICULT, ABSENT if difficult == 'absent' else UNKNOWN, truth).astype(np.int8)
-    base = Path(about['image_root']) if os.path.isabs(about['image_root']) else folder / about['image_root']
+    base = _image_root(folder, about['image_root'])
+    for at in np.flatnonzero([_suspect(p) for p in paths]):
+        image_path(base, str(paths[at]), False, f'{folder / "labels.csv"}, line {at + 2}')
     images = [FileImage(os.path.join(base, p)) for p in paths[rows]]
     for image in images if check else ():
         image.check()
@@ -128,7 +167,8 @@ def single_positive_list(
 ) -> Path | None:  # a mask file, or None where none was written
     "The list of single positive labels that was written for a split, drawn in the order of Cole's code."
     for record in read_provenance(folder).get('masks', []):
-        path = Path(folder).parent / 'masks' / record['single_positive']
-        if record['split'] == split and path.is_file():
-            return path
+        if record.get('split') == split and (name := record.get('single_positive')):
+            masks = Path(folder).parent / 'masks'
+            path = Path(image_path(masks, str(name), False, f'{Path(folder) / "provenance.json"}, masks'))
+            return path if path.is_file() else None
     return None

@@ -22,6 +22,7 @@ import pandas as pd
 
 from .dataset import FileImage, MultiLabelDataset, usable_images
 from ..errors import DataError
+from ..io import unguarded
 from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
 from .own_data import folder_files, image_path
 
@@ -296,7 +297,7 @@ def restored(
     cell: str,  # as it was written by this library, or by a person
 ) -> str:
     "The same without the apostrophe that keeps a spreadsheet from running it as a formula."
-    return cell[1:] if re.match(r"'[=+\-@\t\r\n]", cell) else cell
+    return unguarded(cell)
 
 # %% ../../nbs/library/data/04_tables.ipynb #9ab2000a
 RULES = ('as it stands', 'apart from slashes, addresses and accents', 'apart from upper and lower case',
@@ -385,14 +386,22 @@ def read_synonyms(
         return {}
     if not isinstance(source, Mapping):
         try:
-            frame = pd.read_csv(source, dtype=str, keep_default_na=False, skipinitialspace=True)
-        except (OSError, ValueError) as error:
-            raise TableError(f'{source}: cannot be read as a table of synonyms ({error}); write lines such as '
-                             f'bike,bicycle below the header name,means.') from error
-        if list(frame.columns) != ['name', 'means'] or (frame == '').any(axis=None):
-            raise TableError(f'{source}: expected the header name,means and two words in every line, found columns '
-                             f'{", ".join(frame.columns)}.')
-        source = dict(zip(frame['name'], frame['means']))
+            lines = csv.reader(io.StringIO(Path(source).read_bytes().decode('utf-8-sig'), newline=''), skipinitialspace=True, strict=True)
+            rows = [(lines.line_num, [cell.strip() for cell in cells]) for cells in lines if any(cell.strip() for cell in cells)]
+        except (OSError, ValueError, csv.Error) as error:
+            raise TableError(f'{source}: cannot be read as a table of synonyms ({error}); write lines such as bike,bicycle below the header '
+                             'name,means.') from error
+        if not rows or rows[0][1] != ['name', 'means']:
+            raise TableError(f'{source}: expected the header name,means and two words in every line, found '
+                             f'{",".join(rows[0][1]) if rows else "an empty file"!r}.')
+        stand: dict[str, int] = {}
+        for line, cells in rows[1:]:
+            if len(cells) != 2 or '' in cells:
+                raise TableError(f'{source}, line {line}: {",".join(cells)!r}, expected two words in every line, a name and what it means; '
+                                 'give each name a line of its own.')
+            if (first := stand.setdefault(cells[0].lower(), line)) != line:
+                raise TableError(f'{source}, line {line}: {cells[0]!r} stands in line {first} already; decide for one meaning.')
+        source = dict(cells for _, cells in rows[1:])
     plain = {k.strip().lower(): v.strip() for k, v in source.items()}
 
     def follow(name: str) -> str:

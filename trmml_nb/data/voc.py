@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .dataset import FileImage, MultiLabelDataset, usable_images
+from .own_data import image_path
 from ..errors import DataError
 from .labels import ABSENT, PRESENT, UNKNOWN
 
@@ -35,7 +36,12 @@ def _voc_base(root: Path, year: str) -> Path:
 def _voc_lines(path: Path, columns: int) -> dict[str, str]:
     "Image id -> last cell of each line of a list file, in the file's order."
     rows: dict[str, str] = {}
-    for number, line in enumerate(path.read_text('utf-8', errors='replace').splitlines(), 1):
+    try:
+        text = path.read_bytes().decode('utf-8-sig')
+    except (OSError, UnicodeDecodeError) as e:
+        raise DataError(f'{path}: cannot be read as UTF-8 text ({e}).') from None
+    places: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
         cells = line.split()
         if not cells:
             continue
@@ -43,8 +49,8 @@ def _voc_lines(path: Path, columns: int) -> dict[str, str]:
             raise DataError(f'{path}, line {number}: {line!r}, expected an image id'
                             + (' and 1, -1 or 0 (difficult).' if columns == 2 else ' alone.'))
         if cells[0] in rows:
-            raise DataError(f'{path}, line {number}: image id {cells[0]!r} stands twice.')
-        rows[cells[0]] = cells[-1]
+            raise DataError(f'{path}, line {number}: image id {cells[0]!r} stands twice, in line {places[cells[0]]} already.')
+        rows[cells[0]], places[cells[0]] = cells[-1], number
     return rows
 
 # %% ../../nbs/library/data/05_voc.ipynb #cfdb8153
@@ -55,7 +61,11 @@ def _voc_list(main: Path, stem: str, split: str, columns: int) -> dict[str, str]
         return _voc_lines(path, columns)
     parts = [main / f'{stem}{part}.txt' for part in ('train', 'val')]
     if split == 'trainval' and all(p.is_file() for p in parts):
-        return dict(sorted({**_voc_lines(parts[0], columns), **_voc_lines(parts[1], columns)}.items()))
+        train, val = (_voc_lines(part, columns) for part in parts)
+        if both := sorted(train.keys() & val.keys()):
+            raise DataError(f'{parts[0]} and {parts[1]}: image id {both[0]!r} stands in both ({len(both)} such ids), so they cannot be '
+                            'put together as trainval.')
+        return dict(sorted({**train, **val}.items()))
     return None
 
 # %% ../../nbs/library/data/05_voc.ipynb #b928166c
@@ -100,7 +110,7 @@ def voc_dataset(
     if not ids:
         raise DataError(f'{main / split}.txt: the list is empty.')
     truth = _voc_truth(main, split, ids, class_names, difficult)
-    images = [FileImage(str(base / 'JPEGImages' / f'{i}.jpg')) for i in ids]
+    images = [FileImage(image_path(base / 'JPEGImages', f'{i}.jpg', False, f'{main}, list {split}, image id {i!r}')) for i in ids]
     keep, skipped = usable_images(images, ids, on_bad)
     return MultiLabelDataset(f'VOC{year}', split, class_names, [ids[i] for i in keep], truth[keep], truth[keep],
                              [images[i] for i in keep], skipped)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-import contextlib
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,9 +20,9 @@ from PIL import Image, ImageFilter
 from torch import nn
 
 from ..errors import ViewError
-from ..data.dataset import MultiLabelDataset
+from ..data.dataset import MultiLabelDataset, first_twice
 from ..towers.store import FeatureStore
-from ..io import write_atomic
+from ..io import alone, csv_bytes, unguarded, write_atomic
 from .figures import LABEL_NAMES, as_numpy, upsample
 from .inspector import Look, MatchView, Panel, fit_side, map_levels, overlay
 from ..data.labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
@@ -34,10 +32,10 @@ from ..towers.weights import close_names
 from ..training.trainer import Evaluation, TrainConfig, Trainer, predict_logits
 
 # %% auto #0
-__all__ = ['ORDERS', 'QUICK', 'ANSWERS', 'COLUMNS', 'PROBABILITY', 'ReviewError', 'entropy_bits', 'class_effect', 'spread_out',
-           'proposal_order', 'Retrained', 'retrain', 'Answer', 'Proposal', 'utc_now', 'answers_csv', 'read_answers',
-           'Review', 'proposal_precision', 'evidence', 'what_changed', 'read_predictions', 'open_review', 'simulate',
-           'answers_needed', 'against_random']
+__all__ = ['ORDERS', 'QUICK', 'ANSWERS', 'COLUMNS', 'PATIENCE', 'PROBABILITY', 'ReviewError', 'entropy_bits', 'class_effect',
+           'spread_out', 'proposal_order', 'Retrained', 'retrain', 'Answer', 'Proposal', 'utc_now', 'answers_csv',
+           'read_answers', 'Review', 'proposal_precision', 'evidence', 'what_changed', 'read_predictions',
+           'open_review', 'simulate', 'answers_needed', 'against_random']
 
 # %% ../../nbs/people/04_review.ipynb #38794f38
 class ReviewError(ViewError):
@@ -168,19 +166,12 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    "A table as bytes of a CSV file."
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows([header, *rows])
-    return text.getvalue().encode()
-
-
 def answers_csv(
     answers: Sequence[Answer],  # in the order in which they were given
 ) -> bytes:  # a whole file
     "Answers as a CSV; a skipped label is a blank cell."
     blank = lambda a: replace(a, label='' if a.label == UNKNOWN else a.label, probability=f'{a.probability:.6f}')
-    return _csv(COLUMNS, (astuple(blank(a)) for a in answers))
+    return csv_bytes(COLUMNS, (astuple(blank(a)) for a in answers))
 
 # %% ../../nbs/people/04_review.ipynb #9832c425
 def _answer(cells: Sequence[str], dataset: MultiLabelDataset, rows: dict[str, int], where: str) -> Answer:
@@ -222,7 +213,7 @@ def read_answers(
                           f'{",".join(COLUMNS[:4])!r}, ...). It is left as it is; give another path.')
     rows, answers, seen = {name: i for i, name in enumerate(dataset.image_ids)}, [], {}
     for number, cells in enumerate(lines[1:], 2):
-        a = _answer(cells, dataset, rows, f'{path}, row {number}')
+        a = _answer([unguarded(cell) for cell in cells], dataset, rows, f'{path}, row {number}')
         earlier, b = seen.setdefault((a.image, a.category), (number, a))
         if b is not a:
             raise ReviewError(f'{path}: {a.category!r} of image {a.image!r} is answered twice: row {earlier} by {b.said_by} ({_said(b)}), '
@@ -285,24 +276,9 @@ class Review:
 
 # %% ../../nbs/people/04_review.ipynb #31d9dcfc
 from fastcore.basics import patch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-
-@contextlib.contextmanager
-def _alone(path: Path, wait: float = 10.) -> Iterator[None]:
-    "Hold the lock file beside an answers file, and remove it again. Errors: somebody else holds it for longer than `wait` seconds."
-    lock = FileLock(path.with_name(f'.{path.name}.lock'), timeout=wait)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise ReviewError(f'{path}: the answer does not count, for another program has held {lock.lock_file} for {wait:.0f} seconds; let it '
-                          'finish, or end it, and answer again.') from error
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(lock.lock_file)  # while it is held: whoever waits for it notices, and makes a new one
-        lock.release()
+PATIENCE = 10.  # seconds to wait for others who save an answer to the same file
 
 
 @patch
@@ -310,12 +286,15 @@ def _save(self: Review, answers: list[Answer]) -> None:
     "Write the file in one move, then take the answers over. Errors: somebody else's file, a full disk."
     data = answers_csv(answers)
     try:
-        with _alone(self.path):  # nobody else compares or writes between our look and our move
+        with alone(self.path.with_name(f'.{self.path.name}.lock'), PATIENCE):  # nobody else compares or writes between our look and our move
             found = self.path.read_bytes() if self.path.exists() else None
             if found != self._on_disk:
                 raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open twice? Open the '
                                   'review anew to go on from that file.')
             write_atomic(self.path, data)
+    except Timeout as error:
+        raise ReviewError(f'{self.path}: the answer does not count, for another program has held {error.lock_file} for {PATIENCE:.0f} seconds; '
+                          'let it finish, or end it, and answer again.') from error
     except OSError as error:
         raise ReviewError(f'{self.path}: the answer could not be saved ({error.strerror}) and does not count; the file holds all '
                           'answers before it. Free some space and answer again.') from error
@@ -461,9 +440,9 @@ def export(
             return *key, labels[r, c], 'model', self.model, f'{p[r, c]:.6f}', now
         return (*key, labels[r, c], 'person', a.said_by, f'{a.probability:.6f}', a.time) if a else (*key, labels[r, c], 'given', '', '', '')
     cells = np.where(labels == UNKNOWN, '', labels.astype(str))
-    write_atomic(beside, _csv(('image', 'category', 'label', 'kind', 'said_by', 'probability', 'time'),
+    write_atomic(beside, csv_bytes(('image', 'category', 'label', 'kind', 'said_by', 'probability', 'time'),
                               (source(r, c) for r, c in np.argwhere(labels != UNKNOWN).tolist())))
-    write_atomic(path, _csv(('image', *data.class_names), ([i, *row] for i, row in zip(data.image_ids, cells))))
+    write_atomic(path, csv_bytes(('image', *data.class_names), ([i, *row] for i, row in zip(data.image_ids, cells))))
     return path, beside
 
 # %% ../../nbs/people/04_review.ipynb #cab7699c
@@ -501,28 +480,45 @@ def renew(
 PROBABILITY = ' (probability)'  # may end the names of columns
 
 
+def _number(cell: str) -> float:
+    "What a cell says; NaN where it says no number."
+    try:
+        return float(cell)
+    except ValueError:
+        return float('nan')
+
+
 def read_predictions(
     path: str | Path,  # table with a header image,<category>,..., or with columns '<category> (probability)'
     dataset: MultiLabelDataset,  # images and categories wanted
 ) -> np.ndarray:  # [M, C] in [0, 1]
     "Probabilities of a data set's images from a table. Errors: missing or repeated images, missing categories, no probabilities."
     try:
-        table = pd.read_csv(path, dtype={'image': str}, keep_default_na=True)
-    except (OSError, ValueError) as error:
+        lines = csv.reader(io.StringIO(Path(path).read_bytes().decode('utf-8-sig'), newline=''), strict=True)
+        rows = [(lines.line_num, [unguarded(cell.strip()) for cell in cells]) for cells in lines if any(cells)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ReviewError(f'{path}: cannot be read as a table ({error}); expected the header image,<category>,...') from None
-    names = [c + PROBABILITY if c + PROBABILITY in table else c for c in dataset.class_names]
-    missing = [c for c in ['image', *names] if c not in table]
+    header = rows[0][1] if rows else []
+    if (twice := first_twice(header)) is not None:
+        raise ReviewError(f'{path}: column {twice!r} stands twice; keep one of the two.')
+    names = [c + PROBABILITY if c + PROBABILITY in header else c for c in dataset.class_names]
+    missing = [c for c in ['image', *names] if c not in header]
     if missing:
         raise ReviewError(f'{path}: no column {missing[0]!r} ({len(missing)} missing); its columns are '
-                          f'{", ".join(map(str, table.columns[:8]))}. Expected image and the categories of {dataset.name}.')
-    if table.image.duplicated().any():
-        raise ReviewError(f'{path}: image {table.image[table.image.duplicated()].iloc[0]!r} is named twice; keep one row each.')
-    there = set(table.image)
+                          f'{", ".join(header[:8])}. Expected image and the categories of {dataset.name}.')
+    at, there = header.index('image'), {}
+    for line, cells in rows[1:]:
+        if len(cells) != len(header):
+            raise ReviewError(f'{path}, line {line}: {len(cells)} cells, expected {len(header)} as in the header.')
+        if cells[at] in there:
+            raise ReviewError(f'{path}, line {line}: image {cells[at]!r} is named twice, in line {there[cells[at]][0]} already; keep one row each.')
+        there[cells[at]] = line, cells
     lost = [i for i in dataset.image_ids if i not in there]
     if lost:
         raise ReviewError(f'{path}: no row for {len(lost)} of {len(dataset)} images, first {lost[0]!r}; '
-                          f'{close_names(lost[0], list(table.image.astype(str)))}.')
-    p = table.set_index('image').loc[dataset.image_ids, names].apply(pd.to_numeric, errors='coerce').to_numpy(float)
+                          f'{close_names(lost[0], list(there))}.')
+    columns = [header.index(name) for name in names]
+    p = np.array([[_number(there[i][1][k]) for k in columns] for i in dataset.image_ids])
     if not ((p >= 0) & (p <= 1)).all():
         r, c = np.argwhere(~((p >= 0) & (p <= 1)))[0]
         raise ReviewError(f'{path}: {dataset.image_ids[r]!r}, column {names[c]!r} holds no probability from 0 to 1.')

@@ -5,8 +5,6 @@
 # %% ../../nbs/library/runs/03_use.ipynb #29693a64
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import numpy as np
 
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
-from ..io import write_atomic
+from ..io import csv_bytes, read_json, write_atomic
 from ..people.inspector import match_view
 from .options import JobError, TrainJob, hide_labels, load_sets, zero_shot_scores
 from .train import measure
@@ -27,12 +25,11 @@ from ..data.tables import Reading
 from ..people.html_page import inspection_page
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance
 from .run import load_run
-from ..io import read_json
 from ..towers.encode import encode_dataset
 from ..training.trainer import predict_logits
 
 # %% auto #0
-__all__ = ['PROBABILITY', 'evaluate_job', 'safe_cell', 'write_table', 'predict_job', 'training_set', 'complete_job',
+__all__ = ['PROBABILITY', 'evaluate_job', 'all_finite', 'write_table', 'predict_job', 'training_set', 'complete_job',
            'inspect_job']
 
 # %% ../../nbs/library/runs/03_use.ipynb #1bffb390
@@ -57,12 +54,17 @@ def evaluate_job(
                 split=test.split, data=test.name, title=METHODS[parse_spec(config['method'])[0]].title)
 
 # %% ../../nbs/library/runs/03_use.ipynb #66311a0c
-def safe_cell(
-    text: str,  # what a cell shall say
-    path: bool = False,  # it names a file: './' in front still finds it
-) -> str:
-    "The same text, with an apostrophe (or './') in front where a spreadsheet would run it as a formula."
-    return ('./' if path else "'") + text if text.startswith(('=', '+', '-', '@', '\t', '\r', '\n')) else text
+def all_finite(
+    p: np.ndarray,  # [M, C] scores or probabilities
+    image_ids: Sequence[str],  # M names
+    run: str | Path,  # whose model gave them
+) -> np.ndarray:  # the same
+    "Nothing that is no number leaves the program. Errors: the first image whose scores are not finite."
+    bad = np.flatnonzero(~np.isfinite(p).all(1))
+    if len(bad):
+        raise JobError(f'{run}: the model gives no numbers for {len(bad)} of {len(p)} images, first {image_ids[bad[0]]!r}: its weights or the '
+                       'features are damaged. Copy the run anew, or train again; nothing was written.')
+    return p
 
 # %% ../../nbs/library/runs/03_use.ipynb #f8e576e8
 def write_table(
@@ -74,13 +76,10 @@ def write_table(
     path = Path(path)
     if path.exists():
         raise JobError(f'{path}: exists and is not overwritten; choose another --out.')
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow([safe_cell(name) for name in header])
-    writer.writerows(rows)
+    data = csv_bytes(header, rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text.getvalue().encode())
+        write_atomic(path, data)
     except OSError as error:
         raise JobError(f'{path}: cannot be written ({error.strerror}); choose another --out or free some space.') from error
     return path
@@ -104,8 +103,8 @@ def predict_job(
         raise JobError(f'--split {split}: {images} is no prepared benchmark, so it has no splits.')
     dataset = (image_folder(images, recogniser.class_names, on_bad) if folder is None
                else prepared_dataset(folder, split or default_splits(read_provenance(folder))[1]))
-    p = recogniser.predict_dataset(dataset, cache, progress)
-    rows = [[safe_cell(name, path=True), *(f'{v:.6f}' for v in line)] for name, line in sorted(zip(dataset.image_ids, p), key=lambda r: r[0])]
+    p = all_finite(recogniser.predict_dataset(dataset, cache, progress), dataset.image_ids, run)
+    rows = [[name, *(f'{v:.6f}' for v in line)] for name, line in sorted(zip(dataset.image_ids, p), key=lambda r: r[0])]
     return write_table(out, ['image', *recogniser.class_names], rows), dataset.skipped
 
 # %% ../../nbs/library/runs/03_use.ipynb #4cbca55b
@@ -151,9 +150,9 @@ def complete_job(
         raise JobError(f'{labels}: column {unasked[0]!r} is no category of {run}, which knows '
                        f'{", ".join(recogniser.class_names[:8])}{", ..." if len(recogniser.class_names) > 8 else ""}.')
     columns = [recogniser.class_names.index(c) for c in dataset.class_names]
-    p = recogniser.predict_dataset(dataset, cache, progress)[:, columns]
+    p = all_finite(recogniser.predict_dataset(dataset, cache, progress), dataset.image_ids, run)[:, columns]
     filled = np.where(dataset.known_mask, dataset.targets, p >= threshold)
-    rows = [[safe_cell(name, path=True), *map(int, line), *(f'{v:.6f}' for v in probabilities)]
+    rows = [[name, *map(int, line), *(f'{v:.6f}' for v in probabilities)]
             for name, line, probabilities in zip(dataset.image_ids, filled, p)]
     blanks = ~dataset.known_mask
     counts = dict(given=int((~blanks).sum()), proposed_present=int((filled[blanks] == 1).sum()),

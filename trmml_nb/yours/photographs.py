@@ -36,7 +36,7 @@ from ..runs.options import TrainJob, in_memory, option, settings, zero_shot_scor
 from ..runs.train import alone_in, claim_folder, describe
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
-from ..runs.use import PROBABILITY, safe_cell, write_table
+from ..runs.use import PROBABILITY, write_table
 from ..runs.run import save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
@@ -482,10 +482,10 @@ def write_results(
 ) -> None:
     "completed.csv, disagreements.csv, decisions.json, metrics.json, and the report last."
     data, p = result.sheet.dataset, result.probabilities
-    rows = [[safe_cell(name, path=True), *map(int, filled), *(f'{v:.4f}' for v in line)] for name, filled, line in zip(data.image_ids, result.filled, p)]
+    rows = [[name, *map(int, filled), *(f'{v:.4f}' for v in line)] for name, filled, line in zip(data.image_ids, result.filled, p)]
     write_table(folder / 'completed.csv', ['image', *data.class_names, *(c + PROBABILITY for c in data.class_names)], rows)
     dis = result.sheet.disagreements
-    write_table(folder / 'disagreements.csv', list(dis.columns), [[safe_cell(r[0], path=True), safe_cell(r[1]), r[2], r[3], WORDS[r[4]]] for r in dis.values.tolist()])
+    write_table(folder / 'disagreements.csv', list(dis.columns), [[r[0], r[1], r[2], r[3], WORDS[r[4]]] for r in dis.values.tolist()])
     m = result.metrics
     by_name = lambda values: dict(zip(data.class_names, np.broadcast_to(values, len(data.class_names)).tolist()))
     write_json(folder / 'decisions.json', dict(

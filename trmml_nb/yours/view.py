@@ -28,7 +28,8 @@ from ..people.review import Review
 from ..rivals.registry import build_method
 from ..runs.options import TrainJob, in_memory, load_sets, settings
 from ..runs.run import Recogniser, load_run
-from ..runs.use import PROBABILITY, safe_cell, training_set
+from ..io import guarded
+from ..runs.use import PROBABILITY, training_set
 from ..towers.encode import encode_dataset
 from ..towers.store import FeatureStore
 from ..training.trainer import Trainer, predict_logits
@@ -111,12 +112,12 @@ def from_completed(
 ) -> np.ndarray:  # [N, C] in [0, 1]; on the side of the threshold that the table's blanks were filled by
     "Probabilities from a run's `completed.csv`. Errors: no such table, a photograph or category not in it."
     path = Path(run) / 'completed.csv'
-    ids, names = [safe_cell(i, path=True) for i in dataset.image_ids], dataset.class_names
-    columns = [safe_cell(c + PROBABILITY) for c in names]
+    ids, names = [guarded(i, path=True) for i in dataset.image_ids], dataset.class_names
+    columns = [guarded(c + PROBABILITY) for c in names]
     try:
         table = pd.read_csv(path, dtype={'image': str}, keep_default_na=False, encoding='utf-8').set_index('image')
         p = table.loc[ids, columns].to_numpy(float)
-        filled = table.loc[ids, [safe_cell(c) for c in names]].to_numpy(int)
+        filled = table.loc[ids, [guarded(c) for c in names]].to_numpy(int)
     except (OSError, ValueError, KeyError) as error:
         raise ViewError(f'{path}: does not hold the photographs and categories of this run ({error}); were some '
                         'added or renamed since? Run `trmml photos` again.') from error

@@ -1,0 +1,119 @@
+"Files: whole or not at all, in UTF-8; JSON read strictly; tables that nothing runs from; locks that leave nothing."
+
+import csv
+import io
+import subprocess
+import sys
+
+import pytest
+from filelock import Timeout
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from trmml_nb.errors import RunError
+from trmml_nb.io import alone, check_fields, csv_bytes, guarded, parse_json, read_json, unguarded, write_json
+
+RUNS_IN_A_SPREADSHEET = ('=', '+', '-', '@', '\t', '\r', '\n')
+words = st.text(
+    st.one_of(st.sampled_from('=+-@\t\r\n\'./1 "a,;'), st.characters(exclude_categories=['Cs'])), max_size=8
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(word=words)
+def test_every_word_survives_a_table_and_none_is_run(word):
+    cell = guarded(word)
+    assert unguarded(cell) == word or word.startswith('./')  # a path says the same without it
+    if cell.startswith(RUNS_IN_A_SPREADSHEET):
+        float(cell)  # a number is only a number
+    rows = list(csv.reader(io.StringIO(csv_bytes(['n'], [[word]]).decode(), newline='')))
+    assert rows == [['n'], [cell]] or (word == '' and rows == [['n'], []]) or (rows == [['n'], ['']] and word == '')
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(word=words)
+def test_a_guarded_path_is_the_same_path(word):
+    cell = guarded(word, path=True)
+    assert cell in (word, './' + word, "'" + word)
+    assert unguarded(cell) in (word, word.removeprefix('./'))
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])
+def test_no_table_holds_what_is_no_number(bad):
+    with pytest.raises(ValueError, match='which is no number'):
+        csv_bytes(['image', 'cat'], [['a.png', bad]])
+
+
+class Form(BaseModel):
+    count: int
+    names: list[str]
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        (b'{"count": 1, "count": 2, "names": []}', "'count' stands twice"),
+        (b'{"count": NaN, "names": []}', 'NaN is no number'),
+        (b'{"count": Infinity, "names": []}', 'Infinity is no number'),
+        (b'{"count": "many", "names": []}', "field 'count'"),
+        (b'{"count": 1, "names": ["a", 2]}', "field 'names.1'"),
+        (b'{"count": 1}', "field 'names': field required"),
+        (b'{"count": ' + b'9' * 5000 + b', "names": []}', 'readable'),
+        (b'[' * 100_000, 'deeper than any sensible file'),
+        (b'[1]', 'expected a JSON object'),
+        (b'\xff\xfe', 'readable'),
+        (b'', 'readable'),
+    ],
+)
+def test_json_is_read_strictly_with_the_field_and_the_file(tmp_path, text, said):
+    (tmp_path / 'a.json').write_bytes(text)
+    with pytest.raises(RunError, match=f'a.json: .*{said}'):
+        read_json(tmp_path / 'a.json', form=Form)
+    with pytest.raises(RunError, match='b.json: not a readable file'):
+        read_json(tmp_path / 'b.json')
+
+
+def test_json_of_another_encoding_is_written_and_read_in_utf8(tmp_path):
+    "In a process whose own code is ASCII."
+    code = (
+        'import sys; from pathlib import Path; from trmml_nb.io import read_json, write_json; p = Path(sys.argv[1]);'
+        "write_json(p, dict(name='\\u00e4gyptische Katze \\u732b')); assert read_json(p)['name'][0] == '\\u00e4'"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, tmp_path / 'a.json'],
+        env={
+            'LC_ALL': 'C',
+            'PYTHONUTF8': '0',
+            'PYTHONCOERCECLOCALE': '0',
+            'PYTHONPATH': ':'.join(sys.path),
+            'PATH': '/usr/bin',
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'a.json').read_bytes() == '{\n "name": "ägyptische Katze 猫"\n}\n'.encode()
+
+
+def test_what_fits_is_accepted():
+    check_fields(dict(count=1, names=['a'], more=None), Form)
+    assert parse_json(b'\xef\xbb\xbf{"a": [1.5, null, true]}') == {'a': [1.5, None, True]}
+
+
+def test_a_lock_is_held_by_one_and_leaves_nothing(tmp_path):
+    lock = tmp_path / '.a.lock'
+    code = (
+        f'import time; from trmml_nb.io import alone\nwith alone({str(lock)!r}): print(1, flush=True); time.sleep(60)'
+    )
+    other = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b'1\n'
+        with pytest.raises(Timeout):
+            with alone(lock, wait=0.1):
+                pass
+    finally:
+        other.kill(), other.wait()
+    with alone(lock):
+        write_json(tmp_path / 'a.json', {})
+    assert [p.name for p in tmp_path.iterdir()] == ['a.json']
