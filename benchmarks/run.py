@@ -28,6 +28,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from trmml_nb.towers.views import Store
+
 SIZES = dict(  # images, epochs, categories of the prompts, of the step (with batch, positions, d), images of growing stores, ...
     tiny=dict(
         images=12,
@@ -193,7 +195,7 @@ def trainer_of(tower, data, store, epochs, batch=32, seed=0):
     return Trainer(method, store, data.targets, TrainConfig(epochs=epochs, batch_size=batch, seed=seed, device="cpu"))
 
 
-class Live:
+class Live(Store):
     "A store that encodes whatever it is asked for, on all cores, decoding ahead: the loop at its best."
 
     def __init__(self, tower, data):
@@ -304,7 +306,8 @@ def photographs(size, cache, asked):
     if not asked.photographs:
         print("no --photographs given: that part is skipped", flush=True)
         return
-    from trmml_nb.runs.options import TrainJob, hide_labels, load_sets
+    from trmml_nb.runs.options import TrainJob
+    from trmml_nb.runs.sets import hide_labels, load_sets
     from trmml_nb.towers.encode import encode_dataset
     from trmml_nb.towers.tower import load_tower
 
@@ -317,7 +320,7 @@ def photographs(size, cache, asked):
         mask=asked.mask,
     )
     tower, (train, val) = load_tower(job.clip, job.pretrained, job.image_size), load_sets(job)
-    train, _ = hide_labels(train, job)
+    train, _ = hide_labels(train, job, job)
     epochs, whole = size["epochs"] if asked.epochs is None else asked.epochs, asked.clocked
 
     def fit(count, live=None):
@@ -575,7 +578,7 @@ def several_processes(size, cache, asked):
             yield f"training {what}: {count} processes / one, CPU s of the first process", own, own_alone, "s"
 
 
-class Random:
+class Random(Store):
     "A store of random features: on the device if it fits there, else in memory, and where even that lacks fewer images, read again and again."
 
     def __init__(self, count, grid, dim, device):

@@ -223,7 +223,8 @@ def test_every_import_is_declared():
     "What a module imports is a dependency by name, or an optional one of the notebooks; not a lucky guest of another package."
     clean = lambda requirement: re.split(r"[<>=!~\[; ]", requirement)[0].lower().replace("-", "_")
     extras = PROJECT["project"]["optional-dependencies"]
-    declared = {clean(r) for r in PROJECT["project"]["dependencies"] + extras["notebooks"]}
+    optional = [r for name, group in extras.items() if name != "dev" for r in group]
+    declared = {clean(r) for r in PROJECT["project"]["dependencies"] + optional}
     owners, missing = packages_distributions(), {}
     for name in MODULES:
         for module in {m.split(".")[0] for m in imports_of(file_of(name))} - sys.stdlib_module_names - {"trmml_nb"}:

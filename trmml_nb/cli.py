@@ -5,6 +5,7 @@
 # %% ../nbs/library/04_cli.ipynb #b33dfa96
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect as introspect
 import os
@@ -15,31 +16,30 @@ import warnings
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
-
+from typer.core import TyperGroup
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 from . import __version__
-from .rivals.compare import summarise, wide
-from .runs.compare_job import CompareJob, compare_job
-from .runs.encode_job import EncodeJob, encode_job
-from .runs.options import TrainJob
-from .runs.train import train_job
-from .yours.photographs import PhotosJob, photos_job
-from .datasets.prepare import PrepareJob, prepare_job
-from .training.processes import world
-from .datasets.reproduce import ReproduceJob, cost_table, measure_cost, report, reproduce_job
-from .runs.use import complete_job, evaluate_job, inspect_job, predict_job
-from .io import read_json, write_json
 from .errors import TrmmlError, ViewError
-from .yours.view import review_notebook, view_notebook
+from .io import read_json, write_json
+
+if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for torch to read a help text
+    from trmml_nb.datasets.prepare import PrepareJob
+    from trmml_nb.datasets.reproduce import ReproduceJob
+    from trmml_nb.runs.compare_job import CompareJob
+    from trmml_nb.runs.encode_job import EncodeJob
+    from trmml_nb.runs.options import TrainJob
+    from trmml_nb.yours.photographs import PhotosJob
 
 # %% auto #0
-__all__ = ['app', 'RUN', 'OPEN', 'options_of', 'complain', 'guarded', 'result_table', 'show_result', 'train', 'encode', 'compare',
-           'prepare', 'photos', 'reproduce', 'evaluate', 'predict', 'inspect', 'complete', 'open_lab', 'view', 'review',
-           'main']
+__all__ = ['app', 'RUN', 'OPEN', 'options_of', 'complain', 'guarded', 'result_table', 'show_result', 'OnDemand', 'command',
+           'train', 'encode', 'compare', 'prepare', 'photos', 'reproduce', 'evaluate', 'predict', 'inspect', 'complete',
+           'open_lab', 'view', 'review', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def options_of(
@@ -126,8 +126,47 @@ def show_result(
                       f"{', '.join(metrics['left_out'][:8])}", markup=False)
 
 # %% ../nbs/library/04_cli.ipynb #3b6795f3
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-                  help='Text-region matching for images whose labels are incomplete: train, evaluate, predict, complete, inspect; your own photographs; compare methods; prepare benchmarks and reproduce their rows.')
+class OnDemand(TyperGroup):
+    "Commands whose options are looked up when one of them is asked for; the list of them needs no import."
+    waiting: ClassVar[dict[str, tuple[Callable, str | None]]] = {}  # name -> function, address of its options
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        "Their names, in the order in which they were written."
+        return list(self.waiting)
+
+    def get_command(self, ctx: typer.Context, name: str) -> Any:
+        "One command with its options, or None."
+        if name not in self.waiting:
+            return None
+        function, address = self.waiting[name]
+        if address is not None:
+            module, _, job = address.partition(':')
+            function = options_of(getattr(importlib.import_module(module), job))(function)
+        made = CommandInfo(name=name, callback=guarded(function), help=function.__doc__)
+        return get_command_from_info(made, pretty_exceptions_short=False, rich_markup_mode=None)
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+        "The list of `trmml --help`."
+        with formatter.section('Commands'):
+            formatter.write_dl([(name, function.__doc__.strip().splitlines()[0])
+                                for name, (function, _) in self.waiting.items()])
+
+
+def command(
+    options: str | None = None,  # address module:Class of a dataclass; None: the function's own parameters
+) -> Callable:  # decorator
+    "Make a function a command of `trmml`; its name is the function's."
+    def decorate(function: Callable) -> Callable:
+        OnDemand.waiting[function.__name__] = function, options
+        return function
+    return decorate
+
+
+app = typer.Typer(cls=OnDemand, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+                  pretty_exceptions_enable=False,
+                  help='Text-region matching for images whose labels are incomplete: train, evaluate, predict, '
+                       'complete, inspect; your own photographs; compare methods; prepare benchmarks and reproduce '
+                       'their rows.')
 
 
 @app.callback(invoke_without_command=True)
@@ -139,59 +178,71 @@ def _root(
         raise typer.Exit()
 
 # %% ../nbs/library/04_cli.ipynb #ac7b9980
-@app.command()
-@guarded
-@options_of(TrainJob)
-def train(job: TrainJob):
+@command('trmml_nb.runs.options:TrainJob')
+def train(
+    job: TrainJob,  # what was asked
+):
     """Train TRM-ML, or another method, and leave a run folder.
 
     Without options: 2,000 drawn scenes with 10 % of their labels, the bundled tiny CLIP, ten epochs.
     """
+    from trmml_nb.runs.train import train_job
+    from trmml_nb.training.processes import world
+
     folder = train_job(job)
     if world()[0] == 0:
         show_result(read_json(folder / 'metrics.json'))
         print(f'run folder: {folder}\nlook at it: trmml view {folder}')
 
 # %% ../nbs/library/04_cli.ipynb #e47b3026
-@app.command()
-@guarded
-@options_of(EncodeJob)
-def encode(job: EncodeJob):
+@command('trmml_nb.runs.encode_job:EncodeJob')
+def encode(
+    job: EncodeJob,  # what was asked
+):
     """Encode a data set once, so that every training after it starts at once.
 
     It says first how large the features will be, can be stopped at any moment, and several may run at once.
     """
+    from trmml_nb.runs.encode_job import encode_job
+
     encode_job(job)
 
 # %% ../nbs/library/04_cli.ipynb #7dd76fa4
-@app.command()
-@guarded
-@options_of(CompareJob)
-def compare(job: CompareJob):
+@command('trmml_nb.runs.compare_job:CompareJob')
+def compare(
+    job: CompareJob,  # what was asked
+):
     """Train several methods on equal terms, and add them to one table.
 
     What the table holds already is not run again: stop it at any time, and go on with the same command.
     """
+    from trmml_nb.rivals.compare import summarise, wide
+    from trmml_nb.runs.compare_job import compare_job
+
     table = compare_job(job)
     print(f'\nmAP in percent, last epoch, mean ± standard deviation over seeds\n{wide(summarise(table)).to_string()}\ntable: {job.out}')
 
 # %% ../nbs/library/04_cli.ipynb #5ffbbc8a
-@app.command()
-@guarded
-@options_of(PrepareJob)
-def prepare(job: PrepareJob):
+@command('trmml_nb.datasets.prepare:PrepareJob')
+def prepare(
+    job: PrepareJob,  # what was asked
+):
     """Download, check and unpack a benchmark, and write its labels as one table."""
+    from trmml_nb.datasets.prepare import prepare_job
+
     prepare_job(job)
 
 # %% ../nbs/library/04_cli.ipynb #a979e83d
-@app.command()
-@guarded
-@options_of(PhotosJob)
-def photos(job: PhotosJob):
+@command('trmml_nb.yours.photographs:PhotosJob')
+def photos(
+    job: PhotosJob,  # what was asked
+):
     """Your own photographs and a half-filled table: train, complete the labels, and write a report.
 
     The table is read as people write it: yes and no, blanks, synonyms, several annotators, photographs without a row.
     """
+    from trmml_nb.yours.photographs import photos_job
+
     folder = photos_job(job)
     metrics = read_json(folder / 'metrics.json')
     say = lambda v: '–' if v is None else f'{v:.1f}'
@@ -205,14 +256,16 @@ def photos(job: PhotosJob):
           f"answer what is blank: trmml review {folder}")
 
 # %% ../nbs/library/04_cli.ipynb #7206247e
-@app.command()
-@guarded
-@options_of(ReproduceJob)
-def reproduce(job: ReproduceJob):
+@command('trmml_nb.datasets.reproduce:ReproduceJob')
+def reproduce(
+    job: ReproduceJob,  # what was asked
+):
     """Run the paper's setting on a prepared benchmark, and print the row beside the published ones.
 
     What the table holds already is not run again: stop it at any time, and go on with the same command.
     """
+    from trmml_nb.datasets.reproduce import cost_table, measure_cost, report, reproduce_job
+
     setting = job.setting
     if job.plan_only:
         cost = measure_cost(job.clip or setting.clip, job.image_size or setting.image_size, job.device)
@@ -221,8 +274,7 @@ def reproduce(job: ReproduceJob):
     print('\n' + report(*reproduce_job(job), setting))
 
 # %% ../nbs/library/04_cli.ipynb #998d4508
-@app.command()
-@guarded
+@command()
 def evaluate(
     run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
     split: Annotated[str | None, typer.Option(help="Split to measure on; the run's own if not given.")] = None,
@@ -232,6 +284,8 @@ def evaluate(
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
 ):
     """Measure a run again, on its own split or another."""
+    from trmml_nb.runs.use import evaluate_job
+
     if out and Path(out).exists():
         raise FileExistsError(f'{out}: exists and is not overwritten; choose another --out.')
     metrics = evaluate_job(run, split, root, device, cache)
@@ -241,8 +295,7 @@ def evaluate(
         print(f'metrics: {out}')
 
 # %% ../nbs/library/04_cli.ipynb #b6fab2a5
-@app.command()
-@guarded
+@command()
 def predict(
     run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
     images: Annotated[str, typer.Argument(help='An image, a folder with images (searched with its subfolders), or the folder of a prepared benchmark.')],
@@ -253,14 +306,15 @@ def predict(
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
 ):
     """Score images: a probability per category."""
+    from trmml_nb.runs.use import predict_job
+
     table, skipped = predict_job(run, images, out, on_bad, device, cache, split=split)
     for what, why in skipped:
         print(f'skipped {what}: {why}', file=sys.stderr)
     print(f'scores: {table}' + (f' ({len(skipped)} files skipped)' if skipped else ''))
 
 # %% ../nbs/library/04_cli.ipynb #478cf26e
-@app.command()
-@guarded
+@command()
 def inspect(
     run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
     image: Annotated[str, typer.Argument(help='File of one image.')],
@@ -268,11 +322,12 @@ def inspect(
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
 ):
     """Make a page that shows where each label was found in an image."""
+    from trmml_nb.runs.use import inspect_job
+
     print(f'page: {inspect_job(run, image, out, device)}')
 
 # %% ../nbs/library/04_cli.ipynb #d46f289e
-@app.command()
-@guarded
+@command()
 def complete(
     run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
     out: Annotated[str, typer.Option(help='Table to make: given labels, proposals for the blanks, and probabilities.')],
@@ -285,6 +340,8 @@ def complete(
     code: Annotated[str, typer.Option(help='What numbers in --labels mean, as for photos.')] = 'auto',
 ):
     """Fill the blanks of a table of labels with proposals."""
+    from trmml_nb.runs.use import complete_job
+
     table, counts = complete_job(run, labels, out, root, threshold, device, cache, code=code, format=format)
     print(f"{counts['given']} labels were given; proposed {counts['proposed_present']} present and "
           f"{counts['proposed_absent']} absent\ncompleted: {table}")
@@ -304,19 +361,21 @@ RUN = Annotated[str, typer.Argument(help='Run folder made by `trmml train` or `t
 OPEN = Annotated[bool, typer.Option(help='Start JupyterLab on the notebook; --no-open only writes it.')]
 
 
-@app.command()
-@guarded
+@command()
 def view(run: RUN, open: OPEN = True):
     """Look at a run in JupyterLab: every label with the place where it was found, the mistakes first."""
+    from trmml_nb.yours.view import view_notebook
+
     print(f"notebook: {(path := view_notebook(run))}")
     if open:
         open_lab(path)
 
 
-@app.command()
-@guarded
+@command()
 def review(run: RUN, open: OPEN = True):
     """Answer the blanks of a run's training images in JupyterLab; every answer is saved in the run folder."""
+    from trmml_nb.yours.view import review_notebook
+
     print(f"notebook: {(path := review_notebook(run))}")
     if open:
         open_lab(path)

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from trmml_nb.cli import app
 from trmml_nb.runs.compare_job import CompareJob, make_world, selection_set
-from trmml_nb.runs.options import JobError, TrainJob, hide_labels, load_sets
+from trmml_nb.runs.options import JobError, TrainJob
+from trmml_nb.runs.sets import hide_labels, load_sets
 from trmml_nb.runs.train import train_job
 from trmml_nb.data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256
 from trmml_nb.data.prepared import (
@@ -122,13 +123,13 @@ def test_vg200_uses_train_and_test_and_names(vg, tmp_path):
 def test_single_positives_come_from_the_list_of_the_benchmark(coco):
     "COCO's rows are visited in Cole's order, so the list differs from a draw in row order."
     asked = TrainJob(data=str(coco), single_positive=True)
-    hidden, how = hide_labels(load_sets(asked)[0], asked)
+    hidden, how = hide_labels(load_sets(asked)[0], asked, asked)
     assert (
         single_positive_list(coco, 'train').name in how
         and ((hidden.targets == PRESENT).sum(1) == 1).all()
         and not (hidden.targets == 0).any()
     )
-    first = hide_labels(load_sets(TrainJob(data=str(coco), single_positive=True, limit=2))[0], asked)[0]
+    first = hide_labels(load_sets(TrainJob(data=str(coco), single_positive=True, limit=2))[0], asked, asked)[0]
     assert np.array_equal(first.targets, hidden.targets[:2])
 
 
@@ -147,7 +148,7 @@ def test_voc_prepared_and_devkit_are_the_same_data(voc, tmp_path):
 def test_compare_selects_on_val_only_where_it_is_free(voc, tmp_path):
     def chosen(**more):
         asked = CompareJob(data=str(voc), cache=str(tmp_path / 'c'), **more)
-        train, report = load_sets(asked.data_job())
+        train, report = load_sets(asked)
         return selection_set(asked, report, train).split
 
     assert (

@@ -32,7 +32,9 @@ def read(folder, text, name='labels.csv', **said):
 
 def test_one_minus_one_zero_is_asked_about_and_counted(album):
     text = 'image,dog,cat\na.png,1,-1\nb.png,0,-1\nsub/c.jpg,-1,1\n'
-    with pytest.raises(TableError, match=r'more than one reading: -1 in 3, 1 in 2, 0 in 1 cells.*--code signed.*minus_one'):
+    with pytest.raises(
+        TableError, match=r'more than one reading: -1 in 3, 1 in 2, 0 in 1 cells.*--code signed.*minus_one'
+    ):
         read(album, text)
     assert read(album, text, code='signed').dataset.targets.tolist() == [[1, 0], [-1, 0], [0, 1]]
     assert read(album, text, code='minus_one').dataset.targets.tolist() == [[1, -1], [0, -1], [-1, 1]]

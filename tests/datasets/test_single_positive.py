@@ -7,7 +7,8 @@ from test_prepare import flickr, make, put, served, tiny_cub, tiny_nus_official,
 from test_prepare import server  # noqa: F401 (a fixture)
 
 from trmml_nb.runs.compare_job import CompareJob, compare_job, make_world, published_masks
-from trmml_nb.runs.options import JobError, TrainJob, hide_labels, load_sets
+from trmml_nb.runs.options import JobError, TrainJob
+from trmml_nb.runs.sets import hide_labels, load_sets
 from trmml_nb.runs.train import train_job
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN, LabelError, mask_sha256, read_mask_file, write_mask_file
 from trmml_nb.data.prepared import prepared_dataset, read_provenance, single_positive_list
@@ -50,7 +51,7 @@ def test_every_benchmark_has_coles_list_and_both_commands_use_it(folder, tmp_pat
     record = read_provenance(folder)['masks'][0]
     assert record['sha256'] == mask_sha256(expected == PRESENT) and record['split'] == 'train'
     asked = TrainJob(data=str(folder), single_positive=True)
-    assert np.array_equal(hide_labels(load_sets(asked)[0], asked)[0].targets, expected)
+    assert np.array_equal(hide_labels(load_sets(asked)[0], asked, asked)[0].targets, expected)
     world = make_world(CompareJob(data=str(folder), known='single', cache=str(tmp_path / 'c')), progress=False)
     assert np.array_equal(world.masks['single'], expected)
     if folder.name == 'coco2014':
@@ -80,12 +81,12 @@ def test_a_list_file_goes_before_the_benchmarks_own(folder, tmp_path):
         LabelError, match="'another' was not asked for"
     ):  # a single training takes a file for exactly its images
         asked = TrainJob(data=str(folder), mask=str(path))
-        hide_labels(load_sets(asked)[0], asked)
+        hide_labels(load_sets(asked)[0], asked, asked)
     text = path.read_text().splitlines()
     exact = tmp_path / 'exact.txt'
     exact.write_text('\n'.join(text[:-1]) + '\n')
     asked = TrainJob(data=str(folder), mask=str(exact))
-    hidden, how = hide_labels(load_sets(asked)[0], asked)
+    hidden, how = hide_labels(load_sets(asked)[0], asked, asked)
     assert np.array_equal(hidden.targets, targets) and how == 'file exact.txt'
 
 

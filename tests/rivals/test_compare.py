@@ -12,7 +12,6 @@ import torch
 from trmml_nb.method.contract import Method
 from trmml_nb.rivals.compare import (
     CompareError,
-    StoreRows,
     World,
     add_rows,
     compare,
@@ -29,6 +28,7 @@ from trmml_nb.rivals.compare import (
     views_of,
     wide,
 )
+from trmml_nb.towers.views import StoreRows
 from trmml_nb.runs.compare_job import CompareJob, compare_job, published_masks, split_knowns, split_seeds, split_specs
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.runs.options import JobError

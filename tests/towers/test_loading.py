@@ -6,7 +6,8 @@ import torch
 
 from trmml_nb.towers import loading
 from trmml_nb.data.dataset import scenes_dataset
-from trmml_nb.towers.loading import LoadingError, batches, epoch_order, keep
+from trmml_nb.towers.loading import LoadingError, batches, epoch_order
+from trmml_nb.towers.loading import in_memory
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower
 
@@ -77,11 +78,11 @@ def test_an_error_while_reading_reaches_the_reader(store):
 def test_keep_asks_for_room(store, monkeypatch):
     size = sum(r["bytes"] for r in store.meta["shards"])
     monkeypatch.setattr(loading, "free_bytes", lambda device: 2 * size - 10)
-    assert not keep(store) and store._memory is None
+    assert in_memory(store) is store and not store.held
     monkeypatch.setattr(loading, "free_bytes", lambda device: 2 * size)
-    assert keep(store) and store._memory is not None
+    assert in_memory(store) is store and store.held
     with pytest.raises(LoadingError, match="share is 0"):
-        keep(store, share=0)
+        in_memory(store, share=0)
 
 
 def test_free_bytes_is_a_number_of_bytes():

@@ -398,7 +398,7 @@ def test_hub_repositories_in_every_form(tmp_path):
     ask = """
 import sys
 from trmml_nb.towers.tower import load_tower
-from trmml_nb.towers.dense import TowerError
+from trmml_nb.errors import TowerError
 for name in sys.argv[1:] or %r:
     try: print(name, 'dim', load_tower('hf-hub:' + name).dim)
     except TowerError as error: print(name, str(error).replace(chr(10), ' '))

@@ -27,7 +27,7 @@ from trmml_nb.cli import app
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.errors import DataError
 from trmml_nb.yours import photographs as own_photographs
-from trmml_nb.runs.options import zero_shot_scores
+from trmml_nb.runs.sets import zero_shot_scores
 from trmml_nb.yours.photographs import (
     UNFINISHED,
     Kept,
@@ -634,7 +634,18 @@ def test_photographs_need_a_word_on_the_tower(tmp_path):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / f'{i}.png')
     put(tmp_path, 'image,dog,cat\n' + ''.join(f'{i}.png,{i % 2},{1 - i % 2}\n' for i in range(6)))
     out = tmp_path / 'made'
-    command = ['photos', str(tmp_path), '--epochs', '1', '--folds', '2', '--out', str(out), '--cache', str(tmp_path / 'c')]
+    command = [
+        'photos',
+        str(tmp_path),
+        '--epochs',
+        '1',
+        '--folds',
+        '2',
+        '--out',
+        str(out),
+        '--cache',
+        str(tmp_path / 'c'),
+    ]
     wrong = CliRunner().invoke(app, command)
     assert wrong.exit_code == 1 and 'no tower was chosen' in wrong.output and 'RN50' in wrong.output
     assert not out.exists() and not list(tmp_path.glob('.made*'))

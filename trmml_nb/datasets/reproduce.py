@@ -24,7 +24,8 @@ from ..rivals.compare import summarise
 from ..runs.compare_job import CompareJob, compare_job, split_knowns, split_specs
 from ..towers.dense import ImageFeatures
 from ..towers.store import store_bytes
-from ..runs.options import load_sets, option
+from ..runs.options import option
+from ..runs.sets import load_sets
 from ..method.contract import LossState
 from .prepare import BENCHMARKS
 from ..towers.tower import load_tower
@@ -316,7 +317,7 @@ def reproduce_job(
 ) -> tuple[pd.DataFrame, list[str]]:  # our rows beside the published ones, and every difference from the setting
     "Run what is missing of a row. Errors: data not prepared, weights that cannot be had, and those of `compare_job`."
     setting, asked = job.setting, job.comparison
-    sets = load_sets(asked.data_job())
+    sets = load_sets(asked)
     table = compare_job(asked, progress)
     rows = table[(table['data'] == sets[0].name) & table['method'].isin(split_specs(asked.methods))]
     return (

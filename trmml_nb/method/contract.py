@@ -19,7 +19,7 @@ from ..towers.dense import ImageFeatures
 from ..towers.views import Store
 
 # %% auto #0
-__all__ = ['MethodOutput', 'LossState', 'PseudoLabels', 'Method', 'Growing', 'evaluating']
+__all__ = ['MethodOutput', 'LossState', 'PseudoLabels', 'NoChoices', 'Method', 'Growing', 'evaluating']
 
 # %% ../../nbs/library/method/00_contract.ipynb #02c1a938
 @dataclass
@@ -56,8 +56,14 @@ class PseudoLabels:
         return self.weights > 0
 
 # %% ../../nbs/library/method/00_contract.ipynb #4a4872fd
+@dataclass
+class NoChoices:
+    "Of a method that has none."
+
+
 class Method(nn.Module):
     "What a method answers; `forward` and `loss` must be written, the hooks may be."
+    config_kind: ClassVar[type] = NoChoices  # dataclass of the method's own choices
     trains: ClassVar[bool] = True  # whether there is anything to train
     completes: ClassVar[bool] = False  # whether `complete` ever fills in a label
     prunes: bool = False  # whether `forward` wants to be told which labels are known in training

@@ -317,6 +317,7 @@ class PVLRBlocks(Method):
 # %% ../../nbs/book/11_pvlr.ipynb #cae78816
 class PVLR(PVLRBlocks):
     "Prompt-driven visual-linguistic representation learning, reconstructed: label features made for each image."
+    config_kind = PVLRConfig
 
     @classmethod
     def from_tower(

@@ -155,6 +155,7 @@ def own_cosines(
 class TRMML(Method):
     "Text-region matching: one region per category, matched one-to-one with the category's text."
     completes = True
+    config_kind = TRMMLConfig
 
     def __init__(
         self,

@@ -127,7 +127,7 @@ class ZeroShotScores(Method):
 # %% ../../nbs/rivals/00_baselines.ipynb #4e9f0081
 class ZeroShot(ZeroShotScores):
     "Texts against the whole image, or against its positions; no weight is ever trained."
-    trains = False
+    config_kind, trains = ZeroShotConfig, False
 
     @classmethod
     def from_tower(cls, tower: FrozenTower,  # gives texts, scale and bias
@@ -218,7 +218,7 @@ class LinearScores(Method):
 # %% ../../nbs/rivals/00_baselines.ipynb #7a16e362
 class LinearHead(LinearScores):
     "One weight vector per category on the pooled feature; the treatment of unknown labels is a setting."
-    completes = True
+    config_kind, completes = LinearHeadConfig, True
 
     @classmethod
     def from_tower(cls, tower: FrozenTower,  # gives texts, scale and bias
@@ -386,6 +386,7 @@ class LabelDecoder(Method):
 # %% ../../nbs/rivals/00_baselines.ipynb #7da2c758
 class Query2Label(LabelDecoder):
     "A learnable query per category, decoder layers over the positions, and a read-out per category; no text."
+    config_kind = Query2LabelConfig
 
     @classmethod
     def from_tower(cls, tower: FrozenTower,  # gives width and grid

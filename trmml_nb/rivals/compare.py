@@ -30,12 +30,12 @@ from ..training.metrics import f1_scores, mean_average_precision, precision_reca
 from ..training.localisation import Places, localise
 from ..towers.tower import FrozenTower
 from ..training.trainer import Trainer, predict_logits, predict_outputs
-from ..towers.views import ViewStore
+from ..towers.views import StoreRows, ViewStore
 
 # %% auto #0
 __all__ = ['KEY', 'FIRST', 'CompareError', 'World', 'hidden_targets', 'views_of', 'view_logits', 'score', 'unknown_quality',
-           'fit_watching', 'run_cell', 'read_table', 'add_rows', 'rows_of', 'missing_cells', 'compare', 'StoreRows',
-           'hold_out', 'summarise', 'wide', 'margins']
+           'fit_watching', 'run_cell', 'read_table', 'add_rows', 'rows_of', 'missing_cells', 'compare', 'hold_out',
+           'summarise', 'wide', 'margins']
 
 # %% ../../nbs/rivals/04_compare.ipynb #3fcc7db0
 class CompareError(RunError):
@@ -265,45 +265,6 @@ def compare(
     return rows_of(read_table(path), world)
 
 # %% ../../nbs/rivals/04_compare.ipynb #f46eef36
-class StoreRows:
-    "Some images of a store, without a copy: what training and prediction ask of a store."
-
-    def __init__(
-        self,
-        store: FeatureStore,  # M images
-        rows: np.ndarray,  # [K] rows of the store, in any order
-    ):
-        self.store, self.rows = store, torch.as_tensor(np.asarray(rows), dtype=torch.long)
-        self.image_ids = [store.image_ids[row] for row in self.rows.tolist()]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getattr__(self, name: str):
-        "Grid, tower and whatever else belongs to all images."
-        if name in ('store', 'rows', 'dense', 'norms'):
-            raise AttributeError(name)
-        return getattr(self.store, name)
-
-    @property
-    def stores(self) -> list[StoreRows]:
-        "The same images in each view."
-        return [StoreRows(view, self.rows) if view is not self.store else self for view in views_of(self.store)]
-
-    @property
-    def pooled(self) -> np.ndarray:
-        "[K, d] pooled features of the chosen images."
-        return np.asarray(self.store.pooled)[self.rows.numpy()]
-
-    def batch(
-        self,
-        rows: Sequence[int] | Tensor,  # B rows, counted among the chosen ones
-        device: str | torch.device | None = None,  # where the batch shall be
-    ) -> ImageFeatures:
-        "Features of some of the chosen images."
-        return self.store.batch(self.rows[torch.as_tensor(rows, dtype=torch.long).cpu()], device)
-
-
 def hold_out(
     world: World,  # as it is reported
     share: float = 0.2,  # of the training images, between 0 and 1

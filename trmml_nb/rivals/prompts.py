@@ -94,6 +94,7 @@ class CoOpConfig:
 # %% ../../nbs/rivals/01_prompts.ipynb #a6b873ee
 class CoOp(Method):
     "Text-image prompt tuning: learned context, the image's pooled vector, cosine times scale plus bias."
+    config_kind = CoOpConfig
 
     def __init__(
         self,

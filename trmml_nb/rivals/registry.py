@@ -7,43 +7,55 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from ..method.contract import Method
 from ..errors import MethodError
-from .baselines import LinearHead, LinearHeadConfig, Query2Label, Query2LabelConfig, ZeroShot, ZeroShotConfig
-from .scpnet import SCPNet, SCPNetConfig
-from .prompts import CoOp, CoOpConfig, DualCoOp, DualCoOpConfig, DualCoOpPlus, DualCoOpPlusConfig
-from ..method.pvlr import PVLR, PVLRConfig
-from ..towers.tower import FrozenTower
-from ..training.trainer import TrainConfig
-from ..method.trmml import TRMML, TRMMLConfig
+
+if TYPE_CHECKING:  # heavy, and only needed once a method is built
+    from torch import nn
+
+    from trmml_nb.method.contract import Method
+    from trmml_nb.towers.tower import FrozenTower
+    from trmml_nb.training.trainer import TrainConfig
 
 # %% auto #0
-__all__ = ['METHODS', 'ABLATIONS', 'Entry', 'on_scenes', 'parse_spec', 'configure', 'settings_sha256', 'build_method',
-           'trained_parameters']
+__all__ = ['PLAIN', 'PROMPTS', 'OURS', 'FASTER', 'METHODS', 'ABLATIONS', 'Entry', 'on_scenes', 'register_method', 'parse_spec',
+           'configure', 'settings_sha256', 'build_method', 'trained_parameters']
 
 # %% ../../nbs/rivals/03_registry.ipynb #89f69a87
 @dataclass(frozen=True)
 class Entry:
     "What a name stands for."
     title: str  # as tables say it
-    build: type[Method]  # has from_tower(tower, class_names, config)
-    config: type  # dataclass of its own choices
+    method: str | type[Method]  # the class, or its address 'module:Class'
     settings: dict[str, Any] = field(default_factory=dict)  # what differs from the defaults of `config`
     training: dict[str, Any] = field(default_factory=dict)  # what differs from the defaults of `TrainConfig`
-    tuned: dict[str, dict[str, Any]] = field(default_factory=dict)  # name of the data -> settings chosen on its validation split
+    tuned: dict[str, dict[str, Any]] = field(default_factory=dict)  # data -> settings chosen on its validation split
     matches: str = ''  # what it compares with what
+    trains: bool = True  # whether there is anything to train
+
+    @cached_property
+    def build(self) -> type[Method]:
+        "The class; it has from_tower(tower, class_names, config). Errors: an address where there is none."
+        if not isinstance(self.method, str):
+            return self.method
+        module, _, name = self.method.partition(':')
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise MethodError(f'{self.title}: {self.method!r} cannot be imported ({error}); expected module:Class, '
+                              'installed beside this library.') from error
 
     @property
-    def trains(self) -> bool:
-        "Whether there is anything to train."
-        return self.build.trains
+    def config(self) -> type:
+        "Dataclass of the method's own choices."
+        return self.build.config_kind
 
 # %% ../../nbs/rivals/03_registry.ipynb #3126d236
 def on_scenes(
@@ -54,31 +66,69 @@ def on_scenes(
     return dict(scenes=dict(lr=lr, **settings))
 
 
+PLAIN, PROMPTS, OURS = 'trmml_nb.rivals.baselines', 'trmml_nb.rivals.prompts', 'trmml_nb.method.trmml:TRMML'
+FASTER = dict(scenes=dict(distill_until=0.3))  # on scenes the teacher leaves sooner
+
 METHODS: dict[str, Entry] = {
-    'zero_shot': Entry('zero-shot', ZeroShot, ZeroShotConfig, dict(matching='image'), matches='text with image'),
-    'zero_shot_pixel': Entry('zero-shot, positions', ZeroShot, ZeroShotConfig, dict(matching='pixel', temperature=0.125), matches='text with positions'),
-    'linear_ignore': Entry('linear, ignore unknown', LinearHead, LinearHeadConfig, dict(loss='ignore'), dict(lr=1e-3), on_scenes(3e-3),
-                            'weights with image'),
-    'linear_negative': Entry('linear, assume negative', LinearHead, LinearHeadConfig, dict(loss='assume_negative'), dict(lr=1e-4),
-                              on_scenes(1e-3), 'weights with image'),
-    'linear_splc': Entry('linear, SPLC', LinearHead, LinearHeadConfig, dict(loss='splc'), dict(lr=1e-4), on_scenes(1e-3), 'weights with image'),
-    'query2label': Entry('Query2Label', Query2Label, Query2LabelConfig, training=dict(lr=3e-4), tuned=on_scenes(1e-3), matches='query with positions'),
-    'coop': Entry('CoOp', CoOp, CoOpConfig, dict(context_length=4, init='a photo of a'), dict(lr=3e-5), on_scenes(3e-3),
-                   'prompt with image'),
-    'dualcoop': Entry('DualCoOp', DualCoOp, DualCoOpConfig, training=dict(lr=3e-2, epochs=30), tuned=on_scenes(1e-3), matches='prompts with positions'),
-    'dualcoop_plus': Entry('DualCoOp++', DualCoOpPlus, DualCoOpPlusConfig, training=dict(lr=5e-3, epochs=30), matches='prompts with positions'),
-    'scpnet': Entry('SCPNet', SCPNet, SCPNetConfig, {}, dict(lr=1e-4), on_scenes(1e-3), 'related texts with image'),
-    'pvlr': Entry('PVLR', PVLR, PVLRConfig, training=dict(lr=3e-4), matches='labels with regions, both ways'),
-    'pvlr_both': Entry('PVLR, both branches', PVLR, PVLRConfig, dict(score='mean', pool='softmax', gamma_neg=0.0), dict(lr=3e-4),
-                        on_scenes(1e-3), 'labels with regions, both ways, and prompt with image'),
-    'trmml': Entry('TRM-ML', TRMML, TRMMLConfig, tuned=dict(scenes=dict(distill_until=0.3)), matches='text with its region'),
-    'trmml_fading': Entry('TRM-ML, fading focus', TRMML, TRMMLConfig, dict(focus_fades=2.0), tuned=dict(scenes=dict(distill_until=0.3)),
-                           matches='text with its region'),
-    'trmml_plus': Entry('TRM-ML+', TRMML, TRMMLConfig, dict(focus_fades=2.0, neighbour_share=0.3), tuned=dict(scenes=dict(distill_until=0.3)),
-                         matches='text with its region, and regions with regions'),
-    'trmml_prompts': Entry('TRM-ML, prompts', TRMML, TRMMLConfig, dict(context_length=4), tuned=dict(scenes=dict(distill_until=0.3)),
-                            matches='prompt with its region'),
+    'zero_shot': Entry(
+        'zero-shot', f'{PLAIN}:ZeroShot', dict(matching='image'), matches='text with image', trains=False),
+    'zero_shot_pixel': Entry(
+        'zero-shot, positions', f'{PLAIN}:ZeroShot', dict(matching='pixel', temperature=0.125),
+        matches='text with positions', trains=False),
+    'linear_ignore': Entry(
+        'linear, ignore unknown', f'{PLAIN}:LinearHead', dict(loss='ignore'), dict(lr=1e-3), on_scenes(3e-3),
+        'weights with image'),
+    'linear_negative': Entry(
+        'linear, assume negative', f'{PLAIN}:LinearHead', dict(loss='assume_negative'), dict(lr=1e-4), on_scenes(1e-3),
+        'weights with image'),
+    'linear_splc': Entry(
+        'linear, SPLC', f'{PLAIN}:LinearHead', dict(loss='splc'), dict(lr=1e-4), on_scenes(1e-3), 'weights with image'),
+    'query2label': Entry(
+        'Query2Label', f'{PLAIN}:Query2Label', training=dict(lr=3e-4), tuned=on_scenes(1e-3),
+        matches='query with positions'),
+    'coop': Entry(
+        'CoOp', f'{PROMPTS}:CoOp', dict(context_length=4, init='a photo of a'), dict(lr=3e-5), on_scenes(3e-3),
+        'prompt with image'),
+    'dualcoop': Entry(
+        'DualCoOp', f'{PROMPTS}:DualCoOp', training=dict(lr=3e-2, epochs=30), tuned=on_scenes(1e-3),
+        matches='prompts with positions'),
+    'dualcoop_plus': Entry(
+        'DualCoOp++', f'{PROMPTS}:DualCoOpPlus', training=dict(lr=5e-3, epochs=30), matches='prompts with positions'),
+    'scpnet': Entry(
+        'SCPNet', 'trmml_nb.rivals.scpnet:SCPNet', {}, dict(lr=1e-4), on_scenes(1e-3), 'related texts with image'),
+    'pvlr': Entry(
+        'PVLR', 'trmml_nb.method.pvlr:PVLR', training=dict(lr=3e-4), matches='labels with regions, both ways'),
+    'pvlr_both': Entry(
+        'PVLR, both branches', 'trmml_nb.method.pvlr:PVLR', dict(score='mean', pool='softmax', gamma_neg=0.0),
+        dict(lr=3e-4), on_scenes(1e-3), 'labels with regions, both ways, and prompt with image'),
+    'trmml': Entry('TRM-ML', OURS, tuned=FASTER, matches='text with its region'),
+    'trmml_fading': Entry(
+        'TRM-ML, fading focus', OURS, dict(focus_fades=2.0), tuned=FASTER, matches='text with its region'),
+    'trmml_plus': Entry(
+        'TRM-ML+', OURS, dict(focus_fades=2.0, neighbour_share=0.3), tuned=FASTER,
+        matches='text with its region, and regions with regions'),
+    'trmml_prompts': Entry(
+        'TRM-ML, prompts', OURS, dict(context_length=4), tuned=FASTER, matches='prompt with its region'),
 }
+
+# %% ../../nbs/rivals/03_registry.ipynb #5b0e9d12
+def register_method(
+    name: str,  # short name, as people will type it
+    method: str | type[Method],  # the class, or its address 'module:Class'
+    title: str = '',  # as tables say it; the name if not given
+    **about: Any,  # further fields of `Entry`: settings, training, tuned, matches, trains
+) -> Entry:
+    "Give a method a name that every command understands. Errors: a name that is taken, or that a spec cannot hold."
+    if name in METHODS:
+        raise MethodError(f'{name!r} is taken by {METHODS[name].title}; choose another name.')
+    if not name.isidentifier():
+        raise MethodError(f'{name!r} is no name for a method: expected letters, digits and _, beginning with a letter.')
+    METHODS[name] = Entry(title or name, method, **about)
+    return METHODS[name]
+
+
+for point in entry_points(group='trmml_nb.methods'):  # of packages installed beside this one; not imported yet
+    METHODS.setdefault(point.name, Entry(point.name, point.value))
 
 # %% ../../nbs/rivals/03_registry.ipynb #921f8bb5
 def _value(text: str) -> Any:
@@ -96,7 +146,10 @@ def parse_spec(
     name, _, rest = spec.partition(':')
     if name not in METHODS:
         raise MethodError(f'no method is called {name!r}; there are {", ".join(METHODS)}.')
-    own, training = ({f.name for f in fields(kind)} - {'seed', 'device'} for kind in (METHODS[name].config, TrainConfig))
+    from trmml_nb.training.trainer import TrainConfig
+
+    kinds = METHODS[name].config, TrainConfig
+    own, training = ({f.name for f in fields(kind)} - {'seed', 'device'} for kind in kinds)
     chosen, trained = {}, {}
     for part in filter(None, rest.split(',')):
         key, equals, value = part.partition('=')
@@ -114,6 +167,8 @@ def configure(
     **training: Any,  # fields of TrainConfig for all methods, such as device; the spec's own settings come first
 ) -> tuple[Any, TrainConfig]:  # the method's configuration, complete; the training's
     "All choices behind a spec. Raises `MethodError`, or the configuration's own error for a bad value."
+    from trmml_nb.training.trainer import TrainConfig
+
     name, chosen, trained = parse_spec(spec)
     method = METHODS[name]
     seeded = {'seed': seed} if any(f.name == 'seed' for f in fields(method.config)) else {}

@@ -161,7 +161,7 @@ class SCPNetConfig:
 # %% ../../nbs/rivals/02_scpnet.ipynb #09d55839
 class SCPNet(Method):
     "Text-image matching with a structured prior: prompts, a graph over categories, and consistency of two views."
-    completes = True
+    config_kind, completes = SCPNetConfig, True
 
     def __init__(
         self,

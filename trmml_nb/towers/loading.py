@@ -22,7 +22,7 @@ from .store import FeatureStore
 from .views import ViewStore
 
 # %% auto #0
-__all__ = ['LoadingError', 'epoch_order', 'batches', 'free_bytes', 'keep']
+__all__ = ['LoadingError', 'epoch_order', 'batches', 'free_bytes', 'in_memory']
 
 # %% ../../nbs/library/towers/06_loading.ipynb #9f442f02
 class LoadingError(TowerError):
@@ -87,17 +87,13 @@ def free_bytes(
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 if hasattr(os, "sysconf") else 2**32
 
 
-def keep(
+def in_memory(
     store: FeatureStore | ViewStore,  # not yet in memory
     device: str | torch.device = "cpu",  # where to keep it
     share: float = 0.5,  # largest part of the free memory that it may take, above 0 up to 1
-) -> bool:  # whether it is now in memory
-    "Put a store into memory if it fits, else leave it on the disk. Errors: a share outside (0, 1]."
+) -> FeatureStore | ViewStore:  # the same store; `held` says whether it is in memory
+    "The same store, put into memory if it fits, else left on the disk. Errors: a share outside (0, 1]."
     if not 0 < share <= 1:
         raise LoadingError(f"share is {share}, expected a number above 0 and up to 1")
-    parts = store.stores if isinstance(store, ViewStore) else [store]
-    size = sum(r["bytes"] for part in parts for r in part.meta["shards"])
-    if size > share * free_bytes(device):
-        return False
-    store.to_memory(device)
-    return True
+    size = sum(r["bytes"] for part in store.stores for r in part.meta["shards"])
+    return store.to_memory(device) if size <= share * free_bytes(device) else store

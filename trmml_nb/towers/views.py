@@ -24,7 +24,7 @@ from .tower import FrozenTower
 
 # %% auto #0
 __all__ = ['VIEWS_VERSION', 'StoreError', 'view_parts', 'crop_box', 'view_tower', 'view_pixels', 'join_rows', 'concat_views',
-           'Store', 'sample_views', 'check_views', 'ViewStore']
+           'Store', 'sample_views', 'check_views', 'ViewStore', 'StoreRows']
 
 # %% ../../nbs/library/towers/03_views.ipynb #4cc77860
 VIEWS_VERSION = 1  # of the rules that make a view; grows when they change
@@ -224,3 +224,44 @@ class ViewStore:
         if self.mode == "sample":
             return sample_views(self.stores, indices, generator, device)
         return concat_views([store.batch(indices, device) for store in self.stores])
+
+# %% ../../nbs/library/towers/03_views.ipynb #4f0a7b22
+class StoreRows(Store):
+    "Some images of a store, without a copy: what training and prediction ask of a store."
+
+    def __init__(
+        self,
+        store: Store,  # M images
+        rows: Sequence[int] | np.ndarray,  # [K] rows of the store, in any order
+    ):
+        self.store, self.rows = store, torch.as_tensor(np.asarray(rows), dtype=torch.long)
+        self.image_ids = [store.image_ids[row] for row in self.rows.tolist()]
+        self.grid, self.tower, self.mode, self.held = store.grid, store.tower, store.mode, store.held
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def stores(self) -> list[Store]:
+        "The same images in each view."
+        return [StoreRows(view, self.rows) if view is not self.store else self for view in self.store.stores]
+
+    @property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        "Rows and columns of positions of each view."
+        return self.store.grids
+
+    @property
+    def pooled(self) -> np.ndarray:
+        "[K, d] pooled features of the chosen images."
+        return np.asarray(self.store.pooled)[self.rows.numpy()]
+
+    def batch(
+        self,
+        indices: Sequence[int] | np.ndarray | Tensor,  # B rows, counted among the chosen ones
+        device: str | torch.device | None = None,  # where the batch shall be
+        generator: torch.Generator | None = None,  # for a store that draws views
+    ) -> ImageFeatures:
+        "Features of some of the chosen images."
+        more = {} if generator is None else dict(generator=generator)
+        return self.store.batch(self.rows[torch.as_tensor(indices, dtype=torch.long).cpu()], device, **more)

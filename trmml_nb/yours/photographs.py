@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import nn
 
+from ..towers.views import StoreRows
 from .calibration import (
     Calibration, assumed_targets, calibration_error, choose_thresholds, cross_fitted, fit_calibration, folds, never_absent, noted_share, reliability_plot)
 from ..data.dataset import MultiLabelDataset
@@ -32,7 +33,9 @@ from ..errors import DataError
 from ..towers.store import FeatureStore
 from ..io import write_atomic
 from ..people.figures import figure_png
-from ..runs.options import TrainJob, in_memory, option, settings, zero_shot_scores
+from ..runs.options import TrainJob, option
+from ..towers.loading import in_memory
+from ..runs.sets import settings, zero_shot_scores
 from ..runs.train import alone_in, claim_folder, describe
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
@@ -48,7 +51,7 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'STYLE', 'WORDS', 'PhotosError', 'sureness', 'Rows', 'fit_rows', 'Kept',
+__all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'STYLE', 'WORDS', 'PhotosError', 'sureness', 'fit_rows', 'Kept',
            'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table', 'picture_uri',
            'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'deliver', 'write_results',
            'photos_in', 'check_tower', 'photos_job']
@@ -66,26 +69,6 @@ def sureness(
     return np.where(p >= thresholds, (p - thresholds) / (1 - thresholds), (thresholds - p) / thresholds)
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #1e3c03b4
-@dataclass
-class Rows:
-    "Some rows of a store, used like a store."
-    store: FeatureStore  # of all images
-    rows: np.ndarray  # [M] whole numbers
-
-    def __post_init__(self):
-        self.image_ids, self.grid, self.tower = [self.store.image_ids[i] for i in self.rows], self.store.grid, self.store.tower
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, indices: Any,  # rows of this part
-              device: Any = None,  # where the batch shall be
-              **more: Any,  # what else the store's own `batch` takes
-              ) -> Any:
-        "Features of some images of this part."
-        return self.store.batch(torch.as_tensor(self.rows)[torch.as_tensor(indices, dtype=torch.long)], device, **more)
-
-
 def fit_rows(
     tower: FrozenTower,  # gives the texts
     store: FeatureStore,  # of all N images
@@ -99,7 +82,7 @@ def fit_rows(
         raise PhotosError(f'{dataset.name}: no photograph has a label; fill in some cells, present and absent, and start again.')
     _, config = settings(job)
     method = build_method(job.method, tower, dataset.class_names, job.seed, 'photos')
-    trainer = Trainer(method, Rows(store, rows), dataset.targets[rows], config)
+    trainer = Trainer(method, StoreRows(store, rows), dataset.targets[rows], config)
     trainer.fit(progress=False)
     return trainer.final
 
@@ -153,7 +136,7 @@ def held_out_logits(
         piece = kept.read(f'fold-{number}') if kept else None  # [judged and rest, C]
         if piece is None:
             method = fit_rows(tower, store, dataset, known[learn], job)
-            piece = np.concatenate([predict_logits(method, Rows(store, rows)).numpy() for rows in (known[judge], rest) if len(rows)])
+            piece = np.concatenate([predict_logits(method, StoreRows(store, rows)).numpy() for rows in (known[judge], rest) if len(rows)])
             kept.write(f'fold-{number}', piece) if kept else None
         logits[known[judge]] = piece[:len(judge)]
         logits[rest] += piece[len(judge):] / parts

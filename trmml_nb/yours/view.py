@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.dataset import DataError, FileImage, MultiLabelDataset, usable_images
+from ..data.dataset import FileImage, MultiLabelDataset, usable_images
+from ..errors import DataError
 from ..data.labels import UNKNOWN
 from ..data.own_data import image_folder
 from ..data.tables import Sheet, read_sheet
@@ -26,7 +27,9 @@ from ..people.figures import as_numpy
 from ..people.inspector import Inspection, inspect_method
 from ..people.review import Review
 from ..rivals.registry import build_method
-from ..runs.options import TrainJob, in_memory, load_sets, settings
+from ..runs.options import TrainJob
+from ..towers.loading import in_memory
+from ..runs.sets import load_sets, settings
 from ..runs.run import Recogniser, load_run
 from ..io import guarded
 from ..runs.use import PROBABILITY, training_set
