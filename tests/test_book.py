@@ -1,0 +1,180 @@
+"""What a reader of the book relies on: chapters follow each other, a symbol means one thing, and a number in a sentence
+comes from a cell. The diagram of the method is what its script draws."""
+
+import re
+import runpy
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers.notebooks import NBS
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = sorted((NBS / "book").glob("*.ipynb"))
+NOTATION = "14_notation"
+CHAPTERS = [p for p in BOOK if p.stem != NOTATION]
+each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+def cells(path):
+    return nbformat.read(path, 4).cells
+
+
+# -- one after another
+
+
+def test_chapters_are_numbered_without_a_gap():
+    assert [p.name[:2] for p in BOOK] == [f"{k:02d}" for k in range(len(BOOK))]
+
+
+@pytest.mark.parametrize("path", CHAPTERS[1:], ids=lambda path: path.stem)
+def test_a_chapter_begins_where_the_last_ended(path):
+    "What we have by now, and what is missing."
+    opening = " ".join(c.source for c in cells(path)[:5] if c.cell_type == "markdown")
+    assert "So far we have" in opening and "till missing" in opening, f"{path.name} does not say what came before"
+
+
+def test_the_diagram_is_what_its_script_draws():
+    pictures = runpy.run_path(str(ROOT / "scripts/draw_method.py"))["pictures"]()
+    for name, text in pictures.items():
+        kept = (NBS / "images" / name).read_text(encoding="utf-8")
+        assert kept == text, f"{name}: python scripts/draw_method.py"
+
+
+def test_each_part_of_the_method_is_lit_in_its_chapter():
+    wanted = {
+        0: "method",
+        2: "tower",
+        4: "attention",
+        5: "regions",
+        6: "matching",
+        7: "losses",
+        8: "prototypes",
+        9: "contrast",
+    }
+    wanted |= {10: "method", 11: "pvlr"}
+    for number, part in wanted.items():
+        path = next(p for p in BOOK if p.name.startswith(f"{number:02d}_"))
+        name = "method.svg" if part == "method" else f"method_{part}.svg"
+        assert any(f"](../images/{name})" in c.source for c in cells(path)), f"{path.name} does not show {name}"
+
+
+# -- a symbol means one thing
+
+SYMBOL = re.compile(r"\$([^$]+)\$")
+SUBSCRIPTS = re.compile(r"_\{?[icnj,]+\}?$")  # which image, category, position or head is meant
+
+
+def rows(path):
+    "(symbols, cells) of each row of the notation tables of a notebook."
+    for cell in cells(path):
+        if cell.cell_type != "markdown" or not re.search(r"^\| symbol ", cell.source, re.M):
+            continue
+        table = cell.source[re.search(r"^\| symbol ", cell.source, re.M).start() :].split("\n\n")[0]
+        for line in table.splitlines()[2:]:
+            columns = [column.strip() for column in line.strip().strip("|").split(" | ")]
+            found = [
+                s for text in SYMBOL.findall(columns[0]) for s in re.split(r",\s*(?![^{]*\})", text.split(" = ")[0])
+            ]
+            yield [SUBSCRIPTS.sub("", s.strip()) for s in found], columns
+
+
+def test_a_symbol_means_one_thing():
+    "The notation page has each symbol once, and chapters use no other and give it no second meaning: code names agree."
+    page = {}
+    for symbols, columns in rows(NBS / f"book/{NOTATION}.ipynb"):
+        for symbol in symbols:
+            assert symbol not in page, f"{symbol} stands twice on the notation page"
+            page[symbol] = set(re.findall(r"`([^`]+)`", columns[1]))
+    assert len(page) > 20
+    wrong = []
+    for path in CHAPTERS:
+        for symbols, columns in rows(path):
+            names = set(re.findall(r"`([^`]+)`", " ".join(columns[:2])))
+            for symbol in symbols:
+                if symbol not in page:
+                    wrong.append(f"{path.name}: {symbol} is not on the notation page")
+                elif names and page[symbol] and not names & page[symbol]:
+                    wrong.append(
+                        f"{path.name}: {symbol} is {sorted(names)} here, and {sorted(page[symbol])} on the page"
+                    )
+    assert not wrong, "\n".join(wrong)
+
+
+# -- a number comes from a cell
+
+NUMBER = re.compile(r"(?<![\w.])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(\s?%|\s+points?\b)?")
+NOT_MEASURED = re.compile(  # code and formulas are checked where they stand; links, sources and captions' numbers are names
+    r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|https?://\S+|arXiv:? ?[\d.]+|\([^()]*\b(?:19|20)\d\d[^()]*\)",
+    re.S,
+)
+LITERAL = re.compile(r"(?<![A-Za-z_\d.])(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?")
+
+
+def values(text):
+    "Every number of a cell's code or output."
+    for found in LITERAL.findall(text):
+        try:
+            yield float(found.replace("_", "").replace(",", ""))
+        except ValueError:
+            continue
+
+
+def pool(some):
+    "Numbers in the code and the stored outputs of cells."
+    found = set()
+    for cell in some:
+        if cell.cell_type == "code":
+            found |= set(values(cell.source))
+            for output in cell.outputs:
+                data = output.get("data", {})
+                texts = [output.get("text", ""), data.get("text/plain", ""), data.get("text/markdown", "")]
+                texts.append(re.sub(r"<style.*?</style>", "", data.get("text/html", ""), flags=re.S))
+                found |= {v for text in texts for v in values(text)}
+    return found
+
+
+def untied(some):
+    """Numbers in prose, with decimals or a unit, that no cell of the section holds, as it is or as a share, rounded as in
+    the sentence. The first section and the summary may speak of the whole notebook."""
+    sections = [[]]
+    for cell in some:
+        if cell.cell_type == "markdown" and re.match(r"##? ", cell.source):
+            sections.append([])
+        sections[-1].append(cell)
+    whole, found = pool(some), []
+    for section in filter(None, sections):
+        own = pool(section)
+        for cell in (c for c in section if c.cell_type == "markdown"):
+            scope = whole if section is sections[1] or "## Summary" in cell.source or not own else own
+            text = NOT_MEASURED.sub(" ", cell.source.split("## Exercises")[0])
+            for match in NUMBER.finditer(text):
+                if not (match[2] or match[3]):
+                    continue
+                value, half = (
+                    float(match[1].replace(",", "") + (match[2] or "")),
+                    0.5 * 10.0 ** -len((match[2] or ".")[1:]),
+                )
+                if not any(abs(v * k - value) <= half + 1e-9 for v in scope for k in (1, 100)):
+                    found.append(
+                        f"cell {cell.get('id')}: {match[0]!r} in ...{text[max(0, match.start() - 50) : match.end() + 30]!r}"
+                    )
+    return found
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda path: path.stem)
+def test_numbers_in_prose_come_from_cells(path):
+    found = untied(cells(path))
+    assert not found, (
+        f"{path.name}: no cell of the section holds these; print them, assert them, or write a formula:\n"
+        + "\n".join(found)
+    )
+
+
+def test_a_number_from_nowhere_would_be_found():
+    md, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    shown = code("x", outputs=[nbformat.v4.new_output("stream", text="mAP 86.94, recall 0.737")])
+    assert not untied([md("# T\n> s"), md("## A"), shown, md("It reached 86.9 mAP, and found 73.7 % of them.")])
+    assert len(untied([md("# T\n> s"), md("## A"), shown, md("It reached 86.2 mAP, and 16 % were found.")])) == 2
+    assert untied([md("# T\n> s"), md("## A"), shown, md("## B"), code("1 + 1"), md("So 86.9 is what it gave.")])
