@@ -60,6 +60,17 @@ def test_each_part_of_the_method_is_lit_in_its_chapter():
         assert any(f"](../images/{name})" in c.source for c in cells(path)), f"{path.name} does not show {name}"
 
 
+def test_every_exercise_has_an_answer():
+    "Headings of the answers name chapter and exercise; no answer is left over from an exercise that is gone."
+    asked = set()
+    for path in BOOK:
+        text = "".join(c.source for c in cells(path) if "## Exercises" in c.source).split("## Exercises")[-1]
+        asked |= {f"{path.name[:2]}.{number}" for number in re.findall(r"^(\d+)\. ", text, re.M)}
+    answers = cells(NBS / "book/solutions/00_answers.ipynb")
+    given = [m[1] for c in answers if (m := re.match(r"### (\d\d\.\d+)", c.source))]
+    assert sorted(given) == sorted(asked), f"unlike: {sorted(set(given) ^ asked)}"
+
+
 # -- a symbol means one thing
 
 SYMBOL = re.compile(r"\$([^$]+)\$")
@@ -105,8 +116,9 @@ def test_a_symbol_means_one_thing():
 # -- a number comes from a cell
 
 NUMBER = re.compile(r"(?<![\w.])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(\s?%|\s+points?\b)?")
-NOT_MEASURED = re.compile(  # code and formulas are checked where they stand; links, sources and captions' numbers are names
-    r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|https?://\S+|arXiv:? ?[\d.]+|\([^()]*\b(?:19|20)\d\d[^()]*\)",
+NOT_MEASURED = re.compile(  # code and formulas are checked where they stand; links and sources are names
+    r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|https?://\S+|arXiv:? ?[\d.]+"
+    r"|\([^()]*\b(?:19|20)\d\d[^()]*\)",
     re.S,
 )
 LITERAL = re.compile(r"(?<![A-Za-z_\d.])(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?")
@@ -136,8 +148,8 @@ def pool(some):
 
 
 def untied(some):
-    """Numbers in prose, with decimals or a unit, that no cell of the section holds, as it is or as a share, rounded as in
-    the sentence. The first section and the summary may speak of the whole notebook."""
+    """Numbers in prose, with decimals or a unit, that no cell of the section holds, as it is or as a share, rounded as
+    in the sentence. The first section and the summary may speak of the whole notebook."""
     sections = [[]]
     for cell in some:
         if cell.cell_type == "markdown" and re.match(r"##? ", cell.source):
@@ -158,7 +170,7 @@ def untied(some):
                 )
                 if not any(abs(v * k - value) <= half + 1e-9 for v in scope for k in (1, 100)):
                     found.append(
-                        f"cell {cell.get('id')}: {match[0]!r} in ...{text[max(0, match.start() - 50) : match.end() + 30]!r}"
+                        f"cell {cell.get('id')}: {match[0]!r} in {text[max(0, match.start() - 40) : match.end() + 9]!r}"
                     )
     return found
 

@@ -71,7 +71,7 @@ def pages(site):
 
 
 def test_every_notebook_and_module_has_a_page(pages):
-    wanted = {p.relative_to(NBS).with_suffix(".html").as_posix() for p in NOTEBOOKS if "solutions" not in p.parts}
+    wanted = {p.relative_to(NBS).with_suffix(".html").as_posix() for p in NOTEBOOKS}
     wanted |= {
         "api/" + ".".join(p.relative_to(ROOT / "trmml_nb").with_suffix("").parts) + ".html"
         for p in (ROOT / "trmml_nb").rglob("*.py")

@@ -61,7 +61,7 @@ class TRMMLConfig:
     prototype_feature: str = 'region'  # reconstruction: the feature that stays in the tower's space
     prototype_momentum: float = 0.99  # author's code
     contrast_weight: float = 0.02  # reconstruction: larger weights lowered mAP on validation scenes
-    contrast_temperature: float = 0.07  # author's code
+    contrast_temperature: float = 0.07  # reconstruction: CLIP's own first temperature, customary in contrastive learning
     contrast_form: str = 'joint'  # one fraction over both modalities; 'separate' takes one per modality
     # unknown labels
     pseudo: str = 'hard'  # 'hard', 'soft' or 'none'; not stated which
