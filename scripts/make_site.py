@@ -30,6 +30,7 @@ SHELVES = {  # folder of nbs/: heading in the navigation
     "library": "From nothing to a result",
     "library/data": "Data",
     "library/towers": "Towers",
+    "library/method": "Method",
     "library/training": "Training",
     "library/runs": "Runs",
     "library/datasets": "Data sets",
