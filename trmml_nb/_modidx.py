@@ -1629,6 +1629,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'trmml_nb.runs.train.per_class_figure': ( 'library/runs/train.html#per_class_figure',
                                                                                'trmml_nb/runs/train.py'),
                                      'trmml_nb.runs.train.run_metrics': ('library/runs/train.html#run_metrics', 'trmml_nb/runs/train.py'),
+                                     'trmml_nb.runs.train.train': ('library/runs/train.html#train', 'trmml_nb/runs/train.py'),
                                      'trmml_nb.runs.train.train_in': ('library/runs/train.html#train_in', 'trmml_nb/runs/train.py'),
                                      'trmml_nb.runs.train.train_job': ('library/runs/train.html#train_job', 'trmml_nb/runs/train.py')},
             'trmml_nb.runs.use': { 'trmml_nb.runs.use.all_finite': ('library/runs/use.html#all_finite', 'trmml_nb/runs/use.py'),

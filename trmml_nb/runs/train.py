@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from ..training.trainer import Evaluation, TrainConfig, Trainer, pick_device, pr
 # %% auto #0
 __all__ = ['CHECKPOINTS', 'claim_folder', 'describe', 'check_same_run', 'difficult_absent', 'measure', 'curves_figure',
            'per_class_figure', 'examples_figure', 'draw_run', 'alone_in', 'claim_config', 'find_checkpoint',
-           'run_metrics', 'finish', 'train_in', 'train_job']
+           'run_metrics', 'finish', 'train_in', 'train_job', 'train']
 
 # %% ../../nbs/library/runs/03_train.ipynb #52e189ec
 CHECKPOINTS = ('checkpoint.safetensors', 'checkpoint.pt')  # of an unfinished run: the name, and the name that older versions gave it
@@ -315,3 +315,14 @@ def train_job(
     with alone_in(folder) if world()[0] == 0 else contextlib.nullcontext():
         from_first(claim_folder, replace(job, out=str(folder)))  # again: somebody may have finished here a moment ago
         return train_in(folder, job, device, progress)
+
+# %% ../../nbs/library/runs/03_train.ipynb #9e10aa02
+def train(
+    progress: bool = True,  # bars and one line per stage
+    **options: Any,  # the options of `trmml train`: data, known, method, epochs, out, ...
+) -> Path:  # the run folder
+    "Train, measure, and leave a run folder, as `trmml train` does. Errors: as `TrainJob`, and an option that it lacks."
+    known = {f.name for f in fields(TrainJob)}
+    if wrong := sorted(options.keys() - known):
+        raise JobError(f'{", ".join(wrong)}: no option of a training; there are {", ".join(sorted(known))}.')
+    return train_job(TrainJob(**options), progress)

@@ -30,8 +30,8 @@ from ..towers.encode import encode_dataset
 from ..training.trainer import predict_logits
 
 # %% auto #0
-__all__ = ['PROBABILITY', 'evaluate_job', 'all_finite', 'write_table', 'predict_job', 'training_set', 'complete_job',
-           'inspect_job']
+__all__ = ['predict', 'PROBABILITY', 'complete', 'evaluate_job', 'all_finite', 'write_table', 'predict_job', 'training_set',
+           'complete_job', 'inspect_job']
 
 # %% ../../nbs/library/runs/04_use.ipynb #1bffb390
 def evaluate_job(
@@ -108,6 +108,9 @@ def predict_job(
     rows = [[name, *(f'{v:.6f}' for v in line)] for name, line in sorted(zip(dataset.image_ids, p), key=lambda r: r[0])]
     return write_table(out, ['image', *recogniser.class_names], rows), dataset.skipped
 
+
+predict = predict_job  # as people call it from Python
+
 # %% ../../nbs/library/runs/04_use.ipynb #4cbca55b
 def training_set(
     run: str | Path,  # run folder
@@ -160,6 +163,9 @@ def complete_job(
                   proposed_absent=int((filled[blanks] == 0).sum()))
     header = ['image', *dataset.class_names, *(c + PROBABILITY for c in dataset.class_names)]
     return write_table(out, header, rows), counts
+
+
+complete = complete_job  # as people call it from Python
 
 # %% ../../nbs/library/runs/04_use.ipynb #22ae0c7c
 def inspect_job(
