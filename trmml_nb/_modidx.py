@@ -1847,6 +1847,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'trmml_nb.towers.texts.insert_context': ( 'library/towers/texts.html#insert_context',
                                                                                  'trmml_nb/towers/texts.py'),
                                        'trmml_nb.towers.texts.open_ids': ('library/towers/texts.html#open_ids', 'trmml_nb/towers/texts.py'),
+                                       'trmml_nb.towers.texts.placed_ids': ( 'library/towers/texts.html#placed_ids',
+                                                                             'trmml_nb/towers/texts.py'),
                                        'trmml_nb.towers.texts.run_text': ('library/towers/texts.html#run_text', 'trmml_nb/towers/texts.py'),
                                        'trmml_nb.towers.texts.spoken_name': ( 'library/towers/texts.html#spoken_name',
                                                                               'trmml_nb/towers/texts.py')},

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from ..errors import TowerError
 
 # %% auto #0
 __all__ = ['DEFAULT_TEMPLATES', 'ENSEMBLE_TEMPLATES', 'SPOKEN_NAMES', 'spoken_name', 'fill_template', 'run_text', 'TextTower',
-           'open_ids', 'insert_context']
+           'open_ids', 'placed_ids', 'insert_context']
 
 # %% ../../nbs/library/towers/01_texts.ipynb #87026f9d
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
@@ -74,7 +75,7 @@ class TextTower:
         tokenizer: Any,  # list of texts -> [T, L] token numbers
         name: str,  # for messages
     ):
-        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.model, self.tokenizer, self.name, self.placed = model, tokenizer, name, None
         self.half = model.text if hasattr(model, "text") else model
         self.pool = getattr(self.half, "text_pool_type", getattr(self.half, "pool_type", None))
         self.eos = getattr(self.half, "text_eos_id", getattr(self.half, "eos_id", None))
@@ -129,23 +130,38 @@ def open_ids(
     return ids, int(start is not None and int(ids[0, 0]) == start)
 
 # %% ../../nbs/library/towers/01_texts.ipynb #4e817538
+def placed_ids(
+    texts: TextTower,  # the text half
+    sentences: Sequence[str],  # C texts that follow the context
+    m: int,  # vectors of the context
+) -> tuple[Tensor, int]:  # token numbers [C, L] with room for the context, on the CPU; where the room begins
+    "Tokens of sentences with room for free vectors, remembered for the next step. Errors: a text half without such a place, no room."
+    asked = tuple(sentences), m
+    if texts.placed is None or texts.placed[0] != asked:
+        ids, start = open_ids(texts, list(sentences))
+        need = int(texts.ends(ids).max()) + 1 + m
+        if need > ids.shape[1]:
+            raise TowerError(f"{m} context vectors and the longest name need {need} tokens, the tower reads "
+                             f"{ids.shape[1]}: use a shorter context")
+        ids = torch.cat([ids[:, :start], ids.new_ones(len(ids), m), ids[:, start:ids.shape[1] - m]], 1)
+        texts.placed = asked, (texts.cut(ids), start)
+    return texts.placed[1]
+
+
 def insert_context(
     texts: TextTower,  # the text half
     context: Tensor,  # [M, w] shared, or [C, M, w]
     sentences: list[str],  # C texts that follow the context
 ) -> Tensor:  # [C, d], not normalised
     "Run sentences with free vectors in front. Errors: context of a wrong shape, or too long."
-    ids, start = open_ids(texts, sentences)
-    if context.ndim not in (2, 3) or context.shape[-1] != texts.width or context.ndim == 3 and len(context) != len(ids):
+    count = len(sentences)
+    if context.ndim not in (2, 3) or context.shape[-1] != texts.width or context.ndim == 3 and len(context) != count:
         raise TowerError(f"context of shape {tuple(context.shape)}, expected [M, {texts.width}] or "
-                         f"[{len(ids)}, M, {texts.width}]")
-    context = context if context.ndim == 3 else context.expand(len(ids), -1, -1)
-    m, need = context.shape[1], int(texts.ends(ids).max()) + 1 + context.shape[1]
-    if need > ids.shape[1]:
-        raise TowerError(f"{m} context vectors and the longest name need {need} tokens, the tower reads "
-                         f"{ids.shape[1]}: use a shorter context")
-    ids = torch.cat([ids[:, :start], ids.new_ones(len(ids), m), ids[:, start:ids.shape[1] - m]], 1)
-    ids = texts.cut(ids).to(context.device)
+                         f"[{count}, M, {texts.width}]")
+    context = context if context.ndim == 3 else context.expand(count, -1, -1)
+    m = context.shape[1]
+    ids, start = placed_ids(texts, sentences, m)
+    ids = ids.to(context.device)
     words = texts.half.token_embedding(ids)  # [C, L, w]
     vectors = torch.cat([words[:, :start], context.to(words.dtype), words[:, start + m:]], 1)
     return texts.run(vectors, ids)
