@@ -31,12 +31,12 @@ SPECS = sorted({*TRAINED, *ABLATIONS.values(), *OTHERS})
 class Store:
     "Twelve images of noise, as a store gives them: on the processor, or held on the device."
 
-    def __init__(self, tower, count=12, held="cpu"):
+    def __init__(self, tower, count=12):
         g = torch.Generator().manual_seed(0)
         dense = torch.randn(count, tower.grid[0] * tower.grid[1], tower.dim, generator=g)
         self.dense, self.norms = nn.functional.normalize(dense, dim=-1), torch.rand(dense.shape[:2], generator=g) + 0.5
         self.pooled = nn.functional.normalize(dense.mean(1), dim=-1).numpy()
-        self.image_ids, self.grid, self._memory = [str(i) for i in range(count)], tower.grid, None
+        self.image_ids, self.grid, self.mode = [str(i) for i in range(count)], tower.grid, "plain"
 
     def __len__(self):
         return len(self.image_ids)

@@ -40,7 +40,7 @@ def test_agreement_by_hand(tower, monkeypatch):
     "Two positions: one as before, one turned by an angle whose cosine is 0.8; pooled turned to 0.6."
     full = ImageFeatures(torch.tensor([[1.0, 0.0]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
     low = ImageFeatures(torch.tensor([[0.6, 0.8]]), torch.tensor([[[1.0, 0.0], [0.6, 0.8]]]))
-    monkeypatch.setattr(tower, "encode_images", lambda pixels, kind=None: full if kind is None else low)
+    monkeypatch.setattr(tower, "encode_images", lambda pixels, kind=None: low if kind is torch.bfloat16 else full)
     probe = probe_tower(tower, images(tower)[:1])
     assert probe.mean == pytest.approx(0.9) and probe.worst == pytest.approx(0.6) and probe.images == 1
 
@@ -68,7 +68,13 @@ def test_measured_once_and_remembered(tower, tmp_path, monkeypatch):
         precision, "probe_tower", lambda t, p: count.append(len(p)) or Probe(1, 0.3, 0.9999, 0.99, len(p))
     )
     first, second = choose_precision(tower, data, cache=tmp_path), choose_precision(tower, data, cache=tmp_path)
-    assert first == second and first.name == "bf16" and count == [8] and data.seen == [0, 5, 10, 15, 20, 25, 30, 35]
+    assert (
+        first == second
+        and "40 images are about 12 s of work for one core" in first.why
+        and first.name == "bf16"
+        and count == [8]
+        and data.seen == [0, 5, 10, 15, 20, 25, 30, 35]
+    )
     assert read_probe(probe_file(tower, tmp_path)) == first.probe
     other = make("t-resnet", seed=1)
     assert probe_file(other, tmp_path) != probe_file(tower, tmp_path)  # other weights, another probe
@@ -103,3 +109,23 @@ def test_what_is_asked_is_done_and_nonsense_refused(tower, tmp_path):
         choose_precision(tower, untouched, "half")
     with pytest.raises(StoreError, match="holds no images"):
         choose_precision(tower, Pictures(tower, 0), cache=tmp_path)
+
+
+def test_a_tower_encodes_in_its_precision_for_everybody(tower, tmp_path):
+    "Stores, views and single images; what is asked in so many words comes first."
+    from trmml_nb.data.dataset import scenes_dataset
+    from trmml_nb.towers.encode import encode_dataset, plan_stores
+    from trmml_nb.towers.tower import load_tower
+
+    tower, data = load_tower("tiny"), scenes_dataset("val", 4)
+    full = encode_dataset(tower, data, tmp_path, progress=False)
+    tower.precision = torch.bfloat16
+    low = encode_dataset(tower, data, tmp_path, progress=False)
+    assert low.folder != full.folder and low.meta["precision"] == "torch.bfloat16"
+    assert encode_dataset(tower, data, tmp_path, progress=False, precision=torch.float32).folder == full.folder
+    one = tower.encode_images(torch.stack([tower.transform(data.image(0))]))
+    assert (one.dense[0] - low.batch([0]).dense[0]).abs().max() < 2e-3
+    assert (one.dense[0] - full.batch([0]).dense[0]).abs().max() > 1e-4
+    assert [plan.tower.precision for plan in plan_stores(tower, data, tmp_path, ("plain", "scale:256"))] == [
+        torch.bfloat16
+    ] * 2

@@ -15,6 +15,7 @@ from ..towers.store import DTYPES, FeatureStore
 from .options import DataChoice, JobError, Place, TowerChoice, TrainJob, option
 from .sets import load_sets
 from ..towers.encode import encode_dataset, plan_stores
+from ..towers.precision import choose_precision
 from ..towers.tower import load_tower
 from ..training.trainer import pick_device
 from ..towers.views import ViewStore, view_parts
@@ -39,7 +40,7 @@ class EncodeJob(Place, TowerChoice, DataChoice):
     views: str = option("plain", "What to encode of each image, separated by commas: plain, flip, scale:SIDE, "
                         "crop:SEED.")
     dtype: str = option("float16", "Type of the stored numbers; int8 takes half the disk.", choices=tuple(DTYPES))
-    precision: str = option("fp32", "fp32, or bf16 for a faster forward pass on a GPU; other features, so another store.", choices=("fp32", "bf16"))
+    precision: str = option("auto", "Of the frozen tower, as --encode-precision of train: fp32, bf16, or auto.", choices=("auto", "fp32", "bf16"))
     batch_size: int | None = option(None, "Images a forward pass; a measured choice if not given.")
     workers: int | None = option(None, "Threads; the number of cores if not given.")
     shard_size: int = option(256, "Images a file of a new store.")
@@ -50,9 +51,9 @@ class EncodeJob(Place, TowerChoice, DataChoice):
             view_parts(view)
         if not self.view_list or len(set(self.view_list)) < len(self.view_list):
             raise JobError(f"--views is {self.views!r}, expected one or more different views, such as plain,flip.")
-        if self.dtype not in DTYPES or self.precision not in ("fp32", "bf16"):
+        if self.dtype not in DTYPES or self.precision not in ("auto", "fp32", "bf16"):
             raise JobError(f"--dtype is {self.dtype!r} and --precision {self.precision!r}, expected one of "
-                           f"{', '.join(DTYPES)}, and fp32 or bf16.")
+                           f"{', '.join(DTYPES)}, and auto, fp32 or bf16.")
         if self.shard_size < 1 or (self.batch_size or 1) < 1 or (self.workers or 1) < 1:
             raise JobError("--shard-size, --batch-size and --workers must be 1 or more.")
         self.check_data()
@@ -84,7 +85,9 @@ def encode_job(
     "Encode what a training would need. It can be stopped at any moment, and several may run at once."
     tower = load_tower(job.clip, job.pretrained, job.image_size, device=str(pick_device(job.device)))
     sets, views = load_sets(job), job.view_list
-    precision = torch.bfloat16 if job.precision == "bf16" else None
+    chosen = choose_precision(tower, sets[0], job.precision, job.cache)
+    tower.precision = precision = chosen.dtype
+    print(chosen.why, flush=True) if progress or job.dry_run else None
     for data in sets if progress or job.dry_run else ():
         print(plan_line(data, plan_stores(tower, data, job.cache, views, job.dtype, precision)), flush=True)
     if job.dry_run:

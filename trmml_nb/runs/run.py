@@ -164,6 +164,7 @@ def load_run(
     if tower.fingerprint != asked['fingerprint']:
         raise RunError(f"{folder}: trained on tower {asked['clip']!r} with fingerprint {asked['fingerprint'][:12]}, which is "
                        f'now {tower.fingerprint[:12]}: its weights or preprocessing changed. Use the old weights or train again.')
+    tower.precision = torch.bfloat16 if asked.get('precision') == 'bfloat16' else None  # as it was trained
     entry = METHODS[parse_spec(config['method'])[0]]
     method = entry.build.from_tower(tower, config['class_names'], entry.config(**config['method_config']))
     load_model(method, folder / 'model.safetensors')

@@ -31,6 +31,7 @@ from ..training.processes import from_first, world
 from .run import Recogniser, save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
+from ..towers.precision import choose_precision
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Evaluation, TrainConfig, Trainer, pick_device, predict_logits
 
@@ -84,7 +85,8 @@ def describe(
     "Everything that decides the result."
     return dict(method=job.method, method_config=asdict(method), train=asdict(config), job=asdict(job),
                 tower=dict(clip=job.clip, pretrained=job.pretrained, image_size=tower.image_size,
-                           fingerprint=tower.fingerprint, grid=tower.grid, dim=tower.dim),
+                           fingerprint=tower.fingerprint, grid=tower.grid, dim=tower.dim,
+                           **({} if tower.precision is None else dict(precision=str(tower.precision).removeprefix('torch.')))),
                 data=dict(name=train.name, split=train.split, images=len(train), mask=mask,
                           mask_sha256=mask_sha256(train.known_mask)),
                 class_names=train.class_names)
@@ -288,11 +290,13 @@ def train_in(
     train, mask = hide_labels(train, job, job)
     check_labels(train)
     tower = load_tower(job.clip, job.pretrained, job.image_size, device=str(device))
+    precision = from_first(choose_precision, tower, train, job.encode_precision, job.cache)
+    tower.precision = precision.dtype
     method, config = settings(job)
     about = describe(job, tower, train, mask, method, config)
     from_first(claim_config, folder, about)
     say = print if progress and world()[0] == 0 else (lambda *_: None)
-    say(f'{train}  ({mask})\nmeasured on {test.name}/{test.split}, {len(test)} images; tower {job.clip} at {tower.image_size} px')
+    say(f'{train}  ({mask})\nmeasured on {test.name}/{test.split}, {len(test)} images; tower {job.clip} at {tower.image_size} px\n{precision.why}')
     stores = [in_memory(encode_dataset(tower, s, job.cache, progress=progress), device) for s in (train, test)]
     model = build_method(job.method, tower, about['class_names'], job.seed, job.data)
     trainer = Trainer(model, stores[0], train.targets, config, Evaluation(stores[1], test.truth, job.eval_split or test.split),

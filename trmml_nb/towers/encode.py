@@ -56,7 +56,7 @@ def prepare(
 def encode_pixels(
     tower: FrozenTower,  # who encodes
     pixels: Tensor,  # [B, 3, S, S]
-    precision: torch.dtype | None = None,  # of the forward pass, such as torch.bfloat16; None: the tower's own
+    precision: torch.dtype | None = None,  # of the forward pass, such as torch.bfloat16; None: that of `tower.precision`, or the tower's own
     dtype: str = "float16",  # of the stored dense features
 ) -> dict[str, Tensor]:  # on the CPU: pooled [B, d] float32, dense [B, N, d], norms [B, N] float16, scale [B, N] of int8
     "Features in the types the store keeps."
@@ -140,7 +140,7 @@ def plan_stores(
     cache: str | Path | None = None,  # folder of stores; None = $TRMML_CACHE or the user's cache folder
     views: Sequence[str] = ("plain",),  # as in `encode_dataset`
     dtype: str = "float16",  # of the dense features
-    precision: torch.dtype | None = None,  # of the forward pass, where it is not the tower's own
+    precision: torch.dtype | None = None,  # of the forward pass; None: that of `tower.precision`, or the tower's own
 ) -> list[StorePlan]:  # one for each view
     "What would be encoded, where, and how large it is. Errors: no images, a wrong view or type."
     kinds = [view_parts(view)[0] for view in views]
@@ -148,6 +148,8 @@ def plan_stores(
     if not ids:
         raise StoreError(f"dataset {dataset.name!r} ({dataset.split}) holds no images: nothing to encode")
     store_bytes(0, 0, 0, dtype)
+    precision = tower.precision if precision is None else precision
+    precision = None if precision == next(tower.model.visual.parameters()).dtype else precision
     cache = Path(cache or default_cache()).expanduser()
     return [StorePlan(view_tower(tower, view), ids, keys, cache, "plain" if kind == "scale" else view, dtype, precision)
             for view, kind in zip(views, kinds)]
@@ -194,7 +196,7 @@ def encode_rows(
     inside, done = plan.tower.device.type == "cpu", []
 
     def features(pixels):
-        return encode_pixels(plan.tower, pixels, plan.precision, plan.dtype)
+        return encode_pixels(plan.tower, pixels, plan.precision or next(plan.tower.model.visual.parameters()).dtype, plan.dtype)
 
     def job(part):
         pixels = prepare(plan.tower, dataset, part, plan.view, plan.content_keys)
@@ -382,7 +384,7 @@ def encode_dataset(
     progress: bool = True,  # show a bar
     shard_size: int = 256,  # images a file
     workers: int | None = None,  # threads; None = torch's own number on a CPU, at most 8 elsewhere
-    precision: torch.dtype | None = None,  # of the forward pass, such as torch.bfloat16; other features, so another store
+    precision: torch.dtype | None = None,  # of the forward pass, such as torch.bfloat16 (another store); None: that of `tower.precision`, or the tower's own
     views: Sequence[str] = ("plain",),  # 'plain', 'flip', 'scale:SIDE', 'crop:SEED'; each has a store of its own
     mode: str = "concat",  # of several views: 'concat' (all positions) or 'sample' (a random view while training)
     dtype: str = "float16",  # of the stored dense features: 'float16', 'bfloat16' or 'int8' (half the disk)

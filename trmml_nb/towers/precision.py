@@ -11,7 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,8 +25,8 @@ from .tower import FrozenTower
 from .views import StoreError
 
 # %% auto #0
-__all__ = ['AGREEMENT', 'SAVING', 'ENOUGH', 'Probe', 'probe_tower', 'machine_name', 'probe_file', 'read_probe', 'Precision',
-           'judge', 'choose_precision']
+__all__ = ['AGREEMENT', 'SAVING', 'ENOUGH', 'Probe', 'seconds_of', 'probe_tower', 'machine_name', 'probe_file', 'read_probe',
+           'Precision', 'judge', 'with_time', 'choose_precision']
 
 # %% ../../nbs/library/towers/08_precision.ipynb #9b502881
 @dataclass(frozen=True)
@@ -48,37 +48,47 @@ class Probe:
                 f"(worst position {self.worst:.4f})")
 
 
-def probe_tower(
+def seconds_of(
     tower: FrozenTower,  # who encodes
-    pixels: Tensor,  # [B, 3, S, S] some of the user's images, prepared
-    turns: int = 3,  # of each precision
-) -> Probe:
-    "Clock both precisions in turn, and compare what they say."
-    kinds, pixels = (None, torch.bfloat16), pixels.to(tower.device)
-
+    pixels: Tensor,  # [B, 3, S, S] prepared images
+    kinds: Sequence[torch.dtype],  # precisions
+    turns: int = 2,  # of each
+) -> list[float]:  # seconds an image in each precision, the least of the turns; of one core, on a processor
+    "Clock precisions in turn, in a thread that computes on one core, as encoding does."
     def clock() -> float:
         if tower.device.type == "cpu":
             return time.thread_time()
         torch.cuda.synchronize() if tower.device.type == "cuda" else None
         return time.perf_counter()
 
-    def run() -> tuple[list, list[float]]:
-        best = [float("inf")] * 2
+    def run() -> list[float]:
+        best = [float("inf")] * len(kinds)
         with torch.inference_mode():
-            said = [tower.encode_images(pixels, kind) for kind in kinds]  # also warms up
             for _ in range(turns):
                 for k, kind in enumerate(kinds):
                     start = clock()
                     tower.encode_images(pixels, kind)
                     best[k] = min(best[k], (clock() - start) / len(pixels))
-        return said, best
-    with worker_pool(1) as pool:  # one thread that computes on one core
-        (a, b), (full, low) = pool.submit(run).result()
+        return best
+    with worker_pool(1) as pool:
+        return pool.submit(run).result()
+
+
+def probe_tower(
+    tower: FrozenTower,  # who encodes
+    pixels: Tensor,  # [B, 3, S, S] some of the user's images, prepared
+    turns: int = 3,  # of each precision
+) -> Probe:
+    "Clock both precisions in turn, and compare what they say."
+    kinds, pixels = (next(tower.model.visual.parameters()).dtype, torch.bfloat16), pixels.to(tower.device)
+    with torch.inference_mode():
+        a, b = (tower.encode_images(pixels, kind) for kind in kinds)  # also makes both copies
+    full, low = seconds_of(tower, pixels, kinds, turns)
     dense, pooled = (a.dense * b.dense).sum(-1), (a.pooled * b.pooled).sum(-1)
     return Probe(full, low, dense.mean().item(), min(dense.min().item(), pooled.min().item()), len(pixels))
 
 # %% ../../nbs/library/towers/08_precision.ipynb #982affa6
-AGREEMENT, SAVING, ENOUGH = 0.999, 0.1, 20.0  # least mean cosine, least saving, least seconds of work that a probe is worth
+AGREEMENT, SAVING, ENOUGH = 0.999, 0.1, 60.0  # least mean cosine, least saving, least seconds of work (of one core) that a probe is worth
 
 
 def machine_name(
@@ -132,6 +142,16 @@ def judge(
     return Precision("bf16" if fits else "fp32", f"encoding in {'bf16' if fits else 'fp32'}: {probe}" + ("" if fits else f": {doubt}"), probe)
 
 # %% ../../nbs/library/towers/08_precision.ipynb #b8f657e1
+def with_time(
+    made: Precision,  # with a probe
+    images: int,  # to be encoded
+) -> Precision:
+    "The same, its line saying how long these images take."
+    work = images * (made.probe.low if made.name == "bf16" else made.probe.full)
+    said = f"{work:.0f} s" if work < 120 else f"{work / 60:.0f} min"
+    return replace(made, why=f"{made.why}; {images} images are about {said} of work for one core")
+
+
 def choose_precision(
     tower: FrozenTower,  # who encodes
     dataset: MultiLabelDataset,  # what is to be encoded
@@ -146,17 +166,15 @@ def choose_precision(
         return Precision(asked, f"encoding in {asked}, as asked")
     path = probe_file(tower, cache)
     if (known := read_probe(path)) is not None:
-        return judge(known)
+        return with_time(judge(known), len(dataset))
     if not len(dataset):
         raise StoreError(f"dataset {dataset.name!r} ({dataset.split}) holds no images: nothing to encode")
     count = min(images, len(dataset), max(1, work_size(tower)[0]))
     pixels = prepare(tower, dataset, [i * len(dataset) // count for i in range(count)])
-    start = time.perf_counter()
-    tower.encode_images(pixels)
-    work = (time.perf_counter() - start) / count * len(dataset)
+    work = seconds_of(tower, pixels, (next(tower.model.visual.parameters()).dtype,))[0] * len(dataset)
     if work < ENOUGH:
-        return Precision("fp32", f"encoding in fp32: {len(dataset)} images are about {work:.0f} s of work")
+        return Precision("fp32", f"encoding in fp32: {len(dataset)} images are about {work:.0f} s of work for one core")
     made = judge(probe_tower(tower, pixels))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(asdict(made.probe)).encode())
-    return made
+    return with_time(made, len(dataset))

@@ -86,6 +86,7 @@ class FrozenImages(FrozenModel):
         with Watch(self.model.visual) as seen:
             probe = self.raw(torch.zeros(1, 3, image_size, image_size))
         self.grid, self.dim, self.folded = probe.grid, probe.pooled.shape[-1], seen.pairs(probe)
+        self.precision: torch.dtype | None = None  # of encoding, where it shall not be the tower's own
         self._copies = {}  # what the weights were, and the copy that encodes with them, for each type asked for
 
     def working(self, dtype: torch.dtype | None = None,  # of the copy; None: the tower's own
@@ -109,14 +110,14 @@ class FrozenImages(FrozenModel):
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor,  # [B, 3, S, S], from `transform`; S is `image_size`
-                      precision: torch.dtype | None = None,  # of weights and products, such as torch.bfloat16; None: the tower's own
+                      precision: torch.dtype | None = None,  # of weights and products, such as torch.bfloat16; None: `self.precision`, or the tower's own
                       ) -> ImageFeatures:
         "Prepared images [B, 3, S, S] -> pooled [B, d], dense [B, N, d] and its norms [B, N], normalised in float32."
         expected = (3, self.image_size, self.image_size)
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != expected:
             raise TowerError(f"pixels of shape {tuple(pixels.shape)}, expected [B, {', '.join(map(str, expected))}]: "
                              "prepare images with tower.transform")
-        visual = self.working(precision)
+        visual = self.working(self.precision if precision is None else precision)
         weight = next(visual.parameters())
         raw = raw_features(visual, pixels.to(weight.device, weight.dtype))
         norms = raw.dense.float().norm(dim=-1)  # [B, N]

@@ -74,7 +74,9 @@ def view_tower(
     model = copy.copy(tower.model)
     model._modules = {**tower.model._modules, "visual": copy.deepcopy(tower.model.visual)}
     resize_tower(model.visual, side)
-    return FrozenTower(model, tower.texts.tokenizer, tower.name, side, tower.preprocess, tower.config)
+    made = FrozenTower(model, tower.texts.tokenizer, tower.name, side, tower.preprocess, tower.config)
+    made.precision = tower.precision
+    return made
 
 # %% ../../nbs/library/towers/03_views.ipynb #07c188b6
 def view_pixels(

@@ -43,6 +43,7 @@ from ..runs.use import PROBABILITY, write_table
 from ..runs.run import save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
+from ..towers.precision import choose_precision
 from ..data.formats import read_labels
 from ..data.labels import PRESENT, UNKNOWN
 from ..data.own_data import look_like_photographs
@@ -179,6 +180,7 @@ class PhotosJob:
     model: str = option('best', "Which model to keep: the better one by cross-validation, the trained one, or the tower alone with words for the "
                         "categories.", choices=('best', 'trained', 'tower'))
     on_bad: str = option('error', "Photographs that cannot be read: 'error' stops, 'skip' leaves them out and reports them.", choices=('error', 'skip'))
+    encode_precision: str = option('auto', 'Of the frozen tower: fp32, bf16, or auto: measured on some of the photographs.', choices=('auto', 'fp32', 'bf16'))
     device: str = option('auto', 'Where to compute: auto, cpu, cuda, ...')
     cache: str | None = option(None, 'Folder for encoded features; $TRMML_CACHE or the user cache if not given.')
     out: str | None = option(None, 'Folder to make; runs/photos (or the next free number) if not given.')
@@ -199,7 +201,7 @@ class PhotosJob:
     @property
     def training(self) -> TrainJob:
         "The options that it shares with `trmml train`."
-        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'method', 'epochs', 'seed', 'device', 'cache')}
+        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'method', 'epochs', 'seed', 'device', 'cache', 'encode_precision')}
         return TrainJob(clip=self.clip or 'tiny', data='csv', labels=self.labels, root=self.photos, out=self.out or next_folder('runs/photos', self.asked), **same)
 
     @property
@@ -490,6 +492,9 @@ def photos_in(
     "The work of `photos_job`."
     data, device = sheet.dataset, pick_device(job.device)
     tower = load_tower(training.clip, job.pretrained, job.image_size, device=str(device))
+    precision = choose_precision(tower, data, job.encode_precision, job.cache)
+    tower.precision = precision.dtype
+    print(precision.why, flush=True) if progress else None
     store = in_memory(encode_dataset(tower, data, job.cache, progress=progress), device)
     method, config = settings(training)
     about = describe(training, tower, data, 'labels given by people', method, config)
