@@ -25,6 +25,7 @@ from typer.core import TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 from . import __version__
+
 from .errors import TrmmlError, ViewError
 from .io import read_json, write_json
 
@@ -38,8 +39,8 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
 
 # %% auto #0
 __all__ = ['app', 'RUN', 'OPEN', 'options_of', 'complain', 'guarded', 'result_table', 'show_result', 'OnDemand', 'command',
-           'train', 'encode', 'compare', 'prepare', 'photos', 'reproduce', 'evaluate', 'predict', 'inspect', 'complete',
-           'open_lab', 'view', 'review', 'main']
+           'train', 'encode', 'compare', 'prepare', 'photos', 'check', 'reproduce', 'evaluate', 'predict', 'inspect',
+           'complete', 'open_lab', 'view', 'review', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def options_of(
@@ -255,6 +256,19 @@ def photos(
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}\n"
           f"answer what is blank: trmml review {folder}")
 
+# %% ../nbs/library/04_cli.ipynb #9ab70001
+@command('trmml_nb.yours.photographs:PhotosJob')
+def check(
+    job: PhotosJob,  # what was asked
+):
+    """What `trmml photos` with the same options would work with, before anything is encoded.
+
+    How the table was read, its values and counts, names that match no photograph, categories never present or never absent, unreadable and duplicate photographs.
+    """
+    from trmml_nb.yours.photographs import check_album
+
+    print(*check_album(job), sep='\n')
+
 # %% ../nbs/library/04_cli.ipynb #7206247e
 @command('trmml_nb.datasets.reproduce:ReproduceJob')
 def reproduce(
@@ -282,13 +296,17 @@ def evaluate(
     out: Annotated[str | None, typer.Option(help='Also write the metrics to this JSON file.')] = None,
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
+    labels: Annotated[str | None, typer.Option(help="Table to measure on, in any form that photos reads, instead of the run's own data.")] = None,
+    code: Annotated[str, typer.Option(help='What numbers in --labels mean, as for photos.')] = 'auto',
+    format: Annotated[str, typer.Option(help='Form of --labels, as for photos, where it is not found out.')] = 'auto',
 ):
-    """Measure a run again, on its own split or another."""
+    """Measure a run again, on its own split, another, or a table of yours."""
+    from trmml_nb.data.tables import Reading
     from trmml_nb.runs.use import evaluate_job
 
     if out and Path(out).exists():
         raise FileExistsError(f'{out}: exists and is not overwritten; choose another --out.')
-    metrics = evaluate_job(run, split, root, device, cache)
+    metrics = evaluate_job(run, split, root, device, cache, labels=labels, reading=Reading(format=format, code=code))
     show_result(metrics)
     if out:
         write_json(out, metrics)
@@ -333,7 +351,7 @@ def complete(
     out: Annotated[str, typer.Option(help='Table to make: given labels, proposals for the blanks, and probabilities.')],
     labels: Annotated[str | None, typer.Option(help="Table with blanks: image,<category>,...; it is not changed. The run's own training images if not given.")] = None,
     root: Annotated[str | None, typer.Option(help="Folder that image names start from, the table's own if not given; or where the data of the run are now.")] = None,
-    threshold: Annotated[float, typer.Option(help='Probability from which a blank is proposed as present.')] = 0.5,
+    threshold: Annotated[float | None, typer.Option(help="Probability from which a blank is proposed as present; the run's own thresholds, or 0.5, if not given.")] = None,
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
     format: Annotated[str, typer.Option(help='Form of --labels, as for photos, where it is not found out.')] = 'auto',

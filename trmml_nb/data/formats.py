@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import re
 import tempfile
 import xml.etree.ElementTree as ET
@@ -24,12 +25,15 @@ from .dataset import FileImage, MultiLabelDataset
 from ..errors import DataError
 from ..io import check_fields, parse_json
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
-from .own_data import csv_dataset, image_path
-from .tables import Reading, Sheet, TableError, read_sheet
+from .own_data import csv_dataset, folder_files, image_path
+from .tables import (
+    Names, Reading, Sheet, TableError, Votes, combine_votes, decoded, folder_notes, read_sheet, read_synonyms)
 
 # %% auto #0
-__all__ = ['TABLES', 'FormatError', 'each_once', 'from_pairs', 'Coco', 'from_coco', 'to_coco', 'parse_xml', 'from_voc_xml',
-           'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf', 'write_pictures', 'read_labels']
+__all__ = ['Triples', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco', 'from_coco', 'to_coco',
+           'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf', 'write_pictures',
+           'xml_file', 'json_file', 'voc_triples', 'cvat_triples', 'yolo_names', 'yolo_triples', 'coco_triples',
+           'labelstudio_triples', 'google_triples', 'lightroom_triples', 'find_format', 'read_triples', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
@@ -304,8 +308,203 @@ def _datasets() -> Any:
     except ImportError as error:
         raise FormatError('the package datasets is not installed: pip install datasets') from error
 
+# %% ../../nbs/library/data/07_formats.ipynb #9ab50011
+Triples = list[tuple[str, str, int]]  # picture, label ('' for a picture without one), PRESENT or ABSENT
+
+
+def xml_file(
+    path: Path,  # of an XML file
+) -> ET.Element:
+    "The root of an XML file. Errors: damaged, or with a DOCTYPE."
+    try:
+        return parse_xml(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FormatError(f'{path}: not an XML file that can be read ({error}).') from None
+
+
+def json_file(
+    path: Path,  # of a JSON file, or one object a line
+) -> Any:
+    "Content of a JSON file. Errors: damaged."
+    try:
+        if path.suffix.lower() != '.jsonl':
+            return parse_json(path.read_bytes())
+        return [parse_json(line) for line in path.read_bytes().splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise FormatError(f'{path}: not a JSON file that can be read ({error}).') from None
+
+
+def voc_triples(path: Path) -> Triples:
+    "VOC: a folder with an .xml file per picture."
+    found = []
+    for file in sorted(path.glob('*.xml')):
+        root = xml_file(file)
+        names = [name.text.strip() for name in root.iterfind('object/name') if name.text]
+        found += [(root.findtext('filename') or file.stem, name, PRESENT) for name in names or ['']]
+    return found
+
+
+def cvat_triples(path: Path) -> Triples:
+    "CVAT for images: tags, boxes, polygons and masks of each image."
+    shapes = ('tag', 'box', 'polygon', 'polyline', 'points', 'mask', 'ellipse', 'skeleton', 'cuboid')
+    return [(image.get('name', ''), name, PRESENT) for image in xml_file(path).iter('image')
+            for name in [s.get('label', '') for s in image if s.tag in shapes] or ['']]
+
+
+def yolo_names(path: Path) -> list[str]:
+    "Category names of a YOLO folder. Errors: no list of names."
+    for base in (path, path.parent):
+        for name in ('classes.txt', 'obj.names', 'labels.txt'):
+            if (base / name).is_file():
+                return [line.strip() for line in decoded(base / name)[0].splitlines() if line.strip()]
+        for file in sorted(base.glob('*.yaml')):
+            text = decoded(file)[0]
+            if block := re.search(r'^names:\s*\[(.*?)\]', text, re.M | re.S):
+                return [part.strip().strip('\'"') for part in block[1].split(',')]
+            if block := re.search(r'^names:\s*\n((?:[ \t]+\S.*\n?|-.*\n?)+)', text, re.M):
+                return [re.sub(r'^\s*(?:-|\d+\s*:)\s*', '', line).strip().strip('\'"') for line in block[1].splitlines() if line.strip()]
+    raise FormatError(f'{path}: no classes.txt, obj.names or *.yaml with names: beside it, so the numbers of the categories have no names.')
+
+
+def yolo_triples(path: Path) -> Triples:
+    "YOLO: a folder with a .txt file per picture, a line per object that begins with its category's number."
+    names, found = yolo_names(path), []
+    for file in sorted(p for p in path.rglob('*.txt') if p.name not in ('classes.txt', 'labels.txt', 'train.txt', 'val.txt', 'test.txt')):
+        numbers = []
+        for k, line in enumerate(decoded(file)[0].splitlines(), 1):
+            word = line.split()[0] if line.strip() else '0'
+            if not word.isdigit() or int(word) >= len(names):
+                raise FormatError(f'{file}, line {k}: {word!r} is no category number from 0 to {len(names) - 1}.')
+            numbers += [int(word)] if line.strip() else []
+        found += [(file.relative_to(path).with_suffix('').as_posix(), names[n], PRESENT) for n in dict.fromkeys(numbers)] or [
+            (file.relative_to(path).with_suffix('').as_posix(), '', PRESENT)]
+    return found
+
+
+def coco_triples(path: Path) -> Triples:
+    "COCO, with LVIS's `neg_category_ids`."
+    data = from_coco(path, check=False)
+    return [(data.image_ids[i], '', PRESENT) for i in range(len(data))] + [
+        (data.image_ids[i], data.class_names[c], int(data.targets[i, c])) for i, c in np.argwhere(data.targets != UNKNOWN)]
+
+
+def labelstudio_triples(path: Path) -> Triples:
+    "Label Studio's JSON and JSON-MIN: choices, boxes and brushes of each task."
+    found = []
+    for k, task in enumerate(json_file(path)):
+        data = task.get('data', task)
+        image = next((str(v) for key, v in data.items() if isinstance(v, str) and key in ('image', 'img', 'photo', 'url', '$undefined$')), None)
+        if image is None:
+            raise FormatError(f'{path}, task {k}: names no image.')
+        image = image.split('?d=')[-1]
+        image = re.sub(r'^(.*/)?[0-9a-f]{8}-(?=.)', '', image) if '/upload/' in image or 'annotations' in task else image
+        if 'annotations' in task or 'completions' in task:
+            results = [r for a in task.get('annotations', task.get('completions', [])) if not a.get('was_cancelled') for r in a.get('result', [])]
+            names = [n for r in results for key, v in r.get('value', {}).items() if key in ('choices', 'rectanglelabels', 'polygonlabels', 'brushlabels', 'keypointlabels',
+                                                                                            'ellipselabels', 'taxonomy', 'labels')
+                     for n in (v if isinstance(v, list) else [v])]
+            names = [' / '.join(n) if isinstance(n, list) else str(n) for n in names]
+        else:
+            said = task.get('choice', task.get('label', []))
+            said = said.get('choices', []) if isinstance(said, dict) else said
+            names = [n if isinstance(n, str) else next(iter(n.get('rectanglelabels', n.get('choices', [''])))) for n in ([said] if isinstance(said, str) else said)]
+        found += [(image, n, PRESENT) for n in dict.fromkeys(names)] or [(image, '', PRESENT)]
+    return found
+
+
+def google_triples(path: Path, confidence: float | None) -> Triples:
+    "Google Vision: labelAnnotations of each response. Errors: scores, and no word on from where on one counts."
+    content, found = json_file(path), []
+    responses = content.get('responses', [content]) if isinstance(content, dict) else content
+    for k, r in enumerate(responses):
+        image = r.get('context', {}).get('uri') or r.get('image') or r.get('file')
+        if not image:
+            raise FormatError(f'{path}, response {k}: names no image; expected context.uri, image or file.')
+        labels = r.get('labelAnnotations', [])
+        if any('score' in a for a in labels) and confidence is None:
+            raise FormatError(f'{path}: labels have scores; say from where on one counts as present with --confidence (0.7, say).')
+        found += [(image, a['description'], PRESENT) for a in labels if a.get('score', 1) >= (confidence or 0)] or [(image, '', PRESENT)]
+    return found
+
+
+def lightroom_triples(path: Path) -> Triples:
+    "Lightroom, digiKam, darktable: keywords in .xmp sidecars (dc:subject) beside the pictures."
+    found = []
+    for file in sorted(path.rglob('*.xmp')):
+        names = [e.text.strip() for s in xml_file(file).iter('{http://purl.org/dc/elements/1.1/}subject') for e in s.iter() if e.text and e.text.strip()]
+        found += [(file.relative_to(path).with_suffix('').as_posix(), n, PRESENT) for n in names or ['']]
+    return found
+
 # %% ../../nbs/library/data/07_formats.ipynb #9ab50002
-TABLES = ('wide', 'long', 'list')
+TABLES = ('wide', 'long', 'list', 'openimages', 'xlsx')
+TOOLS = dict(coco=coco_triples, voc=voc_triples, labelstudio=labelstudio_triples, cvat=cvat_triples, yolo=yolo_triples, googlevision=google_triples,
+             lightroom=lightroom_triples)
+FORMATS = ('auto', *TABLES, *TOOLS)
+
+
+def find_format(
+    path: Path,  # file or folder
+) -> str:  # a key of TOOLS, or 'table'
+    "Which tool wrote a file or folder. Errors: none that is known."
+    if path.is_dir():
+        for name, pattern in (('voc', '*.xml'), ('lightroom', '**/*.xmp'), ('yolo', '**/*.txt')):
+            if next(path.glob(pattern), None):
+                return name
+        raise FormatError(f'{path}: a folder without .xml, .xmp or .txt files; give a table or the folder with the annotations.')
+    if path.suffix.lower() == '.xml':
+        if xml_file(path).tag == 'annotations':
+            return 'cvat'
+        raise FormatError(f'{path}: one XML file that is not CVAT\'s; for VOC give the folder of the .xml files.')
+    if path.suffix.lower() not in ('.json', '.jsonl'):
+        return 'table'
+    content = json_file(path)
+    if isinstance(content, dict) and {'images', 'annotations'} <= content.keys():
+        return 'coco'
+    if 'labelAnnotations' in json.dumps(content)[:100_000] or isinstance(content, dict) and 'responses' in content:
+        return 'googlevision'
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        return 'labelstudio'
+    raise FormatError(f'{path}: JSON of a tool that is not known; say which with --format ({", ".join(TOOLS)}), or export a table.')
+
+
+def read_triples(
+    triples: Triples,  # from a tool
+    path: Path,  # what they were read from
+    root: Path,  # folder of the pictures
+    synonyms: Mapping[str, str],  # from `read_synonyms`
+    categories: Sequence[str],  # more of them
+    add_images: bool,  # also take pictures of the folder that are not named
+    on_bad: str,  # as in `read_labels`
+    reading: Reading,  # what was said
+    form: str,  # for the notes
+) -> Sheet:
+    "Labels of a tool as a sheet. Errors: pictures that are not there."
+    files, left = folder_files(root)
+    spelled: dict[str, str] = {}
+    meant = [(image, spelled.setdefault((m := synonyms.get(n.casefold(), n)).casefold(), m) if n else '', label) for image, n, label in triples]
+    for c in categories:
+        spelled.setdefault(c.casefold(), c)
+    if not spelled:
+        raise FormatError(f'{path}: read as {form}, and no label found in it.')
+    votes = Votes(list(spelled.values()), Names(root, files))
+    at, where = {n: c for c, n in enumerate(votes.names)}, {}
+    for image, name, label in meant:
+        count = where.get(image)
+        if count is None:
+            count = where[image] = votes.image(image, f'{path}', once=False)
+        if name:
+            count[at[name], 0 if label == PRESENT else 1] = 1
+    if reading.unlisted == 'absent':
+        for count in votes.counts.values():
+            count[count.sum(1) == 0, 1] = 1
+    for image in files if add_images else ():
+        votes.places.setdefault(image, f'{root / image}')
+        votes.counts.setdefault(image, np.zeros((len(votes.names), 2), dtype=int))
+    there = sum(bool(n) and label == PRESENT for _, n, label in meant)
+    notes = [f'{form}: {there} labels that are there, {sum(label == ABSENT for _, _, label in meant)} that are absent, on {len(where)} pictures; what is not listed is '
+             f'{reading.unlisted}', *votes.find.notes, *folder_notes(left)]
+    return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, notes,
+                         [entry for entry in left if entry[1].startswith(('a picture', 'link'))])
 
 
 def read_labels(
@@ -318,6 +517,20 @@ def read_labels(
     reading: Reading = Reading(),  # what was said about the table
 ) -> Sheet:
     "Labels in any form that is known. Errors: a form that is not; as the reader of the form."
-    if reading.format not in ('auto', *TABLES):
-        raise TableError(f'--format is {reading.format!r}, expected auto, {", ".join(TABLES)}.')
-    return read_sheet(labels, root, synonyms, categories, add_images, on_bad, reading)
+    path = Path(labels)
+    if reading.format not in FORMATS:
+        raise TableError(f'--format is {reading.format!r}, expected one of {", ".join(FORMATS)}.')
+    folder = Path(root) if root is not None else path if path.is_dir() else path.parent
+    if not path.exists():
+        raise TableError(f'{path}: cannot be read (no such file or folder); say with --labels where the labels are.')
+    if not folder.is_dir():
+        raise TableError(f'{folder}: no such folder; give the folder that holds the photographs.')
+    form = find_format(path) if reading.format == 'auto' else reading.format
+    if form == 'table' or form in TABLES:
+        return read_sheet(path, folder, synonyms, categories, add_images, on_bad, reading)
+    more = (reading.confidence,) if form == 'googlevision' else ()
+    try:
+        triples = TOOLS[form](path, *more)
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise FormatError(f'{path}: not in the form {form} ({type(error).__name__}: {error}); say another --format.') from None
+    return read_triples(triples, path, folder, read_synonyms(synonyms), categories, add_images, on_bad, reading, form)

@@ -12,7 +12,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -182,10 +182,12 @@ def excel_lines(
     sheet: str = '',  # its name; '' for the only one that holds something
 ) -> tuple[str, list[list[str]], list[str]]:  # place, cells of all lines, notes
     "Cells of a workbook as text. Errors: the reader is missing, several sheets, merged cells, a formula without a value."
+    if path.suffix.lower() not in ('.xlsx', '.xlsm'):
+        raise TableError(f'{path}: {path.suffix} is not read; save the sheet as .xlsx or as "CSV UTF-8".')
     try:
         import openpyxl
     except ImportError:
-        raise TableError(f'{path}: to read a workbook install trmml_nb[excel], or save the sheet as "CSV UTF-8".') from None
+        raise TableError(f'{path}: to read a workbook install trmml_nb[xlsx], or save the sheet as "CSV UTF-8".') from None
     try:
         book, formulas = (openpyxl.load_workbook(path, data_only=values) for values in (True, False))
     except Exception as error:  # openpyxl raises KeyError, BadZipFile and its own
@@ -266,7 +268,7 @@ def read_grid(
     path = Path(path)
     if path.is_dir():
         raise TableError(f'{path}: a folder, not a table.')
-    if path.suffix.lower() in ('.xlsx', '.xlsm'):
+    if path.suffix.lower() in ('.xlsx', '.xlsm', '.xls', '.ods', '.numbers'):
         where, cells, notes = excel_lines(path, sheet)
         lines = list(enumerate(cells, 1))
     else:

@@ -18,11 +18,11 @@ from ..people.inspector import match_view
 from .options import JobError, TrainJob
 from .sets import hide_labels, load_sets, zero_shot_scores
 from .train import measure
-from ..data.labels import mask_sha256
+from ..data.labels import UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, parse_spec
 from ..data.formats import read_labels
 from ..data.own_data import image_folder
-from ..data.tables import Reading
+from ..data.tables import PROBABILITY, SOURCE, Reading
 from ..people.html_page import inspection_page
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance
 from .run import load_run
@@ -30,10 +30,34 @@ from ..towers.encode import encode_dataset
 from ..training.trainer import predict_logits
 
 # %% auto #0
-__all__ = ['predict', 'PROBABILITY', 'complete', 'evaluate_job', 'all_finite', 'write_table', 'predict_job', 'training_set',
-           'complete_job', 'inspect_job']
+__all__ = ['predict', 'complete', 'is_photos', 'in_order', 'evaluate_job', 'all_finite', 'write_table', 'predict_job',
+           'training_set', 'completed_table', 'run_decisions', 'own_probabilities', 'complete_job', 'inspect_job']
 
 # %% ../../nbs/library/runs/04_use.ipynb #1bffb390
+def is_photos(
+    run: str | Path,  # run folder
+) -> bool:
+    "Whether a run was made by `trmml photos`."
+    path = Path(run) / 'config.json'
+    return path.is_file() and read_json(path).get('job', {}).get('data') == 'photos'
+
+
+def in_order(
+    dataset: MultiLabelDataset,  # with labels
+    class_names: Sequence[str],  # C categories of a run
+    where: str,  # begins a message
+) -> MultiLabelDataset:  # with these categories in this order; those without a column are unknown
+    "A data set in the order of a run. Errors: a category that the run does not know, no label at all."
+    lacking = [c for c in dataset.class_names if c not in class_names]
+    if lacking:
+        raise JobError(f'{where}: {lacking[0]!r} is no category of the run, which knows {", ".join(class_names[:8])}{", ..." if len(class_names) > 8 else ""}.')
+    targets = np.full((len(dataset), len(class_names)), UNKNOWN, dtype=np.int8)
+    targets[:, [list(class_names).index(c) for c in dataset.class_names]] = dataset.targets
+    if not (targets != UNKNOWN).any():
+        raise JobError(f'{where}: no label is known, so nothing can be measured on it.')
+    return MultiLabelDataset(dataset.name, 'all', list(class_names), dataset.image_ids, targets, targets, dataset.images, dataset.skipped)
+
+
 def evaluate_job(
     run: str | Path,  # run folder
     split: str | None = None,  # split to measure on; None = the run's own
@@ -41,11 +65,21 @@ def evaluate_job(
     device: str = 'auto',  # where to compute
     cache: str | None = None,  # folder of features
     progress: bool = True,  # show a bar
+    labels: str | None = None,  # a table to measure on, instead of the run's own data
+    reading: Reading = Reading(),  # what is said about that table
 ) -> dict:  # as in metrics.json
-    "Measure a run. Errors: data without labels, or with other categories."
+    "Measure a run. Errors: data without labels, or with other categories; a run of photographs without a table to measure on."
+    if labels is None and is_photos(run):
+        found = read_json(Path(run) / 'metrics.json').get('mAP')
+        raise JobError(f'{run}: a run of trmml photos was measured by cross-validation (mAP {"–" if found is None else format(found, ".1f")}, see report.html). To measure it '
+                       'on other photographs, pass --labels FILE and --root FOLDER.')
     recogniser, config = load_run(run, device), read_json(Path(run) / 'config.json')
     asked = {**config['job'], 'resume': False, **({'root': root} if root else {}), **({'eval_split': split} if split else {})}
-    _, test = load_sets(TrainJob(**asked))
+    if labels is None:
+        _, test = load_sets(TrainJob(**asked))
+    else:
+        given = read_labels(labels, root, add_images=False, reading=reading).dataset
+        test = in_order(given, recogniser.class_names, str(labels))
     if test.class_names != recogniser.class_names:
         raise JobError(f'{run}: trained on categories {", ".join(recogniser.class_names[:3])}, ...; the data have '
                        f'{", ".join(test.class_names[:3])}, ...')
@@ -105,6 +139,7 @@ def predict_job(
     dataset = (image_folder(images, recogniser.class_names, on_bad) if folder is None
                else prepared_dataset(folder, split or default_splits(read_provenance(folder))[1]))
     p = all_finite(recogniser.predict_dataset(dataset, cache, progress), dataset.image_ids, run)
+    p = own_probabilities(p, run_decisions(run, recogniser.class_names))
     rows = [[name, *(f'{v:.6f}' for v in line)] for name, line in sorted(zip(dataset.image_ids, p), key=lambda r: r[0])]
     return write_table(out, ['image', *recogniser.class_names], rows), dataset.skipped
 
@@ -127,7 +162,48 @@ def training_set(
     return dataset
 
 # %% ../../nbs/library/runs/04_use.ipynb #6c3700e6
-PROBABILITY = ' (probability)'  # ends the names of the added columns
+def completed_table(
+    image_ids: Sequence[str],  # N
+    class_names: Sequence[str],  # C
+    targets: np.ndarray,  # [N, C] labels that were given, UNKNOWN elsewhere
+    filled: np.ndarray,  # [N, C] 0 or 1
+    p: np.ndarray,  # [N, C] probabilities
+) -> tuple[list[str], list[list]]:  # header, rows
+    "Labels, for each whether it was given or proposed, and probabilities; every reader of tables takes it back, corrected or not."
+    header = ['image', *class_names, *(c + SOURCE for c in class_names), *(c + PROBABILITY for c in class_names)]
+    said = np.where(targets != UNKNOWN, 'given', np.where(filled == 1, 'proposed 1', 'proposed 0'))
+    rows = [[name, *map(int, line), *sources, *(f'{v:.6f}' for v in values)]
+            for name, line, sources, values in zip(image_ids, filled, said, p)]
+    return header, rows
+
+
+def run_decisions(
+    run: str | Path,  # run folder
+    class_names: Sequence[str],  # C categories, in the order wanted
+) -> dict[str, np.ndarray] | None:  # slope, shift, noted and threshold, [C] each; None where a run has none
+    "Calibration and thresholds that a run of `trmml photos` chose. Errors: a file that names other categories."
+    path = Path(run) / 'decisions.json'
+    if not path.is_file():
+        return None
+    said = read_json(path)
+    try:
+        of = lambda name: np.array([said[name][c] for c in class_names], dtype=float)
+        return dict(slope=np.full(len(class_names), float(said['slope'])), shift=of('shift'), threshold=of('threshold'),
+                    noted=of('noted') if 'noted' in said else np.ones(len(class_names)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise JobError(f'{path}: does not fit the run ({type(error).__name__}: {error}); move it away to use probabilities as they are.') from None
+
+
+def own_probabilities(
+    p: np.ndarray,  # [M, C] probabilities of the method
+    decisions: dict[str, np.ndarray] | None,  # of `run_decisions`
+) -> np.ndarray:  # [M, C]
+    "The run's own probabilities: calibrated where it was."
+    if decisions is None:
+        return p
+    q = np.clip(np.asarray(p, dtype=np.float64), 1e-12, 1 - 1e-7)
+    z = decisions['slope'] * np.log(q / (1 - q)) + decisions['shift']
+    return np.minimum(1, 1 / (1 + np.exp(-np.clip(z, -50, 50))) / decisions['noted'])
 
 
 def complete_job(
@@ -135,7 +211,7 @@ def complete_job(
     labels: str | Path | None,  # table with blanks: image,<category>,...; None = the run's own training set
     out: str | Path,  # table to make
     root: str | None = None,  # folder that image names start from; None = the table's own
-    threshold: float = 0.5,  # probability from which a blank is proposed as present, in (0, 1)
+    threshold: float | None = None,  # probability from which a blank is proposed as present, in (0, 1); None: the run's own, or 0.5
     device: str = 'auto',  # where to compute
     cache: str | None = None,  # folder of features
     progress: bool = True,  # show a bar
@@ -145,8 +221,10 @@ def complete_job(
     "Fill the blanks of a table with proposals, and add the probabilities of all categories."
     if Path(out).exists():
         raise JobError(f'{out}: exists and is not overwritten (the input never is); choose another --out.')
-    if not 0 < threshold < 1:
+    if threshold is not None and not 0 < threshold < 1:
         raise JobError(f'--threshold is {threshold}, expected a probability between 0 and 1.')
+    if labels is None and is_photos(run):
+        raise JobError(f'{run}: a run of trmml photos has completed its own table: {Path(run) / "completed.csv"}. To complete another one, pass --labels FILE.')
     recogniser = load_run(run, device)
     dataset = training_set(run, root) if labels is None else read_labels(labels, root, add_images=False, reading=Reading(format=format, code=code)).dataset
     unasked = [c for c in dataset.class_names if c not in recogniser.class_names]
@@ -154,14 +232,15 @@ def complete_job(
         raise JobError(f'{labels}: column {unasked[0]!r} is no category of {run}, which knows '
                        f'{", ".join(recogniser.class_names[:8])}{", ..." if len(recogniser.class_names) > 8 else ""}.')
     columns = [recogniser.class_names.index(c) for c in dataset.class_names]
+    decisions = run_decisions(run, dataset.class_names)
     p = all_finite(recogniser.predict_dataset(dataset, cache, progress), dataset.image_ids, run)[:, columns]
-    filled = np.where(dataset.known_mask, dataset.targets, p >= threshold)
-    rows = [[name, *map(int, line), *(f'{v:.6f}' for v in probabilities)]
-            for name, line, probabilities in zip(dataset.image_ids, filled, p)]
+    p = own_probabilities(p, decisions)
+    border = threshold if threshold is not None else .5 if decisions is None else decisions['threshold']
+    filled = np.where(dataset.known_mask, dataset.targets, p >= border)
+    header, rows = completed_table(dataset.image_ids, dataset.class_names, dataset.targets, filled, p)
     blanks = ~dataset.known_mask
     counts = dict(given=int((~blanks).sum()), proposed_present=int((filled[blanks] == 1).sum()),
                   proposed_absent=int((filled[blanks] == 0).sum()))
-    header = ['image', *dataset.class_names, *(c + PROBABILITY for c in dataset.class_names)]
     return write_table(out, header, rows), counts
 
 

@@ -186,12 +186,15 @@ def folds(
     count: int,  # N images
     parts: int = 3,  # folds, from 2
     seed: int = 0,  # of the draw
+    groups: np.ndarray | None = None,  # [N] images with the same number stay together
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # rows to learn from, rows to score
-    "Cut images into parts; each is scored once. Errors: more parts than images."
-    if not 2 <= parts <= count:
-        raise CalibrationError(f'{parts} folds of {count} images, expected 2 to {count}: give more images or fewer folds.')
-    pieces = np.array_split(np.random.default_rng(seed).permutation(count), parts)
-    for piece in pieces:
+    "Cut images into parts; each is scored once. Errors: more parts than images, or than groups of them."
+    _, of = np.unique(np.arange(count) if groups is None else groups, return_inverse=True)
+    units = int(of.max()) + 1 if count else 0
+    if not 2 <= parts <= units:
+        raise CalibrationError(f'{parts} folds of {units} images, expected 2 to {units}: give more images or fewer folds.')
+    for drawn in np.array_split(np.random.default_rng(seed).permutation(units), parts):
+        piece = np.flatnonzero(np.isin(of, drawn))
         yield np.setdiff1d(np.arange(count), piece), np.sort(piece)
 
 

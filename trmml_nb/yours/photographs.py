@@ -39,12 +39,12 @@ from ..runs.sets import settings, zero_shot_scores
 from ..runs.train import alone_in, claim_folder, describe
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
-from ..runs.use import PROBABILITY, write_table
+from ..runs.use import completed_table, write_table
 from ..runs.run import save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
 from ..towers.precision import choose_precision
-from ..data.formats import read_labels
+from ..data.formats import FORMATS, read_labels
 from ..data.labels import PRESENT, UNKNOWN
 from ..data.own_data import look_like_photographs
 from ..data.tables import CODES, Reading, Sheet, sheet_statistics
@@ -55,7 +55,7 @@ from ..training.trainer import Trainer, pick_device, predict_logits
 __all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'STYLE', 'WORDS', 'PhotosError', 'sureness', 'fit_rows', 'Kept',
            'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table', 'picture_uri',
            'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'deliver', 'write_results',
-           'photos_in', 'check_tower', 'photos_job']
+           'photos_in', 'check_tower', 'copies', 'check_album', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -133,7 +133,8 @@ def held_out_logits(
     "Logits of all photographs, out of their fold."
     logits, known = np.zeros(dataset.targets.shape), np.flatnonzero(dataset.known_mask.any(1))
     rest = np.setdiff1d(np.arange(len(dataset)), known)
-    for number, (learn, judge) in enumerate(folds(len(known), parts, job.seed), 1):
+    groups = copies(dataset)[0][known]
+    for number, (learn, judge) in enumerate(folds(len(known), parts, job.seed, groups), 1):
         piece = kept.read(f'fold-{number}') if kept else None  # [judged and rest, C]
         if piece is None:
             method = fit_rows(tower, store, dataset, known[learn], job)
@@ -154,7 +155,7 @@ class PhotosJob:
     "Everything that `trmml photos` can be told."
     photos: str = option('photos', 'Folder of the photographs, with subfolders.', argument=True)
     labels: str | None = option(None, 'Table image,[annotator,]<category>,...: 1/yes/x, 0/no, blank unknown; or another form; PHOTOS/labels.csv if not given.')
-    format: str = option('auto', 'Form of --labels, where it is not found out.')
+    format: str = option('auto', 'Form of --labels, where it is not found out.', choices=FORMATS)
     code: str = option('auto', 'What numbers in the cells mean: signed is 1 / -1 / 0 unknown, minus_one is 1 / 0 / -1 unknown, positives: only present ones were noted.',
                        choices=('auto', *CODES))
     present: str = option('', 'Own words for present, separated by |.')
@@ -467,8 +468,7 @@ def write_results(
 ) -> None:
     "completed.csv, disagreements.csv, decisions.json, metrics.json, and the report last."
     data, p = result.sheet.dataset, result.probabilities
-    rows = [[name, *map(int, filled), *(f'{v:.4f}' for v in line)] for name, filled, line in zip(data.image_ids, result.filled, p)]
-    write_table(folder / 'completed.csv', ['image', *data.class_names, *(c + PROBABILITY for c in data.class_names)], rows)
+    write_table(folder / 'completed.csv', *completed_table(data.image_ids, data.class_names, data.targets, result.filled, p))
     dis = result.sheet.disagreements
     write_table(folder / 'disagreements.csv', list(dis.columns), [[r[0], r[1], r[2], r[3], WORDS[r[4]]] for r in dis.values.tolist()])
     m = result.metrics
@@ -531,6 +531,46 @@ def check_tower(
                               'With --clip tiny you get it all the same.')
         warnings.warn(f'these are photographs, and --clip tiny knows drawn scenes only: take the numbers for a trial of the commands. For real ones: {choices}.',
                       stacklevel=2)
+
+# %% ../../nbs/library/yours/01_photographs.ipynb #9ab40004
+def copies(
+    data: MultiLabelDataset,  # N pictures
+) -> tuple[np.ndarray, str]:  # [N] number of the group of each picture; how copies were found
+    "Pictures that look the same, in groups."
+    try:
+        import imagehash
+    except ImportError:
+        keys, how = [data.images[i].content_key() for i in range(len(data))], 'by their bytes'
+    else:
+        keys, how = [str(imagehash.dhash(data.image(i), 16)) for i in range(len(data))], 'by a perceptual hash'
+    number: dict[str, int] = {}
+    return np.array([number.setdefault(key, len(number)) for key in keys]), how
+
+
+def check_album(
+    job: PhotosJob,  # as for `photos`
+) -> list[str]:  # lines for people
+    "What `photos` would work with. Errors: a table that cannot be read."
+    sheet = read_labels(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',') if c.strip()], on_bad='skip', reading=job.reading)
+    data, table = sheet.dataset, sheet_statistics(sheet)
+    groups, how = copies(data)
+    several = [np.flatnonzero(groups == g) for g in np.flatnonzero(np.bincount(groups) > 1)]
+    some = lambda names: ', '.join(names[:8]) + (f' and {len(names) - 8} more' if len(names) > 8 else '')
+    lines = [str(data), *sheet.notes, f'{len(sheet.unlabelled_images)} photographs and {len(sheet.unlabelled_categories)} categories without a label; '
+             f'{len(sheet.disagreements)} disagreements']
+    lines += [f'cannot be used: {what}: {why}' for what, why in data.skipped[:10]] + ([f'... and {len(data.skipped) - 10} more'] if len(data.skipped) > 10 else [])
+    for words, found in (('never present', table['present'] == 0), ('never absent', table['absent'] == 0), ('fewer than five present', table['present'].between(1, 4))):
+        if found.any():
+            lines.append(f'{words}: {some(table.index[found].tolist())}')
+    lines += [f'{len(several)} groups of copies, found {how}; they stay together in cross-validation'] if several else []
+    lines += [f'copies: {some([data.image_ids[i] for i in group])}' for group in several[:5]]
+    clash = [data.image_ids[g[0]] for g in several if ((data.targets[g] == 1).any(0) & (data.targets[g] == 0).any(0)).any()]
+    lines += [f'copies with contrary labels: {some(clash)}'] if clash else []
+    try:
+        check_tower(job.clip, data)
+    except PhotosError as error:
+        lines.append(str(error))
+    return lines + [f'then: {len(data)} photographs are encoded once, and {job.folds} folds and a final training follow']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #44f2af36
 def photos_job(
