@@ -16,6 +16,7 @@ from trmml_nb.method.attention import (
     head_values,
     pool_regions,
     sine_position_code,
+    spread_maps,
     split_heads,
     view_position_code,
 )
@@ -170,3 +171,32 @@ def test_norm_power_multiplies_the_attention():
     plain, weighted = net.attend(dense, GRID), net.attend(dense, GRID, norms)
     expected = plain * norms[:, None, None] ** 2
     torch.testing.assert_close(weighted, expected / expected.sum(-1, keepdim=True), atol=1e-9, rtol=0)
+
+
+def test_spread_maps_against_a_loop():
+    "Two views with grids of their own: each cell is the bell-weighted mean of its own view, then the map sums to 1."
+    maps = torch.rand(2, 3, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    spread = spread_maps(maps, ((2, 3), (2, 2)), 0.3)
+    expected, start = torch.zeros_like(maps), 0
+    for rows, columns in ((2, 3), (2, 2)):
+        places = [((r + 0.5) / rows, (c + 0.5) / columns) for r in range(rows) for c in range(columns)]
+        for i, a in enumerate(places):
+            weights = [math.exp(-((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) / (2 * 0.3**2)) for b in places]
+            near = sum(w * maps[..., start + j] for j, w in enumerate(weights))
+            expected[..., start + i] = near / sum(weights)
+        start += len(places)
+    torch.testing.assert_close(spread, expected / expected.sum(-1, keepdim=True))
+
+
+def test_spread_maps_keep_what_is_even_or_empty_and_narrow_bells_change_nothing():
+    even, maps = torch.full((9,), 1 / 9), torch.rand(4, 9, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(spread_maps(even, (3, 3)), even)
+    assert not spread_maps(torch.zeros(9), (3, 3)).any()
+    torch.testing.assert_close(spread_maps(maps, (3, 3), 0.01), maps / maps.sum(-1, keepdim=True))
+    assert spread_maps(maps.half(), (3, 3)).dtype == torch.float32
+
+
+@pytest.mark.parametrize('positions, width', [(8, 0.1), (9, 0.0), (9, math.nan), (9, math.inf)])
+def test_spread_maps_refuse(positions, width):
+    with pytest.raises(RegionError, match=f'{positions} positions and width is {width}'):
+        spread_maps(torch.ones(positions), (3, 3), width)

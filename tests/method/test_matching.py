@@ -20,6 +20,7 @@ from trmml_nb.method.matching import (
     text_image_scores,
     text_pixel_scores,
     text_region_scores,
+    unexplained,
 )
 from trmml_nb.method.contract import LossState, MethodOutput
 
@@ -335,3 +336,32 @@ def test_bad_input_is_named(call, words):
         call()
     for word in words:
         assert word in str(error.value)
+
+
+def test_unexplained_against_scikit_learn():
+    from sklearn.metrics import log_loss
+
+    g = torch.Generator().manual_seed(0)
+    logits, targets = 3 * torch.randn(40, 5, generator=g), torch.randint(-1, 2, (40, 5), generator=g)
+    known = targets != UNKNOWN
+    y, x = targets[known].numpy(), logits[known].double().numpy()
+    low, high = -50.0, 50.0  # the bias at which the mean probability is the share of present labels
+    for _ in range(80):
+        b = (low + high) / 2
+        low, high = (b, high) if (1 / (1 + np.exp(-x - b))).mean() < y.mean() else (low, b)
+    expected = log_loss(y, 1 / (1 + np.exp(-x - b))) / log_loss(y, np.full(len(y), y.mean()))
+    assert unexplained(logits, targets) == pytest.approx(expected, rel=1e-6)
+    assert unexplained(logits + 7, targets) == pytest.approx(expected, rel=1e-6)  # the bias does not matter
+
+
+def test_unexplained_extremes():
+    truth = torch.tensor([[1, 0], [0, 1], [1, -1]])
+    right = torch.where(truth == 1, 20.0, -20.0)
+    assert unexplained(right, truth) < 1e-6 < 1 < unexplained(-right, truth)
+    assert unexplained(0 * right, truth) == pytest.approx(1)
+    for one_kind in (
+        torch.where(truth == 1, 1, UNKNOWN),
+        torch.where(truth == 0, 0, UNKNOWN),
+        torch.full_like(truth, UNKNOWN),
+    ):
+        assert unexplained(right, one_kind) == 0.0

@@ -14,7 +14,8 @@ from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import PRESENT, UNKNOWN
 from trmml_nb.method.losses import partial_asymmetric_loss
 from trmml_nb.method.contract import LossState
-from trmml_nb.method.trmml import TRMML, TRMMLConfig, first_look, kept_categories
+from trmml_nb.method.attention import spread_maps
+from trmml_nb.method.trmml import TRMML, TRMMLConfig, believed, first_look, kept_categories
 
 B, C, N, D = 5, 4, 9, 16
 
@@ -404,3 +405,92 @@ def test_focus_fades_with_the_share_of_unknown_labels(power, unknown, left):
         torch.testing.assert_close(
             total, F.binary_cross_entropy_with_logits(output.logits, targets.float(), reduction='none').sum(1).mean()
         )
+
+
+class OneStore(views.Store):
+    "The test's images as a store."
+
+    def __init__(self, features):
+        self.features, self.image_ids = features, [str(i) for i in range(len(features.dense))]
+
+    def __len__(self):
+        return len(self.features.dense)
+
+    def batch(self, rows, device=None, generator=None):
+        return ImageFeatures(self.features.pooled[rows], self.features.dense[rows])
+
+
+def test_teacher_is_believed_less_as_more_is_unexplained():
+    assert [believed(x, 0.4) for x in (0.0, 0.3, 0.4, 2.0)] == [1.0, 1.0, 0.0, 0.0]
+    assert believed(0.35, 0.4) == pytest.approx(0.5)
+
+
+def test_trust_scales_the_distillation_and_nothing_else():
+    model, features, targets = make(distill_reach=0.4, query_residual=False)
+    out = model.eval()(features)
+    totals = []
+    for model.trust in (0.0, 0.5, 1.0):
+        total, parts = model.loss(out, targets, targets != UNKNOWN, LossState(0, 10))
+        totals.append(total.item())
+    assert parts['distillation'] > 0.01
+    assert totals[1] - totals[0] == pytest.approx(0.5 * parts['distillation'].item(), rel=1e-4)
+    assert totals[2] - totals[0] == pytest.approx(parts['distillation'].item(), rel=1e-4)
+
+
+def test_trust_and_rate_follow_the_known_labels():
+    "Labels that the untrained regions tell perfectly: believed, slow offsets; the opposite labels: not believed, full rate."
+    model, features, _ = make(distill_reach=0.4, text_offset=15.0)
+    model.calibration.log_scale.data.fill_(math.log(400.0))
+    scores = model.eval()(features).scores['region']
+    right = (scores > scores.median()).long()
+    model.prepare(OneStore(features), right)
+    assert model.trust == 1.0 and model.offset_rate.item() < 1.0
+    model.prepare(OneStore(features), 1 - right)
+    assert model.trust == 0.0 and model.offset_rate.item() == 15.0
+    model.prepare(OneStore(features), torch.where(right == 1, 1, UNKNOWN))  # single positives: nothing to judge by
+    assert model.trust == 1.0 and model.offset_rate.item() == 0.0
+
+
+def test_offsets_start_at_the_text_learn_and_are_saved():
+    plain, features, targets = make()
+    model, _, _ = make(text_offset=15.0)
+    assert torch.equal(model.eval()(features).logits, plain.eval()(features).logits)
+    total, _ = model.loss(model.train()(features), targets, targets != UNKNOWN, LossState(0, 10))
+    total.backward()
+    assert model.offsets.grad.abs().sum() > 0 and model.shifts.grad.abs().sum() > 0
+    with torch.no_grad():
+        model.offsets.normal_(std=0.01), model.shifts.normal_(), model.offset_rate.fill_(3.0)
+    again, _, _ = make(text_offset=15.0)
+    again.load_state_dict(model.state_dict())
+    moved = model.eval()(features)
+    assert torch.equal(again.eval()(features).logits, moved.logits)
+    meaning = F.normalize(model.texts + 3.0 * model.offsets, dim=-1)
+    cosine = (moved.features['query'] * meaning).sum(-1)
+    torch.testing.assert_close(moved.scores['query'], 12.0 * cosine - 1.5 + 3.0 * model.shifts, atol=1e-4, rtol=1e-4)
+
+
+def test_offsets_with_categories_left_out():
+    model, features, targets = make(text_offset=15.0, keep=2)
+    with torch.no_grad():
+        model.shifts.copy_(torch.arange(C).float())
+    out, whole = model.eval()(features), make(text_offset=15.0)[0].eval()
+    whole.load_state_dict(model.state_dict())
+    kept = out.features['kept']
+    torch.testing.assert_close(out.logits.gather(1, kept), whole(features).logits.gather(1, kept))
+
+
+def test_map_width_spreads_maps_at_prediction_only():
+    plain, features, _ = make()
+    model, _, _ = make(map_width=0.1)
+    seen, spread = plain.eval()(features), model.eval()(features)
+    assert torch.equal(seen.logits, spread.logits)
+    torch.testing.assert_close(spread.saliency, spread_maps(seen.saliency, (3, 3), 0.1))
+    torch.manual_seed(0)
+    learning = model.train()(features).saliency
+    assert torch.equal(learning, plain.eval()(features).saliency)
+
+
+@pytest.mark.parametrize('wrong', [dict(map_width=-0.1), dict(text_offset=-1.0), dict(distill_reach=0.0)])
+def test_settings_that_are_no_share_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        TRMMLConfig(**wrong)

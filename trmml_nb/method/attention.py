@@ -16,7 +16,8 @@ from ..errors import MethodError
 
 # %% auto #0
 __all__ = ['at_least_float32', 'pool_regions', 'RegionError', 'sine_position_code', 'view_position_code', 'grid_of',
-           'check_positions', 'split_heads', 'head_scores', 'head_values', 'loudness', 'CategoryAttention']
+           'check_positions', 'spread_maps', 'split_heads', 'head_scores', 'head_values', 'loudness',
+           'CategoryAttention']
 
 # %% ../../nbs/book/04_attention.ipynb #d0d4d07a
 def at_least_float32(
@@ -99,6 +100,29 @@ def check_positions(
         shown = ' + '.join(f'{rows} * {columns}' for rows, columns in grids)
         raise RegionError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with N = {shown} = {n} (or a '
                           f'multiple, one for each view) and d = {dim}.')
+
+# %% ../../nbs/book/04_attention.ipynb #5e1d0a02
+def spread_maps(
+    saliency: Tensor,  # [..., N] maps, each value at least 0
+    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one for each, or for all
+    width: float = 0.08,  # standard deviation of the bell, as a share of the image's sides, above 0
+) -> Tensor:  # [..., N] float32 at least, sums to 1
+    """Maps in which each cell is the mean of its surroundings; an empty map stays empty.
+
+    Errors: positions that do not fill the grids; a width that is no share. Source: reconstruction."""
+    grids, n = _grids(grid), saliency.shape[-1]
+    per_view = sum(rows * columns for rows, columns in grids)
+    if n % per_view or not n or not 0 < width < math.inf:
+        raise RegionError(f'saliency has {n} positions and width is {width}, expected a multiple of '
+                          f'{per_view} for the grids {grids}, and a share above 0.')
+    saliency, near = at_least_float32(saliency), []
+    for grid_ in grids:
+        rows, columns = ((torch.arange(k, dtype=saliency.dtype, device=saliency.device) + .5) / k for k in grid_)
+        places = torch.cartesian_prod(rows, columns)
+        far = (places[:, None] - places).square().sum(-1)  # [N, N]
+        near.append((-far / (2 * width ** 2)).softmax(-1))  # rows sum to 1
+    spread = saliency @ torch.block_diag(*near * (n // per_view)).mT
+    return spread / spread.sum(-1, keepdim=True).clamp(min=torch.finfo(spread.dtype).tiny)
 
 # %% ../../nbs/book/04_attention.ipynb #93071099
 def split_heads(

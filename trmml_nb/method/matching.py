@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,8 @@ from ..data.labels import PRESENT, UNKNOWN
 
 # %% auto #0
 __all__ = ['MatchingError', 'text_image_scores', 'text_pixel_scores', 'cosine_logits', 'text_region_scores', 'Calibration',
-           'prior_bias', 'start_bias', 'combine_scores', 'distill_kl', 'distill_binary', 'distill_cosine']
+           'prior_bias', 'start_bias', 'unexplained', 'combine_scores', 'distill_kl', 'distill_binary',
+           'distill_cosine']
 
 # %% ../../nbs/book/06_matching.ipynb #63c0d82c
 class MatchingError(MethodError):
@@ -168,6 +168,22 @@ def fit(
 ) -> None:
     "Start the bias where probabilities fit the known labels; the scale, and with no known label the bias, stay."
     self.bias.fill_(start_bias(cosines.cpu(), torch.as_tensor(targets).cpu(), self.scale.item(), self.bias.item()))
+
+# %% ../../nbs/book/06_matching.ipynb #5e1d0b02
+def unexplained(
+    logits: Tensor,  # [M, C] of the training images, before any training; their bias does not matter
+    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
+) -> float:  # 0: nothing is left to learn; 1: no better than knowing the share of present labels
+    """What untrained scores leave open of the known labels: their cross-entropy over the entropy of the share present.
+
+    0 where only present or only absent labels are known, as nothing can be judged by them. Source: reconstruction."""
+    known = targets != UNKNOWN
+    rate = (targets[known] == PRESENT).double().mean().item() if known.any() else 0.0
+    if not 0 < rate < 1:
+        return 0.0
+    shifted = logits[known].double() + start_bias(logits, targets, 1.0)
+    entropy = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
+    return F.binary_cross_entropy_with_logits(shifted, (targets[known] == PRESENT).double()).item() / entropy
 
 # %% ../../nbs/book/06_matching.ipynb #68143543
 def combine_scores(

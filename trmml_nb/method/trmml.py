@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import grid_of, loudness
+from .attention import grid_of, loudness, spread_maps
 from .contrast import multimodal_contrastive_loss
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
@@ -20,17 +20,17 @@ from ..data.labels import PRESENT, UNKNOWN
 from .platt import CategoryLevels
 from .losses import partial_asymmetric_loss
 from .matching import (Calibration, combine_scores, cosine_logits, distill_binary, distill_cosine,
-                                      distill_kl, text_image_scores, text_pixel_scores)
-from .contract import LossState, Method, MethodOutput
+                                      distill_kl, text_image_scores, text_pixel_scores, unexplained)
+from .contract import LossState, Method, MethodOutput, PseudoLabels, evaluating
 from .neighbours import NeighbourMemory, join_neighbours
 from .prototypes import PrototypeMemory, combine_evidence, prototype_scores, pseudo_labels
-from .contract import PseudoLabels
 from .regions import CategoryRegions
 from ..towers.tower import FrozenTower, PromptLearner
 from ..towers.views import ViewStore
 
 # %% auto #0
-__all__ = ['TRMMLConfig', 'kept_categories', 'first_look', 'own_cosines', 'TRMML', 'view_grids', 'distillation', 'teaching']
+__all__ = ['TRMMLConfig', 'kept_categories', 'first_look', 'own_cosines', 'TRMML', 'view_grids', 'believed', 'distillation',
+           'teaching']
 
 # %% ../../nbs/book/10_trmml.ipynb #91eedfd9
 @dataclass
@@ -87,6 +87,14 @@ class TRMMLConfig:
     # for comparison, both reconstructions: the older matchings with everything else as it is
     matching: str = field(default='region', metadata=dict(later=True))  # stated: 'region'; 'image': every category takes the whole image;
     # 'pixel': texts score single positions, and the softmax over them says how much each counts; nothing learns where to look
+    # one setting for every tower; all reconstructions, and off
+    distill_reach: float | None = field(default=None, metadata=dict(later=True))  # above 0, such as 0.4: the teacher's weight
+    # falls, over a tenth, to 0 where the untrained regions leave this share of the known labels unexplained; None: no difference
+    text_offset: float = field(default=0.0, metadata=dict(later=True))  # such as 15: each category learns an offset from its
+    # text, and a level, this number x (unexplained share) ** 2 times as fast as the rest learns; 0: the texts stay.
+    # After Task Residual (Yu et al., CVPR 2023)
+    map_width: float = field(default=0.0, metadata=dict(later=True))  # such as 0.08: at prediction a map is the mean of its
+    # surroundings, under a bell of this share of the image's sides; 0: maps as the attention is
     # large vocabularies, both reconstructions and off
     chunk: int | None = field(default=None, metadata=dict(later=True))  # categories computed at a time: same function, less memory
     keep: int | None = field(default=None, metadata=dict(later=True))  # categories of an image that get a region: those with the
@@ -105,6 +113,11 @@ class TRMMLConfig:
             raise ValueError(f'matching is {self.matching!r}, and keep or chunk is set: only regions are computed for some categories at a time.')
         if self.matching == 'pixel' and not self.attention_share > 0:
             raise ValueError(f"matching is 'pixel' and attention_share is {self.attention_share}, expected a number above 0: it is what sharpens the softmax.")
+        for name in ('map_width', 'text_offset'):
+            if not 0 <= getattr(self, name) < float('inf'):
+                raise ValueError(f'{name} is {getattr(self, name)!r}, expected a finite number from 0.')
+        if not (self.distill_reach is None or self.distill_reach > 0):
+            raise ValueError(f'distill_reach is {self.distill_reach!r}, expected a share above 0, or None.')
         choices = dict(matching=('region', 'image', 'pixel'), query_init=('text', 'random'), score=('mean', 'query', 'region'), pseudo=('hard', 'soft', 'none'),
                        distill=('kl', 'binary', 'cosine', 'none'), prototype_feature=('region', 'query'), contrast_form=('joint', 'separate'))
         for name, allowed in choices.items():
@@ -168,7 +181,8 @@ class TRMML(Method):
     ):
         super().__init__()
         self.config, self.grid, self.prompts = config or TRMMLConfig(), tuple(grid), prompts
-        self.view_grids, self.most_known, self.focus = (), None, 1.0  # of the training set; `prepare` sets all three
+        self.view_grids, self.most_known = (), None  # of the training set; `prepare` sets these, `focus` and `trust`
+        self.focus, self.trust = 1.0, 1.0
         cfg, self.sharpness = self.config, self.config.attention_share * scale
         self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1), persistent=False)
         self.regions = CategoryRegions(
@@ -180,6 +194,10 @@ class TRMML(Method):
             for projection in (self.regions.to_query, self.regions.to_key):
                 projection.requires_grad_(False)  # nothing learns where to look
         self.calibration = Calibration(scale, bias)
+        if cfg.text_offset:
+            self.offsets = nn.Parameter(torch.zeros_like(self.texts))
+            self.shifts = nn.Parameter(torch.zeros(len(self.texts)))
+            self.register_buffer('offset_rate', torch.tensor(float(cfg.text_offset)))  # `prepare` sets it
         self.memory = PrototypeMemory(self.texts, cfg.prototype_momentum)
         self.levels = CategoryLevels(len(self.texts)) if cfg.pseudo_levels else None
         self.neighbours = NeighbourMemory(*texts.shape, cfg.neighbours) if cfg.neighbour_share else None
@@ -210,11 +228,21 @@ from fastcore.basics import patch
 
 
 @patch
+def meant(
+    self: TRMML,
+    texts: Tensor,  # [C, d] text vectors
+) -> Tensor:  # [C, d]
+    "What the words have come to mean: the texts, with their learned offsets if the configuration has them."
+    return texts + self.offset_rate * self.offsets if self.config.text_offset else texts
+
+
+@patch
 def categories(
     self: TRMML,
     texts: Tensor,  # [C, d] text vectors
 ) -> Tensor:  # [C, d] what regions are matched with
-    "The texts; at prediction mixed with the visual prototypes, so that a category is known in both modalities."
+    "What the texts mean; at prediction mixed with the visual prototypes: a category known in both modalities."
+    texts = self.meant(texts)
     share = 0. if self.training else self.config.prototype_share
     return (1 - share) * texts + share * self.memory.prototypes if share else texts
 
@@ -270,11 +298,16 @@ def forward(
     query, region = (self.calibration(own_cosines(z, categories, kept)) for z in (out.query, out.region))
     if self.config.matching == 'pixel':  # a mean of cosines, not the cosine of a mean
         region = self.calibration((out.saliency @ features.dense.to(out.saliency.dtype) * categories).sum(-1))
+    if self.config.text_offset:
+        query = query + self.offset_rate * (self.shifts if kept is None else self.shifts[kept])
+        texts = self.meant(texts).detach()
     saliency, found = out.saliency, dict(query=out.query, region=out.region, texts=texts)
     if kept is not None:
         query, region = (self.calibration(cosines).scatter(1, kept, one) for one in (query, region))
         saliency = None if looks is None else looks.scatter(1, kept[..., None].expand_as(saliency), saliency)
         found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
+    if self.config.map_width and saliency is not None and not self.training:
+        saliency = spread_maps(saliency, self.layout(saliency.shape[-1]), self.config.map_width)
     logits, scores = combine_scores(query, region, self.config.score), dict(query=query, region=region)
     return MethodOutput(self.ask_neighbours(logits, out.query), saliency, scores, found)
 
@@ -305,16 +338,31 @@ def prepare(
     store: FeatureStore | ViewStore,  # features of the M training images
     targets: Tensor,  # [M, C] what training may see
 ) -> None:
-    "Set the logit bias from zero-shot scores and the known labels, if the configuration says so; see how views lie."
+    "Set the logit bias, the trust in the teacher and the rate of the offsets from the known labels; see how views lie."
     self.view_grids = view_grids(store)
     self.most_known = int((targets != UNKNOWN).sum(1).max())
     self.focus = (targets == UNKNOWN).float().mean().item() ** self.config.focus_fades
-    if not self.config.fit_bias:
-        return
     texts = self.current_texts()
-    parts = (store.batch(rows, texts.device) for rows in torch.arange(len(store)).split(256))
-    first = [text_image_scores(part.pooled, texts) if self.config.matching == 'image' else first_look(part.dense, texts)[0] for part in parts]
-    self.calibration.fit(torch.cat([cosines.cpu() for cosines in first]), targets)
+    parts = lambda: (store.batch(rows, texts.device) for rows in torch.arange(len(store)).split(256))
+    if self.config.fit_bias:
+        score = ((lambda part: text_image_scores(part.pooled, texts)) if self.config.matching == 'image' else
+                 (lambda part: first_look(part.dense, texts)[0]))
+        self.calibration.fit(torch.cat([score(part).cpu() for part in parts()]), targets)
+    if self.config.distill_reach is None and not self.config.text_offset:
+        return
+    with evaluating(self):
+        left = unexplained(torch.cat([self(part).scores['region'].float().cpu() for part in parts()]), targets.cpu())
+    self.trust = 1.0 if self.config.distill_reach is None else believed(left, self.config.distill_reach)
+    if self.config.text_offset:
+        self.offset_rate.fill_(self.config.text_offset * min(left, 1.0) ** 2)
+
+
+def believed(
+    unexplained: float,  # share of the known labels that untrained regions leave open, from 0
+    reach: float,  # the share from which they are not believed at all, above 0
+) -> float:  # in [0, 1]
+    "How far the regions are fit to teach: wholly up to a tenth below the reach, and less and less from there."
+    return min(max((reach - unexplained) / 0.1, 0.0), 1.0)
 
 # %% ../../nbs/book/10_trmml.ipynb #5587824a
 @patch
@@ -407,7 +455,7 @@ def loss(
     weights = dict(classification=1.0)
     if cfg.distill != 'none' and cfg.distill_weight:
         parts['distillation'] = distillation(output, cfg.distill, cfg.distill_temperature)
-        weights['distillation'] = cfg.distill_weight * teaching(state, cfg.distill_until)
+        weights['distillation'] = cfg.distill_weight * self.trust * teaching(state, cfg.distill_until)
     feature, kept = output.features[cfg.prototype_feature], output.features.get('kept')
     of_kept = lambda entries: entries if kept is None else entries.gather(1, kept)  # [B, C] -> [B, K]
     if cfg.contrast_weight:
