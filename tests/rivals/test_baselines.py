@@ -18,14 +18,17 @@ from trmml_nb.rivals.baselines import (
     Query2LabelConfig,
     ZeroShot,
     ZeroShotConfig,
+    class_texts,
     grouped_readout,
     splc_targets,
     treat_unknown,
+    written_names,
 )
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import UNKNOWN
 from trmml_nb.method.matching import MatchingError
 from trmml_nb.method.contract import LossState, MethodOutput
+from trmml_nb.towers.tower import load_tower
 
 B, C, N, D = 5, 3, 6, 8
 GRID = (2, 3)
@@ -386,3 +389,82 @@ def test_trainer_trains_the_two_that_learn():
         losses = [run.fit(progress=False)['loss'].tolist() for run in runs]
         assert losses[0] == losses[1] and not torch.allclose(predict_logits(runs[0].method, store), before)
     assert predict_logits(make('zero'), store).shape == (B, C)
+
+
+# ---- the forms of released code, and names as papers write them
+
+
+def test_query2label_in_its_release_form_against_its_definition():
+    "Zero targets, queries added in front of every attention, code in the keys alone, a last norm, no self-attention."
+    features, _ = data()
+    decoder = make('q2l', form='release', layers=2, clip=0.0).double().eval()
+    features = ImageFeatures(*(part.double() for part in features))
+    memory, code = (part.double() for part in decoder.positions(features))
+    q, heads, x = decoder.queries, 2, torch.zeros(B, C, D, dtype=torch.float64)
+    for layer in decoder.layers:
+        w, b = layer.multihead_attn.in_proj_weight, layer.multihead_attn.in_proj_bias
+        split = lambda y: y.unflatten(-1, (heads, D // heads)).transpose(1, 2)  # [B, heads, ..., d / heads]
+        asked = split((x + q) @ w[:D].T + b[:D])
+        keys = split((memory + code) @ w[D : 2 * D].T + b[D : 2 * D])
+        values = split(memory @ w[2 * D :].T + b[2 * D :])
+        looks = (asked @ keys.transpose(-1, -2) / math.sqrt(D // heads)).softmax(-1)
+        looked = layer.multihead_attn.out_proj((looks @ values).transpose(1, 2).flatten(-2))
+        x = layer.norm2(x + looked)
+        x = layer.norm3(x + layer.linear2(layer.linear1(x).relu()))
+    x = decoder.last_norm(x)
+    expected = (x * decoder.weight).sum(-1) + decoder.bias
+    out = decoder(features)
+    assert torch.allclose(out.logits.double(), expected, atol=1e-6)
+    assert torch.allclose(out.saliency.double(), looks.mean(1), atol=1e-6)
+
+
+def test_the_two_forms_are_two_functions():
+    "On the same weights: neither is a version of the other, so rows are named."
+    features, _ = data()
+    ours, release = make('q2l', layers=2), make('q2l', form='release', layers=2)
+    release.load_state_dict(ours.state_dict(), strict=False)
+    with torch.no_grad():
+        a, b = ours.eval()(features).logits, release.eval()(features).logits
+    assert np.corrcoef(a.flatten(), b.flatten())[0, 1] < 0.9
+    talking = make(
+        'q2l', form='release', self_attention=True, layers=2
+    )  # from zero targets the first layer has nothing to say
+    talking.load_state_dict(release.state_dict())
+    with torch.no_grad():
+        assert not torch.allclose(talking.eval()(features).logits, b, atol=1e-3)
+    with pytest.raises(BaselineError, match="form is 'other', expected one of 'ours', 'release'"):
+        Query2LabelConfig(form='other')
+
+
+def test_old_rows_keep_their_checksum():
+    "Forms that are not asked for do not change what a row stands for."
+    from trmml_nb.rivals.registry import settings_sha256
+
+    for name in ('query2label', 'zero_shot', 'coop', 'dualcoop', 'dualcoop_plus', 'scpnet'):
+        assert settings_sha256(name) == settings_sha256(
+            f'{name}:' + ('clip=0.05' if 'zero' not in name else 'fit_bias=True')
+        )
+        assert 'papers' not in name and (
+            name == 'query2label' or settings_sha256(name) != settings_sha256(f'{name}:class_names=papers')
+        )
+
+
+def test_names_as_papers_write_them():
+    names = ['diningtable', 'pottedplant', 'tv_monitor']
+    assert (
+        written_names(names, 'papers') == ['diningtable', 'pottedplant', 'tv monitor'] and written_names(names) is None
+    )
+    tower = load_tower('tiny')
+    papers = class_texts(tower, names, 'papers')
+    expected = tower.encode_texts([
+        'a photo of a diningtable.',
+        'a photo of a pottedplant.',
+        'a photo of a tv monitor.',
+    ])
+    assert torch.allclose(papers, expected, atol=1e-6)
+    assert (F.cosine_similarity(papers[:2], class_texts(tower, names)[:2]) < 0.999).all()
+    assert torch.allclose(
+        ZeroShot.from_tower(tower, names, ZeroShotConfig(class_names='papers')).texts, papers, atol=1e-6
+    )
+    with pytest.raises(BaselineError, match="class_names is 'mine', expected one of 'spoken', 'papers'"):
+        ZeroShotConfig(class_names='mine')

@@ -1,4 +1,4 @@
-"""Learnable prompts: pooling against arithmetic by hand, the methods recomputed outside themselves, and what they must refuse."""
+"""Learnable prompts: pooling by hand, the methods recomputed outside themselves, and what they must refuse."""
 
 import copy
 import math
@@ -24,9 +24,11 @@ from trmml_nb.rivals.prompts import (
     PromptError,
     PromptSets,
     dual_pool,
+    winner_share,
     winner_take_all,
 )
 from trmml_nb.towers.encode import encode_dataset
+from trmml_nb.towers.texts import insert_context
 from trmml_nb.towers.tower import load_tower
 from trmml_nb.training.trainer import TrainConfig, Trainer
 
@@ -369,3 +371,41 @@ def test_the_trainer_takes_all_three_and_saves_contexts_only(tower, tmp_path):
         assert np.array_equal(*runs)
         keys = ['calibration.bias', 'calibration.log_scale', 'prompts.context'] if kind is CoOp else ['prompts.context']
         assert sorted(method.state_dict()) == keys
+
+
+# -- the public form of DualCoOp++, and names as papers write them
+
+
+def test_winner_share_by_hand():
+    "Cosines 0.3 and 0.2 at one position: exponents 18 and 12, so the loser keeps exp(-6)."
+    share = winner_share(torch.tensor([[0.3, 0.1], [0.2, 0.1]], dtype=torch.float64))
+    assert torch.allclose(share, torch.tensor([[1.0, 1.0], [math.exp(-6), 1.0]], dtype=torch.float64))
+
+
+def test_dualcoop_plus_in_its_public_form(tower, features):
+    method = DualCoOpPlus.from_tower(tower, NAMES, DualCoOpPlusConfig(form='public', per_class=False))
+    out, (positive, negative, evidence) = method(features), reference_maps(method, features)
+    k = math.exp(3)
+    sharp = (200 * positive * positive.amax(1, keepdim=True)).softmax(1)
+    weights = (k * evidence).softmax(-1)
+    won = (weights * k * positive * (sharp / sharp.amax(1, keepdim=True))).sum(-1)
+    expected = won - (weights * k * negative).sum(-1)
+    assert torch.allclose(out.logits.double(), expected, atol=1e-3)
+    assert torch.allclose(out.saliency.double(), weights, atol=1e-5)
+    out.logits.sum().backward()
+    assert method.log_scales.grad.abs().min() > 0 and method.prompts.context.grad.abs().max() > 0
+    assert set(method.state_dict()) == {'prompts.context', 'log_scales'}
+    assert set(DualCoOpPlus.from_tower(tower, NAMES).state_dict()) == {'prompts.context'}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_names_as_papers_write_them(tower, kind):
+    "Joined words stay joined; everything else is as before."
+    spoken, papers = (kind.from_tower(tower, NAMES, KINDS[kind](class_names=w)) for w in ('spoken', 'papers'))
+    a, b = spoken.prompts().detach(), papers.prompts().detach()
+    assert torch.allclose(a[:, :3], b[:, :3], atol=1e-6) and not torch.allclose(a[:, 3], b[:, 3], atol=1e-4)
+    context = papers.prompts.context.detach().expand(-1, len(NAMES), -1, -1).flatten(0, 1)
+    texts = insert_context(tower.texts, context, [f'{n}.' for n in NAMES] * papers.prompts.sets)
+    assert torch.allclose(b.flatten(0, 1), F.normalize(texts.float(), dim=-1), atol=1e-5)
+    with pytest.raises(PromptError, match="class_names is 'mine', expected one of spoken, papers"):
+        KINDS[kind](class_names='mine')

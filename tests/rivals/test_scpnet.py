@@ -1,4 +1,4 @@
-"""A prior over labels: the relation matrix, the graph, the second view and the thresholds against numbers of their own."""
+"""A prior over labels: relation matrix, graph, second view and thresholds against numbers of their own."""
 
 import copy
 import math
@@ -359,3 +359,45 @@ def test_the_trainer_repeats_and_reports_pseudo_labels(tower, tmp_path):
     twin = SCPNet.from_tower(tower, scenes.class_names)
     twin.load_state_dict(method.state_dict())
     assert torch.equal(twin.thresholds, method.thresholds) and torch.equal(copy.deepcopy(twin).status, method.status)
+
+
+# -- the release form
+
+
+def test_relation_in_proportion_by_hand():
+    "Cosines 0.8 and 0.4 with two neighbours: two thirds and one third of what is not the category's own."
+    texts = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.4, 0.0, math.sqrt(0.84)]], dtype=torch.float64)
+    row = relation_matrix(texts, 2, 1.0, 0.8, proportional=True)[0]
+    assert torch.allclose(row, torch.tensor([0.8, 0.2 * 2 / 3, 0.2 / 3], dtype=torch.float64))
+
+
+def test_three_rounds_against_numpy():
+    relation = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
+    graph = ClassGraph(relation / relation.sum(1, keepdim=True), 4, 8, rounds=3)
+    texts = F.normalize(torch.randn(3, 4, generator=torch.Generator().manual_seed(1)), dim=-1)
+    r, x = graph.relation.numpy(), texts.numpy()
+    leaky = lambda y: np.where(y > 0, y, 0.2 * y)
+    w1, w2, w3 = (w.detach().numpy() for w in (graph.first, graph.middle, graph.second))
+    y = x + r @ leaky(r @ leaky(r @ x @ w1) @ w2) @ w3
+    assert np.allclose(graph(texts).detach(), y / np.linalg.norm(y, axis=1, keepdims=True), atol=1e-5)
+    assert abs(w1).max() <= 8**-0.5 and abs(w3).max() <= 4**-0.5 and w3.std() > 0.1
+
+
+def test_release_form(tower):
+    names = [f'thing {i}' for i in range(80)]
+    method = SCPNet.from_tower(tower, names, SCPNetConfig(form='release'))
+    relation = method.graph.relation
+    assert (relation > 0).sum(1).tolist() == [62] * 80, 'the category itself and 61 others'
+    assert torch.allclose(relation.diagonal(), torch.full((80,), 0.8)) and torch.allclose(
+        relation.sum(1), torch.ones(80)
+    )
+    d = tower.dim
+    assert [tuple(w.shape) for w in (method.graph.first, method.graph.middle, method.graph.second)] == [
+        (d, 2 * d),
+        (2 * d, 2 * d),
+        (2 * d, d),
+    ]
+    assert method.calibration.scale.item() == pytest.approx(10.0)
+    assert not any(p.requires_grad for p in method.calibration.parameters())
+    with pytest.raises(PriorError, match="form is 'other', expected ours or release"):
+        SCPNetConfig(form='other')

@@ -467,6 +467,28 @@ def test_proxies(env, open_at, expected, monkeypatch):
     assert tower_weights.hub_reachable(timeout=1) is expected
 
 
+def test_pictures_become_squares_as_projects_do_it():
+    "By name; the tower's own mean and std stay, and what is said in `preprocess` comes last."
+    own = load_tower("tiny").preprocess
+    for name, (mode, interpolation) in {
+        "dualcoop": ("squash", "bilinear"),
+        "positivecoop": ("squash", "bilinear"),
+        "query2label": ("squash", "bilinear"),
+        "splc": ("squash", "bilinear"),
+        "scpnet": ("shortest", "bilinear"),
+        "hcplab": ("squash", "bicubic"),
+        "tai_dpt": ("squash", "bicubic"),
+        "shortest": ("shortest", "bicubic"),
+    }.items():
+        tower = load_tower("tiny", resize_mode=name)
+        assert tower.preprocess == own | dict(resize_mode=mode, interpolation=interpolation), name
+    assert load_tower("tiny", resize_mode="scpnet").fingerprint != load_tower("tiny").fingerprint
+    chosen = load_tower("tiny", resize_mode="hcplab", preprocess=dict(interpolation="bilinear")).preprocess
+    assert chosen["interpolation"] == "bilinear"
+    with pytest.raises(TowerError, match="resize_mode is 'stretch', expected one of squash, shortest, dualcoop"):
+        load_tower("tiny", resize_mode="stretch")
+
+
 def test_openais_rn50_at_full_size(tmp_path):
     "Random weights in half precision, in OpenAI's form: features equal open_clip's own with QuickGELU."
     with tower_weights.quiet_logging():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from fastcore.basics import patch
@@ -23,12 +23,13 @@ from ..method.losses import partial_asymmetric_loss
 from ..method.matching import Calibration, start_bias, text_image_scores, text_pixel_scores
 from ..method.contract import LossState, Method, MethodOutput
 from ..method.contract import PseudoLabels
+from ..towers.texts import DEFAULT_TEMPLATES
 from ..towers.tower import FrozenTower
 
 # %% auto #0
-__all__ = ['TREATMENTS', 'BaselineError', 'splc_targets', 'treat_unknown', 'ZeroShotConfig', 'ZeroShotScores', 'ZeroShot',
-           'LinearHeadConfig', 'LinearScores', 'LinearHead', 'grouped_readout', 'AttendingDecoderLayer',
-           'Query2LabelConfig', 'LabelDecoder', 'Query2Label']
+__all__ = ['TREATMENTS', 'WORDINGS', 'BaselineError', 'splc_targets', 'treat_unknown', 'written_names', 'class_texts',
+           'ZeroShotConfig', 'ZeroShotScores', 'ZeroShot', 'LinearHeadConfig', 'LinearScores', 'LinearHead',
+           'grouped_readout', 'AttendingDecoderLayer', 'Query2LabelConfig', 'LabelDecoder', 'Query2Label']
 
 # %% ../../nbs/rivals/00_baselines.ipynb #dd408875
 class BaselineError(MethodError):
@@ -44,8 +45,10 @@ def splc_targets(
 ) -> Tensor:  # [B, C] like targets, PRESENT / ABSENT
     "Unknown labels as SPLC fills them in; known labels, absent ones too, are never touched. Errors: shapes."
     if probabilities.shape != targets.shape:
-        raise BaselineError(f'probabilities have shape {tuple(probabilities.shape)} and targets {tuple(targets.shape)}, '
-                            'expected the same [B, C].')
+        raise BaselineError(
+            f'probabilities have shape {tuple(probabilities.shape)} and targets {tuple(targets.shape)}, '
+            'expected the same [B, C].'
+        )
     present = (probabilities.detach() > threshold) & (epoch >= start)
     return torch.where(targets == UNKNOWN, present.to(targets.dtype), targets)
 
@@ -74,6 +77,31 @@ def _choice(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise BaselineError(f'{name} is {value!r}, expected one of {", ".join(map(repr, allowed))}.')
 
+
+WORDINGS = ('spoken', 'papers')  # how names of categories are written in texts
+
+
+def written_names(
+    class_names: Sequence[str],  # as the data set spells them
+    wording: str = 'spoken',  # 'spoken': as people write them; 'papers': the data set's spelling, underscores as spaces
+) -> list[str] | None:  # names for texts; None = the tower's own way, which is 'spoken'
+    "Names of categories for texts. Errors: an unknown wording. 'papers' is what DualCoOp, TaI-DPT and SCPNet do."
+    _choice('class_names', wording, WORDINGS)
+    return None if wording == 'spoken' else [name.replace('_', ' ') for name in class_names]
+
+
+def class_texts(
+    tower: FrozenTower,  # reads the texts
+    class_names: Sequence[str],  # C names
+    wording: str = 'spoken',  # as for `written_names`
+) -> Tensor:  # [C, d] length 1
+    "One text vector a category, in the default template."
+    names = written_names(class_names, wording)
+    if names is None:
+        return tower.encode_classes(class_names)
+    vectors = [tower.encode_texts([t.replace('{}', name) for name in names]) for t in DEFAULT_TEMPLATES]
+    return F.normalize(torch.stack(vectors).mean(0), dim=-1)
+
 # %% ../../nbs/rivals/00_baselines.ipynb #fd18c6ae
 def _over(store: FeatureStore, device: torch.device, scores: Callable[[ImageFeatures], Tensor]) -> Tensor:
     "[M, C] scores of all images of a store, on the CPU."
@@ -86,9 +114,11 @@ class ZeroShotConfig:
     matching: str = 'image'  # CLIP's own: text with the pooled feature; 'pixel': text with each position
     temperature: float = 0.05  # of the spatial softmax of 'pixel'; 1/20 is DualCoOp's
     fit_bias: bool = True  # reconstruction: one bias, set from the known labels; the ranking does not depend on it
+    class_names: str = field(default='spoken', metadata=dict(later=True))  # 'papers': names as the data set spells them
 
     def __post_init__(self):
         _choice('matching', self.matching, ('image', 'pixel'))
+        _choice('class_names', self.class_names, WORDINGS)
 
 # %% ../../nbs/rivals/00_baselines.ipynb #8ec75500
 class ZeroShotScores(Method):
@@ -135,7 +165,8 @@ class ZeroShot(ZeroShotScores):
                    config: ZeroShotConfig | None = None,  # choices
                    ) -> ZeroShot:
         "The method for a tower and a list of categories."
-        return cls(tower.encode_classes(class_names), tower.logit_scale, tower.logit_bias, config)
+        wording = (config or ZeroShotConfig()).class_names
+        return cls(class_texts(tower, class_names, wording), tower.logit_scale, tower.logit_bias, config)
 
     @torch.no_grad()
     def prepare(
@@ -156,8 +187,10 @@ class ZeroShot(ZeroShotScores):
         state: LossState,  # where training stands
     ) -> tuple[Tensor, dict[str, Tensor]]:
         "There is none: raises `BaselineError`."
-        raise BaselineError('ZeroShot has no trainable weight, nothing to train: call prepare(store, targets) if the bias '
-                            'shall fit the known labels, then predict; do not pass it to Trainer.fit.')
+        raise BaselineError(
+            'ZeroShot has no trainable weight, nothing to train: call prepare(store, targets) if the bias '
+            'shall fit the known labels, then predict; do not pass it to Trainer.fit.'
+        )
 
 # %% ../../nbs/rivals/00_baselines.ipynb #e9389403
 @dataclass
@@ -165,8 +198,12 @@ class LinearHeadConfig:
     "Choices of the linear head; the comment after each default gives its source."
     loss: str = 'ignore'  # what an unknown label is: 'ignore', 'assume_negative' (Cole et al.) or 'splc' (Zhang et al.)
     init: str = 'text'  # reconstruction: the weights start at the texts, so at zero-shot; 'zeros': no text at all
-    scale: float | None = None  # reconstruction: the fixed factor k is the tower's own logit scale; a number replaces it
-    fit_bias: bool = True  # reconstruction: the biases start where the mean probability fits the labels that the loss sees
+    scale: float | None = (
+        None  # reconstruction: the fixed factor k is the tower's own logit scale; a number replaces it
+    )
+    fit_bias: bool = (
+        True  # reconstruction: the biases start where the mean probability fits the labels that the loss sees
+    )
     splc_threshold: float = 0.6  # stated by Zhang et al.
     splc_start: int = 1  # released code of SPLC: from the second epoch, counted from 0
 
@@ -176,7 +213,9 @@ class LinearHeadConfig:
         if not 0 <= self.splc_threshold <= 1:
             raise BaselineError(f'splc_threshold is {self.splc_threshold}, expected a probability in [0, 1].')
         if self.scale is not None and not 0 < self.scale < math.inf:
-            raise BaselineError(f'scale is {self.scale}, expected a finite number above 0, or None for that of the tower.')
+            raise BaselineError(
+                f'scale is {self.scale}, expected a finite number above 0, or None for that of the tower.'
+            )
 
 # %% ../../nbs/rivals/00_baselines.ipynb #01b3c36b
 class LinearScores(Method):
@@ -203,8 +242,10 @@ class LinearScores(Method):
         "Inner products of the weights with the pooled feature of length 1, in float32."
         pooled = features.pooled
         if pooled.ndim != 2 or pooled.shape[1] != self.weight.shape[1]:
-            raise BaselineError(f'pooled has shape {tuple(pooled.shape)}, expected [B, d] with d = {self.weight.shape[1]}: '
-                                'encode images with the tower that the head was made for.')
+            raise BaselineError(
+                f'pooled has shape {tuple(pooled.shape)}, expected [B, d] with d = {self.weight.shape[1]}: '
+                'encode images with the tower that the head was made for.'
+            )
         with torch.autocast(pooled.device.type, enabled=False):
             return F.normalize(pooled.float(), dim=-1) @ self.weight.T
 
@@ -235,7 +276,9 @@ class LinearHead(LinearScores):
         epoch: int,  # from 0
     ) -> Tensor:  # [B, C] like targets
         "The labels that the loss sees."
-        return treat_unknown(self.config.loss, probabilities, targets, epoch, self.config.splc_threshold, self.config.splc_start)
+        return treat_unknown(
+            self.config.loss, probabilities, targets, epoch, self.config.splc_threshold, self.config.splc_start
+        )
 
     @torch.no_grad()
     def prepare(
@@ -303,6 +346,30 @@ class AttendingDecoderLayer(nn.TransformerDecoderLayer):
     ):
         super().__init__(dim, heads, ffn_dim, dropout, batch_first=True)
 
+    def look(
+        self,
+        x: Tensor,  # [B, C, d] what the queries have gathered so far, zeros at first
+        queries: Tensor,  # [C, d] or [B, C, d] learned, added in front of every attention
+        memory: Tensor,  # [B, N, d] what the queries look at
+        code: Tensor,  # [N, d] where it is; enters the keys alone
+        self_attention: bool = False,  # whether labels look at each other first
+    ) -> tuple[Tensor, Tensor]:  # as `forward`
+        "The layer of Query2Label's release."
+        if self_attention:
+            asked = x + queries
+            x = self.norm1(x + self.dropout1(self.self_attn(asked, asked, x, need_weights=False)[0]))
+        looked, attention = self.multihead_attn(x + queries, memory + code, memory, need_weights=True)
+        return self.fed(x, looked), F.normalize(attention.float(), p=1, dim=-1)
+
+    def fed(
+        self,
+        x: Tensor,  # [B, C, d]
+        looked: Tensor,  # [B, C, d] what the cross-attention has seen
+    ) -> Tensor:  # [B, C, d]
+        "What follows the cross-attention: each part added to its input, then normalised."
+        x = self.norm2(x + self.dropout2(looked))
+        return self.norm3(x + self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x))))))
+
     def forward(
         self,
         queries: Tensor,  # [B, C, d]
@@ -311,9 +378,9 @@ class AttendingDecoderLayer(nn.TransformerDecoderLayer):
         "Self-attention, cross-attention, feed-forward: each added to its input, then normalised."
         x = self.norm1(queries + self.dropout1(self.self_attn(queries, queries, queries, need_weights=False)[0]))
         looked, attention = self.multihead_attn(x, memory, memory, need_weights=True)
-        x = self.norm2(x + self.dropout2(looked))
-        x = self.norm3(x + self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x))))))
-        return x, F.normalize(attention.float(), p=1, dim=-1)  # dropout has taken some of it in training
+        return self.fed(x, looked), F.normalize(
+            attention.float(), p=1, dim=-1
+        )  # dropout has taken some of it in training
 
 # %% ../../nbs/rivals/00_baselines.ipynb #a2812fd9
 @dataclass
@@ -326,12 +393,15 @@ class Query2LabelConfig:
     unknown: str = 'ignore'  # reconstruction: loss over known labels; 'assume_negative': unknown ones count as absent
     gamma_pos: float = 0.0  # released code
     gamma_neg: float = 2.0  # released code
-    clip: float = 0.05  # default of the asymmetric loss (Ben-Baruch et al., ICCV 2021)
+    clip: float = 0.05  # default of the asymmetric loss (Ben-Baruch et al., ICCV 2021); released code: 0
     fit_bias: bool = True  # reconstruction: the biases start at the share of present labels
     seed: int = 0  # of the first weights
+    form: str = field(default='ours', metadata=dict(later=True))  # 'release': the decoder of the released code
+    self_attention: bool = field(default=False, metadata=dict(later=True))  # released code: off; of form 'release'
 
     def __post_init__(self):
         _choice('unknown', self.unknown, ('ignore', 'assume_negative'))
+        _choice('form', self.form, ('ours', 'release'))
         if self.layers < 1:
             raise BaselineError(f'layers is {self.layers}, expected 1 or more: without one no query sees the image.')
 
@@ -350,37 +420,52 @@ class LabelDecoder(Method):
         self.config, self.grid = config or Query2LabelConfig(), tuple(grid)
         cfg = self.config
         if num_classes < 1 or cfg.heads < 1 or dim % 4 or dim % cfg.heads:
-            raise BaselineError(f'num_classes is {num_classes}, dim is {dim} and heads is {cfg.heads}, expected one class or '
-                                'more, and a dim that is a multiple of 4 and of heads.')
+            raise BaselineError(
+                f'num_classes is {num_classes}, dim is {dim} and heads is {cfg.heads}, expected one class or '
+                'more, and a dim that is a multiple of 4 and of heads.'
+            )
         with torch.random.fork_rng([]):  # torch's layers draw from the global generator: lend it ours
             torch.manual_seed(cfg.seed)
             self.queries = nn.Parameter(torch.randn(num_classes, dim))
             self.project = nn.Linear(dim, dim)
-            self.layers = nn.ModuleList([AttendingDecoderLayer(dim, cfg.heads, cfg.ffn_dim, cfg.dropout) for _ in range(cfg.layers)])
+            self.layers = nn.ModuleList(
+                [AttendingDecoderLayer(dim, cfg.heads, cfg.ffn_dim, cfg.dropout) for _ in range(cfg.layers)]
+            )
             self.weight = nn.Parameter((2 * torch.rand(num_classes, dim) - 1) / math.sqrt(dim))
         self.bias = nn.Parameter(torch.zeros(num_classes))
+        self.last_norm = nn.LayerNorm(dim) if cfg.form == 'release' else nn.Identity()
 
     def positions(
         self,
         features: ImageFeatures,  # of B images
-    ) -> Tensor:  # [B, N, d]
-        "What the queries look at: the tower's vectors with their own lengths, projected, and where they are."
+    ) -> tuple[Tensor, Tensor]:  # [B, N, d] and [N, d]
+        "What the queries look at: the tower's vectors with their own lengths, projected; and where they are."
         dense, d = features.dense, self.weight.shape[1]
         if dense.ndim != 3 or dense.shape[2] != d:
-            raise BaselineError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with d = {d}: encode images with the tower '
-                                'that the decoder was made for.')
+            raise BaselineError(
+                f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with d = {d}: encode images with the tower '
+                'that the decoder was made for.'
+            )
         lengths = math.sqrt(d) if features.norms is None else math.sqrt(d) * features.norms[..., None]
-        return self.project(dense * lengths) + sine_position_code(grid_of(dense.shape[1], self.grid), d, device=dense.device)
+        return self.project(dense * lengths), sine_position_code(
+            grid_of(dense.shape[1], self.grid), d, device=dense.device
+        )
 
     def forward(
         self,
         features: ImageFeatures,  # of B images
     ) -> MethodOutput:
         "Logits, and the cross-attention of the last layer as saliency."
-        memory = self.positions(features)
+        memory, code = self.positions(features)
         x = self.queries.expand(len(memory), -1, -1)  # [B, C, d]
-        for layer in self.layers:
-            x, attention = layer(x, memory)
+        if self.config.form == 'release':
+            x = torch.zeros_like(x)
+            for layer in self.layers:
+                x, attention = layer.look(x, self.queries, memory, code, self.config.self_attention)
+            x = self.last_norm(x)
+        else:
+            for layer in self.layers:
+                x, attention = layer(x, memory + code)
         return MethodOutput(grouped_readout(x, self.weight, self.bias), attention, features=dict(label=x))
 
 # %% ../../nbs/rivals/00_baselines.ipynb #7da2c758

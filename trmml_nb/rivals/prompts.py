@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,11 +22,13 @@ from ..data.labels import UNKNOWN
 from ..method.losses import partial_asymmetric_loss
 from ..method.matching import Calibration, text_image_scores, text_pixel_scores
 from ..method.contract import LossState, Method, MethodOutput
-from ..towers.tower import FrozenTower, PromptLearner
+from .baselines import WORDINGS, written_names
+from ..towers.texts import insert_context
+from ..towers.tower import FrozenTower, PromptLearner, unit
 
 # %% auto #0
 __all__ = ['PromptError', 'PromptSets', 'CoOpConfig', 'CoOp', 'dual_pool', 'DualCoOpConfig', 'DualCoOp', 'winner_take_all',
-           'DualCoOpPlusConfig', 'DualCoOpPlus']
+           'winner_share', 'DualCoOpPlusConfig', 'DualCoOpPlus']
 
 # %% ../../nbs/rivals/01_prompts.ipynb #af424023
 class PromptError(MethodError):
@@ -45,6 +47,7 @@ class PromptSets(PromptLearner):
         init: str | None = None,  # a phrase all contexts start from; None = N(0, 0.02), each set its own draw
         per_class: bool = False,  # one context per category instead of one per set
         seed: int = 0,  # of the random start
+        wording: str = 'spoken',  # 'papers': names as the data set spells them
     ):
         if sets < 1 or length < 1:
             raise PromptError(f'sets is {sets} and length is {length}, expected both to be 1 or more.')
@@ -54,12 +57,17 @@ class PromptSets(PromptLearner):
         if not init:
             start = 0.02 * torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(start)
         self.context = nn.Parameter(start)  # [K, C or 1, M, w]
+        names = written_names(self.class_names, wording)
+        self.sentences = None if names is None else [f'{name}.' for name in names]
 
     def forward(self) -> Tensor:
         "Text vectors [K, C, d] with the present contexts."
         count = len(self.class_names) // self.sets
         context = self.context.expand(-1, count, -1, -1).flatten(0, 1)  # [K * C, M, w]
-        return self._tower[0].encode_prompts(context, self.class_names).unflatten(0, (self.sets, count))
+        tower = self._tower[0]
+        texts = (tower.encode_prompts(context, self.class_names) if self.sentences is None
+                 else unit(insert_context(tower.texts, context.to(tower.device), self.sentences)))
+        return texts.unflatten(0, (self.sets, count))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PromptSets:
         memo[id(self._tower[0])] = self._tower[0]  # shared, not copied
@@ -87,9 +95,13 @@ class CoOpConfig:
     gamma_neg: float = 2.0  # as above
     clip: float = 0.05  # as above
     seed: int = 0  # of the first context
+    class_names: str = field(
+        default='spoken', metadata=dict(later=True)
+    )  # 'papers': names as the data set spells them, as the public code does
 
     def __post_init__(self):
-        _require(self, context_length=(self.context_length >= 1, 'a whole number from 1'))
+        _require(self, context_length=(self.context_length >= 1, 'a whole number from 1'),
+                 class_names=(self.class_names in WORDINGS, f'one of {", ".join(WORDINGS)}'))
 
 # %% ../../nbs/rivals/01_prompts.ipynb #a6b873ee
 class CoOp(Method):
@@ -115,7 +127,8 @@ class CoOp(Method):
     ) -> CoOp:
         "The method for a tower and a list of categories."
         cfg = config or CoOpConfig()
-        prompts = PromptSets(tower, class_names, 1, cfg.context_length, cfg.init, cfg.per_class, cfg.seed)
+        prompts = PromptSets(tower, class_names, 1, cfg.context_length, cfg.init, cfg.per_class, cfg.seed,
+                             cfg.class_names)
         return cls(prompts, tower.logit_scale, tower.logit_bias, cfg)
 
     def forward(
@@ -140,7 +153,8 @@ def prepare(
         self.calibration.fit(cosines, targets)
 
 # %% ../../nbs/rivals/01_prompts.ipynb #97e8c302
-def _known_loss(config: Any, output: MethodOutput, targets: Tensor, known_mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _known_loss(config: Any, output: MethodOutput, targets: Tensor, known_mask: Tensor,
+                ) -> tuple[Tensor, dict[str, Tensor]]:
     "Partial asymmetric loss over labels that are known; unknown ones are left out."
     known = known_mask & (targets != UNKNOWN)
     total = partial_asymmetric_loss(output.logits, targets, known, config.gamma_pos, config.gamma_neg, config.clip)
@@ -170,7 +184,9 @@ def dual_pool(
     given = dict(positive_maps=positive_maps, negative_maps=negative_maps, evidence=evidence, share=share)
     for name, x in given.items():
         if x is not None and x.shape != positive_maps.shape:
-            raise PromptError(f'{name} has shape {tuple(x.shape)}, expected {tuple(positive_maps.shape)} like positive_maps.')
+            raise PromptError(
+                f'{name} has shape {tuple(x.shape)}, expected {tuple(positive_maps.shape)} like positive_maps.'
+            )
     if not 0 < scale < math.inf:
         raise PromptError(f'scale is {scale}, expected a finite number above 0.')
     wide = torch.float64 if positive_maps.dtype == torch.float64 else torch.float32
@@ -194,11 +210,18 @@ class DualCoOpConfig:
     gamma_neg: float = 2.0  # stated
     clip: float = 0.05  # stated
     seed: int = 0  # of the first contexts, N(0, 0.02) (stated)
+    class_names: str = field(
+        default='spoken', metadata=dict(later=True)
+    )  # 'papers': names as the data set spells them, as the public code does
 
     def __post_init__(self):
-        _require(self, context_length=(self.context_length >= 1, 'a whole number from 1'),
-                 scale=(self.scale is None or 0 < self.scale < math.inf, "a number above 0, or None for the tower's own"),
-                 spatial_share=(0 < self.spatial_share < math.inf, 'a number above 0'))
+        _require(
+            self,
+            context_length=(self.context_length >= 1, 'a whole number from 1'),
+            scale=(self.scale is None or 0 < self.scale < math.inf, "a number above 0, or None for the tower's own"),
+            spatial_share=(0 < self.spatial_share < math.inf, 'a number above 0'),
+            class_names=(self.class_names in WORDINGS, f'one of {", ".join(WORDINGS)}'),
+        )
 
 # %% ../../nbs/rivals/01_prompts.ipynb #b089de3a
 class DualCoOp(Method):
@@ -213,7 +236,9 @@ class DualCoOp(Method):
     ):
         super().__init__()
         if prompts.sets != self.sets:
-            raise PromptError(f'{type(self).__name__} needs {self.sets} sets of prompts, got {prompts.sets}: use from_tower.')
+            raise PromptError(
+                f'{type(self).__name__} needs {self.sets} sets of prompts, got {prompts.sets}: use from_tower.'
+            )
         self.config, self.prompts = config or self.config_kind(), prompts
         self.scale = float(scale if self.config.scale is None else self.config.scale)
         self.spatial_scale = self.config.spatial_share * self.scale
@@ -229,7 +254,8 @@ class DualCoOp(Method):
     ) -> DualCoOp:
         "The method for a tower and a list of categories."
         cfg = config or cls.config_kind()
-        prompts = PromptSets(tower, class_names, cls.sets, cfg.context_length, None, cfg.per_class, cfg.seed)
+        prompts = PromptSets(tower, class_names, cls.sets, cfg.context_length, None, cfg.per_class, cfg.seed,
+                             cfg.class_names)
         return cls(prompts, tower.logit_scale, cfg)
 
 # %% ../../nbs/rivals/01_prompts.ipynb #9f582193
@@ -285,25 +311,74 @@ def winner_take_all(
 ) -> Tensor:  # [..., C, N] in [0, 1], sums to 1 over categories
     "Share of each category in each position: a softmax over categories. Raises `PromptError`. Source: reconstruction."
     if maps.ndim < 2 or not 0 < scale < math.inf:
-        raise PromptError(f'maps has shape {tuple(maps.shape)} and scale is {scale}, expected [..., C, N] and a finite number above 0.')
+        raise PromptError(
+            f'maps has shape {tuple(maps.shape)} and scale is {scale}, expected [..., C, N] and a finite number above '
+            f'0.'
+        )
     with torch.autocast(maps.device.type, enabled=False):
         return (scale * (maps if maps.dtype == torch.float64 else maps.float())).softmax(-2)
 
 # %% ../../nbs/rivals/01_prompts.ipynb #0469f059
+def winner_share(
+    positive: Tensor,  # [..., C, N] cosines with the positive texts
+    scale: float = 200.0,  # of the softmax; the public form has 200
+) -> Tensor:  # [..., C, N] in (0, 1]; 1 for the winner of a position
+    "How near each category is to the winner of a position: sharper where the winner's cosine is larger."
+    sharp = (scale * positive * positive.amax(-2, keepdim=True)).softmax(-2)
+    return sharp / sharp.amax(-2, keepdim=True)
+
+
 @dataclass
 class DualCoOpPlusConfig(DualCoOpConfig):
     "Choices of DualCoOp++ (Hu et al. 2023): those of DualCoOp, and the competition between categories."
     winner_scale: float | None = None  # reconstruction: None = the scale of the spatial softmax; 0 = no competition
+    form: str = field(
+        default='evidence', metadata=dict(later=True)
+    )  # 'public': the third-party form of github.com/kjmillerCURIS/dualcoopstarstar
 
     def __post_init__(self):
         super().__post_init__()
-        _require(self, winner_scale=(self.winner_scale is None or 0 <= self.winner_scale < math.inf, 'a number from 0, or None'))
+        _require(
+            self,
+            winner_scale=(self.winner_scale is None or 0 <= self.winner_scale < math.inf, 'a number from 0, or None'),
+            form=(self.form in ('evidence', 'public'), "'evidence' or 'public'"),
+        )
 
 
 class DualCoOpPlus(DualCoOp):
-    "DualCoOp with an evidential prompt per category that says where to look, and categories that compete for positions."
+    "DualCoOp with an evidential prompt per category that says where to look, and categories that compete."
     sets = 3  # positive, negative, evidential
     config_kind = DualCoOpPlusConfig
+
+    def __init__(
+        self,
+        prompts: PromptSets,  # three sets of prompts
+        scale: float,  # logit scale of the tower; the configuration's own comes first
+        config: DualCoOpPlusConfig | None = None,  # choices; None = the defaults
+    ):
+        super().__init__(prompts, scale, config)
+        if (
+            self.config.form == 'public'
+        ):  # logarithms of the scales of positive, negative and spatial softmax, and of the competition
+            self.log_scales = nn.Parameter(torch.tensor([3.0, 3.0, 3.0]))
+
+    def forward(
+        self,
+        features: ImageFeatures,  # of B images
+    ) -> MethodOutput:
+        "As `DualCoOp`; in the public form the competition scales the positive logits, and all scales are learned."
+        if self.config.form != 'public':
+            return super().forward(features)
+        texts = self.prompts()
+        maps = self.maps(features.dense, texts)
+        with torch.autocast(features.dense.device.type, enabled=False):
+            positive, negative, evidence = (m.float() for m in maps)
+            k = self.log_scales.exp()
+            weights = (k[2] * evidence).softmax(-1)  # [B, C, N]
+            won = k[0] * (weights * positive * winner_share(positive)).sum(-1)
+            lost = -k[1] * (weights * negative).sum(-1)
+        named = dict(zip(('positive_map', 'negative_map', 'evidence_map'), maps))
+        return MethodOutput(won + lost, weights, dict(positive=won, negative=lost), dict(texts=texts, **named))
 
     def pool(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from fastcore.basics import patch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import MethodError
-from .baselines import TREATMENTS, treat_unknown
+from .baselines import TREATMENTS, WORDINGS, class_texts, treat_unknown
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..data.labels import PRESENT, UNKNOWN
@@ -40,13 +40,18 @@ def relation_matrix(
     top_k: int = 5,  # neighbours that a category takes from, at least 1; at most C - 1 are used
     temperature: float = 0.1,  # of the softmax over the neighbours' cosines, above 0
     self_weight: float = 0.5,  # share a category keeps of itself, in [0, 1]
+    proportional: bool = False,  # neighbours count in proportion to their cosines, not by a softmax; SCPNet's release
 ) -> Tensor:  # [C, C], rows sum to 1; float64 for float64 texts, else float32
     "Row c: how much category c takes from each category, by the cosines of the texts. Raises `PriorError`."
     if texts.ndim != 2 or not len(texts) or not texts.isfinite().all():
-        raise PriorError(f'texts has shape {tuple(texts.shape)}, expected [C, d] with C of 1 or more and finite numbers.')
+        raise PriorError(
+            f'texts has shape {tuple(texts.shape)}, expected [C, d] with C of 1 or more and finite numbers.'
+        )
     if not (top_k >= 1 and 0 < temperature < math.inf and 0 <= self_weight <= 1):
-        raise PriorError(f'top_k is {top_k}, temperature {temperature} and self_weight {self_weight}, expected top_k from 1, '
-                         'a finite temperature above 0 and self_weight in [0, 1].')
+        raise PriorError(
+            f'top_k is {top_k}, temperature {temperature} and self_weight {self_weight}, expected top_k from 1, '
+            'a finite temperature above 0 and self_weight in [0, 1].'
+        )
     t = F.normalize(texts if texts.dtype == torch.float64 else texts.float(), dim=-1)
     own = torch.eye(len(t), dtype=t.dtype, device=t.device)
     if len(t) == 1:
@@ -54,27 +59,38 @@ def relation_matrix(
     with torch.autocast(t.device.type, enabled=False):
         cosines = (t @ t.T).masked_fill(own.bool(), -torch.inf)
         best, where = cosines.topk(min(top_k, len(t) - 1), dim=-1)
-        taken = torch.zeros_like(own).scatter(-1, where, (best / temperature).softmax(-1))
+        shares = F.normalize(best.clamp(min=1e-12), p=1, dim=-1) if proportional else (best / temperature).softmax(-1)
+        taken = torch.zeros_like(own).scatter(-1, where, shares)
     return self_weight * own + (1 - self_weight) * taken
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #e7072ec2
 class ClassGraph(nn.Module):
-    "Two rounds of passing features between related categories, added to the texts."
+    "Rounds of passing features between related categories, added to the texts: two, or the three of SCPNet's release."
 
     def __init__(
         self,
         relation: Tensor,  # [C, C] rows sum to 1, from `relation_matrix`
         dim: int,  # d
         hidden: int,  # width between the two layers
-        seed: int = 0,  # of the first layer's start; the second starts at zero
+        seed: int = 0,  # of the first layer's start; the last starts at zero, unless there are three
+        rounds: int = 2,  # 3: two of width `hidden` and one back, all starting at random, as in the release
     ):
         super().__init__()
         if relation.ndim != 2 or relation.shape[0] != relation.shape[1] or hidden < 1:
-            raise PriorError(f'relation has shape {tuple(relation.shape)} and hidden is {hidden}, expected [C, C] and 1 or more.')
+            raise PriorError(
+                f'relation has shape {tuple(relation.shape)} and hidden is {hidden}, expected [C, C] and 1 or more.'
+            )
         self.register_buffer('relation', relation.detach().float().clone(), persistent=False)
         start = torch.randn(dim, hidden, generator=torch.Generator().manual_seed(seed)) * (2 / dim) ** 0.5
         self.first = nn.Parameter(start.to(relation.device))
         self.second = nn.Parameter(torch.zeros(hidden, dim, device=relation.device))
+        self.middle = None
+        if rounds == 3:  # uniform within 1 / sqrt(width of the output), as in the release
+            draw = torch.Generator().manual_seed(seed)
+            start = lambda a, b: ((2 * torch.rand(a, b, generator=draw) - 1) / b ** 0.5).to(relation.device)
+            self.first, self.middle, self.second = map(
+                nn.Parameter, (start(dim, hidden), start(hidden, hidden), start(hidden, dim))
+            )
 
     def forward(
         self,
@@ -84,6 +100,8 @@ class ClassGraph(nn.Module):
         with torch.autocast(texts.device.type, enabled=False):
             x = texts.float()
             passed = F.leaky_relu(self.relation @ x @ self.first, 0.2)  # [C, hidden]
+            if self.middle is not None:
+                passed = F.leaky_relu(self.relation @ passed @ self.middle, 0.2)
             return F.normalize(x + self.relation @ passed @ self.second, dim=-1)
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #21dcff22
@@ -93,11 +111,13 @@ def position_view(
     dropout: float = 0.0,  # share of the vector's numbers set to zero, in [0, 1)
     generator: torch.Generator | None = None,  # source of the choice of positions; None = torch's own
 ) -> Tensor:  # [B, d] length 1, float32
-    "A strong view: the pooled vectors, moved by what a random subset of positions differs from all. Raises `PriorError`."
+    "A strong view: pooled vectors, moved by what a random subset of positions differs from all. Raises `PriorError`."
     if not (0 < keep <= 1 and 0 <= dropout < 1):
         raise PriorError(f'keep is {keep} and dropout is {dropout}, expected keep in (0, 1] and dropout in [0, 1).')
     dense = features.dense.float()
-    dense = dense if features.norms is None else dense * features.norms.float()[..., None]  # [B, N, d] as before normalisation
+    dense = (
+        dense if features.norms is None else dense * features.norms.float()[..., None]
+    )  # [B, N, d] as before normalisation
     count = max(1, round(keep * dense.shape[1]))
     order = torch.rand(dense.shape[:2], generator=generator, device=dense.device).argsort(-1)
     chosen = torch.zeros(dense.shape[:2], device=dense.device).scatter(-1, order[:, :count], 1.)  # [B, N]
@@ -128,7 +148,9 @@ class SCPNetConfig:
     top_k: int = 5  # reconstruction: neighbours in the relation matrix
     relation_temperature: float | None = None  # reconstruction: None = 1 / the tower's logit scale
     self_weight: float = 0.5  # reconstruction: 1 = every category by itself
-    hidden: int | None = None  # reconstruction: width of the graph; None = an eighth of d (wider ones overfit); 0 = no graph
+    hidden: int | None = (
+        None  # reconstruction: width of the graph; None = an eighth of d (wider ones overfit); 0 = no graph
+    )
     unknown: str = 'splc'  # stated; 'ignore' and 'assume_negative' are options
     splc_threshold: float = 0.6  # stated (SPLC)
     splc_start: int = 1  # stated (SPLC): from the second epoch on
@@ -144,10 +166,18 @@ class SCPNetConfig:
     gamma_neg: float = 2.0  # as above
     clip: float = 0.05  # as above
     seed: int = 0  # of the first weights
+    form: str = field(
+        default='ours', metadata=dict(later=True)
+    )  # 'release': graph, relation and scale of the released code
+    class_names: str = field(
+        default='spoken', metadata=dict(later=True)
+    )  # 'papers': names as the data set spells them, as the released code does
 
     def __post_init__(self):
         class_thresholds(torch.ones(1), self.threshold, self.threshold_floor)
-        rules = dict(unknown=(self.unknown in TREATMENTS, f'one of {", ".join(TREATMENTS)}'),
+        rules = dict(form=(self.form in ('ours', 'release'), 'ours or release'),
+                     class_names=(self.class_names in WORDINGS, f'one of {", ".join(WORDINGS)}'),
+                     unknown=(self.unknown in TREATMENTS, f'one of {", ".join(TREATMENTS)}'),
                      context_length=(self.context_length >= 1, 'a whole number from 1'),
                      hidden=(self.hidden is None or self.hidden >= 0, 'None or a whole number from 0'),
                      consistency_weight=(0 <= self.consistency_weight < math.inf, 'a number from 0'),
@@ -184,13 +214,23 @@ class SCPNet(Method):
         config: SCPNetConfig | None = None,  # choices
     ) -> SCPNet:
         "The method for a tower and a list of categories; the prior comes from the tower's own texts."
-        cfg, graph = config or SCPNetConfig(), None
-        prompts = PromptSets(tower, class_names, 1, cfg.context_length, cfg.init, seed=cfg.seed)
-        if cfg.hidden != 0:
+        cfg, graph, scale = config or SCPNetConfig(), None, tower.logit_scale
+        prompts = PromptSets(
+            tower, class_names, 1, cfg.context_length, cfg.init, seed=cfg.seed, wording=cfg.class_names
+        )
+        texts = class_texts(tower, class_names, cfg.class_names)
+        if cfg.form == 'release':  # 62 of 80 neighbours, the category itself among them; 0.8 of itself; scale 10
+            near = max(1, round(len(texts) * 62 / 80) - 1)
+            relation = relation_matrix(texts, near, 1.0, 0.8, proportional=True)
+            graph, scale = ClassGraph(relation, tower.dim, cfg.hidden or 2 * tower.dim, cfg.seed, rounds=3), 10.0
+        elif cfg.hidden != 0:
             temperature = cfg.relation_temperature or 1 / tower.logit_scale
-            relation = relation_matrix(tower.encode_classes(class_names), cfg.top_k, temperature, cfg.self_weight)
+            relation = relation_matrix(texts, cfg.top_k, temperature, cfg.self_weight)
             graph = ClassGraph(relation, tower.dim, cfg.hidden or max(1, tower.dim // 8), cfg.seed)
-        return cls(prompts, graph, tower.logit_scale, tower.logit_bias, cfg)
+        method = cls(prompts, graph, scale, tower.logit_bias, cfg)
+        if cfg.form == 'release':
+            method.calibration.requires_grad_(False)  # fixed
+        return method
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #c30d4708
 @patch
@@ -282,7 +322,9 @@ def loss(
     if 'strong' in output.features:
         filled = self.complete(output, targets, state)
         used = filled.known_mask & (targets == UNKNOWN)
-        consistency = partial_asymmetric_loss(output.features['strong'], filled.targets, used, 0., 0., 0.)  # binary cross-entropy
+        consistency = partial_asymmetric_loss(
+            output.features['strong'], filled.targets, used, 0.0, 0.0, 0.0
+        )  # binary cross-entropy
         parts['consistency'] = consistency.detach()
         total = total + cfg.consistency_weight * consistency
         if self.training:

@@ -21,7 +21,8 @@ from .folding import Watch, fold
 from .dense import ImageFeatures, RawFeatures, raw_features, resize_tower
 from ..errors import TowerError
 from .texts import DEFAULT_TEMPLATES, TextTower, fill_template, insert_context, open_ids
-from .weights import (build_model, checkpoint_shapes, fill_weights, find_tower, quiet_logging, tower_config,
+from .weights import (build_model, checkpoint_shapes, fill_weights, find_tower, quiet_logging,
+                                      resizing, tower_config,
                                       tower_tokenizer)
 
 # %% auto #0
@@ -236,7 +237,7 @@ def load_tower(
     pretrained: str | None = None,  # for an architecture: a tag, a checkpoint file, 'TAG:FILE', or 'random'
     image_size: int | None = None,  # side in pixels; None = the tower's own
     device: str | torch.device = "cpu",  # where to run
-    resize_mode: str | None = "squash",  # None = the tower's own (often 'shortest', which crops)
+    resize_mode: str | None = "squash",  # or a project's way, see `RESIZES`; None = the tower's own (often a crop)
     preprocess: dict | None = None,  # override mean, std or interpolation
 ) -> FrozenTower:
     "A frozen tower of any kind. Errors: `TowerError` with the mend."
@@ -250,7 +251,7 @@ def load_tower(
             fill_weights(model, path, name)
     own = {**model.visual.preprocess_cfg, **{k: v for k, v in record.items() if v is not None}, **(preprocess or {})}
     keys = ("mean", "std", "interpolation", "resize_mode")
-    chosen = {k: own[k] for k in keys} | ({"resize_mode": resize_mode} if resize_mode else {})
+    chosen = {k: own[k] for k in keys} | resizing(resize_mode) | {k: v for k, v in (preprocess or {}).items() if k in keys[:3]}
     native = model.visual.image_size
     native = native if isinstance(native, int) else native[0]
     if image_size and image_size != native:

@@ -45,12 +45,12 @@ from torch import Tensor, nn
 from ..errors import TowerError
 
 # %% auto #0
-__all__ = ['WEIGHT_NAMES', 'NOT_WEIGHTS', 'SETTLED', 'quiet_logging', 'hub_reachable', 'best_weights', 'tag_files',
+__all__ = ['WEIGHT_NAMES', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'quiet_logging', 'hub_reachable', 'best_weights', 'tag_files',
            'cached_weights', 'why_not', 'fetch_weights', 'is_scripted', 'scripted_state', 'read_checkpoint',
            'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions', 'ModelConfig', 'FolderConfig',
            'shipped_names', 'config_faults', 'read_tower_config', 'local_checkpoint', 'require_transformers',
-           'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'tower_tokenizer', 'tower_config',
-           'build_model', 'tiny_folder', 'find_tower']
+           'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing', 'tower_tokenizer',
+           'tower_config', 'build_model', 'tiny_folder', 'find_tower']
 
 # %% ../../nbs/library/towers/02_weights.ipynb #2e8e9340
 @contextlib.contextmanager
@@ -615,6 +615,23 @@ def find_weights(
         raise TowerError(f"{pretrained!r} is neither a file nor a pretrained tag of {name!r}; "
                          f"{close_names(pretrained, tags) if tags else 'it has no tags'}")
     return fetch_weights(name, pretrained), open_clip.get_pretrained_cfg(name, pretrained)
+
+# %% ../../nbs/library/towers/02_weights.ipynb #3939da74
+_SQUASH, _SMOOTH = dict(resize_mode="squash"), dict(resize_mode="squash", interpolation="bilinear")
+RESIZES = {  # name -> what it changes of the tower's own preprocessing
+    "squash": _SQUASH, "shortest": dict(resize_mode="shortest"),
+    "dualcoop": _SMOOTH, "positivecoop": _SMOOTH, "query2label": _SMOOTH, "splc": _SMOOTH,
+    "scpnet": dict(resize_mode="shortest", interpolation="bilinear"),
+    "hcplab": _SQUASH | dict(interpolation="bicubic"), "tai_dpt": _SQUASH | dict(interpolation="bicubic")}
+
+
+def resizing(
+    name: str | None,  # one of `RESIZES`; None = the tower's own way
+) -> dict[str, str]:  # what to put over the tower's own preprocessing
+    "How pictures become squares. Errors: an unknown name."
+    if name is not None and name not in RESIZES:
+        raise TowerError(f"resize_mode is {name!r}, expected one of {', '.join(RESIZES)}, or None for the tower's own")
+    return dict(RESIZES[name]) if name else {}
 
 # %% ../../nbs/library/towers/02_weights.ipynb #68da8428
 def tower_tokenizer(
