@@ -160,7 +160,7 @@ def f1_scores(
 ) -> dict[str, float]:  # CP CR CF1 CF1_mean OP OR OF1, percent
     """Precision, recall and F1 per class (C..) and overall (O..), over the known entries.
 
-    CF1 = 2 CP CR / (CP + CR) as in HCPLab, Query2Label and RAM; CF1_mean is the mean of the classes' own F1 as in
+    CF1 = 2 CP CR / (CP + CR) as in HCPLab and RAM; CF1_mean is the mean of the classes' own F1 as in
     DualCoOp and SCPNet. A class that is never predicted has precision 0; a class that is never present is left out of
     CP, CR and both CF1, but its false alarms count in OP and OF1."""
     p, t = check_probabilities(probabilities, truth)
