@@ -113,6 +113,16 @@ def test_a_symbol_means_one_thing():
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_pooling_of_positions_that_is_named_is_the_one_that_is_used():
+    "Chapters that report `zero-shot, positions` name its temperature, which is the registry's."
+    from trmml_nb.rivals.registry import METHODS
+
+    used = METHODS["zero_shot_pixel"].settings["temperature"]
+    for name in ("12_end_to_end", "13_what_it_is_worth"):
+        text = " ".join(c.source for c in cells(NBS / f"book/{name}.ipynb") if c.cell_type == "markdown")
+        assert f"`{used:g}`" in text, f"{name} does not name the temperature {used:g} of pooled positions"
+
+
 # -- a number comes from a cell
 
 NUMBER = re.compile(r"(?<![\w.])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(\s?%|\s+points?\b)?")
