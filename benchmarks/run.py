@@ -134,17 +134,17 @@ def in_child(job, *args):
 
     def child():
         before = (
-            int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
             if Path("/proc/self/statm").exists()
             else 0
         )
-        Path("/proc/self/clear_refs").write_text("5") if Path(
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8") if Path(
             "/proc/self/clear_refs"
         ).exists() else None  # start the peak anew
         value = job(*args)
         status = Path("/proc/self/status")
         peak = (
-            int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+            int(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) * 1024
             if status.exists()
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         )

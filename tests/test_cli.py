@@ -48,12 +48,12 @@ def test_from_training_to_completed_labels(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = call('train', '--limit', 60, '--epochs', 1, '--out', 'run')
     assert done.returncode == 0, done.stderr
-    assert 'zero-shot' in done.stdout and json.loads(Path('run/metrics.json').read_text())['seed'] == 0
+    assert 'zero-shot' in done.stdout and json.loads(Path('run/metrics.json').read_text(encoding='utf-8'))['seed'] == 0
     Path('photos').mkdir()
     data = scenes_dataset('test', 3)
     for i in range(3):
         data.image(i).save(f'photos/{i}.png')
-    Path('photos/labels.csv').write_text('image,dog\n0.png,1\n1.png,\n')
+    Path('photos/labels.csv').write_text('image,dog\n0.png,1\n1.png,\n', encoding='utf-8')
     runner = CliRunner()
     for args in (
         ['predict', 'run', 'photos', '--out', 'scores.csv'],
@@ -63,8 +63,8 @@ def test_from_training_to_completed_labels(tmp_path, monkeypatch):
         result = runner.invoke(app, args)
         assert result.exit_code == 0, result.output
     assert len(pd.read_csv('scores.csv')) == 3 and list(pd.read_csv('completed.csv').dog)[0] == 1
-    assert json.loads(Path('again.json').read_text())['mAP'] == pytest.approx(
-        json.loads(Path('run/metrics.json').read_text())['mAP']
+    assert json.loads(Path('again.json').read_text(encoding='utf-8'))['mAP'] == pytest.approx(
+        json.loads(Path('run/metrics.json').read_text(encoding='utf-8'))['mAP']
     )
     again = call('train', '--limit', 60, '--epochs', 1, '--out', 'run')
     assert again.returncode == 1 and 'is not overwritten' in again.stderr and 'Traceback' not in again.stderr

@@ -93,7 +93,7 @@ def test_batch_preprocessing_agrees_with_open_clips(bundled, config):
 
 
 def test_history_is_kept():
-    with open(tiny_folder() / 'history.csv') as f:
+    with open(tiny_folder() / 'history.csv', encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
     assert float(rows[-1]['loss']) < float(rows[0]['loss']) and float(rows[-1]['val_map']) > float(rows[0]['val_map'])
 

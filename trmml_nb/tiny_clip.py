@@ -222,7 +222,7 @@ def save_tiny_clip(
     blank[tokens] = False
     state['token_embedding.weight'][blank] = 0
     _replace(folder / 'open_clip_model.safetensors', lambda f: save_file(state, f))
-    _replace(folder / 'open_clip_config.json', lambda f: f.write_text(json.dumps(config, indent=1)))
+    _replace(folder / 'open_clip_config.json', lambda f: f.write_text(json.dumps(config, indent=1), encoding='utf-8'))
     return folder
 
 # %% ../nbs/library/03_tiny_clip.ipynb #833e96ad
@@ -256,7 +256,7 @@ def write_history(history: list[dict],  # entries with the same keys, from `trai
                   ) -> None:
     "A training history as a table, one row an entry."
     def write(part):
-        with open(part, 'w', newline='') as f:
+        with open(part, 'w', newline='', encoding='utf-8') as f:
             table = csv.DictWriter(f, list(history[0]))
             table.writeheader()
             table.writerows(history)

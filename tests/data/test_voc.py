@@ -99,7 +99,7 @@ def test_real_voc():
     assert ds.class_names == VOC_CLASSES and ds.known_mask.all()
     for c in ('aeroplane', 'tvmonitor'):
         path = os.path.join(REAL, f'VOC2007/ImageSets/Main/{c}_train.txt')
-        expected = [int(line.split()[1] == '1') for line in open(path)]
+        expected = [int(line.split()[1] == '1') for line in open(path, encoding="utf-8")]
         assert ds.truth[:, VOC_CLASSES.index(c)].tolist() == expected
     assert ds.image(0).mode == 'RGB'
 

@@ -45,7 +45,7 @@ def write_table(folder, delimiter=','):
     "Pictures, labels.csv with blanks, scores.csv in another order."
     for i in range(M):
         Image.fromarray(np.full((12, 16, 3), 30 * i, np.uint8)).save(folder / f'im, {i}.png')
-    with open(folder / 'labels.csv', 'w', newline='') as f:
+    with open(folder / 'labels.csv', 'w', encoding='utf-8', newline='') as f:
         csv.writer(f, delimiter=delimiter).writerows([
             ['image', *NAMES],
             *([f'im, {i}.png', *('' if v == UNKNOWN else v for v in LABELS[i])] for i in range(M)),
@@ -451,7 +451,7 @@ def test_foreign_files_are_left_alone(folder, text, message):
 )
 def test_rows_that_do_not_fit(folder, change, message):
     row = dict(zip(R.COLUMNS, ['1', 'im, 2.png', 'cat', '1', 'accept', 'Ada', '1', 'm', '0.5', 't'])) | change
-    with open(folder / 'answers.csv', 'w', newline='') as f:
+    with open(folder / 'answers.csv', 'w', encoding='utf-8', newline='') as f:
         csv.writer(f).writerows([R.COLUMNS, row.values()])
     if message is None:
         assert reopen(folder).answers[0].time == 'a,b'
@@ -497,7 +497,7 @@ def test_errors_of_opening(folder):
         R.Review(
             csv_dataset(folder / 'labels.csv'), P - P[0, 0] * (P == P[0, 0]) - (P == P[0, 0]), folder / 'a.csv', 'Ada'
         )
-    with open(folder / 'labels.csv', 'a') as f:
+    with open(folder / 'labels.csv', 'a', encoding='utf-8') as f:
         f.write('"im, 3.png",1,0,0\n')
     with pytest.raises(DataError, match=r"line 10: image 'im, 3.png' is named already"):
         opened()
@@ -1016,7 +1016,7 @@ def test_markup_in_names_stays_text(widget, tmp_path):
     ids = [f'{i}<i>.png' for i in range(4)]
     for i in ids:
         Image.new('RGB', (8, 8)).save(tmp_path / i)
-    with open(tmp_path / 'labels.csv', 'w', newline='') as f:
+    with open(tmp_path / 'labels.csv', 'w', encoding='utf-8', newline='') as f:
         csv.writer(f).writerows([
             ['image', *names],
             *([i, 1, '', ''] if k == 0 else [i, '', '', ''] for k, i in enumerate(ids)),

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,7 +13,7 @@ from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.train import train_job
 from trmml_nb.data.labels import LabelError, bernoulli_mask, mask_sha256
-from trmml_nb.runs.run import load_run
+from trmml_nb.runs.run import load_model, load_run, note_of
 from trmml_nb.errors import RunError
 from trmml_nb.errors import TrainingError
 
@@ -207,3 +208,156 @@ def test_voc_layout_with_mask_file_and_difficult_objects(place):
     assert metrics['known_fraction'] == pytest.approx(0.5) and metrics['split'] == 'val'
     assert metrics['known_share'] == pytest.approx(95.0)  # 1 of 20 entries is difficult and left out
     assert metrics['mAP_difficult_absent'] <= 100 and metrics['known'] == 'file mask.txt'
+
+
+# -- what a run rests on, and that its files are as they were written
+
+
+@pytest.fixture(scope='module')
+def album(tmp_path_factory):
+    "Forty pictures with a table, and a run on them that was stopped after its first epoch, and one that was finished."
+    folder, data = tmp_path_factory.mktemp('album'), scenes_dataset('train', 40)
+    for i in range(40):
+        data.image(i).save(folder / f'{i}.png')
+    frame = pd.DataFrame(data.targets[:, :4], columns=data.class_names[:4])
+    frame.insert(0, 'image', [f'{i}.png' for i in range(40)])
+    frame.to_csv(folder / 'labels.csv', index=False)
+    return folder
+
+
+def turned_over(folder):
+    frame = pd.read_csv(folder / 'labels.csv')
+    frame.iloc[:, 1:] = 1 - frame.iloc[:, 1:]
+    frame.to_csv(folder / 'labels.csv', index=False)
+
+
+def swapped(folder):
+    a, b = (folder / '0.png').read_bytes(), (folder / '1.png').read_bytes()
+    for i in range(0, 40, 2):
+        a, b = (folder / f'{i}.png').read_bytes(), (folder / f'{i + 1}.png').read_bytes()
+        (folder / f'{i}.png').write_bytes(b), (folder / f'{i + 1}.png').write_bytes(a)
+
+
+def renamed(folder):
+    text = (folder / 'labels.csv').read_text(encoding='utf-8')
+    for i in range(40):
+        (folder / f'{i}.png').rename(folder / f'n{i}.png')
+        text = text.replace(f'\n{i}.png', f'\nn{i}.png')
+    (folder / 'labels.csv').write_text(text, encoding='utf-8')
+
+
+def reordered(folder):
+    frame = pd.read_csv(folder / 'labels.csv')
+    frame[['image', *frame.columns[:0:-1]]].to_csv(folder / 'labels.csv', index=False)
+
+
+def test_a_run_is_gone_on_with_and_used_only_on_the_data_it_was_made_from(album, tmp_path, monkeypatch):
+    "Labels turned over, pictures swapped, files renamed, categories reordered: each is named, on resume, complete and evaluate."
+    from trmml_nb.runs.use import complete_job, evaluate_job
+    from trmml_nb.training import trainer as training
+
+    folder, whole = shutil.copytree(album, tmp_path / 'photos'), training.Trainer.train_epoch
+
+    def dies(self, bar=None):
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return whole(self, bar)
+
+    options = dict(data='csv', labels=str(folder / 'labels.csv'), epochs=2, cache=str(tmp_path / 'cache'))
+    done = train_job(TrainJob(**options, out=str(tmp_path / 'done')), progress=False)
+    monkeypatch.setattr(training.Trainer, 'train_epoch', dies)
+    with pytest.raises(KeyboardInterrupt):
+        train_job(TrainJob(**options, out=str(tmp_path / 'killed')), progress=False)
+    monkeypatch.setattr(training.Trainer, 'train_epoch', whole)
+    for change, said in (
+        (turned_over, 'labels'),
+        (swapped, 'pictures'),
+        (renamed, 'names of images'),
+        (reordered, 'categories'),
+    ):
+        shutil.rmtree(folder), shutil.copytree(album, folder)
+        change(folder)
+        with pytest.raises(JobError, match=f'data to train on were changed since .*other .*{said}'):
+            train_job(TrainJob(**options, out=str(tmp_path / 'killed'), resume=True), progress=False)
+        with pytest.raises(JobError, match=f'was trained on other .*{said}'):
+            complete_job(done, None, tmp_path / 'completed.csv', cache=str(tmp_path / 'cache'), progress=False)
+        with pytest.raises(JobError, match=f'was measured on other .*{said}|trained on categories'):
+            evaluate_job(done, cache=str(tmp_path / 'cache'), progress=False)
+        assert not (tmp_path / 'completed.csv').exists()
+    shutil.rmtree(folder), shutil.copytree(album, folder)
+    evaluate_job(done, cache=str(tmp_path / 'cache'), progress=False)
+    complete_job(done, None, tmp_path / 'completed.csv', cache=str(tmp_path / 'cache'), progress=False)
+    train_job(TrainJob(**options, out=str(tmp_path / 'killed'), resume=True), progress=False)
+    config = json.loads((done / 'config.json').read_text(encoding='utf-8'))
+    config['class_names'].reverse()
+    (done / 'config.json').write_text(json.dumps(config), encoding='utf-8')
+    with pytest.raises(RunError, match='config.json.*: was changed since the model was written'):
+        load_run(done)
+
+
+def test_one_bit_that_differs_is_noticed(album, tmp_path):
+    "In the tensors of a model and of a checkpoint, 60 places each."
+    from trmml_nb.training.trainer import read_checkpoint
+
+    options = dict(data='csv', labels=str(album / 'labels.csv'), epochs=1, cache=str(tmp_path / 'cache'))
+    kept = {}
+    from trmml_nb.runs import train as jobs
+
+    finish = jobs.finish
+    jobs.finish = lambda folder, *rest: (
+        kept.update(c=(folder / 'checkpoint.safetensors').read_bytes()),
+        finish(folder, *rest),
+    )
+    try:
+        run = train_job(TrainJob(**options, out=str(tmp_path / 'run')), progress=False)
+    finally:
+        jobs.finish = finish
+    method = load_run(run).method
+    rng = np.random.default_rng(0)
+    for data, load, error in (
+        ((run / 'model.safetensors').read_bytes(), lambda path: load_model(method, path), RunError),
+        (kept['c'], read_checkpoint, TrainingError),
+    ):
+        start = 8 + int.from_bytes(data[:8], 'little')
+        path = tmp_path / 'flipped.safetensors'
+        path.write_bytes(data)
+        load(path)
+        for at in rng.integers(start, len(data), 60):
+            flipped = bytearray(data)
+            flipped[at] ^= 1 << int(rng.integers(8))
+            path.write_bytes(flipped)
+            with pytest.raises(error, match='sha256 differs'):
+                load(path)
+
+
+def test_a_model_without_numbers_writes_nothing(album, tmp_path):
+    from trmml_nb.runs.run import save_model
+    from trmml_nb.runs.use import complete_job, evaluate_job, predict_job
+
+    options = dict(data='csv', labels=str(album / 'labels.csv'), epochs=1, cache=str(tmp_path / 'cache'))
+    run = train_job(TrainJob(**options, out=str(tmp_path / 'run')), progress=False)
+    about = json.loads(note_of(run / 'model.safetensors')['about'])
+    method = load_run(run).method
+    with torch.no_grad():
+        for p in method.parameters():
+            p.fill_(float('nan'))
+    save_model(method, run / 'model.safetensors', about)
+    more = dict(cache=str(tmp_path / 'cache'), progress=False)
+    for work in (
+        lambda: predict_job(run, album, tmp_path / 'out.csv', **more),
+        lambda: complete_job(run, album / 'labels.csv', tmp_path / 'out.csv', **more),
+        lambda: evaluate_job(run, **more),
+    ):
+        with pytest.raises(JobError, match='gives no numbers for'):
+            work()
+        assert not (tmp_path / 'out.csv').exists()
+
+
+def test_files_of_a_person_stay(run, place):
+    "A checkpoint is removed only if it says of itself that it is one."
+    for name in ('checkpoint.safetensors', 'checkpoint.pt'):
+        (run / name).write_bytes(b'years of work')
+        with pytest.raises(JobError, match='holds a finished run'):
+            train_job(TrainJob(limit=80, epochs=2, out=str(run)), progress=False)
+        assert (run / name).read_bytes() == b'years of work'
+        (run / name).unlink()

@@ -64,7 +64,7 @@ def test_complete_keeps_given_labels_and_the_input(run, place, photos):
         run, photos / 'labels.csv', place / 'done.csv', cache=str(place / 'cache'), progress=False
     )
     assert (photos / 'labels.csv').read_text() == text
-    rows = list(csv.DictReader(open(table)))
+    rows = list(csv.DictReader(open(table, encoding='utf-8')))
     assert [r['image'] for r in rows] == ['0.png', 'sub/1.png', '2.png']
     assert rows[0]['dog'] == '1' and rows[1]['boat'] == '0' and counts['given'] == 2
     assert counts['proposed_present'] + counts['proposed_absent'] == 4

@@ -335,7 +335,7 @@ class Slow(Failing):
 
     def image(self, i, key=None):
         time.sleep(self.seconds)
-        with open(self.note, "a") as file:
+        with open(self.note, "a", encoding="utf-8") as file:
             file.write(f"{i}\n")
         return self.data.image(i, key)
 

@@ -270,7 +270,7 @@ def read_nus_official(
     "NUS-WIDE by its authors' lists; categories in alphabetical order."
     images, splits, labels, names = [], [], [], None
     for part in ('Train', 'Test'):
-        lines = tree.find(f'ImageList/{part}Imagelist.txt', f'{part}Imagelist.txt').read_text(errors='replace').split()
+        lines = tree.find(f'ImageList/{part}Imagelist.txt', f'{part}Imagelist.txt').read_text(encoding='utf-8', errors='replace').split()
         folder = tree.find('Groundtruth/TrainTestLabels', 'TrainTestLabels')
         files = {m[1]: p for p in folder.glob('Labels_*.txt') if (m := re.fullmatch(rf'Labels_(.+)_{part}', p.stem))}
         names = sorted(files) if names is None else names
@@ -323,7 +323,7 @@ def read_nus_cole(
         labels.append(values)
     labels = np.concatenate(labels)
     try:
-        names = tree.find('nus_category_names.txt').read_text().split()
+        names = tree.find('nus_category_names.txt').read_text(encoding='utf-8', errors='replace').split()
     except PrepareError:
         names = [f'concept {i}' for i in range(labels.shape[1])]
         warnings.warn(

@@ -5,6 +5,7 @@
 # %% ../../nbs/library/runs/02_run.ipynb #68c79a29
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -27,14 +29,15 @@ from ..method.contract import Growing
 from ..errors import RunError
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
-from ..io import read_json, write_atomic
+from ..io import plain, read_json, write_atomic
 from ..rivals.registry import METHODS, parse_spec
 from ..towers.encode import encode_dataset
 from ..towers.tower import FrozenTower, load_tower
-from ..training.trainer import pick_device, predict_logits
+from ..training.trainer import pick_device, predict_logits, tensors_sha256
 
 # %% auto #0
-__all__ = ['method_state', 'save_model', 'growing', 'required', 'load_model', 'Prediction', 'Recogniser', 'versions', 'load_run']
+__all__ = ['method_state', 'save_model', 'note_of', 'RunForm', 'read_config', 'config_sha256', 'growing', 'required',
+           'load_model', 'Prediction', 'Recogniser', 'versions', 'load_run']
 
 # %% ../../nbs/library/runs/02_run.ipynb #31079b8b
 def method_state(
@@ -49,8 +52,55 @@ def save_model(
     path: str | Path,  # file to write, .safetensors
     about: dict[str, str] | None = None,  # strings kept in the file's header
 ) -> None:
-    "Write the whole state in one move."
-    write_atomic(Path(path), save(method_state(method), dict(about=json.dumps(about or {}, sort_keys=True))))
+    "Write the whole state in one move, with a digest."
+    state, about = method_state(method), {k: v for k, v in (about or {}).items() if k != 'sha256'}
+    about['sha256'] = tensors_sha256(state, json.dumps(about, sort_keys=True))
+    write_atomic(Path(path), save(state, dict(about=json.dumps(about, sort_keys=True))))
+
+
+def note_of(
+    path: str | Path,  # any file
+) -> dict[str, str]:  # empty where it is no safetensors file, or has none
+    "The note in the header of a safetensors file; it tells whose the file is."
+    try:
+        with safe_open(str(path), 'pt') as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
+
+
+class _TowerNote(BaseModel):
+    model_config = ConfigDict(strict=True)
+    clip: str
+    pretrained: str | None = None
+    image_size: Any = None
+    fingerprint: str
+
+
+class RunForm(BaseModel):
+    "What config.json of a run must hold; it may hold more."
+    model_config = ConfigDict(strict=True)
+    method: str
+    method_config: dict[str, Any]
+    train: dict[str, Any]
+    job: dict[str, Any]
+    data: dict[str, Any]
+    tower: _TowerNote
+    class_names: list[str]
+
+
+def read_config(
+    folder: str | Path,  # a run folder
+) -> dict:
+    "Settings of a run. Errors: missing, damaged, or of another form, with the field."
+    return read_json(Path(folder) / 'config.json', form=RunForm)
+
+
+def config_sha256(
+    config: dict,  # content of config.json
+) -> str:
+    "Digest of all that decides what a model is: everything but the options as they were typed, which say where things are."
+    return hashlib.sha256(json.dumps(plain({k: v for k, v in config.items() if k != 'job'}), sort_keys=True).encode()).hexdigest()
 
 # %% ../../nbs/library/runs/02_run.ipynb #6d29bfa6
 def growing(
@@ -79,9 +129,13 @@ def load_model(
     try:
         with safe_open(str(path), 'pt') as file:
             state = {name: file.get_tensor(name) for name in file.keys()}
-            whole = 'about' in (file.metadata() or {})
-    except (OSError, SafetensorError) as error:
+            note = file.metadata() or {}
+        whole, about = 'about' in note, json.loads(note.get('about', '{}'))
+        wanted = about.pop('sha256', None)
+    except (OSError, SafetensorError, ValueError, AttributeError) as error:
         raise RunError(f'{path}: not a readable model ({error}); train again or copy the file anew.') from error
+    if wanted is not None and wanted != tensors_sha256(state, json.dumps(about, sort_keys=True)):
+        raise RunError(f'{path}: was changed after it was written (sha256 differs); copy the file anew, or train again.')
     expected, grows = {name: value for name, value in method_state(method).items() if name in required(method, whole)}, growing(method)
     for name in sorted(expected.keys() | state.keys()):
         here, there = (tuple(s[name].shape) if name in s else None for s in (expected, state))
@@ -155,7 +209,7 @@ def load_run(
 ) -> Recogniser:
     "The recogniser that a training left behind. Errors: an unfinished or damaged run, a tower that changed."
     folder, device = Path(folder), pick_device(device)
-    config = read_json(folder / 'config.json')
+    config = read_config(folder)
     if not (folder / 'model.safetensors').is_file():
         raise RunError(f'{folder}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out '
                        f'{folder} --resume`.')
@@ -166,6 +220,14 @@ def load_run(
                        f'now {tower.fingerprint[:12]}: its weights or preprocessing changed. Use the old weights or train again.')
     tower.precision = torch.bfloat16 if asked.get('precision') == 'bfloat16' else None  # as it was trained
     entry = METHODS[parse_spec(config['method'])[0]]
-    method = entry.build.from_tower(tower, config['class_names'], entry.config(**config['method_config']))
+    try:
+        method = entry.build.from_tower(tower, config['class_names'], entry.config(**config['method_config']))
+    except (TypeError, ValueError) as error:
+        raise RunError(f'{folder / "config.json"}: method_config does not fit the method {config["method"]!r} ({error}); it was changed, or made by '
+                       'another version. Put the file back, or train again.') from error
     load_model(method, folder / 'model.safetensors')
+    wanted = json.loads(note_of(folder / 'model.safetensors').get('about', '{}')).get('config')
+    if wanted is not None and wanted != config_sha256(config):
+        raise RunError(f'{folder / "config.json"}: was changed since the model was written, so its categories or settings may not be those of the '
+                       'model; put the file back, or train again.')
     return Recogniser(tower, method.to(device), config['class_names'], folder)

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -28,7 +30,7 @@ from ..data.labels import ABSENT, UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, build_method, parse_spec, trained_parameters
 from ..training.metrics import mean_average_precision, per_class_table, summary
 from ..training.processes import from_first, world
-from .run import Recogniser, save_model, versions
+from .run import Recogniser, config_sha256, note_of, read_config, save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
 from ..towers.precision import choose_precision
@@ -36,12 +38,21 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Evaluation, TrainConfig, Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['CHECKPOINTS', 'claim_folder', 'describe', 'check_same_run', 'difficult_absent', 'measure', 'curves_figure',
-           'per_class_figure', 'examples_figure', 'draw_run', 'alone_in', 'claim_config', 'find_checkpoint',
-           'run_metrics', 'finish', 'train_in', 'train_job', 'train']
+__all__ = ['CHECKPOINTS', 'WORDS', 'clear_checkpoints', 'claim_folder', 'made_from', 'what_changed', 'describe', 'check_same_run',
+           'difficult_absent', 'measure', 'curves_figure', 'per_class_figure', 'examples_figure', 'draw_run',
+           'alone_in', 'claim_config', 'find_checkpoint', 'run_metrics', 'finish', 'train_in', 'train_job', 'train']
 
 # %% ../../nbs/library/runs/03_train.ipynb #52e189ec
 CHECKPOINTS = ('checkpoint.safetensors', 'checkpoint.pt')  # of an unfinished run: the name, and the name that older versions gave it
+
+
+def clear_checkpoints(
+    folder: Path,  # of a finished run
+) -> None:
+    "Remove what training went on from; only files that say of themselves that they are checkpoints, or that hold nothing."
+    for path in (folder / name for name in CHECKPOINTS):
+        if path.is_file() and not path.is_symlink() and (path.stat().st_size == 0 or 'checkpoint' in note_of(path)):
+            path.unlink()
 
 
 def claim_folder(
@@ -60,8 +71,7 @@ def claim_folder(
     begun = [] if not folder.is_dir() else [f for f in folder.iterdir() if not f.match('.config.json.*.part')]  # killed before its first file was whole
     if begun:
         if (folder / 'model.safetensors').is_file() and (folder / 'metrics.json').is_file():
-            for name in CHECKPOINTS:
-                (folder / name).unlink(missing_ok=True)  # left by a run that was killed between its last two acts
+            clear_checkpoints(folder)  # left by a run that was killed between its last two acts
             raise JobError(f'{folder}: holds a finished run and is not overwritten; choose another --out.')
         if not (folder / 'config.json').is_file():
             raise JobError(f'{folder}: is not empty and holds no run; choose another --out.')
@@ -74,6 +84,31 @@ def claim_folder(
     return folder
 
 # %% ../../nbs/library/runs/03_train.ipynb #79b59540
+def made_from(
+    dataset: MultiLabelDataset,  # N images, C categories
+    pictures: bool = True,  # read every picture; else only names and labels
+) -> dict[str, str]:  # sha256 of names, categories, labels, truth and pictures
+    "What a run rests on, in digests: another order, another label or another picture gives another one."
+    digest = lambda what: hashlib.sha256(what if isinstance(what, bytes) else json.dumps(what).encode()).hexdigest()
+    array = lambda labels: digest(np.ascontiguousarray(labels, dtype=np.int8).tobytes())
+    found = dict(names=digest(dataset.image_ids), categories=digest(dataset.class_names), labels=array(dataset.targets),
+                 truth='none' if dataset.truth is None else array(dataset.truth))
+    return found | (dict(pictures=digest(dataset.content_keys())) if pictures else {})
+
+
+WORDS = dict(names='names of images, or their order', categories='categories, or their order', labels='labels', truth='labels to measure on',
+             pictures='pictures')  # a part of `made_from` -> what to call it
+
+
+def what_changed(
+    before: dict[str, str] | None,  # of the run; None: it was made before this was written down
+    dataset: MultiLabelDataset,  # as the data are now
+) -> list[str]:  # in words, empty where nothing changed
+    "Which of the things that a run rests on are others now."
+    now = {} if before is None else made_from(dataset, 'pictures' in before)
+    return [WORDS.get(k, k) for k, v in (before or {}).items() if now.get(k) != v]
+
+
 def describe(
     job: TrainJob,  # what was asked
     tower: FrozenTower,  # what encodes
@@ -81,6 +116,7 @@ def describe(
     mask: str,  # word for what was hidden
     method: Any,  # choices of the method
     config: TrainConfig,  # choices of the training
+    test: MultiLabelDataset | None = None,  # what it will be measured on
 ) -> dict:  # content of config.json
     "Everything that decides the result."
     return dict(method=job.method, method_config=asdict(method), train=asdict(config), job=asdict(job),
@@ -88,7 +124,8 @@ def describe(
                            fingerprint=tower.fingerprint, grid=tower.grid, dim=tower.dim,
                            **({} if tower.precision is None else dict(precision=str(tower.precision).removeprefix('torch.')))),
                 data=dict(name=train.name, split=train.split, images=len(train), mask=mask,
-                          mask_sha256=mask_sha256(train.known_mask)),
+                          mask_sha256=mask_sha256(train.known_mask), made_from=made_from(train),
+                          **({} if test is None else dict(measured_on=made_from(test)))),
                 class_names=train.class_names)
 
 # %% ../../nbs/library/runs/03_train.ipynb #068e1113
@@ -97,8 +134,14 @@ def check_same_run(
     config: dict,  # what would be written now
 ) -> None:
     "Errors: a resumed run that was started with other settings, naming the first that differs."
-    before = read_json(folder / 'config.json')
+    before = read_config(folder)
     now = {k: v for k, v in config.items() if k != 'job'}
+    for name in ('made_from', 'measured_on'):
+        was, is_now = (c.get('data', {}).get(name) for c in (before, now))
+        if was is not None and is_now is not None and (other := [WORDS.get(k, k) for k in was if was[k] != is_now.get(k)]):
+            raise JobError(f'{folder}: the data {"to train on" if name == "made_from" else "to measure on"} were changed since it was started: '
+                           f'other {" and ".join(other)}. Put the data back, or choose another --out.')
+    now['data'] = {k: v for k, v in now.get('data', {}).items() if k not in ('made_from', 'measured_on')}
     for name, value in now.items():
         old = before.get(name)
         pairs = [(f'{name}.{k}', old.get(k), v) for k, v in value.items()] if isinstance(value, dict) else [(name, old, value)]
@@ -272,11 +315,10 @@ def finish(
     "Measure the final weights, write model, history, figures and, last of all, metrics."
     metrics = run_metrics(trainer, history, tower, test, about)
     write_atomic(folder / 'history.csv', history.to_csv(index=False).encode())
-    save_model(trainer.final, folder / 'model.safetensors', dict(tower=tower.fingerprint))
+    save_model(trainer.final, folder / 'model.safetensors', dict(tower=tower.fingerprint, config=config_sha256(read_json(folder / 'config.json'))))
     draw_run(folder, history, metrics, Recogniser(tower, trainer.final, test.class_names), test)
     write_json(folder / 'metrics.json', metrics)
-    for name in CHECKPOINTS:
-        (folder / name).unlink(missing_ok=True)
+    clear_checkpoints(folder)
 
 # %% ../../nbs/library/runs/03_train.ipynb #17d7abaa
 def train_in(
@@ -293,7 +335,7 @@ def train_in(
     precision = from_first(choose_precision, tower, train, job.encode_precision, job.cache)
     tower.precision = precision.dtype
     method, config = settings(job)
-    about = describe(job, tower, train, mask, method, config)
+    about = describe(job, tower, train, mask, method, config, test)
     from_first(claim_config, folder, about)
     say = print if progress and world()[0] == 0 else (lambda *_: None)
     say(f'{train}  ({mask})\nmeasured on {test.name}/{test.split}, {len(test)} images; tower {job.clip} at {tower.image_size} px\n{precision.why}')

@@ -17,7 +17,7 @@ from ..io import csv_bytes, read_json, write_atomic
 from ..people.inspector import match_view
 from .options import JobError, TrainJob
 from .sets import hide_labels, load_sets, zero_shot_scores
-from .train import measure
+from .train import measure, what_changed
 from ..data.labels import UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, parse_spec
 from ..data.formats import read_labels
@@ -25,12 +25,12 @@ from ..data.own_data import image_folder
 from ..data.tables import PROBABILITY, SOURCE, Reading
 from ..people.html_page import inspection_page
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance
-from .run import load_run
+from .run import load_run, read_config
 from ..towers.encode import encode_dataset
 from ..training.trainer import predict_logits
 
 # %% auto #0
-__all__ = ['predict', 'complete', 'is_photos', 'in_order', 'evaluate_job', 'all_finite', 'write_table', 'predict_job',
+__all__ = ['predict', 'complete', 'is_photos', 'in_order', 'job_of', 'evaluate_job', 'all_finite', 'write_table', 'predict_job',
            'training_set', 'completed_table', 'run_decisions', 'own_probabilities', 'complete_job', 'inspect_job']
 
 # %% ../../nbs/library/runs/04_use.ipynb #1bffb390
@@ -58,6 +58,19 @@ def in_order(
     return MultiLabelDataset(dataset.name, 'all', list(class_names), dataset.image_ids, targets, targets, dataset.images, dataset.skipped)
 
 
+def job_of(
+    run: str | Path,  # run folder
+    options: dict[str, Any],  # as config.json has them
+    **more: Any,  # what is said instead
+) -> TrainJob:
+    "The options of a run again. Errors: an option that this version does not know."
+    try:
+        return TrainJob(**{**options, 'resume': False, **more})
+    except TypeError as error:
+        raise JobError(f'{Path(run) / "config.json"}: its options are not those of this version ({error}); it was changed, or made by another '
+                       'version. Put the file back, or train again.') from error
+
+
 def evaluate_job(
     run: str | Path,  # run folder
     split: str | None = None,  # split to measure on; None = the run's own
@@ -73,18 +86,22 @@ def evaluate_job(
         found = read_json(Path(run) / 'metrics.json').get('mAP')
         raise JobError(f'{run}: a run of trmml photos was measured by cross-validation (mAP {"–" if found is None else format(found, ".1f")}, see report.html). To measure it '
                        'on other photographs, pass --labels FILE and --root FOLDER.')
-    recogniser, config = load_run(run, device), read_json(Path(run) / 'config.json')
+    recogniser, config = load_run(run, device), read_config(run)
     asked = {**config['job'], 'resume': False, **({'root': root} if root else {}), **({'eval_split': split} if split else {})}
     if labels is None:
-        _, test = load_sets(TrainJob(**asked))
+        _, test = load_sets(job_of(run, asked))
     else:
         given = read_labels(labels, root, add_images=False, reading=reading).dataset
         test = in_order(given, recogniser.class_names, str(labels))
     if test.class_names != recogniser.class_names:
         raise JobError(f'{run}: trained on categories {", ".join(recogniser.class_names[:3])}, ...; the data have '
                        f'{", ".join(test.class_names[:3])}, ...')
+    same = labels is None and asked['eval_split'] == config['job'].get('eval_split') and asked.get('difficult') == config['job'].get('difficult')
+    if same and (other := what_changed(config['data'].get('measured_on'), test)):
+        raise JobError(f'{run}: was measured on other {" and ".join(other)} than the data hold now: they were changed since, and the numbers would not '
+                       'be those of the run. Put the data back; probabilities of other pictures come from trmml predict.')
     store = encode_dataset(recogniser.tower, test, cache or asked['cache'], progress=progress)
-    logits = predict_logits(recogniser.method, store, precision=config['train']['precision']).numpy()
+    logits = all_finite(predict_logits(recogniser.method, store, precision=config['train']['precision']).numpy(), test.image_ids, run)
     return dict(measure(logits, zero_shot_scores(recogniser.tower, store, config['class_names']), test),
                 split=test.split, data=test.name, title=METHODS[parse_spec(config['method'])[0]].title)
 
@@ -152,9 +169,12 @@ def training_set(
     root: str | None = None,  # where the data are now, if they moved
 ) -> MultiLabelDataset:
     "The images that a run was trained on, with the labels that it saw. Errors: data that are not those of the run."
-    config = read_json(Path(run) / 'config.json')
-    job = TrainJob(**{**config['job'], 'resume': False, **({'root': root} if root else {})})
+    config = read_config(run)
+    job = job_of(run, config['job'], **(dict(root=root) if root else {}))
     dataset, _ = hide_labels(load_sets(job)[0], job, job)
+    if other := what_changed(config['data'].get('made_from'), dataset):
+        raise JobError(f'{run}: was trained on other {" and ".join(other)} than the data hold now: they were changed since. Pass --labels FILE, or put the '
+                       'data back.')
     found = mask_sha256(dataset.known_mask)
     if (len(dataset), found) != (config['data']['images'], config['data']['mask_sha256']):
         raise JobError(f'{run}: was trained on {config["data"]["images"]} images with mask {config["data"]["mask_sha256"][:16]}, the data now give '

@@ -161,7 +161,7 @@ def known_rows(
     "Which of the images are in other stores made by the same recipe."
     wanted, found = set(plan.content_keys), {}
     for path in sorted(plan.cache.glob("*/store.json")):
-        with contextlib.suppress(StoreError, KeyError):  # a damaged neighbour is of no use, and not our business
+        with contextlib.suppress(ValueError, KeyError, TypeError, IndexError):  # a damaged neighbour is of no use, and not our business
             meta = read_description(path)
             if path.parent == plan.folder or meta["tower"] != plan.tower.fingerprint or not meta["complete"]:
                 continue

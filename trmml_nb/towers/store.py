@@ -12,11 +12,12 @@ import sys
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ..io import read_json, write_atomic
@@ -27,8 +28,8 @@ from .views import VIEWS_VERSION, Store, StoreError
 
 # %% auto #0
 __all__ = ['STORE_VERSION', 'DTYPES', 'store_bytes', 'default_cache', 'pack', 'unpack', 'store_key', 'read_header', 'mend',
-           'file_sha256', 'check_shard', 'map_tensor', 'ShardedArray', 'read_description', 'StoredArrays',
-           'FeatureStore', 'encode_images_now']
+           'file_sha256', 'check_shard', 'map_tensor', 'ShardedArray', 'ShardForm', 'StoreForm', 'ImagesForm',
+           'read_description', 'StoredArrays', 'FeatureStore', 'encode_images_now']
 
 # %% ../../nbs/library/towers/04_store.ipynb #17226b19
 STORE_VERSION = 2
@@ -186,13 +187,45 @@ class ShardedArray:
         return out
 
 # %% ../../nbs/library/towers/04_store.ipynb #c0a7e5d1
+class ShardForm(BaseModel):
+    "What store.json must say of a shard."
+    model_config = ConfigDict(strict=True)
+    number: int
+    file: str = Field(pattern=r"^[^/\\\\]+$")  # a name in the store's own folder
+    rows: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    header: str
+    sha256: str
+
+
+class StoreForm(BaseModel):
+    "What store.json must hold; it may hold more."
+    model_config = ConfigDict(strict=True)
+    version: int
+    tower: str
+    grid: list[int] = Field(min_length=2, max_length=2)
+    dim: int
+    count: int
+    planned: int
+    complete: bool
+    shards: list[ShardForm]
+    dtype: Literal["float16", "bfloat16", "int8"] = "float16"
+
+
+class ImagesForm(BaseModel):
+    "What images.json must hold."
+    model_config = ConfigDict(strict=True)
+    image_ids: list[str]
+    content_keys: list[str]
+
+
 def read_description(
     path: Path,  # store.json or images.json of a store
 ) -> dict:
     "A store's description. Errors: missing or damaged, with the mend."
     advice = (f"Delete the folder {path.parent} and call encode_dataset again." if path.parent.exists()
               else "Call encode_dataset to make the store.")
-    return read_json(path, advice, StoreError)
+    return read_json(path, advice, StoreError, ImagesForm if path.name == "images.json" else StoreForm)
 
 # %% ../../nbs/library/towers/04_store.ipynb #3f28f4a1
 class StoredArrays:
@@ -207,7 +240,7 @@ class StoredArrays:
         self.meta = read_description(self.folder / "store.json")
         if self.meta.get("version") != STORE_VERSION:
             raise StoreError(f"{self.folder}: store version {self.meta.get('version')}, this library reads "
-                             f"{STORE_VERSION}; call encode_dataset again")
+                             f"{STORE_VERSION}; delete this folder and call encode_dataset again")
         if not self.meta["complete"]:
             done = sum(r["rows"] for r in self.meta["shards"])
             raise StoreError(f"{self.folder}: {done} of {self.meta['count']} images are encoded; call encode_dataset again")
@@ -216,6 +249,8 @@ class StoredArrays:
         for record in self.meta["shards"]:
             check_shard(self.folder, record, verify)
         files = [self.folder / record["file"] for record in self.meta["shards"]]
+        if not files:
+            raise StoreError(f"{self.folder}: a store without a shard; delete this folder and call encode_dataset again")
         self.dtype = self.meta.get("dtype", "float16")
         self.dense = ShardedArray([map_tensor(f, "dense") for f in files])  # [M, N, d] as stored (bfloat16: its bits as int16)
         self.scale = ShardedArray([map_tensor(f, "scale") for f in files])[:] if self.dtype == "int8" else None  # [M, N]

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -36,7 +37,7 @@ from ..method.prototypes import pseudo_label_quality
 
 # %% auto #0
 __all__ = ['TrainConfig', 'pick_device', 'epoch_seed', 'predict_outputs', 'predict_logits', 'Evaluation', 'Trainer',
-           'random_state', 'restore_random', 'read_checkpoint']
+           'random_state', 'restore_random', 'tensors_sha256', 'read_checkpoint']
 
 # %% ../../nbs/library/training/02_trainer.ipynb #98300b3b
 @dataclass
@@ -355,6 +356,18 @@ def tensors(
     return {f'{part}/{name}': x for part, named in parts.items() for name, x in named.items()}
 
 # %% ../../nbs/library/training/02_trainer.ipynb #2133ddb8
+def tensors_sha256(
+    tensors: Mapping[str, Tensor],  # by name
+    about: str = '',  # text that belongs to them
+) -> str:
+    "Digest of names, types, shapes and numbers: one bit that differs, and it is another."
+    found = hashlib.sha256(about.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f'{name} {tensor.dtype} {tuple(tensor.shape)} '.encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
 @patch
 def save_checkpoint(
     self: Trainer,
@@ -364,13 +377,13 @@ def save_checkpoint(
     self.check_losses()
     held = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in self.tensors().items()}
     groups = [{k: v for k, v in group.items() if k != 'params'} for group in self.optimizer.state_dict()['param_groups']]
-    about = dict(version=1, config=asdict(self.config), epoch=self.epoch, steps=self.steps, history=self.history, groups=groups,
+    about = dict(version=2, config=asdict(self.config), epoch=self.epoch, steps=self.steps, history=self.history, groups=groups,
                  schedule=self.schedule.state_dict(), seconds=self._before, order=[self.block, self.window], sums=list(self.sums))
     if world()[0]:
         return
     path = Path(path)
     try:
-        write_atomic(path, save(held, dict(checkpoint=json.dumps(about))))
+        write_atomic(path, save(held, dict(checkpoint=json.dumps(about | dict(sha256=tensors_sha256(held, json.dumps(about)))))))
         for old in path.parent.glob(f'.{path.name}.*.part'):  # of runs that were killed while writing
             old.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
@@ -388,12 +401,17 @@ def read_checkpoint(
     try:
         data = Path(path).read_bytes()
         header = json.loads(data[8:8 + int.from_bytes(data[:8], 'little')])  # the format: its length in 8 bytes, then JSON, then the tensors
-        about = json.loads(header['__metadata__']['checkpoint'])
-        for key, tensor in load(data).items():
+        note, tensors = header['__metadata__'], load(data)
+        about = json.loads(note['checkpoint'])
+        if not isinstance(about, dict) or about.get('version') not in (1, 2):
+            raise ValueError(f'its version is {about.get("version") if isinstance(about, dict) else about!r}, this library reads 1 and 2')
+        if about['version'] > 1 and about.pop('sha256', None) != tensors_sha256(tensors, json.dumps(about)):
+            raise ValueError('its content was changed after it was written: sha256 differs')
+        for key, tensor in tensors.items():
             part, _, name = key.partition('/')
             parts.setdefault(part, {})[name] = tensor
     except Exception as error:
-        raise TrainingError(f'{path}: not a readable checkpoint ({type(error).__name__}); delete it to start anew.') from error
+        raise TrainingError(f'{path}: not a readable checkpoint ({type(error).__name__}: {error}); delete it to start anew.') from error
     return about, parts
 
 # %% ../../nbs/library/training/02_trainer.ipynb #bc93b480

@@ -40,7 +40,7 @@ from ..runs.train import alone_in, claim_folder, describe
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
 from ..runs.use import completed_table, write_table
-from ..runs.run import save_model, versions
+from ..runs.run import config_sha256, note_of, save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
 from ..towers.precision import choose_precision
@@ -52,10 +52,10 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'STYLE', 'WORDS', 'PhotosError', 'sureness', 'fit_rows', 'Kept',
+__all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'STYLE', 'MARK', 'WORDS', 'PhotosError', 'sureness', 'fit_rows', 'Kept',
            'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table', 'picture_uri',
-           'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'deliver', 'write_results',
-           'photos_in', 'check_tower', 'copies', 'check_album', 'photos_job']
+           'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'own_folder', 'deliver',
+           'write_results', 'photos_in', 'check_tower', 'copies', 'check_album', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -439,12 +439,28 @@ def same_result(
     return there.name == 'config.json' and first == second
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #77559f03
+MARK = '.made-by-trmml'  # in a folder that this program made and may remove
+
+
+def own_folder(
+    path: Path,  # a hidden folder of a run
+) -> Path:  # the same, empty but for the mark that it is ours
+    "Make a folder anew; what a killed run left there goes, what somebody else put there does not. Errors: a folder without the mark."
+    if path.is_symlink() or (path.exists() and not (path / MARK).is_file() and (not path.is_dir() or any(path.iterdir()))):
+        raise PhotosError(f'{path}: is in the way and was not made by this program; move it away and start the same command again.')
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir()
+    (path / MARK).touch()
+    return path
+
+
 def deliver(
     made: Path,  # hidden folder with all results
     folder: Path,  # of the run, which holds `made`
 ) -> None:
     "Move results to their places, the report last, and clear away what a run keeps for itself. Errors: a file that is there and differs."
-    files = sorted(made.iterdir(), key=lambda p: (p.name == 'report.html', p.name))
+    files = sorted((p for p in made.iterdir() if p.name != MARK), key=lambda p: (p.name == 'report.html', p.name))
     for path in files:
         there = folder / path.name
         if there.exists() and not same_result(there, path):
@@ -452,8 +468,10 @@ def deliver(
                               'or choose another --out.')
     for path in files:
         os.replace(path, folder / path.name)
+    (made / MARK).unlink(missing_ok=True)
     made.rmdir()
-    for path in [*folder.glob('fold-*.safetensors'), *folder.glob('.fold-*.part'), *folder.glob(f'.{UNFINISHED}.*.part')]:
+    pieces = [p for p in folder.glob('fold-*.safetensors') if {'key', 'sha256'} <= note_of(p).keys()]  # files that say so of themselves
+    for path in [*pieces, *folder.glob('.fold-*.safetensors.*.part'), *folder.glob(f'.{UNFINISHED}.*.part')]:
         path.unlink()
     (folder / UNFINISHED).unlink()
 
@@ -508,11 +526,9 @@ def photos_in(
         about |= dict(method='zero_shot', method_config=asdict(final.config))
     else:
         final = fit_rows(tower, store, data, np.arange(len(data)), training)
-    made = folder / '.results'
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir()
+    made = own_folder(folder / '.results')
     write_json(made / 'config.json', about | dict(job=asdict(job) | dict(data='photos')))
-    save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint))
+    save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint, config=config_sha256(read_json(made / 'config.json'))))
     write_results(made, result, Path(job.photos).resolve().name)
     deliver(made, folder)
     return result, kept

@@ -1,0 +1,38 @@
+"A share of the fuzzing campaign, with a fixed seed: every reader refuses in words or reads; nothing else happens."
+
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location('fuzz', Path(__file__).parent.parent / 'scripts' / 'fuzz.py')
+fuzz = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fuzz)
+
+
+def test_damaged_files_are_refused_in_words_or_read(tmp_path):
+    found = fuzz.readers(tmp_path)
+    counts, wrong = fuzz.campaign(found, 360, seed=7)
+    together = sum(counts.values(), Counter())
+    assert not wrong, '\n'.join(wrong)
+    assert together['refused'] + together['read'] == 360 and together['refused'] > 200 and len(found) >= 18
+    for name in ('prepared table', 'checkpoint', 'model', 'shard'):
+        assert counts[name]['refused'] > 15, name  # they carry a digest: no damage is read
+
+
+def test_the_campaign_sees_what_must_not_happen(tmp_path):
+    "A reader that fails in its own way, one that gives another result, and one that never ends."
+    path = tmp_path / 'a.txt'
+    path.write_bytes(b'ten words that say something')
+    good = path.read_bytes()
+
+    def endless():
+        while path.read_bytes() != good:
+            pass
+
+    for read, expected in (
+        (lambda: {good: 0}[path.read_bytes()], 'raw'),
+        (path.read_bytes, 'silent'),
+        (endless, 'hang'),
+    ):
+        assert fuzz.outcome(fuzz.Reader(path, read, sealed=True), b'other', seconds=0.3)[0] == expected
+        assert path.read_bytes() == good
