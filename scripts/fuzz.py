@@ -2,10 +2,10 @@
 python scripts/fuzz.py [--trials N] [--seed S] [--only READER ...]
 
 Each trial damages a good file (bits, cuts, copies, words that have hurt other programs; in JSON also values, types
-and names) and reads it. What may happen: `refused`, an error of the library's own, with a message, and `read`, a result.
-What must not: `raw`, an error from inside; `silent`, a file that carries a digest gave another result than the
-undamaged one; `hang`, more than a minute of the processor. The command fails if any of the three occurs, and says with which
-reader, seed and error, so that the trial can be repeated.
+and names) and reads it. What may happen: `refused`, an error of the library's own with a message, and `read`, a
+result. What must not: `raw`, an error from inside; `silent`, a file that carries a digest gave another result than
+the undamaged one; `hang`, more than a minute of the processor. The command fails if any of the three occurs, and
+says with which reader, seed and error, so that the trial can be repeated.
 """
 
 import argparse
@@ -230,9 +230,11 @@ def readers(work: Path) -> dict[str, Reader]:
     finally:
         jobs.finish, jobs.draw_run = finish, draw
     checkpoint = put('checkpoint.safetensors', kept['data'])
-    totals = lambda: {
-        p: {k: v.double().sum().item() for k, v in named.items()} for p, named in read_checkpoint(checkpoint)[1].items()
-    }
+    totals = lambda: sorted(
+        (part, name, v.double().sum().item())
+        for part, named in read_checkpoint(checkpoint)[1].items()
+        for name, v in named.items()
+    )
     found['checkpoint'] = Reader(checkpoint, totals, sealed=True)
     method = load_run(run, 'cpu').method
     found['model'] = Reader(
