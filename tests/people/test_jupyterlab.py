@@ -17,19 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.in_browser import CHROMIUM, FLAGS, UNREADABLE
 from helpers.notebooks import left_out
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 LONG = 240_000  # ms; a notebook on a busy machine
 FOR_README = dict(inspector="inspector.png", reviewer_grid="reviewer.png")
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
@@ -40,18 +31,13 @@ READY = '''async () => {
 }'''
 DONE = '''() => { const panel = window.jupyterapp.shell.currentWidget, cells = panel.content.widgets.filter(c => c.model.type === 'code' && c.model.sharedModel.source);
   return panel.sessionContext.session.kernel.status === 'idle' && cells.every(c => c.model.executionCount !== null); }'''
+IDLE = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
 ERRORS = '''() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code').flatMap((c, i) => c.model.outputs.toJSON()
   .filter(o => o.output_type === 'error').map(o => `${c.model.sharedModel.source.slice(0, 80)}: ${o.ename} ${o.evalue}`))'''
 PIXELS = '''async image => {  // of the picture that it was last told to show, though that may have to be decoded yet
   for (let k = 0; k < 50; k++) try { await image.decode(); break; } catch { await new Promise(done => setTimeout(done, 100)); }
   const c = document.createElement('canvas'); c.width = image.naturalWidth; c.height = image.naturalHeight;
   c.getContext('2d').drawImage(image, 0, 0); return c.toDataURL(); }'''
-FOUR_KEYS = '''image => { for (let k = 0; k < 4; k++) image.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true, cancelable: true})); }'''
-CLICK_TO_PICTURE = '''([button, image]) => new Promise(done => {  // milliseconds from a click to the new picture on the screen
-  const start = performance.now();
-  image.addEventListener('load', () => requestAnimationFrame(() => done(performance.now() - start)), {once: true});
-  button.click();
-})'''
 WATCH = '''text => {  // every frame: how many pictures a cell shows, which, and how high its output is
   const cell = window.jupyterapp.shell.currentWidget.content.widgets.find(c => c.model.sharedModel.source.includes(text));
   window.watched = [];
@@ -62,34 +48,6 @@ WATCH = '''text => {  // every frame: how many pictures a cell shows, which, and
     requestAnimationFrame(look);
   };
   look();
-}'''
-NEW_CELL = '''code => {
-  const panel = window.jupyterapp.shell.currentWidget, cells = panel.content.model.sharedModel;
-  cells.insertCell(cells.cells.length, {cell_type: 'code', source: code, metadata: {}});
-  panel.content.activeCellIndex = cells.cells.length - 1;
-  window.jupyterapp.commands.execute('notebook:run-cell');
-}'''
-EVIL = '''from dataclasses import replace
-evil = [f'<img src=x onerror="window.hacked=1">{i}' for i in range(40)]
-named = replace(last, dataset=replace(test_set, class_names=evil[:20], image_ids=evil), name=evil[0])
-bad = InspectorWidget(named, other=named)
-bad.patch = 3
-bad'''
-UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is under 4.5 to 1, or that are cut off
-  const parse = c => (c.match(/[\\d.]+/g) || []).map(Number), luminance = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
-  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > .9) return c; } return [255, 255, 255]; };
-  const found = [];
-  for (const e of root.querySelectorAll('*')) {
-    const text = [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join(' ').trim(), box = e.getBoundingClientRect();
-    if (!text || !box.width || e.tagName === 'OPTION' || e.tagName === 'STYLE' || e.disabled) continue;
-    const [a, b] = [luminance(parse(getComputedStyle(e).color)), luminance(ground(e))].sort((x, y) => y - x);
-    if ((a + .05) / (b + .05) < 4.5) found.push(`contrast ${((a + .05) / (b + .05)).toFixed(1)}: ${text.slice(0, 40)}`);
-    const style = getComputedStyle(e);
-    if (style.overflowX !== 'visible' && style.overflowX !== 'auto' && e.scrollWidth > e.clientWidth + 1) found.push(`cut: ${text.slice(0, 40)}`);
-    if (box.right > root.getBoundingClientRect().right + 1 && !e.closest('.trmml-list')) found.push(`beyond the edge: ${text.slice(0, 40)}`);
-  }
-  return [...new Set(found)];
 }'''
 
 
@@ -209,7 +167,7 @@ def looks(page, root, name, tmp_path):
     for theme in (LIGHT, DARK):
         command(page, "apputils:change-theme", theme=theme)
         page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(theme == LIGHT).lower())
-        for width in (1280, 800):
+        for width in (1280, 800, 400):
             page.set_viewport_size(dict(width=width, height=1000))
             page.wait_for_timeout(300)
             page.set_viewport_size(
@@ -242,154 +200,125 @@ def keep(shot, path):
 
 
 def test_the_inspectors_notebook(page, lab, outside, tmp_path):
-    "Run all; then next image, another label, a click on a patch, hover and keys, as a person does them."
+    "Run all; then keys without a click, other images and labels, a click on a patch, hover; none reaches JupyterLab."
     open_and_run(page, lab, "people/03_inspector_widget.ipynb")
     root = page.locator(".trmml-inspector")
     root.wait_for(timeout=LONG)
     finished(page)
     root.scroll_into_view_if_needed()
-    pictures, labels, status = (
-        root.locator(".trmml-picture img"),
-        root.locator(".trmml-list").first,
-        root.locator(".trmml-status"),
-    )
-    assert pictures.count() == 6  # two runs
-    pixels = lambda k: pictures.nth(k).evaluate(PIXELS)
-    chosen = lambda name: page.wait_for_function(
-        "n => document.querySelector('.trmml-list [aria-selected=true] button').innerText === n", arg=name
-    )
-    plain, region = pixels(0), pixels(2)
-    page.get_by_role("button", name="next").click()
-    status.get_by_text("2 of 40 under").wait_for()  # the kernel sends pictures first, then labels and claims, then this
-    assert pixels(0) != plain and pixels(2) != region
-    plain, region = pixels(0), pixels(2)
-    first, third = (labels.locator("button").nth(k).inner_text() for k in (0, 3))
-    labels.get_by_role("button", name=third, exact=True).click()
-    chosen(third)
-    assert pixels(2) != region and pixels(0) == plain  # another label, the same image
-    region = pixels(2)
-    labels.get_by_role("button", name=first, exact=True).click()
-    chosen(first)
-    assert pixels(2) != region
-    region, box = pixels(2), pictures.nth(2).bounding_box()
-    over = dict(x=0.7 * box["width"], y=0.55 * box["height"])  # row 4, column 5 of eight by eight
-    pictures.nth(2).hover(position=over)
-    hint = root.locator(".trmml-picture").nth(2).locator(".trmml-hint")
-    hint.wait_for()
-    assert hint.inner_text().startswith("patch 37: ") and "%" in hint.inner_text()
-    pictures.nth(2).click(position=over)
-    page.get_by_text("Who claims patch 37?").first.wait_for()
-    assert pixels(2) != region
-    looks(page, root, "inspector", tmp_path)
-    region = pixels(2)
-    pictures.nth(2).focus()
-    active = page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex")
-    page.keyboard.press("Shift+ArrowDown")  # the patch below
-    page.get_by_text("Who claims patch 45?").first.wait_for()
-    assert pixels(2) != region
-    region = pixels(2)
-    page.keyboard.press("ArrowDown")  # the next label
-    chosen(labels.locator("button").nth(1).inner_text())
-    assert pixels(2) != region
-    page.keyboard.press("ArrowRight")  # the next image
+    pictures, status = root.locator(".centre canvas"), root.locator(".trmml-status")
+    assert pictures.count() == 2  # two runs
+    pixels = lambda k: pictures.nth(k).evaluate("c => c.toDataURL()")
+    chosen = lambda: root.locator("[aria-selected=true] .name").inner_text()
+    cells = "window.jupyterapp.shell.currentWidget.content.model.cells.length"
+    active = "window.jupyterapp.shell.currentWidget.content.activeCellIndex"
+    page.wait_for_function("document.querySelector('.trmml-inspector').contains(document.activeElement)")
+    before, at, plain = page.evaluate(cells), page.evaluate(active), pixels(0)
+    page.keyboard.press("ArrowRight")
+    status.get_by_text("2 of 40 under").wait_for()
+    assert pixels(0) != plain and pixels(1) != pixels(0)
+    region, label = pixels(1), chosen()
+    page.keyboard.press("ArrowDown")
+    assert chosen() != label and pixels(1) != region
+    for key in ("a", "b", "x", "d", "d", "m", "Enter"):  # would insert, cut and delete cells
+        page.keyboard.press(key)
+    root.get_by_role("button", name="next", exact=True).click()
     status.get_by_text("3 of 40 under").wait_for()
-    assert pixels(0) != plain
-    pictures.nth(2).evaluate(FOUR_KEYS)  # faster than the kernel draws: none is lost
-    status.get_by_text("7 of 40 under").wait_for()
-    assert (
-        page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex") == active
-    )  # JupyterLab's own keys kept out
-    button, times = page.get_by_role("button", name="next").element_handle(), []
-    for _ in range(7):
-        times.append(page.evaluate(CLICK_TO_PICTURE, [button, pictures.nth(5).element_handle()]))
-        page.wait_for_timeout(150)
-    print(f"click to picture, two runs: median {sorted(times)[3]:.0f} ms, {min(times):.0f} to {max(times):.0f}")
-    assert min(times) < 3000  # 150 ms is the goal on two free cores; shared ones take several times as long
-    page.evaluate(NEW_CELL, EVIL)
-    evil = page.locator(".trmml-inspector").nth(1)
-    evil.locator(".trmml-list button").nth(30).wait_for()
-    evil.locator(".trmml-picture img").first.hover()
-    evil.locator(".trmml-hint").first.wait_for()
-    assert (
-        "<img src=x" in evil.locator(".trmml-hint").first.inner_text()
-        and "<img src=x" in evil.locator(".trmml-status").inner_text()
-    )
-    page.wait_for_timeout(300)
-    assert page.evaluate("window.hacked") is None and page.locator("img[src=x]").count() == 0
+    page.keyboard.press("ArrowRight")
+    status.get_by_text("4 of 40 under").wait_for()
+    box = pictures.nth(1).bounding_box()
+    over = dict(x=0.5 * box["width"], y=0.55 * box["height"])
+    pictures.nth(1).hover(position=over)
+    hint = root.locator(".hint")
+    hint.wait_for()
+    number = hint.inner_text().split(":")[0]
+    assert number.startswith("patch ") and "%" in hint.inner_text()
+    pictures.nth(1).click(position=over)
+    page.get_by_text(f"Who claims {number}?").wait_for()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    looks(page, root, "inspector", tmp_path)
+    assert page.evaluate(cells) == before and page.evaluate(active) == at
     assert not outside, f"requests to elsewhere: {outside}"
 
 
 def test_the_reviewers_notebook(page, lab, outside, tmp_path):
-    "Run all; answer by mouse and by key, undo both ways, a page of the grid; restart the kernel, and go on where it stopped; look at the CSV."
+    "Run all; press keys without a click, undo both ways, a page of the grid; restart, go on where it stopped; the CSV."
     open_and_run(page, lab, "people/05_review_widget.ipynb")
     root, path = page.locator(".trmml-reviewer"), lab[1] / "people/runs/answers.csv"
     root.wait_for(timeout=LONG)
     finished(page)
     root.scroll_into_view_if_needed()
-    status, board, button = (
-        root.locator(".trmml-status"),
-        root.locator(".trmml-board"),
-        lambda name: root.get_by_role("button", name=name),
-    )
+    tiles, button = root.locator(".tile"), lambda name: root.get_by_role("button", name=name, exact=True)
     said = lambda text: page.wait_for_function(
         "t => document.querySelector('.trmml-reviewer .trmml-status').innerText.includes(t)", arg=text
     )
-    on_disk = lambda column=4: (
-        [line.split(",")[column] for line in path.read_text().splitlines()[1:]] if path.exists() else []
+    on_disk = lambda column=3: (
+        [line.split(",")[column] for line in path.read_text(encoding="utf-8").splitlines()[1:]] if path.exists() else []
     )
+    cells = "window.jupyterapp.shell.currentWidget.content.model.cells.length"
+    active = "window.jupyterapp.shell.currentWidget.content.activeCellIndex"
     said("0 answered, 0 skipped")
-    button("accept").click()
-    said("1 answered, 0 skipped")
-    button("reject").click()
-    said("2 answered, 0 skipped")
-    board.locator("button").first.click()  # the keys work from here on
-    active = page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex")
-    for key, text in dict(
-        x="3 answered, 0", a="4 answered, 0", s="4 answered, 1", u="4 answered, 0 skipped", Enter="5 answered, 0"
-    ).items():
-        page.keyboard.press(key)
+    page.wait_for_function("document.querySelector('.trmml-reviewer').contains(document.activeElement)")
+    before = page.evaluate(cells)
+    for key, text in dict(a="0 answered", x="0 answered", n="1 answered", y="2 answered", s="2 answered, 1").items():
+        page.keyboard.press(key)  # nobody has clicked into the widget
         said(text)
-    assert on_disk() == ["accept", "reject", "reject", "accept", "accept"]
-    button("undo").click()
-    said("4 answered, 0 skipped")
-    assert on_disk() == ["accept", "reject", "reject", "accept"] and set(on_disk(5)) == {"Ada"}
-    assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex") == active
+    button("skip").click()
+    said("2 answered, 2 skipped")
+    for key in ("x", "a", "b", "d", "d", "ArrowDown", "Enter"):  # would cut, insert and delete cells
+        page.keyboard.press(key)
+    page.keyboard.press("u")
+    said("2 answered, 1 skipped")
+    assert page.evaluate(cells) == before and on_disk() == ["0", "1", ""] and set(on_disk(5)) == {"Ada"}
+    root.locator(".recent button").nth(2).click()  # the first answer
+    said("1 answered, 1 skipped")
+    assert on_disk() == ["1", ""]
+    at = page.evaluate(active)
     looks(page, root, "reviewer", tmp_path)
-    button("many images").click()
-    board.locator("button").nth(5).wait_for()
-    board.evaluate(
-        "e => [1, 3, 4, 3, 4, 3, 4].forEach(k => e.querySelectorAll('button')[k].click())"
-    )  # faster than the kernel answers
-    page.wait_for_function("document.querySelectorAll('.trmml-board [data-mark=reject]').length === 1")
-    page.wait_for_timeout(300)
-    assert board.locator("[data-mark=reject]").count() == 1
-    board.locator("button").nth(1).focus()
+    root.get_by_label("how to ask").select_option("grid")
+    tiles.nth(5).wait_for()
+    count = tiles.count()
+    assert button("nothing answered yet").is_disabled()
+    for k in (0, 1, 3):
+        tiles.nth(k).click()
+    tiles.nth(3).click()  # present becomes absent
     page.keyboard.press("ArrowRight")
     page.keyboard.press("s")
-    page.wait_for_function("document.querySelectorAll('.trmml-board [data-mark=skip]').length === 1")
+    root.locator(".actions button", has_text="2 present, 1 absent, 1 skipped: save").wait_for()
     looks(page, root, "reviewer_grid", tmp_path)
-    tiles = board.locator("button").count()
-    board.locator("button").nth(2).focus()
+    tiles.nth(2).focus()
     page.keyboard.press("Enter")
-    said(f"{tiles} answers saved")
-    assert on_disk()[4:] == ["accept", "reject", "skip", *["accept"] * (tiles - 3)]
-    before = path.read_bytes()
-    root.evaluate("e => e.classList.replace('trmml-reviewer', 'stale')")
-    command(page, "notebook:restart-run-all")
+    said("4 answers saved")
+    assert on_disk()[2:] == ["1", "1", "0", ""] and len({*on_disk(0)}) == 3 and tiles.count() <= count
+    assert page.evaluate(active) == at and page.evaluate(cells) == before
+    content = path.read_bytes()
+    root.evaluate("e => e.classList.add('stale')")
+    command(page, "notebook:restart-kernel")
     page.locator(".jp-Dialog .jp-mod-accept").click()
-    root.wait_for(timeout=LONG)
+    page.wait_for_function(IDLE)
+    page.evaluate("document.querySelector('.trmml-reviewer').focus()")
+    page.keyboard.press("y")
+    root.locator(".banner").wait_for()  # what is on the page is dead now, and says so
+    command(page, "notebook:run-all-cells")
+    page.locator(".trmml-reviewer:not(.stale)").wait_for(timeout=LONG)
     finished(page)
-    said(f"{3 + tiles} answered, 1 skipped")
-    assert path.read_bytes() == before  # it went on; nothing was written anew
-    button("undo").click()
-    said("4 answered, 0 skipped")
-    button("accept").click()
-    said("5 answered, 0 skipped")
+    said("4 answered, 2 skipped")
+    assert path.read_bytes() == content  # it went on; nothing was written anew
+    button("undo").first.click()
+    said("1 answered, 1 skipped")
+    page.keyboard.press("y")
+    said("2 answered, 1 skipped")
+    saved = page.evaluate(
+        "window.jupyterapp.shell.currentWidget.content.model.toJSON().cells.flatMap(c => c.outputs || [])"
+    )
+    twins = [o["data"] for o in saved if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
+    assert twins and all("image/png" in data for data in twins)  # what an exported page shows
     command(page, "docmanager:open", path="runs/answers.csv")
     page.locator(".jp-CSVViewer").wait_for()
     page.wait_for_timeout(500)
     page.screenshot(path=tmp_path / "answers.png")
-    assert on_disk() == ["accept", "reject", "reject", "accept", "accept"] and on_disk(0) == ["1", "2", "3", "4", "5"]
+    assert on_disk() == ["1", "", "1"]
     assert not outside, f"requests to elsewhere: {outside}"
 
 

@@ -5,268 +5,1388 @@
 # %% ../../nbs/people/03_inspector_widget.ipynb #6f78d21a
 from __future__ import annotations
 
+import base64
+import io
 from time import perf_counter
 from typing import Any
 
 try:
     import anywidget
-    import ipywidgets as widgets
+    import ipywidgets  # noqa: F401  what anywidget is made of
     import traitlets
 except ImportError as error:
     raise ImportError('the inspector widget needs ipywidgets and anywidget, which are not installed: '
                       'pip install "trmml_nb[notebooks]"') from error
 
+import numpy as np
+from PIL import Image
+
 from ..errors import DataError
-from .inspector import (CMAPS, FILTERS, GONE, RANKING_CSS, Inspection, InspectorError, Look, MatchView, Ranking, claim_hints,
-                                claims_table, panels, patch_at, picture_png, ranking_html)
+from .figures import figure_png
+from .inspector import (FILTERS, GONE, Inspection, InspectorError, MatchView, Ranking, center_square,
+                                       inspection_figure, map_levels)
 from ..towers.weights import close_names
 
 # %% auto #0
-__all__ = ['HELP', 'STEPS', 'Reporter', 'PatchPicture', 'LabelList', 'RunRow', 'InspectorWidget']
+__all__ = ['STAGE', 'STAGE_CSS', 'VIEWS', 'Reporter', 'photo_bytes', 'map_bytes', 'view_content', 'InspectorWidget']
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #35411ed4
 class Reporter(anywidget.AnyWidget):
     "A widget whose browser half sends each thing a person does as a message of its own."
     event = traitlets.Dict()  # the last message, and 'n', its number
+    heard = traitlets.Int(0).tag(sync=True)  # how many messages came; the browser waits for each
 
     def __init__(
         self,
         **traits: Any,  # first values
     ):
         super().__init__(**traits)
-        self.on_msg(lambda _, content, __: self.set_trait('event', {**content, 'n': self.event.get('n', 0) + 1}))
+        self.on_msg(self._hear)
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #6b2de1ce
-_PICTURE = '''
-function render({ model, el }) {
-  const image = document.createElement('img'), hint = document.createElement('span');
-  let url;
-  const draw = () => {
-    const old = url;
-    url = URL.createObjectURL(new Blob([model.get('png')], { type: 'image/png' }));
-    Object.assign(image, { src: url, alt: model.get('alt'), tabIndex: 0 });
-    if (old) URL.revokeObjectURL(old);
-  };
-  const report = event => model.send(event);
-  const place = e => {
-    const box = image.getBoundingClientRect();
-    return { x: (e.clientX - box.left) / box.width, y: (e.clientY - box.top) / box.height };
-  };
-  image.addEventListener('click', e => {
-    report({ kind: 'click', ...place(e) });
-    image.focus({ preventScroll: true });
-  });
-  image.addEventListener('keydown', e => {
-    if (!e.key.startsWith('Arrow') && e.key !== 'Escape') return;
-    e.preventDefault(); e.stopPropagation();
-    report({ kind: 'key', key: e.key, shift: e.shiftKey });
-  });
-  image.addEventListener('pointermove', e => {
-    const { x, y } = place(e), [h, w] = model.get('grid'), at = (v, cells) => Math.min(Math.max(Math.floor(v * cells), 0), cells - 1);
-    hint.textContent = model.get('hints')[at(y, h) * w + at(x, w)] || '';
-    hint.className = hint.textContent ? `trmml-hint ${y > .5 ? 'above' : 'below'}` : '';
-  });
-  image.addEventListener('pointerleave', () => { hint.textContent = hint.className = ''; });
-  el.dataset.lmSuppressShortcuts = 'true';
-  el.classList.add('trmml-picture');
-  el.append(image, hint);
-  model.on('change:png', draw);
-  draw();
-  return () => { model.off('change:png', draw); URL.revokeObjectURL(url); };
+    def _hear(self, _: Any, content: dict, __: Any) -> None:
+        "Acknowledge a message, then do what it asks for."
+        self.heard += 1
+        self.set_trait('event', {**content, 'n': self.event.get('n', 0) + 1})
+
+    def still(self) -> bytes:
+        "What is seen, as a PNG: shown where no kernel runs. A widget that has nothing to show gives none."
+        return b''
+
+    def _repr_mimebundle_(
+        self,
+        **options: Any,  # of the display machinery
+    ) -> Any:
+        "The widget and its still twin."
+        bundle, png = super()._repr_mimebundle_(**options), self.still()
+        if png and bundle is not None:
+            bundle[0]['image/png'] = base64.b64encode(png).decode()
+        return bundle
+
+# %% ../../nbs/people/03_inspector_widget.ipynb #47b2e212
+STAGE = r'''
+const SHADES = ['#0173b2', '#de8f05', '#029e73', '#cc78bc'],
+  DASHES = [[], [10, 5], [3, 4], [12, 4, 3, 4]];
+const make = (tag, props = {}, ...kids) => {
+  // text goes in as text, never as markup
+  const e = document.createElement(tag);
+  for (const [k, v] of Object.entries(props)) {
+    if (k.startsWith('on')) e.addEventListener(k.slice(2), v);
+    else if (k.includes('-') || k === 'role' || k === 'for') e.setAttribute(k, v);
+    else e[k] = v;
+  }
+  e.append(...kids);
+  return e;
+};
+const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
+const typing = e =>
+  e &&
+  e.matches('input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable=true], .cm-content');
+const finer = (map, [h, w], k = 6) => {
+  // bilinear, [h * k, w * k], levels 0 to 1
+  const out = new Float32Array(h * k * w * k),
+    at = (y, x) => map[clamp(y, 0, h - 1) * w + clamp(x, 0, w - 1)] / 255;
+  for (let i = 0; i < h * k; i++)
+    for (let j = 0; j < w * k; j++) {
+      const y = (i + 0.5) / k - 0.5,
+        x = (j + 0.5) / k - 0.5,
+        y0 = Math.floor(y),
+        x0 = Math.floor(x),
+        v = y - y0,
+        u = x - x0;
+      out[i * w * k + j] =
+        (1 - v) * ((1 - u) * at(y0, x0) + u * at(y0, x0 + 1)) +
+        v * ((1 - u) * at(y0 + 1, x0) + u * at(y0 + 1, x0 + 1));
+    }
+  return { data: out, h: h * k, w: w * k };
+};
+const border = ({ data, h, w }, level) => {
+  // pieces of the line on which a map has this level, in shares of the picture
+  const path = new Path2D(),
+    at = (y, x) => (y < 0 || x < 0 || y >= h || x >= w ? 0 : data[y * w + x]);
+  const mix = (a, b) => (a === b ? 0.5 : (level - a) / (b - a)),
+    X = x => clamp((x + 0.5) / w, 0, 1),
+    Y = y => clamp((y + 0.5) / h, 0, 1);
+  for (let y = -1; y < h; y++)
+    for (let x = -1; x < w; x++) {
+      const a = at(y, x),
+        b = at(y, x + 1),
+        c = at(y + 1, x + 1),
+        d = at(y + 1, x),
+        cuts = [];
+      if (a >= level !== b >= level) cuts.push([X(x + mix(a, b)), Y(y)]);
+      if (b >= level !== c >= level) cuts.push([X(x + 1), Y(y + mix(b, c))]);
+      if (d >= level !== c >= level) cuts.push([X(x + mix(d, c)), Y(y + 1)]);
+      if (a >= level !== d >= level) cuts.push([X(x), Y(y + mix(a, d))]);
+      for (let k = 0; k + 1 < cuts.length; k += 2) {
+        path.moveTo(...cuts[k]);
+        path.lineTo(...cuts[k + 1]);
+      }
+    }
+  return path;
+};
+const rgb = color => [1, 3, 5].map(k => parseInt(color.slice(k, k + 2), 16));
+class Stage {
+  // a canvas with a picture, contained, at the pixels of the screen
+  constructor(canvas) {
+    Object.assign(this, { canvas, zoom: 1, centre: [0.5, 0.5], bitmap: null, turn: 0 });
+  }
+  async load(bytes) {
+    const turn = ++this.turn,
+      bitmap = await createImageBitmap(new Blob([bytes]));
+    if (turn === this.turn) this.bitmap = bitmap; // of several pictures under way the last one counts
+    return turn === this.turn;
+  }
+  place() {
+    // of the picture on the canvas, in CSS pixels
+    const { clientWidth: W, clientHeight: H } = this.canvas,
+      { width: w, height: h } = this.bitmap;
+    const k = Math.min(W / w, H / h) * this.zoom,
+      fit = (full, size, c) => (size <= full ? (full - size) / 2 : clamp(full / 2 - c * size, full - size, 0));
+    return { x: fit(W, w * k, this.centre[0]), y: fit(H, h * k, this.centre[1]), w: w * k, h: h * k };
+  }
+  share(e) {
+    // of a pointer, in shares of the picture; null beside it
+    if (!this.bitmap) return null;
+    const box = this.canvas.getBoundingClientRect(),
+      p = this.place(),
+      x = (e.clientX - box.left - p.x) / p.w,
+      y = (e.clientY - box.top - p.y) / p.h;
+    return x >= 0 && y >= 0 && x < 1 && y < 1 ? [x, y] : null;
+  }
+  draw({ layers = [], cell = null, level = 0.5 } = {}) {
+    const { canvas, bitmap } = this,
+      ratio = window.devicePixelRatio || 1,
+      g = canvas.getContext('2d');
+    canvas.width = Math.round(canvas.clientWidth * ratio);
+    canvas.height = Math.round(canvas.clientHeight * ratio);
+    if (!bitmap || !canvas.width) return;
+    const p = this.place();
+    g.setTransform(ratio, 0, 0, ratio, 0, 0);
+    g.imageSmoothingQuality = 'high';
+    g.drawImage(bitmap, p.x, p.y, p.w, p.h);
+    g.save();
+    g.beginPath();
+    g.rect(p.x, p.y, p.w, p.h);
+    g.clip();
+    for (const { fine, color, heat } of layers)
+      if (heat) {
+        const [r, G, b] = rgb(color),
+          small = new OffscreenCanvas(fine.w, fine.h),
+          s = small.getContext('2d'),
+          image = s.createImageData(fine.w, fine.h);
+        fine.data.forEach((v, i) => image.data.set([r, G, b, 255 * heat * v], 4 * i));
+        s.putImageData(image, 0, 0);
+        g.drawImage(small, p.x, p.y, p.w, p.h);
+      }
+    const stroke = (path, color, width, dash) => {
+      const scaled = new Path2D();
+      scaled.addPath(path, new DOMMatrix([p.w, 0, 0, p.h, p.x, p.y]));
+      for (const [ink, thick, gaps] of [
+        ['rgba(0,0,0,.85)', width + 2.5, []],
+        ['#fff', width + 1, []],
+        [color, width, dash],
+      ]) {
+        g.strokeStyle = ink;
+        g.lineWidth = thick;
+        g.lineCap = 'round';
+        g.setLineDash(gaps);
+        g.stroke(scaled);
+      }
+    };
+    if (level > 0)
+      for (const { fine, color, width = 2.5, dash = [], at = level } of layers)
+        if (width) stroke(border(fine, at), color, width, dash);
+    if (cell) {
+      const box = new Path2D();
+      box.rect(...cell);
+      stroke(box, '#ece133', 2, []);
+    }
+    g.restore();
+    g.setLineDash([]);
+    g.font = '600 13px system-ui, sans-serif';
+    for (const { name, color, peak } of layers)
+      if (name) {
+        // the label's name beside its region
+        const width = g.measureText(name).width + 10,
+          x = clamp(p.x + peak[0] * p.w, 0, canvas.clientWidth - width),
+          y = clamp(p.y + peak[1] * p.h, 10, canvas.clientHeight - 10);
+        g.fillStyle = '#111d';
+        g.fillRect(x, y - 10, width, 20);
+        g.fillStyle = color;
+        g.fillRect(x, y - 10, 4, 20);
+        g.fillStyle = '#fff';
+        g.textBaseline = 'middle';
+        g.fillText(name, x + 7, y + 1);
+      }
+  }
+  watch(redraw) {
+    const seen = new ResizeObserver(() => redraw());
+    seen.observe(this.canvas);
+    return () => seen.disconnect();
+  }
 }
-export default { render };
-'''
-
-# %% ../../nbs/people/03_inspector_widget.ipynb #029f5f0b
-class PatchPicture(Reporter):
-    "A picture that reports {'kind': 'click', 'x', 'y'} in shares of its size, and {'kind': 'key', 'key', 'shift'} for arrow keys and Escape."
-    _esm = _PICTURE
-    _css = ('.trmml-picture{position:relative;width:fit-content;max-width:100%} .trmml-picture img{display:block;max-width:100%;cursor:crosshair}'
-            ' .trmml-picture img:focus{outline:2px solid #0173b2;outline-offset:-2px}'
-            ' .trmml-hint{position:absolute;left:0;right:0;padding:1px 4px;font:12px system-ui,sans-serif;color:#fff;background:#111;pointer-events:none}'
-            ' .trmml-hint.below{bottom:0} .trmml-hint.above{top:0}')
-    png = traitlets.Bytes(b'').tag(sync=True)  # what is shown
-    alt = traitlets.Unicode('').tag(sync=True)  # what a screen reader says
-    grid = traitlets.List(traitlets.Int(), [1, 1]).tag(sync=True)  # rows and columns of patches
-    hints = traitlets.List(traitlets.Unicode()).tag(sync=True)  # plain text per patch, shown while the mouse is over it
-
-# %% ../../nbs/people/03_inspector_widget.ipynb #899064e3
-_LIST = '''
-function render({ model, el }) {
-  const report = event => model.send(event);
-  const draw = () => {
-    const focused = el.contains(document.activeElement);
-    el.innerHTML = model.get('html');
-    const chosen = el.querySelector('[aria-selected=true] button');
-    if (focused && chosen) chosen.focus({ preventScroll: true });
-  };
-  el.addEventListener('click', e => {
-    const button = e.target.closest('button[data-label]');
-    if (button) report({ kind: 'label', label: +button.dataset.label });
+const highest = (map, [h, w]) => {
+  let k = 0;
+  map.forEach((v, i) => {
+    if (v > map[k]) k = i;
   });
+  return [((k % w) + 0.5) / w, (Math.floor(k / w) + 0.5) / h];
+};
+const bar = (p, threshold) => {
+  // a probability and the threshold that it is compared with
+  const said = make('span', {
+    className: 'trmml-bar',
+    title: `probability ${p.toFixed(2)}, threshold ${threshold.toFixed(2)}`,
+  });
+  const fill = make('span', { className: 'trmml-fill' }),
+    tick = make('span', { className: 'trmml-tick' });
+  fill.style.width = `${100 * p}%`;
+  tick.style.left = `${100 * threshold}%`;
+  said.append(fill, tick);
+  return said;
+};
+const speaker = (model, el) => {
+  // messages to Python; each is acknowledged, and silence is said
+  let timer = 0;
+  const mute = on => {
+    clearTimeout(timer);
+    el.classList.toggle('mute', on);
+  };
+  model.on('change:heard', () => mute(false));
+  return message => {
+    try {
+      model.send(message);
+      clearTimeout(timer);
+      timer = setTimeout(() => mute(true), 5000);
+    } catch {
+      mute(true);
+    }
+  };
+};
+const atHome = (el, act) => {
+  // keys work in the whole widget, focus comes into it, and no key reaches the page behind
+  el.dataset.lmSuppressShortcuts = 'true';
+  el.tabIndex = 0;
+  const home = () => el.focus({ preventScroll: true });
+  const come = () => {
+    const a = document.activeElement;
+    if (el.isConnected && !el.contains(a) && !typing(a)) home();
+  };
   el.addEventListener('keydown', e => {
-    if (!e.key.startsWith('Arrow')) return;
-    e.preventDefault(); e.stopPropagation();
-    report({ kind: 'key', key: e.key });
+    e.stopPropagation();
+    if (e.key === 'Escape' && e.target !== el) {
+      e.preventDefault();
+      return home();
+    }
+    if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target)) return;
+    if (
+      e.target.matches('button') &&
+      !(e.key === 'Enter' && e.target.matches('.tile')) &&
+      (e.key === 'Enter' || e.key === ' ')
+    )
+      return;
+    if (e.target.matches('[type=range]') && e.key.startsWith('Arrow')) return;
+    if (act(e.key.length === 1 ? e.key.toLowerCase() : e.key, e)) e.preventDefault();
   });
-  el.dataset.lmSuppressShortcuts = 'true';
-  el.classList.add('trmml-list');
-  model.on('change:html', draw);
-  draw();
-  return () => model.off('change:html', draw);
+  el.addEventListener('keyup', e => e.stopPropagation());
+  el.addEventListener('click', e => {
+    if (!e.target.closest('input, select, summary')) setTimeout(home);
+  });
+  const timers = [0, 150, 600, 1500].map(ms => setTimeout(come, ms));
+  return () => timers.forEach(clearTimeout);
+};
+'''
+
+# %% ../../nbs/people/03_inspector_widget.ipynb #ebe95915
+STAGE_CSS = '''
+.trmml {
+  --ink: var(--jp-ui-font-color1, #1b1b1b);
+  --soft: var(--jp-ui-font-color2, #5c5c5c);
+  --paper: var(--jp-layout-color1, #fff);
+  --rim: var(--jp-border-color1, #bdbdbd);
+  --back: var(--jp-layout-color2, #eee);
+  --blue: #0173b2;
+  container-type: inline-size;
+  box-sizing: border-box;
+  width: 100%;
+  color: var(--ink);
+  background: var(--paper);
+  font:
+    14px/1.4 system-ui,
+    sans-serif;
+  padding: 6px;
+  outline: none;
+  border: 2px solid var(--rim);
+  border-radius: 6px;
 }
+@media (prefers-color-scheme: dark) {
+  .trmml {
+    --ink: var(--jp-ui-font-color1, #eee);
+    --soft: var(--jp-ui-font-color2, #bbb);
+    --paper: var(--jp-layout-color1, #1b1b1b);
+    --rim: var(--jp-border-color1, #555);
+    --back: var(--jp-layout-color2, #2b2b2b);
+  }
+}
+.trmml:focus,
+.trmml:focus-within {
+  border-color: var(--blue);
+}
+.trmml * {
+  box-sizing: border-box;
+}
+.trmml canvas {
+  display: block;
+  width: 100%;
+  height: 100%;
+}
+.trmml button,
+.trmml select,
+.trmml input[type='search'] {
+  font: inherit;
+  color: var(--ink);
+  background: var(--back);
+  border: 1px solid var(--rim);
+  border-radius: 4px;
+  padding: 4px 9px;
+  min-height: 30px;
+  max-width: 100%;
+}
+.trmml button {
+  cursor: pointer;
+}
+.trmml button:disabled {
+  opacity: 0.55;
+  cursor: default;
+}
+.trmml button[aria-pressed='true'] {
+  background: var(--blue);
+  color: #fff;
+}
+.trmml :focus-visible {
+  outline: 2px solid var(--blue);
+  outline-offset: 1px;
+}
+.trmml.trmml:focus-visible {
+  outline: none;
+}
+.trmml .row {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 6px;
+  align-items: center;
+}
+.trmml .push {
+  margin-left: auto;
+}
+.trmml .soft {
+  color: var(--soft);
+}
+.trmml .small {
+  font-size: 12.5px;
+}
+.trmml label {
+  display: inline-flex;
+  gap: 5px;
+  align-items: center;
+}
+.trmml kbd {
+  font:
+    11px ui-monospace,
+    monospace;
+  border: 1px solid currentColor;
+  border-radius: 3px;
+  padding: 0 4px;
+  margin-left: 6px;
+  opacity: 0.85;
+}
+.trmml .trmml-stage {
+  position: relative;
+  background: var(--back);
+  border-radius: 4px;
+  overflow: hidden;
+}
+.trmml-bar {
+  position: relative;
+  display: inline-block;
+  width: 64px;
+  height: 9px;
+  background: var(--back);
+  border: 1px solid var(--rim);
+  vertical-align: middle;
+}
+.trmml-fill {
+  position: absolute;
+  inset: 0 auto 0 0;
+  background: var(--blue);
+}
+.trmml-tick {
+  position: absolute;
+  top: -4px;
+  bottom: -4px;
+  width: 3px;
+  margin-left: -1px;
+  background: var(--ink);
+}
+.trmml .banner {
+  display: none;
+  padding: 6px 9px;
+  margin-bottom: 6px;
+  background: #7a3b00;
+  color: #fff;
+  border-radius: 4px;
+  font-weight: 600;
+}
+.trmml.mute .banner,
+.jupyter-widgets-disconnected.trmml .banner,
+.jupyter-widgets-disconnected .trmml .banner {
+  display: block;
+}
+.trmml .help {
+  position: absolute;
+  inset: 8px;
+  overflow: auto;
+  background: var(--paper);
+  color: var(--ink);
+  border: 1px solid var(--rim);
+  border-radius: 6px;
+  padding: 10px 14px;
+  z-index: 3;
+}
+.trmml .help[hidden] {
+  display: none;
+}
+.trmml table {
+  border-collapse: collapse;
+  font-size: 13px;
+}
+.trmml td,
+.trmml th {
+  padding: 1px 8px 1px 0;
+  text-align: left;
+}
+.trmml [hidden] {
+  display: none !important;
+}
+'''
+
+# %% ../../nbs/people/03_inspector_widget.ipynb #28bb25cd
+def photo_bytes(
+    image: Image.Image,  # RGB
+    side: int = 1000,  # longer side in pixels, at most
+) -> bytes:  # a JPEG
+    "A photograph as it travels to the browser."
+    small, file = image.convert('RGB'), io.BytesIO()
+    small.thumbnail((side, side))
+    small.save(file, 'JPEG', quality=90)
+    return file.getvalue()
+
+
+def map_bytes(
+    values: Any,  # [..., N] maps
+    from_zero: bool = True,  # as in `map_levels`
+) -> bytes:  # levels from 0 to 255, row by row
+    "Maps as they travel to the browser."
+    return (map_levels(values, from_zero) * 255).round().astype(np.uint8).tobytes()
+
+# %% ../../nbs/people/03_inspector_widget.ipynb #0d7207e1
+_INSPECT = STAGE + r'''
+function render({ model, el }) {
+  const names = model.get('names'),
+    c = () => model.get('content');
+  let now = {},
+    levels = [],
+    fines = new Map(),
+    shown = [],
+    hover = -1,
+    plain = false,
+    floor = true,
+    chip = 'all',
+    image = null,
+    masks = null;
+  const speak = speaker(model, el),
+    send = (kind, more = {}) => speak({ kind, ...more });
+  const put = (name, value) => {
+    now[name] = value;
+    send('set', { name, value });
+  };
+  const button = (text, key, act, hint) =>
+    make(
+      'button',
+      { type: 'button', onclick: act, title: hint || '', ...(key ? { 'aria-keyshortcuts': key } : {}) },
+      text,
+      ...(key ? [make('kbd', { 'aria-hidden': 'true' }, key)] : []),
+    );
+  const select = (label, options, name) => {
+    const box = make(
+      'select',
+      { onchange: () => put(name, box.value) },
+      ...options.map(([t, value]) => make('option', { value }, t)),
+    );
+    box.setAttribute('aria-label', label);
+    return box;
+  };
+  const slider = (label, name) => {
+    const at = make('input', {
+      type: 'range',
+      min: 0,
+      max: 1,
+      step: 0.05,
+      oninput: () => {
+        put(name, +at.value);
+        draw();
+      },
+    });
+    at.setAttribute('aria-label', label);
+    return at;
+  };
+  const filter = select(
+    'which images',
+    model.get('filters').map(f => [f, f]),
+    'filter',
+  );
+  const because = select('because of', [['any label', ''], ...names.map(n => [n, n])], 'category');
+  const jump = make('input', {
+    type: 'search',
+    placeholder: 'go to image',
+    onkeydown: e => {
+      if (e.key === 'Enter') {
+        send('find', { image: jump.value });
+        jump.value = '';
+        home();
+      }
+    },
+  });
+  jump.setAttribute('aria-label', 'go to image');
+  const search = make('input', {
+    type: 'search',
+    placeholder: 'search labels  /',
+    oninput: () => list(),
+    onkeydown: e => {
+      if (e.key === 'Enter' && shown.length) {
+        choose(shown[0]);
+        home();
+      }
+    },
+  });
+  search.setAttribute('aria-label', 'search labels');
+  const sort = make(
+    'select',
+    { onchange: () => list() },
+    ...['by probability', 'by name', 'by threshold'].map(t => make('option', { value: t }, t)),
+  );
+  sort.setAttribute('aria-label', 'order of labels');
+  const chips = ['all', 'present', 'unknown', 'wrong'].map(k =>
+    make(
+      'button',
+      {
+        type: 'button',
+        className: 'chip',
+        onclick: () => {
+          chip = k;
+          list();
+        },
+      },
+      k,
+    ),
+  );
+  const more = button('', '', () => {
+    floor = !floor;
+    list();
+  });
+  const rows = make('div', {
+    className: 'rows',
+    role: 'listbox',
+    tabIndex: -1,
+    'aria-label': 'labels',
+    onscroll: () => line(),
+  });
+  const opacity = slider('strength of the colours', 'opacity'),
+    level = slider('level of the lines', 'level'),
+    outline = make('input', {
+      type: 'checkbox',
+      onchange: () => {
+        put('outline', outline.checked);
+        draw();
+      },
+    });
+  const outlined = make('label', { className: 'small' }, outline, 'true outline');
+  const stages = model.get('content').runs.map(() => new Stage(make('canvas', { role: 'img' })));
+  const titles = stages.map(() => make('div', { className: 'title small' })),
+    hint = make('div', { className: 'hint small' });
+  const centre = make(
+    'div',
+    { className: 'centre' },
+    ...stages.map((s, k) => make('div', { className: 'trmml-stage' }, s.canvas, titles[k])),
+    hint,
+  );
+  const detail = make('div', { className: 'detail small' }),
+    live = make('div', { className: 'trmml-status small', role: 'status', 'aria-live': 'polite' });
+  const frame = new DOMParser().parseFromString('<svg><path/></svg>', 'text/html').body.firstChild,
+    svg = document.adoptNode(frame),
+    path = svg.firstChild;
+  const help = make(
+    'div',
+    { className: 'help', hidden: true },
+    make(
+      'table',
+      {},
+      ...[
+        ['\u2190 \u2192', 'images of this filter'],
+        ['\u2191 \u2193', 'labels'],
+        ['Enter', 'keep this label in view beside the next ones, up to four'],
+        ['Space', 'held: the plain photograph'],
+        ['Z', 'zoom in on the region'],
+        ['/', 'search labels'],
+        ['Shift + arrows', 'choose a patch: who claims it?'],
+        ['Escape', 'no patch; from a control: back to the keys'],
+        ['?', 'close this'],
+      ].map(([k, t]) => make('tr', {}, make('td', {}, make('kbd', {}, k)), make('td', {}, t))),
+    ),
+  );
+  svg.classList.add('link');
+  svg.append(path);
+  svg.setAttribute('aria-hidden', 'true');
+  el.classList.add('trmml', 'trmml-inspector');
+  el.setAttribute('role', 'group');
+  el.setAttribute('aria-label', 'inspector: where each label was found');
+  const body = make(
+    'div',
+    { className: 'body' },
+    make(
+      'div',
+      { className: 'list' },
+      make('div', { className: 'row' }, search, sort),
+      make('div', { className: 'row' }, ...chips),
+      rows,
+      more,
+    ),
+    centre,
+    detail,
+    svg,
+    help,
+  );
+  el.replaceChildren(
+    make(
+      'div',
+      { className: 'banner', role: 'alert' },
+      'The kernel does not answer: it is busy, or it was restarted or has ended. After a restart, run this cell again to go on.',
+    ),
+    make(
+      'div',
+      { className: 'row' },
+      button('previous', '\u2190', () => send('step', { by: -1 })),
+      button('next', '\u2192', () => send('step', { by: 1 })),
+      filter,
+      because,
+      jump,
+      make(
+        'span',
+        { className: 'push' },
+        button('keys', '?', () => act('?')),
+      ),
+    ),
+    body,
+    make(
+      'div',
+      { className: 'row' },
+      make('label', { className: 'small' }, 'colours', opacity),
+      make('label', { className: 'small' }, 'lines', level),
+      outlined,
+      button('zoom', 'Z', () => act('z')),
+    ),
+    live,
+  );
+  const home = () => el.focus({ preventScroll: true });
+  const size = () => c().grid[0] * c().grid[1];
+  const map = (run, kind, k) => {
+    const n = size(),
+      at = ((run * 2 + kind) * names.length + k) * n;
+    return levels.subarray(at, at + n);
+  };
+  const fine = (run, kind, k) => {
+    const key = `${run} ${kind} ${k}`;
+    if (!fines.has(key)) fines.set(key, finer(map(run, kind, k), c().grid));
+    return fines.get(key);
+  };
+  const p = (k, run = 0) => c().runs[run].p[k],
+    kind = () => (now.view === 'pixels' ? 0 : 1),
+    reference = k => (c().truth[k] >= 0 ? c().truth[k] : c().targets[k]);
+  const wrong = k => reference(k) >= 0 && p(k) >= c().thresholds[k] !== (reference(k) === 1);
+  const chosen = () => names.indexOf(now.label),
+    drawnLabels = () => [...new Set([...now.labels.map(n => names.indexOf(n)), chosen()])].slice(-4);
+  const slot = k => drawnLabels().indexOf(k);
+  const claims = (cell, run = 0) => {
+    const parts = names.map((_, k) => {
+      const m = map(run, 1, k);
+      let sum = 0;
+      for (const v of m) sum += v;
+      return sum ? (p(k, run) * m[cell]) / sum : 0;
+    });
+    const all = parts.reduce((a, b) => a + b, 0) || 1;
+    return parts.map((v, k) => [v / all, k]).sort((a, b) => b[0] - a[0]);
+  };
+  const choose = k => {
+    put('label', names[k]);
+    list();
+    draw();
+  };
+  const keep = k => {
+    const kept = now.labels.includes(names[k])
+      ? now.labels.filter(n => n !== names[k])
+      : [...now.labels, names[k]].slice(-3);
+    put('labels', kept);
+    list();
+    draw();
+  };
+  const order = () => {
+    const by = sort.value,
+      all = names.map((_, k) => k);
+    return by === 'by name'
+      ? all.sort((a, b) => names[a].localeCompare(names[b]))
+      : by === 'by probability'
+        ? all.sort((a, b) => p(b) - p(a))
+        : all.sort((a, b) => Math.abs(p(a) - c().thresholds[a]) - Math.abs(p(b) - c().thresholds[b]));
+  };
+  const list = () => {
+    const text = search.value.trim().toLowerCase(),
+      pass = {
+        all: () => true,
+        present: k => reference(k) === 1,
+        unknown: k => (c().targets[k] < 0 && c().truth[k] < 0) || c().states[k] === 'unknown',
+        wrong,
+      }[chip];
+    const fits = order().filter(k => names[k].toLowerCase().includes(text) && pass(k));
+    shown = fits.filter(k => !floor || text || chip !== 'all' || p(k) >= 0.05 || slot(k) >= 0);
+    const signs = { 1: '\u2713', 0: '\u2715', '-1': '?' },
+      words = { 1: 'present', 0: 'absent', '-1': 'unknown' };
+    rows.replaceChildren(
+      ...shown.map(k => {
+        const at = slot(k),
+          r = make('div', {
+            role: 'option',
+            className: 'label',
+            id: `${uid}-${k}`,
+            onclick: e => (e.shiftKey || e.ctrlKey || e.metaKey ? keep(k) : choose(k)),
+          });
+        r.setAttribute('aria-selected', k === chosen());
+        r.dataset.label = names[k];
+        const dot = make('span', { className: 'dot' });
+        if (at >= 0) dot.style.background = SHADES[at];
+        const sign = make(
+          'span',
+          { className: `sign ${words[reference(k)]}`, title: `${words[reference(k)]}; ${c().states[k]}` },
+          signs[reference(k)],
+        );
+        r.append(
+          dot,
+          make('span', { className: 'name' }, names[k]),
+          ...(wrong(k) ? [make('span', { className: 'wrong' }, 'wrong')] : []),
+          sign,
+          bar(p(k), c().thresholds[k]),
+          make('span', { className: 'p' }, p(k).toFixed(2)),
+        );
+        return r;
+      }),
+    );
+    rows.setAttribute('aria-activedescendant', `${uid}-${chosen()}`);
+    chips.forEach(b => b.setAttribute('aria-pressed', b.textContent === chip));
+    more.textContent = floor ? `show all ${fits.length} labels` : 'only those above 0.05';
+    more.disabled = floor && shown.length === fits.length;
+    const row = rows.querySelector('[aria-selected=true]');
+    if (row) {
+      const top = row.offsetTop - rows.offsetTop;
+      if (top < rows.scrollTop || top + row.offsetHeight > rows.scrollTop + rows.clientHeight)
+        rows.scrollTop = top - rows.clientHeight / 2;
+    }
+    light();
+  };
+  const light = () => {
+    const cell = hover >= 0 ? hover : now.patch,
+      first =
+        cell >= 0
+          ? claims(cell)
+              .slice(0, 3)
+              .filter(([v]) => v >= 0.05)
+          : [];
+    for (const r of rows.children) r.dataset.claims = first.some(([, k]) => names[k] === r.dataset.label);
+    hint.textContent =
+      cell >= 0
+        ? `patch ${cell}: ${claims(cell)
+            .slice(0, 3)
+            .map(([v, k]) => `${names[k]} ${Math.round(100 * v)} %`)
+            .join(', ')}`
+        : '';
+    hint.hidden = cell < 0;
+  };
+  const layers = run => {
+    if (plain || now.view === 'photograph') return [];
+    const some = drawnLabels().map((k, i) => ({
+      fine: fine(run, kind(), k),
+      color: SHADES[i],
+      dash: DASHES[i],
+      width: k === chosen() ? 3 : 2,
+      name: names[k],
+      peak: highest(map(run, kind(), k), c().grid),
+      heat: k === chosen() ? now.opacity * (0.2 + 0.8 * p(k, run)) : 0,
+    }));
+    if (now.outline && masks)
+      some.push({
+        fine: { data: masks.subarray(chosen() * 4096, chosen() * 4096 + 4096).map(v => v / 255), h: 64, w: 64 },
+        color: '#56b4e9',
+        width: 1.5,
+        at: 0.5,
+      });
+    return some;
+  };
+  const draw = () => {
+    const cell =
+      now.patch >= 0
+        ? (([h, w]) => [(now.patch % w) / w, Math.floor(now.patch / w) / h, 1 / w, 1 / h])(c().grid)
+        : null;
+    stages.forEach((s, run) => {
+      s.draw({ layers: layers(run), cell, level: now.level });
+      s.canvas.setAttribute('aria-label', `${c().image}, ${now.label}, ${c().runs[run].name}`);
+      titles[run].textContent = stages.length > 1 ? `${c().runs[run].name}: ${p(chosen(), run).toFixed(2)}` : '';
+      titles[run].hidden = stages.length < 2;
+    });
+    tell();
+    line();
+  };
+  const tell = () => {
+    // all about the chosen label
+    const k = chosen(),
+      runs = c().runs,
+      said = v => (v ? 'present' : 'absent'),
+      word = v => ({ 1: 'present', 0: 'absent', '-1': 'unknown' })[v];
+    const rank = (values, mine) => `rank ${1 + values.filter(v => v > mine).length} of ${names.length}`,
+      facts = [
+        ['truth', word(c().truth[k])],
+        ['in training', c().states[k]],
+        ['threshold', c().thresholds[k].toFixed(2)],
+      ];
+    runs.forEach((r, i) => {
+      const of = runs.length > 1 ? `${r.name}: ` : '';
+      facts.push(
+        [`${of}probability`, `${r.p[k].toFixed(2)}, read as ${said(r.p[k] >= c().thresholds[k])}`],
+        ...Object.entries(r.branches).map(([n, v]) => [`${of}${n}`, v[k].toFixed(2)]),
+        [`${of}text and image`, `${r.image_cosines[k].toFixed(3)}, ${rank(r.image_cosines, r.image_cosines[k])}`],
+        [`${of}text and pixels`, `${r.pixel_cosines[k].toFixed(3)}, ${rank(r.pixel_cosines, r.pixel_cosines[k])}`],
+      );
+    });
+    const thumbs = [
+      ['photograph', 'photograph'],
+      ['pixels', 'text and pixels'],
+      ['region', c().has_map ? 'text and region' : 'text and pixels, pooled'],
+    ].map(([view, name]) => {
+      const b = make(
+        'button',
+        {
+          type: 'button',
+          className: 'thumb',
+          onclick: () => {
+            put('view', view);
+            draw();
+          },
+        },
+        make('canvas'),
+        make('span', {}, name),
+      );
+      b.setAttribute('aria-pressed', now.view === view);
+      b.view = view;
+      return b;
+    });
+    const cells =
+      now.patch >= 0
+        ? [
+            make('h4', {}, `Who claims patch ${now.patch}?`),
+            make(
+              'table',
+              {},
+              ...claims(now.patch)
+                .slice(0, 5)
+                .map(([v, i]) =>
+                  make('tr', {}, make('td', {}, names[i]), make('td', {}, `${Math.round(100 * v)} %`)),
+                ),
+            ),
+          ]
+        : [];
+    detail.replaceChildren(
+      make('h3', {}, now.label),
+      make('div', { className: 'thumbs' }, ...thumbs),
+      make(
+        'table',
+        {},
+        ...facts.map(([a, b]) => make('tr', {}, make('th', { scope: 'row' }, a), make('td', {}, b))),
+      ),
+      ...cells,
+    );
+    thumbs.forEach(b => {
+      const s = new Stage(b.firstChild);
+      s.bitmap = stages[0].bitmap;
+      const which = b.view === 'pixels' ? 0 : 1;
+      if (s.bitmap)
+        s.draw({
+          layers:
+            b.view === 'photograph'
+              ? []
+              : [{ fine: fine(0, which, k), color: SHADES[Math.max(slot(k), 0)], width: 1, heat: 0.7 }],
+          level: now.level,
+        });
+    });
+  };
+  const line = () => {
+    // from the label in the list to its region
+    const row = rows.querySelector('[aria-selected=true]'),
+      s = stages[0],
+      box = body.getBoundingClientRect();
+    path.setAttribute('d', '');
+    if (
+      !row ||
+      !s.bitmap ||
+      plain ||
+      now.view === 'photograph' ||
+      s.canvas.getBoundingClientRect().left < rows.getBoundingClientRect().right
+    )
+      return;
+    const a = row.getBoundingClientRect(),
+      all = rows.getBoundingClientRect(),
+      y = a.top + a.height / 2;
+    if (y < all.top || y > all.bottom) return;
+    const q = s.place(),
+      at = s.canvas.getBoundingClientRect(),
+      peak = highest(map(0, kind(), chosen()), c().grid),
+      x1 = a.right - box.left,
+      y1 = y - box.top,
+      x2 = at.left - box.left + q.x + peak[0] * q.w,
+      y2 = at.top - box.top + q.y + peak[1] * q.h;
+    path.setAttribute('d', `M${x1} ${y1} C${x1 + 40} ${y1} ${x1 + 40} ${y2} ${x2} ${y2}`);
+    path.setAttribute('stroke', SHADES[Math.max(slot(chosen()), 0)]);
+  };
+  const take = async () => {
+    // another image, or other settings from Python
+    const data = model.get('maps'),
+      cover = model.get('masks');
+    now = { ...c().start };
+    levels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    fines.clear();
+    hover = -1;
+    masks = cover.byteLength ? new Uint8Array(cover.buffer, cover.byteOffset, cover.byteLength) : null;
+    filter.value = now.filter;
+    because.value = now.category;
+    because.disabled = now.filter === 'all';
+    opacity.value = now.opacity;
+    level.value = now.level;
+    outline.checked = now.outline;
+    outlined.hidden = !masks;
+    live.textContent = c().said;
+    if (image !== c().image) {
+      stages.forEach(s => {
+        s.zoom = 1;
+      });
+    }
+    image = c().image;
+    const fresh = await Promise.all(stages.map(s => s.load(model.get('picture'))));
+    if (fresh.every(Boolean)) {
+      list();
+      draw();
+      el.dataset.drawn = model.get('drawn');
+    }
+  };
+  const act = (key, e = {}) => {
+    const [h, w] = c().grid,
+      to = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
+    if (to && e.shiftKey) {
+      const m = map(0, 1, chosen()),
+        at =
+          now.patch < 0
+            ? m.indexOf(Math.max(...m))
+            : clamp(Math.floor(now.patch / w) + to[0], 0, h - 1) * w + clamp((now.patch % w) + to[1], 0, w - 1);
+      put('patch', at);
+      light();
+      draw();
+    } else if (to && to[0]) {
+      const at = shown.indexOf(chosen());
+      if (shown.length) choose(shown[clamp(at + to[0], 0, shown.length - 1)]);
+    } else if (to) send('step', { by: to[1] });
+    else if (key === 'Enter') keep(chosen());
+    else if (key === ' ') {
+      if (!plain) {
+        plain = true;
+        draw();
+      }
+    } else if (key === '/') search.focus();
+    else if (key === 'z') {
+      stages.forEach((s, run) => {
+        s.zoom = s.zoom > 1 ? 1 : 2.5;
+        s.centre = highest(map(run, kind(), chosen()), c().grid);
+      });
+      draw();
+    } else if (key === '?') help.hidden = !help.hidden;
+    else if (key === 'Escape') {
+      help.hidden = true;
+      put('patch', -1);
+      light();
+      draw();
+    } else return false;
+    return true;
+  };
+  const cellAt = (s, e) => {
+    const q = s.share(e),
+      [h, w] = c().grid;
+    return q ? Math.floor(q[1] * h) * w + Math.floor(q[0] * w) : -1;
+  };
+  stages.forEach(s => {
+    s.canvas.addEventListener('pointermove', e => {
+      const at = cellAt(s, e);
+      if (at !== hover) {
+        hover = at;
+        light();
+      }
+    });
+    s.canvas.addEventListener('pointerleave', () => {
+      hover = -1;
+      light();
+    });
+    s.canvas.addEventListener('click', e => {
+      const at = cellAt(s, e);
+      if (at >= 0) {
+        put('patch', at === now.patch ? -1 : at);
+        draw();
+      }
+    });
+  });
+  el.addEventListener('keyup', e => {
+    if (e.key === ' ' && plain) {
+      plain = false;
+      draw();
+    }
+  });
+  const stop = [atHome(el, act), ...stages.map(s => s.watch(() => levels.length && draw()))];
+  model.on('change:drawn', take);
+  model.on('change:content', () => {
+    live.textContent = c().said;
+  });
+  take();
+  return () => {
+    model.off('change:drawn', take);
+    stop.forEach(f => f());
+  };
+}
+const uid = `trmml-${Math.random().toString(36).slice(2)}`;
 export default { render };
 '''
 
+# %% ../../nbs/people/03_inspector_widget.ipynb #4d84f3a4
+_INSPECT_CSS = STAGE_CSS + '''
+.trmml-inspector .body {
+  position: relative;
+  display: grid;
+  grid-template-columns: minmax(250px, 310px) minmax(0, 1fr) 250px;
+  gap: 8px;
+  height: 580px;
+  margin: 6px 0;
+}
+.trmml-inspector .list {
+  display: flex;
+  flex-direction: column;
+  gap: 4px;
+  min-height: 0;
+  min-width: 0;
+}
+.trmml-inspector .list .row {
+  flex: none;
+  gap: 4px;
+}
+.trmml-inspector .list input,
+.trmml-inspector .list select {
+  flex: 1 1 100px;
+  min-width: 0;
+}
+.trmml-inspector input[type='search'] {
+  width: 150px;
+}
+.trmml-inspector .chip {
+  min-height: 24px;
+  padding: 1px 9px;
+  font-size: 13px;
+}
+.trmml-inspector .rows {
+  flex: 1;
+  min-height: 120px;
+  overflow: auto;
+  border: 1px solid var(--rim);
+  border-radius: 4px;
+}
+.trmml-inspector .label {
+  display: flex;
+  align-items: center;
+  gap: 6px;
+  padding: 3px 6px;
+  cursor: pointer;
+  font-size: 13px;
+}
+.trmml-inspector .label .name {
+  flex: 1;
+  min-width: 0;
+  overflow-wrap: anywhere;
+}
+.trmml-inspector .label .p {
+  width: 30px;
+  text-align: right;
+  font-variant-numeric: tabular-nums;
+}
+.trmml-inspector .label[aria-selected='true'] {
+  background: var(--back);
+  font-weight: 700;
+  box-shadow: inset 3px 0 var(--blue);
+}
+.trmml-inspector .label[data-claims='true'] .name {
+  text-decoration: underline;
+  text-decoration-thickness: 2px;
+}
+.trmml-inspector .label .trmml-bar {
+  width: 52px;
+  flex: none;
+}
+.trmml-inspector .dot {
+  width: 11px;
+  height: 11px;
+  border-radius: 6px;
+  border: 1px solid var(--rim);
+  flex: none;
+}
+.trmml-inspector .sign {
+  width: 18px;
+  text-align: center;
+  flex: none;
+  border-radius: 3px;
+  background: #595959;
+  color: #fff;
+}
+.trmml-inspector .sign.present {
+  background: #0173b2;
+}
+.trmml-inspector .sign.absent {
+  background: #8a4b00;
+}
+.trmml-inspector .wrong {
+  background: #7a1f1f;
+  color: #fff;
+  border-radius: 3px;
+  padding: 0 5px;
+  font-size: 11.5px;
+}
+.trmml-inspector .centre {
+  position: relative;
+  display: flex;
+  flex-direction: column;
+  gap: 6px;
+  min-width: 0;
+  min-height: 0;
+}
+.trmml-inspector .centre .trmml-stage {
+  flex: 1;
+  min-height: 0;
+  cursor: crosshair;
+}
+.trmml-inspector .title {
+  position: absolute;
+  left: 6px;
+  top: 6px;
+  padding: 1px 7px;
+  background: #111;
+  color: #fff;
+  border-radius: 3px;
+}
+.trmml-inspector .hint {
+  position: absolute;
+  left: 6px;
+  right: 6px;
+  bottom: 6px;
+  padding: 2px 8px;
+  background: #111;
+  color: #fff;
+  border-radius: 3px;
+  pointer-events: none;
+}
+.trmml-inspector .detail {
+  overflow: auto;
+  min-width: 0;
+}
+.trmml-inspector .detail h3 {
+  font-size: 18px;
+  margin: 0 0 6px;
+  overflow-wrap: anywhere;
+}
+.trmml-inspector .detail h4 {
+  margin: 10px 0 2px;
+  font-size: 14px;
+}
+.trmml-inspector .detail th {
+  font-weight: 400;
+  color: var(--soft);
+  vertical-align: top;
+}
+.trmml-inspector .detail td {
+  overflow-wrap: anywhere;
+}
+.trmml-inspector .thumbs {
+  display: flex;
+  gap: 4px;
+  margin-bottom: 8px;
+}
+.trmml-inspector .thumb {
+  flex: 1;
+  min-width: 0;
+  padding: 2px;
+  display: flex;
+  flex-direction: column;
+  font-size: 11.5px;
+  line-height: 1.2;
+}
+.trmml-inspector .thumb canvas {
+  height: 64px;
+}
+.trmml-inspector .link {
+  position: absolute;
+  inset: 0;
+  width: 100%;
+  height: 100%;
+  pointer-events: none;
+  overflow: visible;
+}
+.trmml-inspector .link path {
+  fill: none;
+  stroke-width: 2;
+  stroke-dasharray: 2 4;
+  stroke-linecap: round;
+}
+.trmml-inspector .trmml-status {
+  min-height: 20px;
+  overflow-wrap: anywhere;
+}
+@container (max-width:920px) {
+  .trmml-inspector .body {
+    grid-template-columns: minmax(230px, 270px) minmax(0, 1fr);
+    grid-template-rows: 440px 220px;
+    height: 668px;
+  }
+  .trmml-inspector .detail {
+    grid-column: 1/3;
+  }
+}
+@container (max-width:560px) {
+  .trmml-inspector .body {
+    grid-template-columns: minmax(0, 1fr);
+    grid-template-rows: 300px 300px 260px;
+    height: 876px;
+  }
+  .trmml-inspector .centre {
+    order: -1;
+  }
+  .trmml-inspector .detail {
+    grid-column: 1;
+  }
+  .trmml-inspector .link {
+    display: none;
+  }
+}
+'''
 
-class LabelList(Reporter):
-    "The ranked labels of an image; reports {'kind': 'label', 'label': its number} for the one chosen, and {'kind': 'key', 'key'}."
-    _esm = _LIST
-    _css = RANKING_CSS + ' .trmml-list{max-height:280px;overflow:auto}'
-    html = traitlets.Unicode('').tag(sync=True)  # from `ranking_html`
+# %% ../../nbs/people/03_inspector_widget.ipynb #ba848d75
+def view_content(
+    views: list[MatchView],  # the image in each run
+) -> dict:  # plain lists, numbers and text
+    "All that is said of an image, label by label."
+    first, rounded = views[0], lambda x: [round(float(v), 4) for v in x]
+    whole = lambda x: [int(v) for v in x]
+    return dict(image=first.image_id, grid=list(first.grid), has_map=first.saliency is not None,
+                thresholds=rounded(first.thresholds), truth=whole(first.truth), targets=whole(first.targets),
+                states=[first.state(c) for c in range(len(first.class_names))],
+                runs=[dict(name=v.name, p=rounded(v.probabilities), image_cosines=rounded(v.image_cosines),
+                           pixel_cosines=rounded(v.pixel_cosines),
+                           branches={k: rounded(b) for k, b in v.branches.items()}) for v in views])
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #22a5afe4
-class RunRow(widgets.VBox):
-    "Three kinds of matching, the ranked labels and the claims of one run."
+# %% ../../nbs/people/03_inspector_widget.ipynb #28bf8a71
+VIEWS = ('region', 'pixels', 'photograph')  # which maps are drawn
 
-    def __init__(
-        self,
-        name: str,  # of the run
-        height: int = 300,  # of the list of labels, in pixels
-    ):
-        self.pictures = [PatchPicture() for _ in range(3)]
-        self.titles = [widgets.HTML() for _ in range(3)]
-        self.labels, self.claims, self.title = LabelList(), widgets.HTML(), widgets.Label(name, style=dict(font_weight='bold'))
-        columns = [widgets.VBox([picture, title]) for picture, title in zip(self.pictures, self.titles)]
-        body = widgets.HBox([*columns, self.labels], layout=widgets.Layout(flex_flow='row wrap', grid_gap='8px'))
-        super().__init__([self.title, body, self.claims])
 
-    def show(
-        self,
-        view: MatchView,  # one image
-        label: int,  # the chosen category
-        look: Look,  # opacity, colours, contour, size
-        patch: int | None,  # the chosen patch
-        outline: bool,  # draw the object's true outline, where known
-    ) -> None:
-        "Draw everything anew."
-        hints = claim_hints(view)
-        for picture, title, panel in zip(self.pictures, self.titles, panels(view, label, look, patch, outline)):
-            title.value = f'<div style="line-height:1.4"><b>{panel.title}</b><br>{panel.caption.replace("; ", "<br>").replace(", query", "<br>query")}</div>'
-            with picture.hold_sync():  # one message per picture
-                picture.alt, picture.png = f'{panel.title}: {panel.caption}', picture_png(panel.picture)
-                picture.grid, picture.hints = list(view.grid), hints
-        self.labels.html = ranking_html(view, label)
-        if patch is None:
-            self.claims.value = ''
-        else:
-            table = claims_table(view, patch).round(3).to_html(border=0, classes='ranking')  # to_html escapes names
-            self.claims.value = f'<b>Who claims patch {patch}?</b>{table}'
-
-# %% ../../nbs/people/03_inspector_widget.ipynb #be961c06
-class InspectorWidget(widgets.VBox):
-    "Images of a run, the mistakes first: every label with the place it was matched with. Set its traits, or use the controls."
+class InspectorWidget(Reporter):
+    "Images of a run, the mistakes first: every label with the place it was matched with. Set its traits, or use it."
+    _esm = _INSPECT
+    _css = _INSPECT_CSS
     row = traitlets.Int(0)  # row of the data set
     label = traitlets.Unicode('')  # chosen category
+    labels = traitlets.List(traitlets.Unicode())  # categories kept in view beside the chosen one, up to three
     patch = traitlets.Int(-1)  # chosen patch, -1 for none
-    opacity = traitlets.Float(0.75, min=0, max=1)  # of the maps where they are highest
-    cmap = traitlets.Unicode('magma')  # a matplotlib colour map
-    threshold = traitlets.Float(0.5, min=0, max=1)  # level of the contour, 0 for none
+    view = traitlets.Enum(VIEWS, 'region')  # where the label was matched, each patch with its text, or neither
+    opacity = traitlets.Float(0.5, min=0, max=1)  # of the colour where map and probability are highest
+    level = traitlets.Float(0.5, min=0, max=1)  # of the lines, 0 for none
     outline = traitlets.Bool(True)  # the object's true outline, where known
     filter = traitlets.Enum(FILTERS, 'all')  # which images, and in which order
     category = traitlets.Unicode('')  # filter by this category only; '' for all
+    names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of the categories
+    filters = traitlets.List(traitlets.Unicode()).tag(sync=True)  # those that this data set can answer
+    content = traitlets.Dict().tag(sync=True)  # from `view_content`, with what is chosen
+    picture = traitlets.Bytes().tag(sync=True)  # a JPEG
+    maps = traitlets.Bytes().tag(sync=True)  # a byte per run, kind (pixels, region), category and patch
+    masks = traitlets.Bytes().tag(sync=True)  # true outlines, 64 x 64 bytes per category; empty where not known
+    drawn = traitlets.Int(0).tag(sync=True)  # number of the drawing
 
     def __init__(
         self,
         inspection: Inspection,  # from `inspect_method`
         other: Inspection | None = None,  # another run or epoch on the same images, shown below
-        side: int = 190,  # longer side of the pictures in pixels
         **traits: Any,  # first values of the traits above
     ):
-        if other is not None and (other.dataset.image_ids != inspection.dataset.image_ids
-                                  or other.dataset.class_names != inspection.dataset.class_names):
-            raise InspectorError(f'the runs are on {len(inspection.dataset)} and {len(other.dataset)} images, or on other '
-                                 'categories; expected the same images and categories in the same order.')
-        if not len(inspection.dataset):
-            raise InspectorError(f'{inspection.dataset.name}/{inspection.dataset.split} holds no images, expected at least one.')
-        self.runs, self.side = [inspection] + [other] * (other is not None), side
-        self.cmaps = list(dict.fromkeys((*CMAPS, traits.get('cmap', 'magma'))))
-        traits, given = dict(label=inspection.dataset.class_names[0]) | traits, set(traits)
+        data = inspection.dataset
+        if other is not None and (other.dataset.image_ids != data.image_ids
+                                  or other.dataset.class_names != data.class_names):
+            raise InspectorError(f'the runs are on {len(data)} and {len(other.dataset)} images, or on other categories; '
+                                 'expected the same images and categories in the same order.')
+        if not len(data):
+            raise InspectorError(f'{data.name}/{data.split} holds no images, expected at least one.')
+        self.runs = [inspection] + [other] * (other is not None)
+        self.can = [f for f in FILTERS if (f != 'runs differ' or len(self.runs) > 1)
+                    and (f != 'missed small objects' or data.object_masks(0) is not None)]
+        given, self._silent = set(traits), True
         self.views: list[MatchView] = []  # of the open image, one per run
         self.ranking = Ranking(*(None,) * 3)  # images of the filter
-        self.milliseconds, self.pictures_drawn, self.trouble, self._silent = 0., 0, '', True
-        self.rows = [RunRow(run.name) for run in self.runs]
-        super().__init__(**traits)
-        self._controls()
-        self.observe(self._changed, list(InspectorWidget.class_own_traits()))
+        self.milliseconds, self.drawings, self.trouble = 0., 0, ''
+        super().__init__(names=list(data.class_names), filters=self.can, **dict(label=data.class_names[0]) | traits)
+        self.observe(self._changed, ['row', 'label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter',
+                                     'category'])
+        self.observe(self._event, 'event')
         self._silent = False
         self._open('row' if 'row' in given else 'filter', keep_label='label' in given)
 
-    @traitlets.validate('row', 'label', 'category', 'filter', 'cmap')
+    @traitlets.validate('row', 'label', 'labels', 'patch', 'category', 'filter')
     def _there(self, proposal: dict) -> Any:
         "Refuse what is not there, before anything changes."
         name, value, data = proposal['trait'].name, proposal['value'], self.runs[0].dataset
         if name == 'row' and not 0 <= value < len(data):
             raise InspectorError(f'row is {value}, expected 0 to {len(data) - 1}.')
-        if name == 'filter' and value == 'runs differ' and len(self.runs) < 2:
-            raise InspectorError("filter 'runs differ' needs a second run: give other= another inspection.")
-        if name == 'cmap':
-            if value not in self.cmaps:
-                raise InspectorError(f'cmap is {value!r}, expected one of {self.cmaps}; give another one when the inspector is made.')
-            Look(cmap=value)
-        if name in ('label', 'category') and value not in data.class_names and (value or name == 'label'):
-            raise InspectorError(f'{name} {value!r} is none of the categories; {close_names(value, data.class_names)}.')
+        cells = int(np.prod(self.runs[0].store.grid))
+        if name == 'patch' and not -1 <= value < cells:
+            raise InspectorError(f'patch is {value}, expected 0 to {cells - 1}, or -1 for none.')
+        if name == 'filter' and value not in self.can:
+            needs = 'a second run: give other= another inspection' if value == 'runs differ' else 'masks of the objects'
+            raise InspectorError(f'filter {value!r} needs {needs}.')
+        if name == 'labels' and len(value) > 3:
+            raise InspectorError(f'labels holds {len(value)} categories, expected at most 3 beside the chosen one.')
+        for label in value if name == 'labels' else [value] if name in ('label', 'category') else []:
+            if label not in data.class_names and (label or name != 'category'):
+                raise InspectorError(f'{name} {label!r} is none of the categories; {close_names(label, data.class_names)}.')
         return value
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #33249d0b
+    def still(self) -> bytes:
+        "The open image and the chosen label, as a PNG."
+        other = self.views[1] if len(self.views) > 1 else None
+        return figure_png(inspection_figure(self.views[0], self.label, other=other))
+
+# %% ../../nbs/people/03_inspector_widget.ipynb #eb6ee5fc
 from fastcore.basics import patch
-
-HELP = ('<i>Click a picture first. Arrows: left and right for images, up and down for labels. Shift and arrows: a neighbouring patch. '
-        'Escape: no patch.</i>')
-
-
-@patch
-def _controls(self: InspectorWidget) -> None:
-    "Make the controls, tie them to the traits, and lay everything out."
-    data, narrow = self.runs[0].dataset, dict(layout=widgets.Layout(width='auto'))
-    wide = lambda pixels: dict(layout=widgets.Layout(width=f'{pixels}px'))
-    filters = [f for f in FILTERS if len(self.runs) > 1 or f != 'runs differ']
-    slider = dict(min=0, max=1, step=.05, continuous_update=False, **wide(230))
-    self.back, self.forth = (widgets.Button(description=text, tooltip=text, **narrow) for text in ('previous', 'next'))
-    self.jump = widgets.Combobox(placeholder='jump to image', options=tuple(data.image_ids[:2000]), continuous_update=False, **wide(180))
-    self.status, self.help = widgets.HTML(), widgets.HTML(HELP)
-    self.add_class('trmml-inspector'), self.status.add_class('trmml-status')
-    tied = dict(filter=widgets.Dropdown(options=filters, description='show', **wide(250)),
-                category=widgets.Dropdown(options=[('any label', ''), *zip(data.class_names, data.class_names)], description='because of',
-                                          **wide(220)),
-                label=widgets.Dropdown(options=list(data.class_names), value=self.label, description='label', **wide(220)),
-                opacity=widgets.FloatSlider(description='opacity', **slider),
-                threshold=widgets.FloatSlider(description='contour at', **slider),
-                cmap=widgets.Dropdown(options=self.cmaps, description='colours', **wide(180)),
-                outline=widgets.Checkbox(description='true outline', indent=False, **wide(120)))
-    self.controls = tied
-    for name, control in tied.items():
-        traitlets.link((self, name), (control, 'value'))
-    self.back.on_click(lambda _: self.step(-1))
-    self.forth.on_click(lambda _: self.step(1))
-    self.jump.observe(lambda change: change['new'] and self.find(change['new']), 'value')
-    for run in self.rows:
-        for source in (*run.pictures, run.labels):
-            source.observe(self._event, 'event')
-    wrap = lambda *children: widgets.HBox(children, layout=widgets.Layout(flex_flow='row wrap'))
-    self.children = [wrap(self.back, self.forth, self.jump, tied['filter'], tied['category'], tied['outline']),
-                     wrap(tied['label'], tied['opacity'], tied['threshold'], tied['cmap']),
-                     self.status, *self.rows, self.help]
-
-# %% ../../nbs/people/03_inspector_widget.ipynb #abc721b7
-@patch
-def _views(self: InspectorWidget) -> list[MatchView]:
-    "The open image in each run; if its file is gone, a grey picture, and a word about it."
-    try:
-        image, self.trouble = self.runs[0].dataset.image(self.row), ''
-    except DataError as error:
-        image, self.trouble = GONE, f'{error} Its labels are shown without it. '
-    return [each.view(self.row, image) for each in self.runs]
 
 
 @patch
@@ -275,7 +1395,7 @@ def _position(self: InspectorWidget) -> int | None:
     at = (self.ranking.rows == self.row).nonzero()[0]
     return int(at[0]) if len(at) else None
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #41108ec6
+
 @patch
 def _changed(self: InspectorWidget, change: dict) -> None:
     "A trait has a new value: open another image, or draw this one anew."
@@ -297,7 +1417,11 @@ def _open(self: InspectorWidget, because: str, keep_label: bool = False) -> None
             self.ranking = run.rank(self.filter, other=self.runs[-1] if len(self.runs) > 1 else None, label=label)
             if because != 'row' and len(self.ranking.rows):
                 self.row = int(self.ranking.rows[0])
-        self.views = self._views()
+        try:
+            image, self.trouble = run.dataset.image(self.row), ''
+        except DataError as error:
+            image, self.trouble = GONE, f'{error} Its labels are shown without it. '
+        self.views = [each.view(self.row, image) for each in self.runs]
         at = self._position()
         cause = -1 if at is None else int(self.ranking.labels[at])
         if not keep_label:
@@ -305,47 +1429,38 @@ def _open(self: InspectorWidget, because: str, keep_label: bool = False) -> None
         self.patch = -1
     finally:
         self._silent = False
+    self._load(center_square(image) if run.crop else image)
     self.draw(started)
-
-# %% ../../nbs/people/03_inspector_widget.ipynb #016f2521
-STEPS = dict(ArrowUp=(-1, 0), ArrowDown=(1, 0), ArrowLeft=(0, -1), ArrowRight=(0, 1))  # (down, right) in patches
 
 
 @patch
-def _event(self: InspectorWidget, change: dict) -> None:
-    "Something happened in the browser."
-    event = change['new']
-    if event.get('kind') == 'click':
-        patch = patch_at(event['x'], event['y'], self.views[0].grid)
-        self.patch = -1 if patch == self.patch else patch  # a second click lets go
-    elif event.get('kind') == 'label':
-        self.label = self.views[0].class_names[event['label']]
-    elif event.get('key') == 'Escape':
-        self.patch = -1
-    elif event.get('shift') and event.get('key') in STEPS:
-        self.step_patch(*STEPS[event['key']])
-    elif event.get('key') in ('ArrowLeft', 'ArrowRight'):
-        self.step(1 if event['key'] == 'ArrowRight' else -1)
-    elif event.get('key') in ('ArrowUp', 'ArrowDown'):
-        self.step_label(1 if event['key'] == 'ArrowDown' else -1)
+def _load(self: InspectorWidget, image: Image.Image) -> None:
+    "Give the browser another image and its maps; it draws when the number of the drawing changes."
+    self.picture = photo_bytes(image)
+    self.maps = b''.join(map_bytes(m, from_zero) for v in self.views
+                         for m, from_zero in ((v.pixel_maps, False), (v.attention, True)))
+    masks = self.views[0].masks
+    small = [] if masks is None else [Image.fromarray(m).convert('L').resize((64, 64)) for m in masks]
+    self.masks = b''.join(m.tobytes() for m in small)
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #5feb12b0
+
 @patch
 def draw(
     self: InspectorWidget,
     started: float | None = None,  # `perf_counter()` at the click; None: now
 ) -> None:
-    "Draw all rows anew, and say where we are."
+    "Have the browser draw what is chosen, and say where we are."
     started = perf_counter() if started is None else started
-    look, view = Look(self.opacity, self.cmap, self.threshold, self.side), self.views[0]
-    c, patch = view.index(self.label), None if self.patch < 0 else self.patch
-    for row, each in zip(self.rows, self.views):
-        row.show(each, c, look, patch, self.outline)
-    at, count = self._position(), len(self.ranking.rows)
-    place = f'{at + 1} of {count}' if at is not None else f'not among the {count}' if count else 'none found; this one is not'
-    self.milliseconds, self.pictures_drawn = 1000 * (perf_counter() - started), self.pictures_drawn + 1
-    self.say(f'{self.trouble}{view.image_id}: {place} under "{self.filter}"; {view.class_names[c]} is {view.state(c)} in training; '
-             f'drawn in {self.milliseconds:.0f} ms')
+    at, count, view = self._position(), len(self.ranking.rows), self.views[0]
+    place = f'not among the {count}' if count else 'none found; this one is not'
+    place = place if at is None else f'{at + 1} of {count}'
+    traits = ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter', 'category')
+    state = f'{self.label} is {view.state(view.index(self.label))}'
+    with self.hold_sync():
+        self.content = dict(view_content(self.views), start={name: getattr(self, name) for name in traits},
+                            said=f'{self.trouble}{view.image_id}: {place} under "{self.filter}"; {state}')
+        self.drawn += 1
+    self.milliseconds, self.drawings = 1000 * (perf_counter() - started), self.drawings + 1
 
 
 @patch
@@ -353,10 +1468,10 @@ def say(
     self: InspectorWidget,
     text: str,  # plain text
 ) -> None:
-    "Write a line under the controls."
-    self.status.value = text.replace('&', '&amp;').replace('<', '&lt;')
+    "Say something under the picture; nothing is drawn anew."
+    self.content = {**self.content, 'said': text}
 
-
+# %% ../../nbs/people/03_inspector_widget.ipynb #b5b515c7
 @patch
 def find(
     self: InspectorWidget,
@@ -368,7 +1483,7 @@ def find(
     except InspectorError as error:
         self.say(str(error))
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #235e3373
+
 @patch
 def step(
     self: InspectorWidget,
@@ -405,3 +1520,25 @@ def step_patch(
     (h, w), (y, x) = view.grid, divmod(self.patch, view.grid[1])
     hardest = int(view.attention[view.index(self.label)].argmax())
     self.patch = hardest if self.patch < 0 else min(max(y + down, 0), h - 1) * w + min(max(x + right, 0), w - 1)
+
+
+@patch
+def _event(self: InspectorWidget, change: dict) -> None:
+    "Something happened in the browser. What it set and has drawn itself is taken over in silence."
+    event = change['new']
+    kind, name = event.get('kind'), event.get('name')
+    if kind == 'step':
+        self.step(event['by'])
+    elif kind == 'find':
+        self.find(event['image'])
+    elif kind == 'set' and name in ('filter', 'category'):
+        setattr(self, name, event['value'])
+    elif kind == 'set' and name in ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline'):
+        self._silent = True
+        try:
+            setattr(self, name, event['value'])
+        finally:
+            self._silent = False
+        if name == 'label':
+            view = self.views[0]
+            self.say(f'{view.image_id}: {self.label} is {view.state(view.index(self.label))}')

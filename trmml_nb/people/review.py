@@ -345,9 +345,10 @@ def answer(
 @patch
 def undo(
     self: Review,
+    step: int | None = None,  # which one; None: the last
 ) -> list[Answer]:  # what was taken back; empty if there was nothing
-    "Take back the last answer, or all that were given together with it; also those of an earlier session."
-    last = max((a.step for a in self.answers), default=0)
+    "Take back an answer, or all that were given together with it; also those of an earlier session."
+    last = max((a.step for a in self.answers), default=0) if step is None else step
     gone = [a for a in self.answers if a.step == last]
     if gone:
         self._save([a for a in self.answers if a.step != last])

@@ -1,0 +1,108 @@
+"""A widget of ours in a real browser without a notebook around it: its script runs in a page, and its Python half answers from the test."""
+
+import base64
+import json
+import shutil
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PAGE = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>widget</title><style>body{margin:8px;background:var(--jp-layout-color1,#fff)}</style></head><body><main><div id="at"></div></main></body></html>'''
+DARK = '''{--jp-ui-font-color1:#f0f0f0;--jp-ui-font-color2:#c4c4c4;--jp-layout-color1:#111;--jp-layout-color2:#2a2a2a;--jp-border-color1:#5a5a5a;}'''
+START = '''async ([code, css, state]) => {
+  const decode = v => v && v.$bytes !== undefined ? new DataView(Uint8Array.from(atob(v.$bytes), c => c.charCodeAt(0)).buffer)
+    : Array.isArray(v) ? v.map(decode) : v;
+  const values = {}, heard = {};
+  const apply = changes => {
+    for (const [k, v] of Object.entries(changes)) values[k] = decode(v);
+    for (const k of Object.keys(changes)) for (const f of [...(heard['change:' + k] || [])]) f();
+  };
+  const model = { get: k => values[k], send: m => { window.waiting = (window.waiting || 0) + 1;
+      window.toPython(JSON.stringify(m)).then(changes => { apply(JSON.parse(changes)); window.waiting -= 1; }); },
+    on: (k, f) => { (heard[k] = heard[k] || []).push(f); }, off: (k, f) => { heard[k] = (heard[k] || []).filter(g => g !== f); } };
+  apply(state);
+  const style = document.createElement('style'); style.textContent = css; document.head.append(style);
+  const module = await import(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })));
+  window.apply = apply;
+  window.outer = [];
+  document.body.addEventListener('keydown', e => window.outer.push(e.key));  // what a page around the widget would hear
+  module.default.render({ model, el: document.getElementById('at') });
+}'''
+
+
+UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is under 4.5 to 1, or that are cut off
+  const parse = c => (c.match(/[\\d.]+/g) || []).map(Number), luminance = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
+  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > .9) return c; } return [255, 255, 255]; };
+  const found = [];
+  for (const e of root.querySelectorAll('*')) {
+    const text = [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join(' ').trim(), box = e.getBoundingClientRect();
+    if (!text || !box.width || e.tagName === 'OPTION' || e.tagName === 'STYLE' || e.disabled) continue;
+    const [a, b] = [luminance(parse(getComputedStyle(e).color)), luminance(ground(e))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) found.push(`contrast ${((a + .05) / (b + .05)).toFixed(1)}: ${text.slice(0, 40)}`);
+    const style = getComputedStyle(e);
+    if (style.overflowX !== 'visible' && style.overflowX !== 'auto' && e.scrollWidth > e.clientWidth + 1) found.push(`cut: ${text.slice(0, 40)}`);
+    if (box.right > root.getBoundingClientRect().right + 1 && !e.closest('.trmml-list')) found.push(`beyond the edge: ${text.slice(0, 40)}`);
+  }
+  return [...new Set(found)];
+}'''
+
+
+def plain(value):
+    if isinstance(value, (bytes, memoryview)):
+        return {'$bytes': base64.b64encode(bytes(value)).decode()}
+    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def state_of(widget):
+    names = [n for n in widget.keys if not n.startswith('_') and n not in ('layout', 'tabbable', 'tooltip', 'comm')]
+    return {n: plain(getattr(widget, n)) for n in names}
+
+
+class InBrowser:
+    "A page with one widget in it."
+
+    def __init__(self, page, widget, dark=False):
+        self.page, self.widget, self.errors, self.heard = page, widget, [], []
+        page.on('pageerror', lambda e: self.errors.append(str(e)))
+        page.on('console', lambda m: self.errors.append(m.text) if m.type == 'error' else None)
+        page.expose_function('toPython', self._answer)
+        page.set_content(PAGE)
+        if dark:
+            page.add_style_tag(content=f':root{DARK}')
+        self.before = state_of(widget)
+        page.evaluate(START, [str(widget._esm), str(widget._css), self.before])
+        page.wait_for_timeout(50)
+
+    def _answer(self, message):
+        self.heard.append(json.loads(message))
+        self.widget._handle_custom_msg(json.loads(message), [])
+        return json.dumps(self._changes())
+
+    def _changes(self):
+        now = state_of(self.widget)
+        changed = {k: v for k, v in now.items() if v != self.before[k]}
+        self.before = now
+        return changed
+
+    def refresh(self):
+        "Send what the test has changed from Python."
+        self.page.evaluate('c => window.apply(c)', self._changes())
+
+    def settle(self):
+        self.page.wait_for_function('!window.waiting')
+        self.page.wait_for_timeout(60)
+
+    def press(self, *keys):
+        "Keys as a person presses them, each answered before the next."
+        for key in keys:
+            self.page.keyboard.press(key)
+            self.settle()
