@@ -670,7 +670,8 @@ function render({ model, el }) {
     make(
       'div',
       { className: 'banner', role: 'alert' },
-      'The kernel does not answer: it is busy, or it was restarted or has ended. After a restart, run this cell again to go on.',
+      'The kernel does not answer: it is busy, or it was restarted or has ended. ' +
+        'After a restart, run this cell again to go on.',
     ),
     make(
       'div',
@@ -1343,8 +1344,8 @@ class InspectorWidget(Reporter):
         data = inspection.dataset
         if other is not None and (other.dataset.image_ids != data.image_ids
                                   or other.dataset.class_names != data.class_names):
-            raise InspectorError(f'the runs are on {len(data)} and {len(other.dataset)} images, or on other categories; '
-                                 'expected the same images and categories in the same order.')
+            raise InspectorError(f'the runs are on {len(data)} and {len(other.dataset)} images, or on other '
+                                 'categories; expected the same images and categories in the same order.')
         if not len(data):
             raise InspectorError(f'{data.name}/{data.split} holds no images, expected at least one.')
         self.runs = [inspection] + [other] * (other is not None)
@@ -1377,7 +1378,8 @@ class InspectorWidget(Reporter):
             raise InspectorError(f'labels holds {len(value)} categories, expected at most 3 beside the chosen one.')
         for label in value if name == 'labels' else [value] if name in ('label', 'category') else []:
             if label not in data.class_names and (label or name != 'category'):
-                raise InspectorError(f'{name} {label!r} is none of the categories; {close_names(label, data.class_names)}.')
+                close = close_names(label, data.class_names)
+                raise InspectorError(f'{name} {label!r} is none of the categories; {close}.')
         return value
 
     def still(self) -> bytes:

@@ -138,7 +138,8 @@ function render({ model, el }) {
     make(
       'div',
       { className: 'banner', role: 'alert' },
-      'The kernel does not answer: it is busy, or it was restarted or has ended. After a restart, run this cell again to go on. What you answered before is saved.',
+      'The kernel does not answer: it is busy, or it was restarted or has ended. ' +
+        'After a restart, run this cell again to go on. What you answered before is saved.',
     ),
     make('div', { className: 'row' }, ...selects, make('span', { className: 'push row' }, retrain, table)),
     make('div', { className: 'row head' }, question, facts),
@@ -491,7 +492,8 @@ def check_together(
     if inspection is not None and (inspection.dataset.image_ids != review.dataset.image_ids
                                    or inspection.dataset.class_names != review.dataset.class_names):
         raise ReviewError(f'the review has {len(review.dataset)} images and {len(review.dataset.class_names)} '
-                          f'categories, the inspection {len(inspection.dataset)} and {len(inspection.dataset.class_names)}, or in '
+                          f'categories, the inspection {len(inspection.dataset)} and '
+                          f'{len(inspection.dataset.class_names)}, or in '
                           'another order; give both the same data set.')
 
 # %% ../../nbs/people/05_review_widget.ipynb #13eec7c6
