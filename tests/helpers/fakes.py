@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trmml_nb.data.dataset import MultiLabelDataset
-from trmml_nb.method.matching import MethodOutput
+from trmml_nb.method.contract import MethodOutput
 from trmml_nb.people.inspector import inspect_method
 from trmml_nb.towers.dense import ImageFeatures
 
