@@ -43,7 +43,7 @@ class Painted:
     def __init__(self, size, seed):
         self.size, self.seed = size, seed
 
-    def load(self):
+    def load(self, key=None):
         from PIL import Image
 
         small = np.random.default_rng(self.seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)

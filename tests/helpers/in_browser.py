@@ -80,6 +80,7 @@ class InBrowser:
             page.add_style_tag(content=f':root{DARK}')
         self.before = state_of(widget)
         page.evaluate(START, [str(widget._esm), str(widget._css), self.before])
+        page.wait_for_function("document.querySelector('[data-drawn]')")
         page.wait_for_timeout(50)
 
     def _answer(self, message):
