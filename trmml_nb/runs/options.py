@@ -5,6 +5,7 @@
 # %% ../../nbs/library/runs/00_options.ipynb #fe4f4627
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from ..errors import RunError
 from ..rivals.registry import METHODS, parse_spec
 
 # %% auto #0
-__all__ = ['JobError', 'option', 'check_choices', 'locate_data', 'check_known', 'DataChoice', 'LabelChoice', 'TowerChoice',
-           'TrainOptions', 'Place', 'TrainJob']
+__all__ = ['SOURCES', 'JobError', 'option', 'check_choices', 'register_data', 'locate_data', 'check_known', 'DataChoice',
+           'LabelChoice', 'TowerChoice', 'TrainOptions', 'Place', 'TrainJob']
 
 # %% ../../nbs/library/runs/00_options.ipynb #04759485
 class JobError(RunError):
@@ -40,12 +41,25 @@ def check_choices(
             raise JobError(f'--{f.name} is {getattr(job, f.name)!r}, expected one of {", ".join(map(str, choices))}.')
 
 # %% ../../nbs/library/runs/00_options.ipynb #4595a824
+SOURCES: dict[str, Callable[[str, str | None], Any]] = {}  # name -> (split, root) -> MultiLabelDataset
+
+
+def register_data(
+    name: str,  # as people will type it after --data
+    load: Callable[[str, str | None], Any],  # (split, root) -> MultiLabelDataset; asked for 'train' and 'val' at least
+) -> None:
+    "Give a data set of your own a name that every command understands. Errors: a name that is taken."
+    if name in SOURCES or name in ('scenes', 'csv', 'voc2007'):
+        raise JobError(f'{name!r} is taken; choose another name for this data set.')
+    SOURCES[name] = load
+
+
 def locate_data(
     data: str,  # as given to --data
     root: str | None,  # as given to --root
 ) -> tuple[str, str | None]:  # the same two; of a prepared benchmark its name and its own folder
     "What is meant by --data and --root. Errors: no such data."
-    if data in ('scenes', 'csv'):
+    if data in ('scenes', 'csv', *SOURCES):
         return data, root
     from trmml_nb.data.prepared import find_prepared, read_provenance
 
@@ -101,7 +115,7 @@ class DataChoice:
     @property
     def prepared(self) -> Path | None:
         "Folder of the prepared benchmark, or None for other data."
-        if self.data in ('scenes', 'csv'):
+        if self.data in ('scenes', 'csv', *SOURCES):
             return None
         from trmml_nb.data.prepared import find_prepared
 

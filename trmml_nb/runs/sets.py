@@ -21,7 +21,7 @@ from ..data.tables import Reading
 from ..data.voc import voc_dataset
 from ..method.matching import text_image_scores, text_pixel_scores
 from ..rivals.registry import METHODS, configure
-from .options import DataChoice, JobError, LabelChoice, TrainJob
+from .options import SOURCES, DataChoice, JobError, LabelChoice, TrainJob
 from ..towers.store import FeatureStore
 from ..towers.tower import FrozenTower
 from ..training.trainer import TrainConfig
@@ -36,6 +36,9 @@ def load_sets(
     "The training set with everything its files say, and the set to measure on."
     if job.data == 'scenes':
         sets = scenes_dataset(job.train_split or 'train'), scenes_dataset(job.eval_split or 'test')
+    elif job.data in SOURCES:
+        load = SOURCES[job.data]
+        sets = load(job.train_split or 'train', job.root), load(job.eval_split or 'val', job.root)
     elif folder := job.prepared:
         train, measured = default_splits(read_provenance(folder)) if None in (job.train_split, job.eval_split) else (None, None)
         sets = prepared_dataset(folder, job.train_split or train), prepared_dataset(folder, job.eval_split or measured, job.difficult)

@@ -5,6 +5,7 @@
 # %% ../../nbs/library/towers/00_dense.ipynb #3b5a0f38
 from __future__ import annotations
 
+from functools import singledispatch
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -109,17 +110,20 @@ def timm_features(
     return RawFeatures(pooled, dense.reshape(len(pixels), grid[0] * grid[1], -1), grid)
 
 # %% ../../nbs/library/towers/00_dense.ipynb #32935114
+@singledispatch
 def raw_features(
     visual: nn.Module,  # the image tower of an open_clip model
     pixels: Tensor,  # [B, 3, H, W]
 ) -> RawFeatures:
-    "Pooled and dense features of any known kind of tower, not normalised."
-    kinds = {ModifiedResNet: resnet_features, VisionTransformer: vit_features, TimmModel: timm_features}
-    for kind, features in kinds.items():
-        if isinstance(visual, kind):
-            return features(visual, pixels)
-    known = ", ".join(kind.__name__ for kind in kinds)
-    raise TowerError(f"no dense features for an image tower of kind {type(visual).__name__}; known kinds: {known}")
+    "Pooled and dense features, not normalised. A new kind of tower: `raw_features.register(Kind)`. Errors: a kind not registered."
+    known = ", ".join(kind.__name__ for kind in raw_features.registry if kind is not object)
+    raise TowerError(f"no dense features for an image tower of kind {type(visual).__name__}; known kinds: {known}. "
+                     "Register one with trmml_nb.towers.dense.raw_features.register.")
+
+
+raw_features.register(ModifiedResNet, resnet_features)
+raw_features.register(VisionTransformer, vit_features)
+raw_features.register(TimmModel, timm_features)
 
 # %% ../../nbs/library/towers/00_dense.ipynb #624740b9
 def resize_position_table(

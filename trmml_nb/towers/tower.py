@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +26,8 @@ from .weights import (build_model, checkpoint_shapes, fill_weights, find_tower, 
                                       tower_tokenizer)
 
 # %% auto #0
-__all__ = ['unit', 'FrozenModel', 'FrozenImages', 'model_digest', 'FrozenTower', 'PromptLearner', 'load_tower']
+__all__ = ['TOWERS', 'unit', 'FrozenModel', 'FrozenImages', 'model_digest', 'FrozenTower', 'PromptLearner', 'register_tower',
+           'load_tower']
 
 # %% ../../nbs/book/02_tower.ipynb #d9c636ae
 def unit(
@@ -232,8 +233,21 @@ class PromptLearner(nn.Module):
         return self._tower[0].encode_prompts(self.context, self.class_names)
 
 # %% ../../nbs/book/02_tower.ipynb #146b0f9f
+TOWERS: dict[str, Callable[[int | None, str | torch.device], FrozenTower]] = {}  # name -> (image_size, device) -> tower
+
+
+def register_tower(
+    name: str,  # as people will type it after --clip
+    make: Callable[[int | None, str | torch.device], FrozenTower],  # (image_size or None, device) -> tower
+) -> None:
+    "Give a tower of your own a name that `load_tower` and every command understand. Errors: a name that is taken."
+    if name in TOWERS or name == "tiny":
+        raise TowerError(f"{name!r} is taken; choose another name for this tower")
+    TOWERS[name] = make
+
+
 def load_tower(
-    name: str = "tiny",  # 'tiny', an open_clip architecture, 'local-dir:FOLDER', or 'hf-hub:ORG/NAME'
+    name: str = "tiny",  # 'tiny', an open_clip architecture, 'local-dir:FOLDER', 'hf-hub:ORG/NAME', or one of `register_tower`
     pretrained: str | None = None,  # for an architecture: a tag, a checkpoint file, 'TAG:FILE', or 'random'
     image_size: int | None = None,  # side in pixels; None = the tower's own
     device: str | torch.device = "cpu",  # where to run
@@ -241,6 +255,8 @@ def load_tower(
     preprocess: dict | None = None,  # override mean, std or interpolation
 ) -> FrozenTower:
     "A frozen tower of any kind. Errors: `TowerError` with the mend."
+    if name in TOWERS:
+        return TOWERS[name](image_size, device)
     source, path, record = find_tower(name, pretrained)
     config = tower_config(source)
     shapes = checkpoint_shapes(path) if path else {}
