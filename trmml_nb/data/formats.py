@@ -334,7 +334,9 @@ def json_file(
         raise FormatError(f'{path}: not a JSON file that can be read ({error}).') from None
 
 
-def voc_triples(path: Path) -> Triples:
+def voc_triples(
+    path: Path,  # the file, or the folder of such files
+) -> Triples:
     "VOC: a folder with an .xml file per picture."
     found = []
     for file in sorted(path.glob('*.xml')):
@@ -344,14 +346,18 @@ def voc_triples(path: Path) -> Triples:
     return found
 
 
-def cvat_triples(path: Path) -> Triples:
+def cvat_triples(
+    path: Path,  # the file, or the folder of such files
+) -> Triples:
     "CVAT for images: tags, boxes, polygons and masks of each image."
     shapes = ('tag', 'box', 'polygon', 'polyline', 'points', 'mask', 'ellipse', 'skeleton', 'cuboid')
     return [(image.get('name', ''), name, PRESENT) for image in xml_file(path).iter('image')
             for name in [s.get('label', '') for s in image if s.tag in shapes] or ['']]
 
 
-def yolo_names(path: Path) -> list[str]:
+def yolo_names(
+    path: Path,  # the file, or the folder of such files
+) -> list[str]:
     "Category names of a YOLO folder. Errors: no list of names."
     for base in (path, path.parent):
         for name in ('classes.txt', 'obj.names', 'labels.txt'):
@@ -366,7 +372,9 @@ def yolo_names(path: Path) -> list[str]:
     raise FormatError(f'{path}: no classes.txt, obj.names or *.yaml with names: beside it, so the numbers of the categories have no names.')
 
 
-def yolo_triples(path: Path) -> Triples:
+def yolo_triples(
+    path: Path,  # the file, or the folder of such files
+) -> Triples:
     "YOLO: a folder with a .txt file per picture, a line per object that begins with its category's number."
     names, found = yolo_names(path), []
     for file in sorted(p for p in path.rglob('*.txt') if p.name not in ('classes.txt', 'labels.txt', 'train.txt', 'val.txt', 'test.txt')):
@@ -381,14 +389,18 @@ def yolo_triples(path: Path) -> Triples:
     return found
 
 
-def coco_triples(path: Path) -> Triples:
+def coco_triples(
+    path: Path,  # the file, or the folder of such files
+) -> Triples:
     "COCO, with LVIS's `neg_category_ids`."
     data = from_coco(path, check=False)
     return [(data.image_ids[i], '', PRESENT) for i in range(len(data))] + [
         (data.image_ids[i], data.class_names[c], int(data.targets[i, c])) for i, c in np.argwhere(data.targets != UNKNOWN)]
 
 
-def labelstudio_triples(path: Path) -> Triples:
+def labelstudio_triples(
+    path: Path,  # the file, or the folder of such files
+) -> Triples:
     "Label Studio's JSON and JSON-MIN: choices, boxes and brushes of each task."
     found = []
     for k, task in enumerate(json_file(path)):
@@ -412,7 +424,10 @@ def labelstudio_triples(path: Path) -> Triples:
     return found
 
 
-def google_triples(path: Path, confidence: float | None) -> Triples:
+def google_triples(
+    path: Path,  # the file
+    confidence: float | None,  # from which an entry counts as present, in [0, 1]
+) -> Triples:
     "Google Vision: labelAnnotations of each response. Errors: scores, and no word on from where on one counts."
     content, found = json_file(path), []
     responses = content.get('responses', [content]) if isinstance(content, dict) else content
@@ -427,7 +442,9 @@ def google_triples(path: Path, confidence: float | None) -> Triples:
     return found
 
 
-def lightroom_triples(path: Path) -> Triples:
+def lightroom_triples(
+    path: Path,  # the file, or the folder of such files
+) -> Triples:
     "Lightroom, digiKam, darktable: keywords in .xmp sidecars (dc:subject) beside the pictures."
     found = []
     for file in sorted(path.rglob('*.xmp')):

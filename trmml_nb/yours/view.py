@@ -32,7 +32,8 @@ from ..towers.loading import in_memory
 from ..runs.sets import load_sets, settings
 from ..runs.run import Recogniser, load_run
 from ..io import guarded
-from ..runs.use import PROBABILITY, training_set
+from ..runs.use import training_set
+from ..data.tables import PROBABILITY
 from ..towers.encode import encode_dataset
 from ..towers.store import FeatureStore
 from ..training.trainer import Trainer, predict_logits
