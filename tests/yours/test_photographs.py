@@ -14,6 +14,7 @@ from trmml_nb.yours.calibration import (
     CalibrationError,
     assumed_targets,
     calibration_error,
+    careful_thresholds,
     choose_thresholds,
     cross_fitted,
     fit_calibration,
@@ -21,6 +22,8 @@ from trmml_nb.yours.calibration import (
     never_absent,
     noted_share,
     own_shifts,
+    precise_threshold,
+    precision_interval,
     reliability,
 )
 from trmml_nb.cli import app
@@ -681,3 +684,76 @@ def test_every_command_reads_one_table_alike(album, run, monkeypatch):
         open_review(labels, scores, album.parent / 'answers.csv', 'Ada', root=album)
     with pytest.raises(ValueError, match='scores.csv'):  # the table is read; the scores are not there
         open_review(labels, scores, album.parent / 'answers.csv', 'Ada', root=album, reading=Reading(code='signed'))
+
+
+# -- rare categories
+
+
+def test_careful_thresholds_are_pulled_and_keep_their_precision():
+    "A rare category follows all; a common one follows itself; on fresh labels the precision asked for is nearly kept."
+    rng = np.random.default_rng(0)
+    truth = (rng.random((4000, 6)) < [0.3, 0.3, 0.3, 0.3, 0.02, 0.02]).astype(int)
+    z = rng.normal(4 * truth - 3, 1.5)
+    learn, fresh = slice(0, 600), slice(600, 4000)
+    fit = fit_calibration(z[learn], truth[learn])
+    chosen = careful_thresholds(fit(z[learn]), truth[learn])
+    yes = fit(z[fresh]) >= chosen
+    assert truth[fresh][yes].mean() > 0.85
+    alone = careful_thresholds(fit(z[learn]), truth[learn], strength=0)
+    together = careful_thresholds(fit(z[learn]), truth[learn], strength=1e9)
+    assert np.ptp(together) < 1e-6 and (abs(chosen - together) <= abs(alone - together) + 1e-9).all()
+    assert careful_thresholds(np.array([[0.9], [0.3]]), np.array([[1], [-1]])).tolist() == [0.5]
+    assert precise_threshold(np.array([0.8, 0.8, 0.1]), np.array([True, False, True]), 0.6) == pytest.approx(0.1)
+    assert precise_threshold(np.array([]), np.array([], bool), 0.6) == 0.99
+
+
+def test_interval_equals_its_definition():
+    "At the ends of Clopper and Pearson's interval the observed count has a tail of 2.5 %."
+    from scipy.stats import binom
+
+    low, high = precision_interval([3, 0, 5], [4, 7, 5])
+    assert binom.sf(2, 4, low[0]) == pytest.approx(0.025) and binom.cdf(3, 4, high[0]) == pytest.approx(0.025)
+    assert low[1] == 0 and binom.cdf(0, 7, high[1]) == pytest.approx(0.025) and high[2] == 1
+
+
+def test_the_report_expects_a_precision(run):
+    metrics, page = json.loads((run / 'metrics.json').read_text()), (run / 'report.html').read_text()
+    assert 0 <= metrics['expected_precision'] <= 1 and 'expected_precision' in page and '95 % interval' in page
+
+
+# -- what a run of photographs is worth to every other command
+
+
+def test_every_command_on_a_run_of_photographs(run, album, tmp_path):
+    "It works, or it says in one line what to do; a completed table that is given back holds what people said."
+    cache = ['--cache', str(album.parent / 'cache')]
+    table = ['--labels', str(album / 'labels.csv'), '--root', str(album)]
+    for command, code, said in (
+        (['evaluate', str(run)], 1, 'was measured by cross-validation'),
+        (['evaluate', str(run), *table], 0, 'mAP'),
+        (['complete', str(run), '--out', str(tmp_path / 'a.csv')], 1, 'has completed its own table'),
+        (['complete', str(run), *table, '--out', str(tmp_path / 'b.csv')], 0, 'labels were given'),
+        (['predict', str(run), str(album), '--out', str(tmp_path / 's.csv')], 0, 'scores'),
+        (['check', str(album)], 0, 'are encoded once'),
+    ):
+        done = CliRunner().invoke(app, command + (cache if command[0] != 'check' else []))
+        assert done.exit_code == code and said in done.output, (command, done.output)
+        assert code == 0 or len(done.output.strip().splitlines()) == 1
+    first, again = read_sheet(album / 'labels.csv').dataset, pd.read_csv(run / 'completed.csv')
+    back = read_sheet(run / 'completed.csv', album).dataset
+    assert (back.targets[:, :4] == first.targets).all() and (back.targets[:, 4] == -1).all()
+    row, column = np.argwhere(first.targets == -1)[0]
+    name = again.columns[1 + column]
+    again.loc[row, name] = 1 - again.loc[row, name]
+    again.to_csv(tmp_path / 'mended.csv', index=False)
+    mended = read_sheet(tmp_path / 'mended.csv', album)
+    assert mended.dataset.targets[row, column] == again.loc[row, name], 'a proposal that was changed is a label'
+    assert any('1 that were changed as labels' in n for n in mended.notes)
+
+
+def test_copies_stay_in_one_fold():
+    groups = np.array([0, 1, 2, 0, 3, 4, 5, 0, 6])
+    for learn, judge in folds(9, 3, 0, groups):
+        assert not set(groups[learn]) & set(groups[judge]) and len(learn) + len(judge) == 9
+    with pytest.raises(CalibrationError, match='3 folds of 2 images'):
+        list(folds(4, 3, 0, np.array([0, 0, 1, 1])))

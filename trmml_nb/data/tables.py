@@ -650,7 +650,8 @@ def wide_votes(
                 count[at[name], 0 if label == PRESENT else 1] += 1
     mean = lambda k: {1: 'present', 0: 'absent', -1: 'unknown'}[cells_mean[k]]
     notes = ['cells: ' + counted({f'{v or "blank"} ({mean(v)})': k for v, k in values.items()})] if values else []
-    if values.get('1') and '1' in values and values.get('0') and not any(cells_mean.get(v) == UNKNOWN for v in values):
+    if values.get('1') and '1' in values and values.get('0') and not seen and not any(
+            cells_mean.get(v) == UNKNOWN for v in values):
         notes.append('every cell is filled: 0 is read as absent; if it only means "not noted", say --code positives')
     return notes + ([f'{seen["kept"]} proposals that nobody changed are read as unknown, {seen["changed"]} that were '
                      f'changed as labels'] if seen else [])

@@ -30,8 +30,9 @@ from ..towers.encode import encode_dataset
 from ..training.trainer import predict_logits
 
 # %% auto #0
-__all__ = ['predict', 'complete', 'is_photos', 'in_order', 'job_of', 'evaluate_job', 'all_finite', 'write_table', 'predict_job',
-           'training_set', 'completed_table', 'run_decisions', 'own_probabilities', 'complete_job', 'inspect_job']
+__all__ = ['predict', 'complete', 'is_photos', 'in_order', 'job_of', 'evaluate_job', 'all_finite', 'write_table',
+           'completed_table', 'run_decisions', 'own_probabilities', 'predict_job', 'training_set', 'complete_job',
+           'inspect_job']
 
 # %% ../../nbs/library/runs/04_use.ipynb #1bffb390
 def is_photos(
@@ -136,6 +137,50 @@ def write_table(
         raise JobError(f'{path}: cannot be written ({error.strerror}); choose another --out or free some space.') from error
     return path
 
+# %% ../../nbs/library/runs/04_use.ipynb #9ab60002
+def completed_table(
+    image_ids: Sequence[str],  # N
+    class_names: Sequence[str],  # C
+    targets: np.ndarray,  # [N, C] labels that were given, UNKNOWN elsewhere
+    filled: np.ndarray,  # [N, C] 0 or 1
+    p: np.ndarray,  # [N, C] probabilities
+) -> tuple[list[str], list[list]]:  # header, rows
+    "Labels, for each whether it was given or proposed, and probabilities; every reader of tables takes it back, corrected or not."
+    header = ['image', *class_names, *(c + SOURCE for c in class_names), *(c + PROBABILITY for c in class_names)]
+    said = np.where(targets != UNKNOWN, 'given', np.where(filled == 1, 'proposed 1', 'proposed 0'))
+    rows = [[name, *map(int, line), *sources, *(f'{v:.6f}' for v in values)]
+            for name, line, sources, values in zip(image_ids, filled, said, p)]
+    return header, rows
+
+
+def run_decisions(
+    run: str | Path,  # run folder
+    class_names: Sequence[str],  # C categories, in the order wanted
+) -> dict[str, np.ndarray] | None:  # slope, shift, noted and threshold, [C] each; None where a run has none
+    "Calibration and thresholds that a run of `trmml photos` chose. Errors: a file that names other categories."
+    path = Path(run) / 'decisions.json'
+    if not path.is_file():
+        return None
+    said = read_json(path)
+    try:
+        of = lambda name: np.array([said[name][c] for c in class_names], dtype=float)
+        return dict(slope=np.full(len(class_names), float(said['slope'])), shift=of('shift'), threshold=of('threshold'),
+                    noted=of('noted') if 'noted' in said else np.ones(len(class_names)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise JobError(f'{path}: does not fit the run ({type(error).__name__}: {error}); move it away to use probabilities as they are.') from None
+
+
+def own_probabilities(
+    p: np.ndarray,  # [M, C] probabilities of the method
+    decisions: dict[str, np.ndarray] | None,  # of `run_decisions`
+) -> np.ndarray:  # [M, C]
+    "The run's own probabilities: calibrated where it was."
+    if decisions is None:
+        return p
+    q = np.clip(np.asarray(p, dtype=np.float64), 1e-12, 1 - 1e-7)
+    z = decisions['slope'] * np.log(q / (1 - q)) + decisions['shift']
+    return np.minimum(1, 1 / (1 + np.exp(-np.clip(z, -50, 50))) / decisions['noted'])
+
 # %% ../../nbs/library/runs/04_use.ipynb #84786296
 def predict_job(
     run: str | Path,  # run folder
@@ -182,50 +227,6 @@ def training_set(
     return dataset
 
 # %% ../../nbs/library/runs/04_use.ipynb #6c3700e6
-def completed_table(
-    image_ids: Sequence[str],  # N
-    class_names: Sequence[str],  # C
-    targets: np.ndarray,  # [N, C] labels that were given, UNKNOWN elsewhere
-    filled: np.ndarray,  # [N, C] 0 or 1
-    p: np.ndarray,  # [N, C] probabilities
-) -> tuple[list[str], list[list]]:  # header, rows
-    "Labels, for each whether it was given or proposed, and probabilities; every reader of tables takes it back, corrected or not."
-    header = ['image', *class_names, *(c + SOURCE for c in class_names), *(c + PROBABILITY for c in class_names)]
-    said = np.where(targets != UNKNOWN, 'given', np.where(filled == 1, 'proposed 1', 'proposed 0'))
-    rows = [[name, *map(int, line), *sources, *(f'{v:.6f}' for v in values)]
-            for name, line, sources, values in zip(image_ids, filled, said, p)]
-    return header, rows
-
-
-def run_decisions(
-    run: str | Path,  # run folder
-    class_names: Sequence[str],  # C categories, in the order wanted
-) -> dict[str, np.ndarray] | None:  # slope, shift, noted and threshold, [C] each; None where a run has none
-    "Calibration and thresholds that a run of `trmml photos` chose. Errors: a file that names other categories."
-    path = Path(run) / 'decisions.json'
-    if not path.is_file():
-        return None
-    said = read_json(path)
-    try:
-        of = lambda name: np.array([said[name][c] for c in class_names], dtype=float)
-        return dict(slope=np.full(len(class_names), float(said['slope'])), shift=of('shift'), threshold=of('threshold'),
-                    noted=of('noted') if 'noted' in said else np.ones(len(class_names)))
-    except (KeyError, TypeError, ValueError) as error:
-        raise JobError(f'{path}: does not fit the run ({type(error).__name__}: {error}); move it away to use probabilities as they are.') from None
-
-
-def own_probabilities(
-    p: np.ndarray,  # [M, C] probabilities of the method
-    decisions: dict[str, np.ndarray] | None,  # of `run_decisions`
-) -> np.ndarray:  # [M, C]
-    "The run's own probabilities: calibrated where it was."
-    if decisions is None:
-        return p
-    q = np.clip(np.asarray(p, dtype=np.float64), 1e-12, 1 - 1e-7)
-    z = decisions['slope'] * np.log(q / (1 - q)) + decisions['shift']
-    return np.minimum(1, 1 / (1 + np.exp(-np.clip(z, -50, 50))) / decisions['noted'])
-
-
 def complete_job(
     run: str | Path,  # run folder
     labels: str | Path | None,  # table with blanks: image,<category>,...; None = the run's own training set

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from scipy.stats import beta
 
 from ..errors import MethodError
 from ..people.figures import curve
@@ -19,8 +20,8 @@ from ..training.metrics import best_thresholds, check_probabilities, check_score
 
 # %% auto #0
 __all__ = ['CalibrationError', 'reliability', 'calibration_error', 'Calibration', 'fit_line', 'own_shifts', 'fit_calibration',
-           'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'choose_thresholds', 'folds',
-           'cross_fitted']
+           'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'choose_thresholds',
+           'precise_threshold', 'careful_thresholds', 'precision_interval', 'folds', 'cross_fitted']
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #171b2b70
 class CalibrationError(MethodError):
@@ -181,6 +182,50 @@ def choose_thresholds(
     chosen = np.where(both & ((t == PRESENT).sum(0) >= at_least), own, common)
     return np.clip(np.where(never_absent(t), default, chosen), .01, .99)
 
+# %% ../../nbs/library/yours/00_calibration.ipynb #9ab80002
+def precise_threshold(
+    p: np.ndarray,  # [K] probabilities
+    present: np.ndarray,  # [K] bool
+    precision: float,  # asked for, in (0, 1)
+) -> float:
+    "The lowest threshold from which on so large a share is present; just above all of them, .99, if there is none."
+    order = np.argsort(-p, kind='stable')
+    share = np.cumsum(present[order]) / np.arange(1, len(p) + 1)
+    last = np.r_[np.diff(p[order]) != 0, True] if len(p) else np.zeros(0, bool)  # equal ones enter together
+    reached = np.flatnonzero((share >= precision) & last)
+    return float(p[order][reached[-1]]) if len(reached) else .99
+
+
+def careful_thresholds(
+    p: np.ndarray,  # [M, C] calibrated probabilities of images that training did not see
+    targets: np.ndarray,  # [M, C] PRESENT / ABSENT / UNKNOWN
+    precision: float = .9,  # asked for on known labels
+    strength: float = 20.0,  # present labels that the threshold of all categories together counts for
+    default: float = .5,  # where nothing is known absent
+) -> np.ndarray:  # [C]
+    "Thresholds for proposals that mostly hold; few labels pull towards the common one (on the scale of logits)."
+    p, t = check_probabilities(p, targets)
+    both = (t == PRESENT).any(0) & (t == ABSENT).any(0)
+    known, logit = t != UNKNOWN, lambda q: np.log(np.clip(q, .01, .99) / (1 - np.clip(q, .01, .99)))
+    of = lambda columns: precise_threshold(p[:, columns][known[:, columns]], t[:, columns][known[:, columns]] == PRESENT, precision)
+    common = of(both) if both.any() else default
+    own = np.array([of([c]) if both[c] else common for c in range(p.shape[1])])
+    count = (t == PRESENT).sum(0)
+    pulled = (count * logit(own) + strength * logit(common)) / (count + strength)
+    return np.where(never_absent(t), default, np.clip(1 / (1 + np.exp(-pulled)), .01, .99))
+
+
+def precision_interval(
+    right: np.ndarray,  # [C] proposals that hold
+    count: np.ndarray,  # [C] proposals
+    level: float = .95,  # of the interval
+) -> tuple[np.ndarray, np.ndarray]:  # lower and upper end [C], in [0, 1]; 0 and 1 without any proposal
+    "Clopper and Pearson's interval of a share."
+    right, count = np.asarray(right, float), np.asarray(count, float)
+    low = np.where(right > 0, beta.ppf((1 - level) / 2, np.maximum(right, 1e-9), count - right + 1), 0.0)
+    high = np.where(right < count, beta.ppf((1 + level) / 2, right + 1, np.maximum(count - right, 1e-9)), 1.0)
+    return low, high
+
 # %% ../../nbs/library/yours/00_calibration.ipynb #9a6e337f
 def folds(
     count: int,  # N images
@@ -210,5 +255,5 @@ def cross_fitted(
         fit = fit_calibration(logits[learn], assumed_targets(targets)[learn])
         fit.noted = noted_share(fit(logits[learn]), targets[learn])
         p[judge] = fit(logits[judge])
-        yes[judge] = p[judge] >= choose_thresholds(fit(logits[learn]), targets[learn])
+        yes[judge] = p[judge] >= careful_thresholds(fit(logits[learn]), targets[learn])
     return p, yes

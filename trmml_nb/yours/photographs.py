@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import imagehash
 import numpy as np
 import pandas as pd
 import torch
@@ -26,8 +27,9 @@ from safetensors.numpy import save
 from torch import nn
 
 from ..towers.views import StoreRows
-from .calibration import (
-    Calibration, assumed_targets, calibration_error, choose_thresholds, cross_fitted, fit_calibration, folds, never_absent, noted_share, reliability_plot)
+from trmml_nb.yours.calibration import (
+    Calibration, assumed_targets, calibration_error, careful_thresholds, cross_fitted, fit_calibration, folds, never_absent, noted_share, precision_interval,
+    reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError
 from ..towers.store import FeatureStore
@@ -53,9 +55,9 @@ from ..training.trainer import Trainer, pick_device, predict_logits
 
 # %% auto #0
 __all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'STYLE', 'MARK', 'WORDS', 'PhotosError', 'sureness', 'fit_rows', 'Kept',
-           'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table', 'picture_uri',
-           'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'own_folder', 'deliver',
-           'write_results', 'photos_in', 'check_tower', 'copies', 'check_album', 'photos_job']
+           'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table',
+           'picture_uri', 'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'own_folder', 'deliver',
+           'write_results', 'photos_in', 'check_tower', 'check_album', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -120,6 +122,15 @@ class Kept:
         "Keep a piece, in one move."
         about = dict(key=self.key, sha256=hashlib.sha256(piece.tobytes()).hexdigest())
         write_atomic(self.path(name), save(dict(piece=np.ascontiguousarray(piece)), about))
+
+# %% ../../nbs/library/yours/01_photographs.ipynb #9ab40006
+def copies(
+    data: MultiLabelDataset,  # N pictures
+) -> tuple[np.ndarray, str]:  # [N] number of the group of each picture; how copies were found
+    "Pictures that look the same, in groups."
+    keys = [str(imagehash.dhash(data.image(i), 16)) for i in range(len(data))]
+    number: dict[str, int] = {}
+    return np.array([number.setdefault(key, len(number)) for key in keys]), 'by a perceptual hash'
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #f6cb77f4
 def held_out_logits(
@@ -274,15 +285,21 @@ def study(
     fit = fit_calibration(logits, learn)
     fit.noted = noted_share(fit(logits), data.targets)
     p, (honest, yes) = fit(logits), cross_fitted(logits, data.targets, parts, seed)
-    thresholds, raw = choose_thresholds(p, data.targets), 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
+    thresholds, raw = careful_thresholds(p, data.targets), 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
     judged = np.where(only, UNKNOWN, data.targets)  # nothing can be said on categories that are never known absent
     table = sheet_statistics(sheet)
     table['AP'], table['threshold'] = zero_each if chosen == 'tower' else each, thresholds
     if only.any():
         table['AP_assumed'] = np.where(only, zero_guess_each if chosen == 'tower' else guess_each, np.nan)
     table['proposed_present'] = ((p >= thresholds) & ~data.known_mask).sum(0)
+    claimed, right = (yes & (judged != UNKNOWN)).sum(0), (yes & (judged == PRESENT)).sum(0)
+    low, high = precision_interval(right, claimed)
+    table['expected_precision'] = np.where(claimed > 0, right / np.maximum(claimed, 1), np.nan)
+    table['from'], table['to'] = np.where(only, np.nan, low), np.where(only, np.nan, high)
     scores = f1_scores(yes.astype(float), judged) if (judged == PRESENT).any() else dict(CF1=np.nan, OF1=np.nan)
     metrics = dict(mAP=zero if chosen == 'tower' else mAP, trained_mAP=mAP, zero_shot_mAP=zero, model=chosen, CF1=scores['CF1'], OF1=scores['OF1'],
+                   expected_precision=float(right.sum() / claimed.sum()) if claimed.sum() else np.nan,
+                   expected_recall=float(right.sum() / (judged == PRESENT).sum()) if (judged == PRESENT).any() else np.nan,
                    images=len(data), known_share=100 * float(data.known_mask.mean()), choice_rests_on=rests_on,
                    categories=len(data.class_names), left_out=[n for n, ap in zip(data.class_names, each) if np.isnan(ap)],
                    assumed_mAP=dict(trained=guess, tower=zero_guess) if only.any() else None, calibration_error=calibration_error(honest, judged),
@@ -347,6 +364,9 @@ def limits(
         said.append(f'Training did not help here: {both}. '
                     + ('So the model of this run is the tower alone; your labels set its probabilities and thresholds. Give more labels, present ones above '
                        'all, and start again.' if result.chosen == 'tower' else 'The trained model was kept because you asked for it (--model trained).'))
+    weak = table.index[(table['proposed_present'] > 0) & (table['from'] < .5)].tolist()
+    if weak:
+        said.append(f'Fewer than half of the proposals for these may hold, as far as the known labels can tell: {", ".join(weak)}. Check them all.')
     if none:
         said.append(f'No label at all: {", ".join(none)}. Proposals come from the name alone and cannot be checked here.')
     if few:
@@ -384,7 +404,8 @@ def report_html(
         f'<p>mAP on labels that training did not see: {say(m["trained_mAP"])} after training, {say(m["zero_shot_mAP"])} by the tower alone. '
         f'{len(m["left_out"])} of {m["categories"]} categories are left out of it: they lack a known present or a known absent label. <b>Kept: '
         f'{KEPT[result.chosen]}.</b> All that follows is about it. F1 with thresholds chosen on other labels: {say(m["OF1"])} overall, '
-        f'{say(m["CF1"])} per category. Percent, by cross-validation.</p>',
+        f'{say(m["CF1"])} per category. Of what is proposed as present, {say(100 * m["expected_precision"])} should hold, and {say(100 * m["expected_recall"])} of what '
+        'is present should be proposed; per category in the table, as a share with its 95 % interval. Percent, by cross-validation.</p>',
         '<h2>How far to trust a probability</h2>', f'<img alt="reliability" src="data:image/png;base64,{base64.b64encode(figure_png(fig)).decode()}">',
         f'<p>Mean gap between probability and share present: {m["calibration_error_raw"]:.3f} before and {m["calibration_error"]:.3f} after calibration.</p>',
         '<h2>Check these first</h2><p>The least sure proposals.</p>', pictures,
@@ -549,20 +570,6 @@ def check_tower(
                       stacklevel=2)
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #9ab40004
-def copies(
-    data: MultiLabelDataset,  # N pictures
-) -> tuple[np.ndarray, str]:  # [N] number of the group of each picture; how copies were found
-    "Pictures that look the same, in groups."
-    try:
-        import imagehash
-    except ImportError:
-        keys, how = [data.images[i].content_key() for i in range(len(data))], 'by their bytes'
-    else:
-        keys, how = [str(imagehash.dhash(data.image(i), 16)) for i in range(len(data))], 'by a perceptual hash'
-    number: dict[str, int] = {}
-    return np.array([number.setdefault(key, len(number)) for key in keys]), how
-
-
 def check_album(
     job: PhotosJob,  # as for `photos`
 ) -> list[str]:  # lines for people
