@@ -567,7 +567,7 @@ def combine_votes(
         keep, skipped = usable_images(files, [f'{places[i]} ({i})' for i in images], on_bad)
     except DataError as error:
         there = Names(root, folder_files(root)[0])
-        near = [f'{i}{there.near(i)}' for i in images if not (root / i).exists()]
+        near = [f'{i}{there.near(i)}' for i in images if not os.path.exists(root / i)]  # also for a name too long for the disk
         more = '' if not near else '\nNot in the folder: ' + ', '.join(near[:5]) + (f' and {len(near) - 5} more'
             if len(near) > 5 else '') + '.'
         raise TableError(str(error).replace("pass on_bad='skip'", "use on_bad='skip' (--on-bad skip)") + more) from None
