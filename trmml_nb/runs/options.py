@@ -152,8 +152,8 @@ class LabelChoice:
 @dataclass
 class TowerChoice:
     "Which frozen tower encodes."
-    clip: str = option('tiny', "Tower: 'tiny' (bundled), local-dir:DIR (a folder in open_clip's format), or an open_clip "
-                       'name such as RN101.')
+    clip: str = option('tiny', "Tower: 'tiny' or 'tiny16' (bundled; the second has finer positions), local-dir:DIR (a "
+                       "folder in open_clip's format), or an open_clip name such as RN101.")
     pretrained: str | None = option(None, 'For an open_clip name: a tag such as openai, or a checkpoint FILE.')
     image_size: int | None = option(None, "Side of the square input in pixels; the tower's own if not given. The "
                                     "paper's setting: 448.")

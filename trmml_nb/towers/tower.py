@@ -21,7 +21,7 @@ from .folding import Watch, fold
 from .dense import ImageFeatures, RawFeatures, raw_features, resize_tower
 from ..errors import TowerError
 from .texts import DEFAULT_TEMPLATES, TextTower, fill_template, insert_context, open_ids
-from .weights import (build_model, checkpoint_shapes, fill_weights, find_tower, quiet_logging,
+from .weights import (BUNDLED, build_model, checkpoint_shapes, fill_weights, find_tower, quiet_logging,
                                       resizing, tower_config,
                                       tower_tokenizer)
 
@@ -241,7 +241,7 @@ def register_tower(
     make: Callable[[int | None, str | torch.device], FrozenTower],  # (image_size or None, device) -> tower
 ) -> None:
     "Give a tower of your own a name that `load_tower` and every command understand. Errors: a name that is taken."
-    if name in TOWERS or name == "tiny":
+    if name in (*TOWERS, *BUNDLED):
         raise TowerError(f"{name!r} is taken; choose another name for this tower")
     TOWERS[name] = make
 

@@ -45,12 +45,12 @@ from torch import Tensor, nn
 from ..errors import TowerError
 
 # %% auto #0
-__all__ = ['WEIGHT_NAMES', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'quiet_logging', 'hub_reachable', 'best_weights', 'tag_files',
-           'cached_weights', 'why_not', 'fetch_weights', 'is_scripted', 'scripted_state', 'read_checkpoint',
-           'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions', 'ModelConfig', 'FolderConfig',
-           'shipped_names', 'config_faults', 'read_tower_config', 'local_checkpoint', 'require_transformers',
-           'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing', 'tower_tokenizer',
-           'tower_config', 'build_model', 'tiny_folder', 'find_tower']
+__all__ = ['WEIGHT_NAMES', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quiet_logging', 'hub_reachable', 'best_weights',
+           'tag_files', 'cached_weights', 'why_not', 'fetch_weights', 'is_scripted', 'scripted_state',
+           'read_checkpoint', 'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions',
+           'ModelConfig', 'FolderConfig', 'shipped_names', 'config_faults', 'read_tower_config', 'local_checkpoint',
+           'require_transformers', 'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing',
+           'tower_tokenizer', 'tower_config', 'build_model', 'tiny_folder', 'find_tower']
 
 # %% ../../nbs/library/towers/02_weights.ipynb #2e8e9340
 @contextlib.contextmanager
@@ -675,9 +675,14 @@ def build_model(
         ) from error
 
 # %% ../../nbs/library/towers/02_weights.ipynb #5f52058a
-def tiny_folder() -> Path:
-    "Where the bundled tiny CLIP lies."
-    return Path(str(resources.files("trmml_nb"))) / "weights" / "tiny_clip"
+BUNDLED = {"tiny": "tiny_clip", "tiny16": "tiny16"}  # name -> folder of a tower that comes with the package
+
+
+def tiny_folder(
+    name: str = "tiny",  # 'tiny': 8 x 8 positions; 'tiny16': 16 x 16 positions that mean their place
+) -> Path:
+    "Where a bundled tiny CLIP lies."
+    return Path(str(resources.files("trmml_nb"))) / "weights" / BUNDLED[name]
 
 
 def find_tower(
@@ -685,8 +690,8 @@ def find_tower(
     pretrained: str | None,  # for an architecture: a tag, a checkpoint file, 'TAG:FILE', or 'random'
 ) -> tuple[str, str | Path | None, dict]:  # open_clip's name for it; the weights' file, None: random; the tag's record
     "Where a tower's architecture and weights are. Errors: as `local_checkpoint`, `fetch_hub_folder`, `find_weights`."
-    if name == "tiny":
-        folder = tiny_folder()
+    if name in BUNDLED:
+        folder = tiny_folder(name)
     elif name.startswith("hf-hub:"):
         folder = fetch_hub_folder(name.removeprefix("hf-hub:"))
     elif name.startswith("local-dir:"):
