@@ -314,7 +314,7 @@ def test_the_reviewers_notebook(page, lab, outside, tmp_path):
     )
     twins = [o["data"] for o in saved if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
     assert twins and all("image/png" in data for data in twins)  # what an exported page shows
-    command(page, "docmanager:open", path="runs/answers.csv")
+    command(page, "docmanager:open", path="people/runs/answers.csv")
     page.locator(".jp-CSVViewer").wait_for()
     page.wait_for_timeout(500)
     page.screenshot(path=tmp_path / "answers.png")
