@@ -30,7 +30,8 @@ import torch
 
 from trmml_nb.towers.views import Store
 
-SIZES = dict(  # images, epochs, categories of the prompts, of the step (with batch, positions, d), images of growing stores, ...
+# images, epochs, categories of the prompts, of the step (with batch, positions, d), images of growing stores, ...
+SIZES = dict(
     tiny=dict(
         images=12,
         epochs=2,
@@ -211,19 +212,19 @@ class Live(Store):
         return len(self.data)
 
     def encoded(self, rows):
-        from trmml_nb.towers.encode import prepare
+        from trmml_nb.towers.encode import prepared_pixels
 
         with torch.inference_mode():
-            return self.tower.encode_images(prepare(self.tower, self.data, rows))
+            return self.tower.encode_images(prepared_pixels(self.tower, self.data, rows))
 
     def batch(self, rows, device=None):
-        from trmml_nb.towers.encode import in_order, work_size, worker_pool
+        from trmml_nb.towers.encode import in_given_order, work_size, worker_pool
         from trmml_nb.towers.dense import ImageFeatures
 
         at_once, threads = work_size(self.tower)
         with worker_pool(threads) as pool:
             parts = [some.tolist() for some in torch.as_tensor(rows).split(at_once)]
-            made = list(in_order(pool, self.encoded, parts, 2 * threads))
+            made = list(in_given_order(pool, self.encoded, parts, 2 * threads))
         return ImageFeatures(*(torch.cat(tensors) for tensors in zip(*made)))
 
 
@@ -275,7 +276,8 @@ def encode_in_loop(size, cache, asked):
         value = seconds(lambda: stored(fresh))
     baseline = seconds(lambda: trainer_of(tower, data, Live(tower, data), size["epochs"]).fit(progress=False))
     yield (
-        f"training {size['epochs']} epochs on {size['images']} scenes: encode once / encode in the loop (lower is better)",
+        f"training {size['epochs']} epochs on {size['images']} scenes: encode once / encode in the loop (lower is "
+        f"better)",
         value,
         baseline,
         "s",
@@ -346,7 +348,8 @@ def photographs(size, cache, asked):
             "s",
         )
         yield (
-            f"{where}, {unit}{note}: building the store and training / encoding in the loop ({1 / epochs:g} is the floor)",
+            f"{where}, {unit}{note}: building the store and training / encoding in the loop ({1 / epochs:g} is the "
+            f"floor)",
             built + fitted,
             baseline,
             "s",
@@ -397,7 +400,14 @@ def cut_prompts(size, cache, asked):
 
 def bare_encoder(size, cache, asked):
     "Building a store against decoding and encoding the same images without keeping anything, with the same threads."
-    from trmml_nb.towers.encode import encode_dataset, encode_pixels, in_order, prepare, work_size, worker_pool
+    from trmml_nb.towers.encode import (
+        encode_dataset,
+        encode_pixels,
+        in_given_order,
+        prepared_pixels,
+        work_size,
+        worker_pool,
+    )
 
     tower, data, _ = scenes(size, cache)
     batch, threads = work_size(tower)
@@ -405,7 +415,9 @@ def bare_encoder(size, cache, asked):
 
     def bare():
         with worker_pool(threads) as pool:
-            for _ in in_order(pool, lambda rows: encode_pixels(tower, prepare(tower, data, rows)), parts, 2 * threads):
+            for _ in in_given_order(
+                pool, lambda rows: encode_pixels(tower, prepared_pixels(tower, data, rows)), parts, 2 * threads
+            ):
                 pass
 
     def build():
@@ -655,13 +667,13 @@ class Drawn:
 
 def gpu_encoders(size, device):
     "Building a store against the bare encoder in bf16 on pixels that are on the device already, and bf16 against float32."
-    from trmml_nb.towers.encode import encode_dataset, prepare, work_size
+    from trmml_nb.towers.encode import encode_dataset, prepared_pixels, work_size
     from trmml_nb.towers.tower import load_tower
 
     for name, px, count in size["towers"]:
         tower, data = load_tower(name, None if name == "tiny" else "random", px, device), Drawn(count, px)
         batch = work_size(tower)[0]
-        pixels = prepare(tower, data, range(batch)).to(device).contiguous(memory_format=torch.channels_last)
+        pixels = prepared_pixels(tower, data, range(batch)).to(device).contiguous(memory_format=torch.channels_last)
 
         def bare(low=True):
             with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=low):

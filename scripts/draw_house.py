@@ -11,8 +11,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "trmml_nb"
-ORDER = ("foundations", "data", "towers", "method", "training", "rivals", "people", "runs", "datasets", "yours", "commands")
-TOP = dict(foundations=("errors", "io"), commands=("tiny_clip", "cli"))  # beside the packages: what all use, what uses all
+ORDER = (
+    "foundations",
+    "data",
+    "towers",
+    "method",
+    "training",
+    "rivals",
+    "people",
+    "runs",
+    "datasets",
+    "yours",
+    "commands",
+)
+# beside the packages: what all use, what uses all
+TOP = dict(foundations=("errors", "io"), commands=("tiny_clip", "cli"))
 QUESTIONS = dict(foundations="What does everything else stand on?", commands="From nothing to a result")
 BEGIN, END = "<!-- house: begin -->", "<!-- house: end -->"
 
@@ -80,7 +93,8 @@ def house():
         used = {package_of(m) for n in inside for m in arrows[n]} - {package}
         title = f"`{package}/`" if package not in TOP else "(top)"
         lines.append(
-            f"| {title} | {question} | {', '.join(f'`{n.split(chr(46))[-1]}`' for n in inside)} | {', '.join(p for p in ORDER if p in used) or '-'} |"
+            f"| {title} | {question} | {', '.join(f'`{n.split(chr(46))[-1]}`' for n in inside)} | "
+            f"{', '.join(p for p in ORDER if p in used) or '-'} |"
         )
     return "\n".join(lines)
 

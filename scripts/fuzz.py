@@ -218,8 +218,8 @@ def readers(work: Path) -> dict[str, Reader]:
     kept = {}
     from trmml_nb.runs import train as jobs
 
-    finish = jobs.finish
-    jobs.finish = lambda folder, *rest: (
+    finish = jobs.finish_run
+    jobs.finish_run = lambda folder, *rest: (
         kept.update(data=(folder / 'checkpoint.safetensors').read_bytes()),
         finish(folder, *rest),
     )
@@ -228,7 +228,7 @@ def readers(work: Path) -> dict[str, Reader]:
         options = dict(limit=12, epochs=1, known=0.5, method='trmml:ffn_dim=32', cache=str(work / 'cache'))
         run = train_job(TrainJob(**options, out=str(work / 'run')), progress=False)
     finally:
-        jobs.finish, jobs.draw_run = finish, draw
+        jobs.finish_run, jobs.draw_run = finish, draw
     checkpoint = put('checkpoint.safetensors', kept['data'])
     totals = lambda: sorted(
         (part, name, v.double().sum().item())

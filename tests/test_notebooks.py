@@ -17,7 +17,8 @@ from nbdev.test import nb_test_cells
 from helpers.notebooks import NBS, NOTEBOOKS, left_out
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT_S = 120  # processor seconds for a whole notebook, with the processes that it starts; they do not depend on what else runs
+# processor seconds for a whole notebook, with the processes that it starts; they do not depend on what else runs
+LIMIT_S = 120
 HANGS_S = 900  # seconds on the clock after which it is stopped
 USED = "import os\nprint(sum(os.times()[:4]))"
 LIMIT_BYTES = 300 * 1024

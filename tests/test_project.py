@@ -312,6 +312,33 @@ def test_every_public_name_has_a_docstring(name):
     assert module.__doc__ and not missing, f"{name}: no docstring on {missing or 'the module'}"
 
 
+def test_lint_is_clean():
+    "ruff's rules of pyproject.toml, and the form of everything that is no notebook."
+    for what in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *what, str(ROOT)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_long_lines_become_fewer():
+    "Lines beyond 120 columns in cells and scripts: there were more than 2,000, and no new one is welcome."
+    cells = [c.source for path in NOTEBOOKS for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    scripts = [
+        p.read_text(encoding="utf-8") for d in ("tests", "scripts", "benchmarks") for p in (ROOT / d).rglob("*.py")
+    ]
+    long = sum(len(line) > 120 for text in cells + scripts for line in text.split("\n"))
+    assert long <= 285, f"{long} lines are longer than 120 columns, 285 were left"
+
+
+def test_no_two_public_names_are_alike():
+    "A name means one thing in the whole library."
+    rooms = {}
+    for name in MODULES:
+        for key in getattr(importlib.import_module(f"trmml_nb.{name}"), "__all__", ()):
+            rooms.setdefault(key, []).append(name)
+    twice = {key: found for key, found in rooms.items() if len(found) > 1}
+    assert not twice, twice
+
+
 def test_importing_is_quiet_and_light():
     "All modules import in one fresh process: no output, no warning, CUDA untouched."
     code = (
@@ -386,7 +413,8 @@ def test_ci_runs_the_second_command_of_the_readme(tmp_path):
         shutil.copy(ROOT / name, tmp_path / name)
     fake = tmp_path / "python3"  # makes an "environment" whose python only says what it is asked
     fake.write_text(
-        '#!/bin/bash\nmkdir -p "$3/bin"\nprintf \'#!/bin/bash\\necho "ran: $*"\\n[ "$2" = pytest ] && echo "== 7 passed in 1.00s =="\\ntrue\\n\' > "$3/bin/python"\n'
+        '#!/bin/bash\nmkdir -p "$3/bin"\nprintf \'#!/bin/bash\\necho "ran: $*"\\n[ "$2" = pytest ] && echo "== 7 '
+        'passed in 1.00s =="\\ntrue\\n\' > "$3/bin/python"\n'
         'chmod +x "$3/bin/python"\necho "export PATH=$3/bin:\\$PATH" > "$3/bin/activate"\n'
     )
     fake.chmod(0o755)

@@ -38,9 +38,8 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
     from trmml_nb.yours.photographs import PhotosJob
 
 # %% auto #0
-__all__ = ['app', 'RUN', 'OPEN', 'options_of', 'complain', 'guarded', 'result_table', 'show_result', 'OnDemand', 'command',
-           'train', 'encode', 'compare', 'prepare', 'photos', 'check', 'reproduce', 'evaluate', 'predict', 'inspect',
-           'complete', 'open_lab', 'view', 'review', 'main']
+__all__ = ['app', 'RUN', 'OPEN', 'options_of', 'complain', 'with_messages', 'result_table', 'show_result', 'OnDemand', 'command',
+           'open_lab', 'view', 'review', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def options_of(
@@ -53,9 +52,11 @@ def options_of(
         choices = f.metadata.get('choices')
         help = f.metadata.get('help', '') + (f" One of: {', '.join(choices)}." if choices else '')
         said = f.metadata.get('argument', False)
-        shared = dict(help=help, show_default=not said and f.default not in (None, MISSING), metavar='|'.join(choices) if choices else None)
+        shared = dict(help=help, show_default=not said and f.default not in (None, MISSING), metavar='|'.join(choices)
+                      if choices else None)
         note = typer.Argument(**shared) if said else typer.Option(*filter(None, [f.metadata.get('flag')]), **shared)
-        return introspect.Parameter(f.name, introspect.Parameter.KEYWORD_ONLY, default=introspect.Parameter.empty if said else f.default,
+        return introspect.Parameter(f.name, introspect.Parameter.KEYWORD_ONLY, default=introspect.Parameter.empty
+                                    if said else f.default,
                                  annotation=Annotated[hints[f.name], note])
 
     def decorate(function: Callable) -> Callable:
@@ -76,7 +77,7 @@ def complain(
     raise typer.Exit(1)
 
 # %% ../nbs/library/04_cli.ipynb #0dd608f5
-def guarded(
+def with_messages(
     command: Callable,  # of the command line
 ) -> Callable:  # the same, with messages instead of tracebacks
     "Turn the library's own errors, a missing file and an interruption into one message."
@@ -109,7 +110,8 @@ def result_table(
     say = lambda v: '–' if v is None or v != v else f'{v:.2f}'
     table.add_row('zero-shot, whole image', say(metrics['zero_shot_mAP']), '–', '–')
     table.add_row('zero-shot, positions', say(metrics['zero_shot_pixel_mAP']), '–', '–')
-    table.add_row(metrics.get('title', 'TRM-ML'), say(metrics['mAP']), say(metrics['CF1']), say(metrics['OF1']), style='bold')
+    table.add_row(metrics.get('title', 'TRM-ML'), say(metrics['mAP']), say(metrics['CF1']), say(metrics['OF1']),
+                  style='bold')
     return table
 
 # %% ../nbs/library/04_cli.ipynb #2efefdc5
@@ -120,10 +122,13 @@ def show_result(
     console = Console()
     console.print(result_table(metrics, f"{metrics['data']}/{metrics['split']}, {metrics['images']} images (percent)"))
     if metrics.get('mAP_difficult_absent') is not None:
-        console.print(f"Classes with difficult objects only are left out, as in VOC's own evaluation; counted as absent: "
-                      f"{metrics.get('title', 'TRM-ML')} {metrics['mAP_difficult_absent']:.2f}, zero-shot {metrics['zero_shot_mAP_difficult_absent']:.2f} mAP")
+        console.print(f"Classes with difficult objects only are left out, as in VOC's own evaluation; counted as "
+                      f"absent: "
+                      f"{metrics.get('title', 'TRM-ML')} {metrics['mAP_difficult_absent']:.2f}, zero-shot "
+                      f"{metrics['zero_shot_mAP_difficult_absent']:.2f} mAP")
     if metrics['classes_left_out']:
-        console.print(f"{metrics['classes_left_out']} categories without a known present or a known absent label are left out of the mean: "
+        console.print(f"{metrics['classes_left_out']} categories without a known present or a known absent label are "
+                      f"left out of the mean: "
                       f"{', '.join(metrics['left_out'][:8])}", markup=False)
 
 # %% ../nbs/library/04_cli.ipynb #3b6795f3
@@ -143,7 +148,7 @@ class OnDemand(TyperGroup):
         if address is not None:
             module, _, job = address.partition(':')
             function = options_of(getattr(importlib.import_module(module), job))(function)
-        made = CommandInfo(name=name, callback=guarded(function), help=function.__doc__)
+        made = CommandInfo(name=name, callback=with_messages(function), help=function.__doc__)
         return get_command_from_info(made, pretty_exceptions_short=False, rich_markup_mode=None)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
@@ -188,10 +193,10 @@ def train(
     Without options: 2,000 drawn scenes with 10 % of their labels, the bundled tiny CLIP, ten epochs.
     """
     from trmml_nb.runs.train import train_job
-    from trmml_nb.training.processes import world
+    from trmml_nb.training.processes import rank_and_size
 
     folder = train_job(job)
-    if world()[0] == 0:
+    if rank_and_size()[0] == 0:
         show_result(read_json(folder / 'metrics.json'))
         print(f'run folder: {folder}\nlook at it: trmml view {folder}')
 
@@ -221,7 +226,8 @@ def compare(
     from trmml_nb.runs.compare_job import compare_job
 
     table = compare_job(job)
-    print(f'\nmAP in percent, last epoch, mean ± standard deviation over seeds\n{wide(summarise(table)).to_string()}\ntable: {job.out}')
+    print(f'\nmAP in percent, last epoch, mean ± standard deviation over '
+          f'seeds\n{wide(summarise(table)).to_string()}\ntable: {job.out}')
 
 # %% ../nbs/library/04_cli.ipynb #5ffbbc8a
 @command('trmml_nb.datasets.prepare:PrepareJob')
@@ -252,7 +258,8 @@ def photos(
     lacking = len(metrics['left_out'])
     if lacking:
         kept += f" {lacking} of {metrics['categories']} categories are left out: nothing is known absent, or nothing present."
-    print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: {say(metrics['zero_shot_mAP'])}).{kept}\n"
+    print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: "
+          f"{say(metrics['zero_shot_mAP'])}).{kept}\n"
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}\n"
           f"answer what is blank: trmml review {folder}")
 
@@ -284,7 +291,8 @@ def reproduce(
     if job.plan_only:
         cost = measure_cost(job.clip or setting.clip, job.image_size or setting.image_size, job.device)
         print(cost_table(cost, [setting.name], seeds=len((job.seeds or '0').split(','))).T.to_string())
-        return print(f'measured on {cost.device}: {cost.encode_seconds:.4f} s to encode an image, {cost.train_seconds:.5f} s to train on it once')
+        return print(f'measured on {cost.device}: {cost.encode_seconds:.4f} s to encode an image, '
+                     f'{cost.train_seconds:.5f} s to train on it once')
     print('\n' + report(*reproduce_job(job), setting))
 
 # %% ../nbs/library/04_cli.ipynb #998d4508
@@ -296,7 +304,9 @@ def evaluate(
     out: Annotated[str | None, typer.Option(help='Also write the metrics to this JSON file.')] = None,
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
-    labels: Annotated[str | None, typer.Option(help="Table to measure on, in any form that photos reads, instead of the run's own data.")] = None,
+    labels: Annotated[str | None,
+                      typer.Option(help="Table to measure on, in any form that photos reads, instead of the run's own "
+                                        "data.")] = None,
     code: Annotated[str, typer.Option(help='What numbers in --labels mean, as for photos.')] = 'auto',
     format: Annotated[str, typer.Option(help='Form of --labels, as for photos, where it is not found out.')] = 'auto',
 ):
@@ -316,10 +326,15 @@ def evaluate(
 @command()
 def predict(
     run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
-    images: Annotated[str, typer.Argument(help='An image, a folder with images (searched with its subfolders), or the folder of a prepared benchmark.')],
+    images: Annotated[str,
+                      typer.Argument(help='An image, a folder with images (searched with its subfolders), or the '
+                                          'folder of a prepared benchmark.')],
     out: Annotated[str, typer.Option(help='Table to make: image,<category>,... with probabilities.')] = 'scores.csv',
-    on_bad: Annotated[str, typer.Option(help="Images that cannot be read: 'error' stops, 'skip' leaves them out and reports them.")] = 'error',
-    split: Annotated[str | None, typer.Option(help='Split of a prepared benchmark; the one that is measured on if not given.')] = None,
+    on_bad: Annotated[str,
+                      typer.Option(help="Images that cannot be read: 'error' stops, 'skip' leaves them out and "
+                                        "reports them.")] = 'error',
+    split: Annotated[str | None,
+                     typer.Option(help='Split of a prepared benchmark; the one that is measured on if not given.')] = None,
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
 ):
@@ -349,9 +364,15 @@ def inspect(
 def complete(
     run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
     out: Annotated[str, typer.Option(help='Table to make: given labels, proposals for the blanks, and probabilities.')],
-    labels: Annotated[str | None, typer.Option(help="Table with blanks: image,<category>,...; it is not changed. The run's own training images if not given.")] = None,
-    root: Annotated[str | None, typer.Option(help="Folder that image names start from, the table's own if not given; or where the data of the run are now.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Probability from which a blank is proposed as present; the run's own thresholds, or 0.5, if not given.")] = None,
+    labels: Annotated[str | None,
+                      typer.Option(help="Table with blanks: image,<category>,...; it is not changed. The run's own "
+                                        "training images if not given.")] = None,
+    root: Annotated[str | None,
+                    typer.Option(help="Folder that image names start from, the table's own if not given; or where the "
+                                      "data of the run are now.")] = None,
+    threshold: Annotated[float | None,
+                         typer.Option(help="Probability from which a blank is proposed as present; the run's own "
+                                           "thresholds, or 0.5, if not given.")] = None,
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
     cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
     format: Annotated[str, typer.Option(help='Form of --labels, as for photos, where it is not found out.')] = 'auto',
@@ -371,7 +392,8 @@ def open_lab(
     "Start JupyterLab on a notebook, and wait for its end. Errors: JupyterLab or the widgets are not installed."
     lacking = [m for m in ('jupyterlab', 'anywidget', 'ipywidgets') if importlib.util.find_spec(m) is None]
     if lacking:
-        raise ViewError(f'{notebook} is written, and {", ".join(lacking)} is not installed: pip install "trmml_nb[notebooks]", then open it.')
+        raise ViewError(f'{notebook} is written, and {", ".join(lacking)} is not installed: pip install '
+                        f'"trmml_nb[notebooks]", then open it.')
     subprocess.run([sys.executable, '-m', 'jupyterlab', str(notebook)], check=False)
 
 

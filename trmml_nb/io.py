@@ -24,8 +24,8 @@ from pydantic import BaseModel, ValidationError
 from .errors import RunError, TrmmlError
 
 # %% auto #0
-__all__ = ['part_of', 'write_atomic', 'plain', 'write_json', 'parse_json', 'check_fields', 'read_json', 'guarded', 'unguarded',
-           'csv_bytes', 'alone']
+__all__ = ['part_of', 'write_atomic', 'plain_values', 'write_json', 'parse_json', 'check_fields', 'read_json', 'guarded',
+           'unguarded', 'csv_bytes', 'alone']
 
 # %% ../nbs/library/01_io.ipynb #702a922c
 def part_of(
@@ -52,14 +52,14 @@ def write_atomic(
         raise
 
 # %% ../nbs/library/01_io.ipynb #43c1e896
-def plain(
+def plain_values(
     value: Any,  # nested dicts, lists, numbers, also of numpy, paths
 ) -> Any:  # what JSON can hold
     "The value with numpy's numbers as Python's, paths as text, and numbers that are not finite as None."
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: plain_values(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return [plain_values(v) for v in value]
     value = value.item() if type(value).__module__ == 'numpy' and hasattr(value, 'item') else value
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -68,10 +68,10 @@ def plain(
 
 def write_json(
     path: str | Path,  # file to write
-    content: dict,  # nested plain values
+    content: dict,  # nested plain_values values
 ) -> None:
     "Write a JSON file in one move, in UTF-8."
-    write_atomic(path, (json.dumps(plain(content), indent=1, ensure_ascii=False) + '\n').encode())
+    write_atomic(path, (json.dumps(plain_values(content), indent=1, ensure_ascii=False) + '\n').encode())
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -110,7 +110,8 @@ def check_fields(
     except ValidationError as error:
         first = error.errors()[0]
         where = '.'.join(map(str, first['loc']))
-        raise ValueError(f'{f"field {where!r}" if where else "the whole"}: {first["msg"][0].lower() + first["msg"][1:]}, '
+        raise ValueError(f'{f"field {where!r}" if where else "the whole"}: '
+                         f'{first["msg"][0].lower() + first["msg"][1:]}, '
                          f'found {str(first["input"])[:60]!r}') from None
 
 
@@ -168,7 +169,8 @@ def csv_bytes(
     plainly, quoted = (csv.writer(text, lineterminator='\n', quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     for number, row in enumerate([header, *rows]):
         cells = [cell(c, paths and k == 0 and number > 0) for k, c in enumerate(row)]
-        (quoted if any('\r' in c for c in cells if isinstance(c, str)) else plainly).writerow(cells)  # Python leaves a lone \r bare
+        (quoted if any('\r' in c for c in cells if isinstance(c, str))
+         else plainly).writerow(cells)  # Python leaves a lone \r bare
     return text.getvalue().encode()
 
 # %% ../nbs/library/01_io.ipynb #4d816fab

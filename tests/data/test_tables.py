@@ -10,7 +10,7 @@ from trmml_nb.errors import DataError
 from trmml_nb.data.formats import read_labels
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
 from trmml_nb.data.own_data import flatness, folder_files, look_like_photographs, image_folder
-from trmml_nb.data.tables import CELLS, CODES, WORDS, Reading, TableError, plain, read_cell
+from trmml_nb.data.tables import CELLS, CELL_CODES, WORDS, Reading, TableError, plain, read_cell
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_full_table_says_that_zero_is_absent(album):
 def test_words_mean_one_thing():
     groups = [{plain(w) for w in words} for words in WORDS.values()]
     assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
-    assert set(CODES) == {'blank', 'minus_one', 'signed', 'nan', 'positives'}
+    assert set(CELL_CODES) == {'blank', 'minus_one', 'signed', 'nan', 'positives'}
     assert all(CELLS[w] == label for group, label in zip(groups, (PRESENT, ABSENT, UNKNOWN)) for w in group)
     assert [read_cell(c) for c in ('1,00', ' JA ', 'Oui', 'ЛОЖЬ', 'ИСТИНА', 'いいえ', '１', 'HAYIR', '#N/A', '\xa0')] == [
         1, 1, 1, 0, 1, 0, 1, 0, -1, -1,

@@ -46,7 +46,7 @@ from trmml_nb.datasets.prepare import (
     single_positive_targets,
     table_bytes,
     unpacked_in,
-    write_table,
+    write_label_table,
 )
 from trmml_nb.data.prepared import DIFFICULT, PrepareError, prepared_dataset, read_provenance
 from trmml_nb.data.voc import voc_dataset
@@ -913,7 +913,7 @@ def small(tmp_path):
         ["cat", "dog, wet", 'say "x"'],
         [[1, 0, -1], [2, -1, 0], [0, 1, 1]],
     )
-    about = write_table(table, tmp_path)
+    about = write_label_table(table, tmp_path)
     (tmp_path / "provenance.json").write_text(
         json.dumps(
             dict(

@@ -23,7 +23,6 @@ from trmml_nb.method.prototypes import (
     threshold_curve,
     thresholds_from_known,
 )
-from trmml_nb.method.contract import PseudoLabels
 
 
 def rng(seed=0):

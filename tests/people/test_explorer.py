@@ -3,7 +3,6 @@
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -259,21 +258,21 @@ def test_nearest_figure_shows_pictures_and_truth(inspection):
 def test_co_occurrence_against_counting():
     r = np.random.default_rng(0)
     t = r.choice([1, 0, -1], (60, 4), p=[0.4, 0.3, 0.3])
-    got = X.co_occurrence(t)
+    got = X.co_occurrence_matrix(t)
     for c, k in np.ndindex(4, 4):
         both, seen = ((t[:, c] == 1) & (t[:, k] == 1)).sum(), ((t[:, c] == 1) & (t[:, k] != -1)).sum()
         assert np.isnan(got[c, k]) if c == k else abs(got[c, k] - both / seen) < 1e-12
     p = r.random((30, 3))
-    np.testing.assert_allclose(X.co_occurrence(p)[0, 1], (p[:, 0] * p[:, 1]).sum() / p[:, 0].sum())
-    assert np.isnan(X.co_occurrence([[0, 1]])[0, 1])  # never seen: not zero
+    np.testing.assert_allclose(X.co_occurrence_matrix(p)[0, 1], (p[:, 0] * p[:, 1]).sum() / p[:, 0].sum())
+    assert np.isnan(X.co_occurrence_matrix([[0, 1]])[0, 1])  # never seen: not zero
     with pytest.raises(X.ExplorerError, match='runs from 0 to 2'):
-        X.co_occurrence([[0, 2]])
+        X.co_occurrence_matrix([[0, 2]])
 
 
 def test_companions_figure_draws_each_pair(inspection):
     fig = X.companions_figure(inspection.dataset.truth, inspection.probabilities, inspection.dataset.class_names)
     x, y = fig.axes[3].lines[1].get_data()
-    true, said = (X.co_occurrence(v) for v in (inspection.dataset.truth, inspection.probabilities))
+    true, said = (X.co_occurrence_matrix(v) for v in (inspection.dataset.truth, inspection.probabilities))
     np.testing.assert_allclose(x, true.ravel())
     np.testing.assert_allclose(y, said.ravel())
 

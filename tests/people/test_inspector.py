@@ -119,7 +119,7 @@ def test_overlay_is_the_stated_arithmetic():
     "Every pixel of a picture as large as its grid, against the formula, in float64."
     r = np.random.default_rng(0)
     image, level = r.random((4, 5, 3)), r.random(20).astype(np.float32)
-    got = I.overlay(image, level, (4, 5), I.Look(opacity=0.6, cmap='viridis', threshold=0))
+    got = I.overlay(image, level, (4, 5), I.LabelLook(opacity=0.6, cmap='viridis', threshold=0))
     grey = 0.25 + 0.75 * (image @ [0.299, 0.587, 0.114])[..., None]
     o = 0.6 * (0.35 + 0.65 * level.reshape(4, 5, 1).astype(float))
     color = matplotlib.colormaps['viridis'](np.round(level.reshape(4, 5) * 255).astype(np.uint8))[..., :3]
@@ -128,18 +128,18 @@ def test_overlay_is_the_stated_arithmetic():
 
 def test_contour_frame_and_outline_lie_where_they_should():
     flat, level = np.full((8, 8), 0.5), [1.0, 0, 0, 0]
-    plain = I.overlay(flat, level, (2, 2), I.Look(threshold=0))
-    framed = I.overlay(flat, level, (2, 2), I.Look(threshold=0), patch=3)
+    plain = I.overlay(flat, level, (2, 2), I.LabelLook(threshold=0))
+    framed = I.overlay(flat, level, (2, 2), I.LabelLook(threshold=0), patch=3)
     changed = (framed != plain).any(-1)
     assert not changed[:3].any() and not changed[:, :3].any() and changed[4, 4] and not changed[6, 6]
     assert tuple(framed[4, 4]) == (236, 225, 51) and tuple(framed[3, 5]) == (0, 0, 0)
-    contour = I.overlay(flat, level, (2, 2), I.Look(threshold=0.5))
+    contour = I.overlay(flat, level, (2, 2), I.LabelLook(threshold=0.5))
     inside = I.upsample(level, (2, 2), (8, 8), 'bilinear') >= 0.5
     white = (contour == 255).all(-1)
     assert white.any() and inside[white].all() and not inside[(contour == 0).all(-1)].any()
     mask = np.zeros((16, 16), bool)
     mask[4:12, 4:12] = True
-    outlined = I.overlay(flat, level, (2, 2), I.Look(threshold=0), mask=mask)
+    outlined = I.overlay(flat, level, (2, 2), I.LabelLook(threshold=0), mask=mask)
     assert tuple(outlined[2, 2]) == (86, 180, 233) and (outlined[3:5, 3:5] == plain[3:5, 3:5]).all()
 
 
@@ -154,7 +154,7 @@ def test_contour_frame_and_outline_lie_where_they_should():
 )
 def test_look_refuses(wrong, message):
     with pytest.raises(I.InspectorError, match=message):
-        I.Look(**wrong)
+        I.LabelLook(**wrong)
 
 
 # -- what is known
@@ -292,9 +292,12 @@ def test_captions_and_ranks():
 def test_pictures_follow_label_opacity_colours_contour_and_patch(run):
     view = run.view(0)
     region = lambda **k: I.picture_png(
-        I.panels(view, k.pop('label', 0), I.Look(**{x: k.pop(x) for x in list(k) if x in I.Look.__annotations__}), **k)[
-            2
-        ].picture
+        I.panels(
+            view,
+            k.pop('label', 0),
+            I.LabelLook(**{x: k.pop(x) for x in list(k) if x in I.LabelLook.__annotations__}),
+            **k,
+        )[2].picture
     )
     base = region()
     others = [
@@ -311,7 +314,7 @@ def test_pictures_follow_label_opacity_colours_contour_and_patch(run):
 
 def test_panels_and_figures_keep_the_pictures_shape():
     view, wide = by_hand(), by_hand(name='other', probabilities=np.array([0.9, 0.1, 0.2]))
-    assert [p.picture.shape for p in I.panels(view, 0, I.Look(side=100))] == [(50, 100, 3)] * 3
+    assert [p.picture.shape for p in I.panels(view, 0, I.LabelLook(side=100))] == [(50, 100, 3)] * 3
     fig = I.inspection_figure(view, 'cat', other=wide)
     titles = [ax.get_title() for ax in fig.axes]
     assert titles[:3] == ['text-image', 'text-pixel', 'text-region'] and titles[7] == 'other' and len(titles) == 8
@@ -325,7 +328,8 @@ def test_panels_and_figures_keep_the_pictures_shape():
 def test_a_click_is_fast(run):
     "Another image, and another label; 150 ms on two free cores, and time to spare for busy ones."
     draw = lambda view, c: (
-        [I.picture_png(p.picture) for p in I.panels(view, c, I.Look(side=256), 3, True)] + [I.ranking_html(view, c)]
+        [I.picture_png(p.picture) for p in I.panels(view, c, I.LabelLook(side=256), 3, True)]
+        + [I.ranking_html(view, c)]
     )
     draw(run.view(0), 0)
     times = []
@@ -674,8 +678,8 @@ def test_hints_are_the_largest_claims(run):
     for n in (0, 7, 15):
         a, b = np.argsort(-claims[:, n])[:2]
         assert (
-            hints[n]
-            == f'patch {n}: {view.class_names[a]} {100 * claims[a, n]:.0f} %, {view.class_names[b]} {100 * claims[b, n]:.0f} %'
+            hints[n] == f'patch {n}: {view.class_names[a]} {100 * claims[a, n]:.0f} %, {view.class_names[b]} '
+            f'{100 * claims[b, n]:.0f} %'
         )
     assert len(hints) == N
 

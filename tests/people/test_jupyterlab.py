@@ -382,7 +382,7 @@ def test_page_works_from_a_file_without_a_network(browser, tmp_path):
     import numpy as np
     from PIL import Image
 
-    from trmml_nb.people.inspector import MatchView, panels, Look
+    from trmml_nb.people.inspector import MatchView, panels, LabelLook
     from trmml_nb.people.html_page import inspection_page
 
     r = np.random.default_rng(0)
@@ -397,7 +397,7 @@ def test_page_works_from_a_file_without_a_network(browser, tmp_path):
         s / s.sum(1, keepdims=True),
         image_id="an image",
     )
-    path = inspection_page(view, tmp_path / "page.html", other=view, look=Look(side=160))
+    path = inspection_page(view, tmp_path / "page.html", other=view, look=LabelLook(side=160))
     page = browser.new_page(viewport=dict(width=1200, height=800))
     errors = []
     page.on("pageerror", lambda e: errors.append(str(e)))
@@ -408,7 +408,7 @@ def test_page_works_from_a_file_without_a_network(browser, tmp_path):
     drawn = np.array(
         region.evaluate("c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)")
     ).reshape(120, 160, 4)[..., :3]
-    expected = panels(view, 0, Look(side=160))[2].picture.astype(int)
+    expected = panels(view, 0, LabelLook(side=160))[2].picture.astype(int)
     off = abs(drawn - expected).max(-1)
     assert np.percentile(off, 90) <= 4, (
         "the browser draws another picture than `overlay`"

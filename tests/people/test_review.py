@@ -517,7 +517,7 @@ def test_predictions(folder):
         change(table.copy()).to_csv(path, index=False)
         return R.read_predictions(path, dataset)
 
-    both = lambda t: t.rename(columns={c: c + R.PROBABILITY for c in NAMES}).assign(**{c: 1 for c in NAMES})
+    both = lambda t: t.rename(columns={c: c + R.PROBABILITY_COLUMN for c in NAMES}).assign(**{c: 1 for c in NAMES})
     np.testing.assert_allclose(changed(both), P)  # a completed table: the columns of probabilities are taken
     for change, message in (
         (lambda t: t.drop(columns='dog'), r"no column 'dog' \(1 missing\)"),
@@ -656,7 +656,7 @@ def test_retrain_learns_and_repeats():
 def test_what_changed_by_hand():
     before, after = [[0.6, 0.2], [0.4, 0.2], [0.6, 0.9]], [[0.9, 0.6], [0.7, 0.1], [0.3, 0.9]]
     t0, t1 = [[-1, -1], [-1, 1], [-1, -1]], [[1, -1], [-1, 1], [-1, 0]]
-    table = R.what_changed(before, after, t0, t1, ['cat', 'dog'])
+    table = R.changed_answers(before, after, t0, t1, ['cat', 'dog'])
     assert table.loc['cat'].tolist() == pytest.approx([1, 1, 1, 0.3]) and table.loc['dog'].tolist() == pytest.approx([
         1,
         1,
@@ -664,9 +664,9 @@ def test_what_changed_by_hand():
         0.4,
     ])
     assert list(table.index) == ['cat', 'dog']
-    assert R.what_changed([[0.5]], [[0.6]], [[-1]], [[1]], ['cat']).mean_change['cat'] == 0  # nothing is open
+    assert R.changed_answers([[0.5]], [[0.6]], [[-1]], [[1]], ['cat']).mean_change['cat'] == 0  # nothing is open
     with pytest.raises(R.ReviewError, match=r'expected the same \[M, C\] four times'):
-        R.what_changed(before, after, t0, t1[:2], ['cat', 'dog'])
+        R.changed_answers(before, after, t0, t1[:2], ['cat', 'dog'])
 
 
 def test_renew_keeps_answers_and_settings(review):
@@ -767,7 +767,7 @@ def said(live):
 
 
 def test_evidence_is_the_inspectors_region_in_its_own_colours(inspection):
-    view, look = inspection.view(3), I.Look(side=32)
+    view, look = inspection.view(3), I.LabelLook(side=32)
     got, drawn, plain = (
         R.evidence(view, R.Proposal(3, 1, ABSENT, 0.25), look),
         *(I.panels(view, 1, look)[k].picture for k in (2, 0)),
@@ -781,7 +781,7 @@ def test_evidence_is_the_inspectors_region_in_its_own_colours(inspection):
         and (level < 0.5).any()
         and not map_.all()
     )
-    assert (R.evidence(view, R.Proposal(3, 1, ABSENT, 0.25), I.Look(side=32, threshold=0)).picture == plain).all()
+    assert (R.evidence(view, R.Proposal(3, 1, ABSENT, 0.25), I.LabelLook(side=32, threshold=0)).picture == plain).all()
     assert (got.title, got.caption) == ('dog absent?', 'probability of present 0.25')
 
 
@@ -1011,7 +1011,8 @@ def test_two_peoples_answers_that_contradict_each_other(review, folder):
         (folder / 'answers.csv').write_bytes(data := R.answers_csv([a, conflict]))
         with pytest.raises(
             R.ReviewError,
-            match=f"answered twice: row 2 by Ada .* row 3 by Grace <b> .*{'skipped' if word == 'skipped' else ''}.*delete one",
+            match=f"answered twice: row 2 by Ada .* row 3 by Grace <b> "
+            f".*{'skipped' if word == 'skipped' else ''}.*delete one",
         ):
             reopen(folder)
         assert (folder / 'answers.csv').read_bytes() == data

@@ -28,7 +28,6 @@ from trmml_nb.rivals.compare import (
     views_of,
     wide,
 )
-from trmml_nb.towers.views import StoreRows
 from trmml_nb.runs.compare_job import CompareJob, compare_job, published_masks, split_knowns, split_seeds, split_specs
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.runs.options import JobError
@@ -43,11 +42,11 @@ from trmml_nb.rivals.registry import (
     trained_parameters,
 )
 from trmml_nb.errors import MethodError
-from trmml_nb.training.metrics import f1_scores, mean_average_precision
+from trmml_nb.training.metrics import mean_average_precision
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower
 from trmml_nb.training.trainer import TrainConfig, predict_logits
-from trmml_nb.method.trmml import TRMML, TRMMLConfig
+from trmml_nb.method.trmml import TRMMLConfig
 
 
 @pytest.fixture(scope='module')
@@ -111,7 +110,7 @@ def test_every_method_keeps_the_contract(world, name):
     assert not any(key.startswith(('tower', '_tower')) for key in method.state_dict())
     if not METHODS[name].trains:
         return
-    from trmml_nb.method.contract import LossState, Method
+    from trmml_nb.method.contract import LossState
 
     targets = torch.as_tensor(hidden_targets(world, 0.5)[:8]).long()
     total, parts = method.train().loss(method(features), targets, targets != UNKNOWN, LossState(0, 10, torch.arange(8)))

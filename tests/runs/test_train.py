@@ -303,15 +303,15 @@ def test_one_bit_that_differs_is_noticed(album, tmp_path):
     kept = {}
     from trmml_nb.runs import train as jobs
 
-    finish = jobs.finish
-    jobs.finish = lambda folder, *rest: (
+    finish = jobs.finish_run
+    jobs.finish_run = lambda folder, *rest: (
         kept.update(c=(folder / 'checkpoint.safetensors').read_bytes()),
         finish(folder, *rest),
     )
     try:
         run = train_job(TrainJob(**options, out=str(tmp_path / 'run')), progress=False)
     finally:
-        jobs.finish = finish
+        jobs.finish_run = finish
     method = load_run(run).method
     rng = np.random.default_rng(0)
     for data, load, error in (

@@ -22,7 +22,7 @@ def draw(count, seed=0, **how):
 def test_every_row_once_and_windows_hold_whole_blocks(count, block, window):
     order = draw(count, block=block, window=window)
     assert sorted(order.tolist()) == list(range(count))
-    at, blocks = 0, -(-count // block)
+    at, _blocks = 0, -(-count // block)
     while at < count and count > block:  # each window: as many whole blocks as it should have
         inside, size = [], 0
         for row in order[at:].tolist():

@@ -9,7 +9,7 @@ from test_dense import images, make, registry  # noqa: F401 (registry is a fixtu
 
 from trmml_nb.towers import precision
 from trmml_nb.towers.dense import ImageFeatures
-from trmml_nb.towers.precision import Probe, choose_precision, judge, probe_file, probe_tower, read_probe
+from trmml_nb.towers.precision import PrecisionProbe, choose_precision, judge, probe_file, probe_tower, read_probe
 from trmml_nb.towers.views import StoreError
 
 
@@ -56,7 +56,7 @@ def test_agreement_by_hand(tower, monkeypatch):
     ],
 )
 def test_time_and_agreement_decide(times, mean, name):
-    made = judge(Probe(*times, mean, 0.9, 8))
+    made = judge(PrecisionProbe(*times, mean, 0.9, 8))
     assert made.name == name and made.why.startswith(f"encoding in {name}: bf16 takes {times[1]:.2f} of fp32's time")
     assert "worst position 0.9000" in made.why and made.dtype == (torch.bfloat16 if name == "bf16" else None)
 
@@ -65,7 +65,7 @@ def test_measured_once_and_remembered(tower, tmp_path, monkeypatch):
     monkeypatch.setattr(precision, "ENOUGH", 0.0)
     data, count = Pictures(tower, 40), []
     monkeypatch.setattr(
-        precision, "probe_tower", lambda t, p: count.append(len(p)) or Probe(1, 0.3, 0.9999, 0.99, len(p))
+        precision, "probe_tower", lambda t, p: count.append(len(p)) or PrecisionProbe(1, 0.3, 0.9999, 0.99, len(p))
     )
     first, second = choose_precision(tower, data, cache=tmp_path), choose_precision(tower, data, cache=tmp_path)
     assert (

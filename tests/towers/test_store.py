@@ -220,9 +220,9 @@ def test_unknown_type(tower, data, tmp_path):
 
 
 def test_int8_of_a_zero_vector_is_zero():
-    from trmml_nb.towers.store import pack, unpack
+    from trmml_nb.towers.store import pack_features, unpack_features
 
-    made = pack(torch.tensor([[0.0, 0.0], [1.0, -0.5]]), "int8")
-    assert unpack(**made)[0].tolist() == [0.0, 0.0] and torch.allclose(
-        unpack(**made)[1], torch.tensor([1.0, -0.5]), atol=5e-3
+    made = pack_features(torch.tensor([[0.0, 0.0], [1.0, -0.5]]), "int8")
+    assert unpack_features(**made)[0].tolist() == [0.0, 0.0] and torch.allclose(
+        unpack_features(**made)[1], torch.tensor([1.0, -0.5]), atol=5e-3
     )

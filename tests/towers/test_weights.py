@@ -296,7 +296,7 @@ def scripted(state, path):
 def test_openais_archive_is_read_without_its_program(tmp_path):
     state = weights_of(BASE)
     scripted({k: v.half() for k, v in state.items()}, tmp_path / "own.pt")
-    read = tower_weights.read_checkpoint(tmp_path / "own.pt")
+    read = tower_weights.read_weights(tmp_path / "own.pt")
     theirs = torch.jit.load(str(tmp_path / "own.pt")).state_dict()
     assert set(read) == set(theirs) - set(tower_weights.NOT_WEIGHTS) == set(state)
     assert all(torch.equal(read[k], theirs[k]) and read[k].dtype == torch.float16 for k in read)
@@ -339,7 +339,7 @@ def test_openais_archive_cannot_hide_a_call(tmp_path, monkeypatch):
             for info in old.infolist():
                 new.writestr(info.filename, content if info.filename.endswith("/data.pkl") else old.read(info))
         with pytest.raises(TowerError, match="not a readable checkpoint"):
-            tower_weights.read_checkpoint(f"{name}.pt")
+            tower_weights.read_weights(f"{name}.pt")
         assert not (tmp_path / "hooked").exists(), name
 
 

@@ -73,7 +73,7 @@ def test_shares_of_a_batch(count, processes, sizes):
 
 def test_a_plain_call_changes_nothing():
     x = torch.randn(3, 2, requires_grad=True)
-    assert P.world() == (0, 1) and P.gather_rows(x, 3) is x
+    assert P.rank_and_size() == (0, 1) and P.gather_rows(x, 3) is x
     out = MethodOutput(x)
     assert P.gather_output(out, [("logits",)], 3) is out
     module = nn.Linear(2, 1)
@@ -107,8 +107,8 @@ def test_gathered_gradients_are_those_of_one_process(tmp_path):
             torch.testing.assert_close(found[size], expected, atol=1e-12, rtol=1e-10)
 
 
-def test_image_tensors_are_told_from_category_tensors(world):
-    tower, data, test, (store, _) = world
+def test_image_tensors_are_told_from_category_tensors(rank_and_size):
+    tower, data, test, (store, _) = rank_and_size
     found = {}
     for name in ("trmml:dropout=0.0", "coop", "scpnet", "pvlr"):
         method = build_method(name, tower, data.class_names, 0, "scenes")
@@ -122,15 +122,17 @@ def test_image_tensors_are_told_from_category_tensors(world):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def rank_and_size(tmp_path_factory):
     tower, cache = load_tower("tiny"), tmp_path_factory.mktemp("features")
     data = scenes_dataset("train", 45).with_mask(bernoulli_mask((45, 20), 0.3))  # batches of 16, 16 and 13
     test = scenes_dataset("test", 33)
     return tower, data, test, [encode_dataset(tower, s, cache, progress=False).to_memory() for s in (data, test)]
 
 
-def make(world, spec="trmml:dropout=0.0,pseudo_warmup=1,pseudo_present=0.5,pseudo_absent=0.3,ffn_dim=32", epochs=3):
-    tower, data, test, stores = world
+def make(
+    rank_and_size, spec="trmml:dropout=0.0,pseudo_warmup=1,pseudo_present=0.5,pseudo_absent=0.3,ffn_dim=32", epochs=3
+):
+    tower, data, test, stores = rank_and_size
     method = build_method(spec, tower, data.class_names, 0, "scenes")
     return Trainer(
         method,
@@ -158,11 +160,11 @@ def agree(one, two, metric=1e-3, weights=2e-4):
 
 
 @pytest.mark.young
-def test_two_processes_train_to_the_metrics_of_one(world, tmp_path):
+def test_two_processes_train_to_the_metrics_of_one(rank_and_size, tmp_path):
     "Losses, mAP of plain and averaged weights, pseudo-label quality, prototypes: three epochs with uneven last batches."
 
     def job(folder):
-        t = make(world)
+        t = make(rank_and_size)
         t.fit(progress=False)
         return result(t)
 
@@ -173,7 +175,7 @@ def test_two_processes_train_to_the_metrics_of_one(world, tmp_path):
 
 
 @pytest.mark.young
-def test_two_processes_stop_at_the_epoch_of_one(world, tmp_path):
+def test_two_processes_stop_at_the_epoch_of_one(rank_and_size, tmp_path):
     "Process 0 decides for all, though what the second one measures would let it go on."
 
     class Told(Evaluation):
@@ -182,11 +184,13 @@ def test_two_processes_stop_at_the_epoch_of_one(world, tmp_path):
             self.calls = (
                 getattr(self, "calls", 0) + 1
             )  # plain and averaged weights in turn; the best is the second epoch
-            return [50.0, 50.0, 60.0, 60.0, 59.0, 59.0, *[58.0 + 9 * P.world()[0]] * 2, 57.0, 57.0][self.calls - 1]
+            return [50.0, 50.0, 60.0, 60.0, 59.0, 59.0, *[58.0 + 9 * P.rank_and_size()[0]] * 2, 57.0, 57.0][
+                self.calls - 1
+            ]
 
     def job(folder):
-        t = make(world, epochs=5)
-        t.config.patience, t.evaluation = 2, Told(world[3][1], world[2].truth)
+        t = make(rank_and_size, epochs=5)
+        t.config.patience, t.evaluation = 2, Told(rank_and_size[3][1], rank_and_size[2].truth)
         t.fit(progress=False)
         return len(t.history)
 
@@ -195,9 +199,9 @@ def test_two_processes_stop_at_the_epoch_of_one(world, tmp_path):
 
 @pytest.mark.young
 @pytest.mark.parametrize("spec", ["pvlr:dropout=0.0", "coop"])
-def test_other_methods_need_nothing_of_their_own(world, tmp_path, spec):
+def test_other_methods_need_nothing_of_their_own(rank_and_size, tmp_path, spec):
     def job(folder):
-        t = make(world, spec, epochs=1)
+        t = make(rank_and_size, spec, epochs=1)
         t.truth = None
         t.fit(progress=False)
         return dict(history=t.history, state=t.final.state_dict(), pseudo=torch.zeros(1))
@@ -210,17 +214,17 @@ def test_other_methods_need_nothing_of_their_own(world, tmp_path, spec):
 
 
 @pytest.mark.young
-def test_a_run_of_two_processes_resumes_bit_identical(world, tmp_path):
+def test_a_run_of_two_processes_resumes_bit_identical(rank_and_size, tmp_path):
     "With dropout: each process has its own random numbers, and they are all in the checkpoint."
     spec = "trmml:pseudo_warmup=1,ffn_dim=32"
 
     def whole(folder):
-        t = make(world, spec, epochs=2)
+        t = make(rank_and_size, spec, epochs=2)
         t.fit(progress=False)
         return result(t)
 
     def stopped(folder):
-        t = make(world, spec, epochs=2)
+        t = make(rank_and_size, spec, epochs=2)
 
         def stop():
             if (t.epoch, t.steps) == (1, 1):
@@ -232,7 +236,7 @@ def test_a_run_of_two_processes_resumes_bit_identical(world, tmp_path):
         except KeyboardInterrupt:
             pass
         torch.distributed.barrier()
-        again = make(world, spec, epochs=2).load_checkpoint(folder / "c")
+        again = make(rank_and_size, spec, epochs=2).load_checkpoint(folder / "c")
         again.fit(progress=False)
         return result(again)
 
@@ -250,19 +254,19 @@ from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.data.labels import bernoulli_mask
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower
-from trmml_nb.training.processes import world
+from trmml_nb.training.processes import rank_and_size
 tower = load_tower("tiny")
 data = scenes_dataset("train", 45).with_mask(bernoulli_mask((45, 20), 0.3)); test = scenes_dataset("test", 33)
 stores = [encode_dataset(tower, s, {cache!r}, progress=False).to_memory() for s in (data, test)]
 run = t.make((tower, data, test, stores), epochs=1)
 run.fit(progress=False)
-if world()[0] == 0: torch.save((run.history, world()), {out!r})
+if rank_and_size()[0] == 0: torch.save((run.history, rank_and_size()), {out!r})
 """
 
 
 @pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
-def test_launchers_run_the_same_script(world, tmp_path, launcher):
-    cache = str(world[3][0].folder.parent)
+def test_launchers_run_the_same_script(rank_and_size, tmp_path, launcher):
+    cache = str(rank_and_size[3][0].folder.parent)
     (tmp_path / "run.py").write_text(
         SCRIPT.format(tests=str(Path(__file__).parent), cache=cache, out=str(tmp_path / "out.pt"))
     )
@@ -287,7 +291,7 @@ def test_launchers_run_the_same_script(world, tmp_path, launcher):
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     history, place = torch.load(tmp_path / "out.pt", weights_only=False)
-    alone = make(world, epochs=1)
+    alone = make(rank_and_size, epochs=1)
     alone.fit(progress=False)
     assert place == (0, 2)
     for name, value in alone.history[0].items():

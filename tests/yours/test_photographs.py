@@ -30,7 +30,7 @@ from trmml_nb.cli import app
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.errors import DataError
 from trmml_nb.yours import photographs as own_photographs
-from trmml_nb.runs.sets import zero_shot_scores
+from trmml_nb.runs.sets import zero_shot_cosines
 from trmml_nb.yours.photographs import (
     UNFINISHED,
     Kept,
@@ -394,7 +394,7 @@ def test_a_training_that_went_wrong_is_not_handed_out(album, monkeypatch):
     data = read_sheet(album / 'labels.csv').dataset
     p = recogniser.predict_dataset(data, options['cache'], progress=False)
     store = own_photographs.encode_dataset(recogniser.tower, data, options['cache'], progress=False)
-    cosines = zero_shot_scores(recogniser.tower, store, data.class_names)['image']
+    cosines = zero_shot_cosines(recogniser.tower, store, data.class_names)['image']
     assert (np.argsort(p, 0) == np.argsort(cosines, 0)).all()
     known = data.known_mask
     assert p[known].mean() == pytest.approx((data.targets[known] == 1).mean(), abs=0.02), (

@@ -123,7 +123,8 @@ class FileImage(NamedTuple):
         except OSError as e:
             raise DataError(f'{self.path}: cannot be read ({e.strerror}).') from None
         if hashlib.sha256(data).hexdigest() != key:
-            raise DataError(f'{self.path}: was changed since the work began, and what was said of it would belong to another picture. Do it again.')
+            raise DataError(f'{self.path}: was changed since the work began, and what was said of it would belong to '
+                            f'another picture. Do it again.')
         file = io.BytesIO(data)
         file.name = self.path
         return open_image(file)
@@ -246,7 +247,8 @@ class LabelledImages:
             raise DataError(f'{self.name}: {len(self.images)} images for {len(self.image_ids)} image ids.')
         for what, labels in dict(targets=self.targets, truth=self.truth).items():
             if labels is not None or what == 'targets':
-                object.__setattr__(self, what, as_labels(labels, self.image_ids, self.class_names, f'{self.name}: {what}'))
+                object.__setattr__(self, what, as_labels(labels, self.image_ids, self.class_names,
+                                                         f'{self.name}: {what}'))
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -295,7 +297,8 @@ def row_numbers(
             raise DataError(f'{name}: the bool indices have shape {rows.shape}, expected ({length},).')
         rows = np.flatnonzero(rows)
     if rows.size and (rows.dtype.kind not in 'iu' or rows.min() < -length or rows.max() >= length):
-        raise DataError(f'{name}: indices {rows.min()}..{rows.max()} ({rows.dtype}) are not all rows of {length} images.')
+        raise DataError(f'{name}: indices {rows.min()}..{rows.max()} ({rows.dtype}) are not all rows of {length} '
+                        f'images.')
     return rows.astype(np.int64).reshape(-1)
 
 # %% ../../nbs/library/data/02_dataset.ipynb #5fcc1c68

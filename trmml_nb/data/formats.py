@@ -67,7 +67,8 @@ def from_pairs(
 ) -> MultiLabelDataset:
     "A data set from pairs. Errors: a word for `absent` that is neither; an image twice, outside the folder, or not there; a pair that is both."
     if absent not in ('unknown', 'all'):
-        raise FormatError(f"absent={absent!r}, expected 'unknown' (what is not listed may be there) or 'all' (every image was searched for every category).")
+        raise FormatError(f"absent={absent!r}, expected 'unknown' (what is not listed may be there) or 'all' (every "
+                          f"image was searched for every category).")
     places = places or [f'{name}, image {i}' for i in range(len(images))]
     each_once([image_path(Path(root), image, False, where) for image, where in zip(images, places)], places, 'image')
     targets = np.full((len(images), len(class_names)), UNKNOWN if absent == 'unknown' else ABSENT, dtype=np.int8)
@@ -76,7 +77,8 @@ def from_pairs(
     both = set(present) & set(said_absent)
     if both:
         i, c = sorted(both)[0]
-        raise FormatError(f'{name}: {images[i]!r} has {class_names[c]!r} both as an object and as absent; remove one ({len(both)} such pairs).')
+        raise FormatError(f'{name}: {images[i]!r} has {class_names[c]!r} both as an object and as absent; remove one '
+                          f'({len(both)} such pairs).')
     for i, c in present:
         targets[i, c] = PRESENT
     files = [FileImage(str(root / p)) for p in images]
@@ -123,7 +125,8 @@ def from_coco(
         about = parse_json(path.read_bytes())
         check_fields(about, Coco)
     except (OSError, ValueError) as error:
-        raise FormatError(f'{path}: not a COCO file ({error}); expected lists images (id, file_name), categories (id, name) and annotations '
+        raise FormatError(f'{path}: not a COCO file ({error}); expected lists images (id, file_name), categories (id, '
+                          f'name) and annotations '
                           '(image_id, category_id).') from None
     places = {kind: [f'{path}, {kind} {k}' for k in range(len(about[kind]))] for kind in ('images', 'categories')}
     each_once([i['id'] for i in about['images']], places['images'], 'image id')
@@ -136,11 +139,14 @@ def from_coco(
     negative = [(i['id'], c) for i in about['images'] for c in i.get('neg_category_ids') or []]
     for k, image, category in pairs:
         if image not in images or category not in column:
-            raise FormatError(f'{path}, annotation {k}: image {image!r} or category {category!r} is not in the lists of the file.')
+            raise FormatError(f'{path}, annotation {k}: image {image!r} or category {category!r} is not in the lists '
+                              f'of the file.')
     if any(c not in column for _, c in negative):
         raise FormatError(f'{path}: neg_category_ids name a category that is not in the list.')
-    return from_pairs(path.stem, path.parent if root is None else Path(root), [n for _, n in images.values()], list(names.values()),
-                      [(images[i][0], column[c]) for _, i, c in pairs], [(images[i][0], column[c]) for i, c in negative], absent, check,
+    return from_pairs(path.stem, path.parent if root is None else Path(root), [n for _, n in images.values()],
+                      list(names.values()),
+                      [(images[i][0], column[c]) for _, i, c in pairs], [(images[i][0], column[c]) for i,
+                          c in negative], absent, check,
                       places['images'])
 
 
@@ -150,8 +156,10 @@ def to_coco(
     "Present labels as annotations without boxes, absent ones as `neg_category_ids`; what is unknown is in neither."
     images = [dict(id=i + 1, file_name=n, neg_category_ids=(np.flatnonzero(row == ABSENT) + 1).tolist())
               for i, (n, row) in enumerate(zip(dataset.image_ids, dataset.targets))]
-    found = [dict(id=k + 1, image_id=int(i) + 1, category_id=int(c) + 1) for k, (i, c) in enumerate(np.argwhere(dataset.targets == PRESENT))]
-    return dict(images=images, categories=[dict(id=c + 1, name=n) for c, n in enumerate(dataset.class_names)], annotations=found)
+    found = [dict(id=k + 1, image_id=int(i) + 1, category_id=int(c) + 1) for k,
+             (i, c) in enumerate(np.argwhere(dataset.targets == PRESENT))]
+    return dict(images=images, categories=[dict(id=c + 1, name=n) for c, n in enumerate(dataset.class_names)],
+                annotations=found)
 
 # %% ../../nbs/library/data/07_formats.ipynb #30c23877
 def parse_xml(
@@ -203,7 +211,8 @@ def from_voc_xml(
             tree = parse_xml(file.read_bytes())
         except (OSError, ValueError) as error:
             raise FormatError(f'{file}: not a VOC annotation ({error}).') from None
-        image, found = (tree.findtext('filename') or '').strip(), [(o.findtext('name') or '').strip() for o in tree.iter('object')]
+        image, found = (tree.findtext('filename') or '').strip(), [(o.findtext('name') or '').strip()
+                                                                   for o in tree.iter('object')]
         if not image or not all(found):
             raise FormatError(f'{file}: {"no <filename>" if not image else "an <object> without <name>"}.')
         images.append(image)
@@ -213,7 +222,8 @@ def from_voc_xml(
     strange = [(f, o) for f, row in zip(files, objects) for o in row if o not in column]
     if strange:
         raise FormatError(f'{strange[0][0]}: object {strange[0][1]!r} is none of the categories {", ".join(names[:8])}.')
-    return from_pairs(Path(folder).name, Path(root), images, names, [(i, column[o]) for i, row in enumerate(objects) for o in row], (), absent, check,
+    return from_pairs(Path(folder).name, Path(root), images, names, [(i, column[o]) for i, row in enumerate(objects)
+                                                                     for o in row], (), absent, check,
                       list(map(str, files)), [(str(f), 'not an .xml file') for f in entries if f not in set(files)])
 
 
@@ -262,7 +272,8 @@ def to_hf(
     dataset: MultiLabelDataset,  # with targets
 ) -> Any:  # datasets.Dataset
     "Labels and image paths as a Hugging Face dataset. Errors: its package is not installed."
-    return _datasets().Dataset.from_dict({k: v.where(v.notna(), None).tolist() for k, v in to_frame(dataset).astype(object).items()})
+    return _datasets().Dataset.from_dict({k: v.where(v.notna(), None).tolist() for k,
+                                          v in to_frame(dataset).astype(object).items()})
 
 
 def from_hf(
@@ -271,7 +282,8 @@ def from_hf(
 ) -> MultiLabelDataset:
     "A Hugging Face dataset of images and labels. Errors: no such table; as `write_pictures` and `from_frame`."
     if not hasattr(table, 'to_pandas'):
-        raise FormatError(f'{type(table).__name__} is no Hugging Face dataset: it has no to_pandas; choose a split first, such as table["train"].')
+        raise FormatError(f'{type(table).__name__} is no Hugging Face dataset: it has no to_pandas; choose a split '
+                          f'first, such as table["train"].')
     frame = table.to_pandas()
     if 'image' in frame and frame['image'].map(lambda cell: isinstance(cell, dict)).any():
         frame = frame.assign(image=write_pictures(frame['image'], Path(root)))
@@ -284,10 +296,12 @@ def write_pictures(
 ) -> list[str]:  # names of the files, numbered by row
     "Write stored pictures as they are, all or none. Errors: a folder with files; a cell without a readable picture, with its row."
     if folder.exists() and any(folder.iterdir()):
-        raise FormatError(f'{folder}: holds files; the pictures of this data set are written out, so give a folder that does not exist yet.')
+        raise FormatError(f'{folder}: holds files; the pictures of this data set are written out, so give a folder '
+                          f'that does not exist yet.')
     folder.parent.mkdir(parents=True, exist_ok=True)
     names = []
-    with tempfile.TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.parent) as holder:  # gone again, whatever happens
+    with tempfile.TemporaryDirectory(prefix=f'.{folder.name}.',
+                                     dir=folder.parent) as holder:  # gone again, whatever happens
         (part := Path(holder) / 'pictures').mkdir()
         for row, cell in enumerate(cells):
             try:
@@ -368,8 +382,10 @@ def yolo_names(
             if block := re.search(r'^names:\s*\[(.*?)\]', text, re.M | re.S):
                 return [part.strip().strip('\'"') for part in block[1].split(',')]
             if block := re.search(r'^names:\s*\n((?:[ \t]+\S.*\n?|-.*\n?)+)', text, re.M):
-                return [re.sub(r'^\s*(?:-|\d+\s*:)\s*', '', line).strip().strip('\'"') for line in block[1].splitlines() if line.strip()]
-    raise FormatError(f'{path}: no classes.txt, obj.names or *.yaml with names: beside it, so the numbers of the categories have no names.')
+                return [re.sub(r'^\s*(?:-|\d+\s*:)\s*', '', line).strip().strip('\'"') for line in block[1].splitlines()
+                        if line.strip()]
+    raise FormatError(f'{path}: no classes.txt, obj.names or *.yaml with names: beside it, so the numbers of the '
+                      f'categories have no names.')
 
 
 def yolo_triples(
@@ -377,14 +393,16 @@ def yolo_triples(
 ) -> Triples:
     "YOLO: a folder with a .txt file per picture, a line per object that begins with its category's number."
     names, found = yolo_names(path), []
-    for file in sorted(p for p in path.rglob('*.txt') if p.name not in ('classes.txt', 'labels.txt', 'train.txt', 'val.txt', 'test.txt')):
+    for file in sorted(p for p in path.rglob('*.txt') if p.name not in ('classes.txt', 'labels.txt', 'train.txt',
+        'val.txt', 'test.txt')):
         numbers = []
         for k, line in enumerate(decoded(file)[0].splitlines(), 1):
             word = line.split()[0] if line.strip() else '0'
             if not word.isdigit() or int(word) >= len(names):
                 raise FormatError(f'{file}, line {k}: {word!r} is no category number from 0 to {len(names) - 1}.')
             numbers += [int(word)] if line.strip() else []
-        found += [(file.relative_to(path).with_suffix('').as_posix(), names[n], PRESENT) for n in dict.fromkeys(numbers)] or [
+        found += [(file.relative_to(path).with_suffix('').as_posix(), names[n], PRESENT)
+                  for n in dict.fromkeys(numbers)] or [
             (file.relative_to(path).with_suffix('').as_posix(), '', PRESENT)]
     return found
 
@@ -395,7 +413,8 @@ def coco_triples(
     "COCO, with LVIS's `neg_category_ids`."
     data = from_coco(path, check=False)
     return [(data.image_ids[i], '', PRESENT) for i in range(len(data))] + [
-        (data.image_ids[i], data.class_names[c], int(data.targets[i, c])) for i, c in np.argwhere(data.targets != UNKNOWN)]
+        (data.image_ids[i], data.class_names[c], int(data.targets[i, c])) for i,
+        c in np.argwhere(data.targets != UNKNOWN)]
 
 
 def labelstudio_triples(
@@ -405,21 +424,27 @@ def labelstudio_triples(
     found = []
     for k, task in enumerate(json_file(path)):
         data = task.get('data', task)
-        image = next((str(v) for key, v in data.items() if isinstance(v, str) and key in ('image', 'img', 'photo', 'url', '$undefined$')), None)
+        image = next((str(v) for key, v in data.items() if isinstance(v, str) and key in ('image', 'img', 'photo',
+            'url', '$undefined$')), None)
         if image is None:
             raise FormatError(f'{path}, task {k}: names no image.')
         image = image.split('?d=')[-1]
-        image = re.sub(r'^(.*/)?[0-9a-f]{8}-(?=.)', '', image) if '/upload/' in image or 'annotations' in task else image
+        image = re.sub(r'^(.*/)?[0-9a-f]{8}-(?=.)', '',
+                       image) if '/upload/' in image or 'annotations' in task else image
         if 'annotations' in task or 'completions' in task:
-            results = [r for a in task.get('annotations', task.get('completions', [])) if not a.get('was_cancelled') for r in a.get('result', [])]
-            names = [n for r in results for key, v in r.get('value', {}).items() if key in ('choices', 'rectanglelabels', 'polygonlabels', 'brushlabels', 'keypointlabels',
-                                                                                            'ellipselabels', 'taxonomy', 'labels')
+            results = [r for a in task.get('annotations', task.get('completions', [])) if not a.get('was_cancelled')
+                       for r in a.get('result', [])]
+            names = [n for r in results for key, v in r.get('value', {}).items()
+                     if key in ('choices', 'rectanglelabels', 'polygonlabels', 'brushlabels', 'keypointlabels',
+                                                                                            'ellipselabels', 'taxonomy',
+                                                                                            'labels')
                      for n in (v if isinstance(v, list) else [v])]
             names = [' / '.join(n) if isinstance(n, list) else str(n) for n in names]
         else:
             said = task.get('choice', task.get('label', []))
             said = said.get('choices', []) if isinstance(said, dict) else said
-            names = [n if isinstance(n, str) else next(iter(n.get('rectanglelabels', n.get('choices', [''])))) for n in ([said] if isinstance(said, str) else said)]
+            names = [n if isinstance(n, str) else next(iter(n.get('rectanglelabels', n.get('choices', ['']))))
+                     for n in ([said] if isinstance(said, str) else said)]
         found += [(image, n, PRESENT) for n in dict.fromkeys(names)] or [(image, '', PRESENT)]
     return found
 
@@ -437,8 +462,10 @@ def google_triples(
             raise FormatError(f'{path}, response {k}: names no image; expected context.uri, image or file.')
         labels = r.get('labelAnnotations', [])
         if any('score' in a for a in labels) and confidence is None:
-            raise FormatError(f'{path}: labels have scores; say from where on one counts as present with --confidence (0.7, say).')
-        found += [(image, a['description'], PRESENT) for a in labels if a.get('score', 1) >= (confidence or 0)] or [(image, '', PRESENT)]
+            raise FormatError(f'{path}: labels have scores; say from where on one counts as present with --confidence '
+                              f'(0.7, say).')
+        found += [(image, a['description'], PRESENT) for a in labels if a.get('score', 1) >= (confidence
+            or 0)] or [(image, '', PRESENT)]
     return found
 
 
@@ -448,13 +475,15 @@ def lightroom_triples(
     "Lightroom, digiKam, darktable: keywords in .xmp sidecars (dc:subject) beside the pictures."
     found = []
     for file in sorted(path.rglob('*.xmp')):
-        names = [e.text.strip() for s in xml_file(file).iter('{http://purl.org/dc/elements/1.1/}subject') for e in s.iter() if e.text and e.text.strip()]
+        names = [e.text.strip() for s in xml_file(file).iter('{http://purl.org/dc/elements/1.1/}subject')
+                 for e in s.iter() if e.text and e.text.strip()]
         found += [(file.relative_to(path).with_suffix('').as_posix(), n, PRESENT) for n in names or ['']]
     return found
 
 # %% ../../nbs/library/data/07_formats.ipynb #9ab50002
 TABLES = ('wide', 'long', 'list', 'openimages', 'xlsx')
-TOOLS = dict(coco=coco_triples, voc=voc_triples, labelstudio=labelstudio_triples, cvat=cvat_triples, yolo=yolo_triples, googlevision=google_triples,
+TOOLS = dict(coco=coco_triples, voc=voc_triples, labelstudio=labelstudio_triples, cvat=cvat_triples, yolo=yolo_triples,
+             googlevision=google_triples,
              lightroom=lightroom_triples)
 FORMATS = ('auto', *TABLES, *TOOLS)
 
@@ -467,7 +496,8 @@ def find_format(
         for name, pattern in (('voc', '*.xml'), ('lightroom', '**/*.xmp'), ('yolo', '**/*.txt')):
             if next(path.glob(pattern), None):
                 return name
-        raise FormatError(f'{path}: a folder without .xml, .xmp or .txt files; give a table or the folder with the annotations.')
+        raise FormatError(f'{path}: a folder without .xml, .xmp or .txt files; give a table or the folder with the '
+                          f'annotations.')
     if path.suffix.lower() == '.xml':
         if xml_file(path).tag == 'annotations':
             return 'cvat'
@@ -481,7 +511,8 @@ def find_format(
         return 'googlevision'
     if isinstance(content, list) and content and isinstance(content[0], dict):
         return 'labelstudio'
-    raise FormatError(f'{path}: JSON of a tool that is not known; say which with --format ({", ".join(TOOLS)}), or export a table.')
+    raise FormatError(f'{path}: JSON of a tool that is not known; say which with --format ({", ".join(TOOLS)}), or '
+                      f'export a table.')
 
 
 def read_triples(
@@ -498,7 +529,8 @@ def read_triples(
     "Labels of a tool as a sheet. Errors: pictures that are not there."
     files, left = folder_files(root)
     spelled: dict[str, str] = {}
-    meant = [(image, spelled.setdefault((m := synonyms.get(n.casefold(), n)).casefold(), m) if n else '', label) for image, n, label in triples]
+    meant = [(image, spelled.setdefault((m := synonyms.get(n.casefold(), n)).casefold(), m) if n else '', label)
+             for image, n, label in triples]
     for c in categories:
         spelled.setdefault(c.casefold(), c)
     if not spelled:
@@ -518,7 +550,8 @@ def read_triples(
         votes.places.setdefault(image, f'{root / image}')
         votes.counts.setdefault(image, np.zeros((len(votes.names), 2), dtype=int))
     there = sum(bool(n) and label == PRESENT for _, n, label in meant)
-    notes = [f'{form}: {there} labels that are there, {sum(label == ABSENT for _, _, label in meant)} that are absent, on {len(where)} pictures; what is not listed is '
+    notes = [f'{form}: {there} labels that are there, {sum(label == ABSENT for _, _, label in meant)} that are '
+             f'absent, on {len(where)} pictures; what is not listed is '
              f'{reading.unlisted}', *votes.find.notes, *folder_notes(left)]
     return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, notes,
                          [entry for entry in left if entry[1].startswith(('a picture', 'link'))])

@@ -164,7 +164,8 @@ class PublishedMask(NamedTuple):
 
 
 _PUBLISHED = {  # (data, shape): checksums at 10 %, 50 %, 90 % known; who uses it
-    ('VOC2007 trainval', (5011, 20)): ('6c449e375ae8f362 eaf149bf815e9948 aff8ef4f90852eea', 'HCPLab; TaI-DPT\'s files'),
+    ('VOC2007 trainval', (5011, 20)): ('6c449e375ae8f362 eaf149bf815e9948 aff8ef4f90852eea',
+                                       'HCPLab; TaI-DPT\'s files'),
     ('COCO 2014 train, all images', (82783, 80)): ('cd1ca8f2708f7fdd b18980ff94cd5a22 5bc31cacac454f46', 'HCPLab'),
     ('COCO 2014 train, annotated only', (82081, 80)): (
         '995bc4ad39ca9dab bb12fbe961fd9a95 eb6c3cecc75da2fe', 'nobody; DualCoOp\'s images, whose mask has no seed'),

@@ -175,13 +175,15 @@ def folder_files(
 
     def closed(error: OSError) -> None:
         if on_bad != 'skip':
-            raise DataError(f'{error.filename}: this folder cannot be read ({error.strerror}); give yourself the right to read it, or pass '
+            raise DataError(f'{error.filename}: this folder cannot be read ({error.strerror}); give yourself the '
+                            f'right to read it, or pass '
                             "on_bad='skip' to leave out what is in it (.skipped will list it).") from None
         skipped.append((str(error.filename), f'folder that cannot be read ({error.strerror})'))
     for folder, folders, files in os.walk(root, onerror=closed):
         for name in [n for n in (*folders, *files) if not is_text(n)]:
             if on_bad != 'skip':
-                raise DataError(f'{os.path.join(folder, name)!r}: this name is not UTF-8, so no table could hold it; rename it, or pass '
+                raise DataError(f'{os.path.join(folder, name)!r}: this name is not UTF-8, so no table could hold it; '
+                                f'rename it, or pass '
                                 "on_bad='skip' to leave it out (.skipped will list it).")
             skipped.append((ascii(os.path.join(folder, name)), 'name that is not UTF-8'))
             (folders if name in folders else files).remove(name)

@@ -62,7 +62,8 @@ def read_provenance(
     folder = Path(folder)
     if not (folder / 'provenance.json').is_file():
         there = ', '.join(sorted(p.parent.name for p in folder.glob('*/provenance.json'))) if folder.is_dir() else ''
-        raise PrepareError(f'{folder}: no prepared benchmark ({"it holds: " + there if there else "no provenance.json"}); pass the folder '
+        raise PrepareError(f'{folder}: no prepared benchmark '
+                           f'({"it holds: " + there if there else "no provenance.json"}); pass the folder '
                            'of one, or make it with trmml prepare.')
     try:
         about = parse_json((folder / 'provenance.json').read_bytes())
@@ -73,7 +74,8 @@ def read_provenance(
                            'what is downloaded stays.') from error
     path = folder / 'labels.csv'
     if not path.is_file() or path.stat().st_size != size or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise PrepareError(f'{path}: missing or changed since it was written; move {folder / "provenance.json"} and it away, and prepare again.')
+        raise PrepareError(f'{path}: missing or changed since it was written; move {folder / "provenance.json"} and '
+                           f'it away, and prepare again.')
     return about
 
 # %% ../../nbs/library/data/06_prepared.ipynb #9aa14f9c
@@ -85,7 +87,8 @@ def _suspect(path: Any) -> bool:
 def _image_root(folder: Path, root: str) -> Path:
     "Where a benchmark's images lie: in its own folder, or in the one outside whose whole path was written down when it was prepared."
     if not os.path.isabs(root) and '..' in Path(root).parts:
-        raise PrepareError(f'{folder / "provenance.json"}: image_root is {root!r}, expected a folder inside this one, or the whole path of '
+        raise PrepareError(f'{folder / "provenance.json"}: image_root is {root!r}, expected a folder inside this one, '
+                           f'or the whole path of '
                            'another; prepare it again.')
     return folder / root  # a whole path stays what it is
 
@@ -105,7 +108,8 @@ def prepared_dataset(
     names = (folder / 'categories.txt').read_text(encoding='utf-8').splitlines()
     warn_of_numbers(about['title'], names)
     kind = np.float32 if about['unknown'] else np.int8
-    frame = pd.read_csv(folder / 'labels.csv', header=0, names=['', ' ', *names], dtype={'': str, ' ': str} | dict.fromkeys(names, kind))
+    frame = pd.read_csv(folder / 'labels.csv', header=0, names=['', ' ', *names],
+                        dtype={'': str, ' ': str} | dict.fromkeys(names, kind))
     paths, stored = frame[''].to_numpy(), frame[' '].to_numpy()
     lost = set((folder / 'missing.txt').read_text(encoding='utf-8').splitlines()) if about['missing'] or about.get('undecodable') else set()
     undecodable = about.get('undecodable') or {}
@@ -120,9 +124,11 @@ def prepared_dataset(
     images = [FileImage(os.path.join(base, p)) for p in paths[rows]]
     for image in images if check else ():
         image.check()
-    ids = [p.rpartition('/')[2].rpartition('.')[0] for p in paths[rows]] if about['ids'] == 'stem' else paths[rows].tolist()
+    ids = [p.rpartition('/')[2].rpartition('.')[0]
+           for p in paths[rows]] if about['ids'] == 'stem' else paths[rows].tolist()
     return MultiLabelDataset(about['title'], split, names, ids, truth, truth, images,
-                             [(p, f'could not be decoded when it was prepared ({undecodable[p]})' if p in undecodable else
+                             [(p, f'could not be decoded when it was prepared ({undecodable[p]})' if p in undecodable
+                               else
                                'missing when it was prepared') for p in paths[mine] if p in lost])
 
 
@@ -132,7 +138,8 @@ def warn_of_numbers(
 ) -> None:
     "Warn where categories have numbers for names: a text tower reads them as words that mean nothing."
     if names and all(re.fullmatch(r'(category|concept|class)?[ _]?\d+', name) for name in names):
-        warnings.warn(f'{title}: its categories have no names but {names[0]!r}, {names[1 % len(names)]!r}, ...; text towers need words: '
+        warnings.warn(f'{title}: its categories have no names but {names[0]!r}, {names[1 % len(names)]!r}, ...; text '
+                      f'towers need words: '
                       'prepare it again with a file of names.', stacklevel=3)
 
 # %% ../../nbs/library/data/06_prepared.ipynb #6f5a2c8c
@@ -157,7 +164,8 @@ def default_splits(
     splits = list(about['splits'])
     measured = [s for s in ('val', 'test') if s in splits]
     if 'train' not in splits or not measured:
-        raise PrepareError(f'{about["title"]}: its splits are {", ".join(splits)}; say which to train on and which to measure on.')
+        raise PrepareError(f'{about["title"]}: its splits are {", ".join(splits)}; say which to train on and which to '
+                           f'measure on.')
     return 'train', measured[0]
 
 

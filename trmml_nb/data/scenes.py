@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 import numpy as np
 from PIL import Image, ImageDraw
-from .drawing import BRIGHT, COLOURS, CREAM, GLASS, KINDS, WOOD, Look, Sticker, box, disc, limb, shade, soft
+from .drawing import BRIGHT, COLOURS, CREAM, KINDS, WOOD, Look, Sticker, box, disc, limb, shade, soft
 
 # %% auto #0
 __all__ = ['CATEGORIES', 'PLURALS', 'GENERATOR_VERSION', 'SKIES', 'WALLS', 'FLOORS', 'OUTSIDE', 'INSIDE', 'GROUND', 'THEMES',
-           'TWINS', 'MIN_AREA', 'MIN_VISIBLE', 'REFERENCE', 'SUPERSAMPLE', 'NUMBERS', 'ONE', 'TWO', 'THREE', 'NONE',
+           'TWINS', 'MIN_AREA', 'MIN_VISIBLE', 'REFERENCE', 'SUPERSAMPLE', 'COUNT_WORDS', 'ONE', 'TWO', 'THREE', 'NONE',
            'SPLITS', 'Backdrop', 'stage_park', 'stage_street', 'stage_beach', 'stage_sea', 'stage_underwater',
            'stage_farm', 'stage_room', 'stage_kitchen', 'stage_open_sky', 'stage_night', 'stage_rain', 'stage_winter',
            'Theme', 'choose_cast', 'SceneObject', 'make_object', 'place_objects', 'Plan', 'paint_owners', 'plan_scene',
@@ -537,7 +537,7 @@ def owner_map(plan: Plan,  # from `plan_scene`
     return np.where(c == d, d, np.where(b == c, c, np.where(a == b, a, d)))
 
 # %% ../../nbs/library/data/01_scenes.ipynb #46e1237d
-NUMBERS = {2: 'two', 3: 'three', 4: 'four', 5: 'five', 6: 'six'}
+COUNT_WORDS = {2: 'two', 3: 'three', 4: 'four', 5: 'five', 6: 'six'}
 ONE = ('a photo of {0}.', 'a photo of {0}.', 'a photo of {0} {w}.', '{0}', '{0} {w}', 'a picture of {0}',
        'a drawing of {0}.', 'i see {0} {w}', 'look, {0}!', 'my day {w} with {0}')
 TWO = ('a photo of {0} and {1}.', '{0} and {1} {w}', '{0} next to {1}', 'a picture of {0} with {1}',
@@ -555,7 +555,7 @@ def noun_phrase(category: str,  # one that is in the scene
                 ) -> str:
     "'a dog', 'a red car', 'two birds', 'some people'."
     same = [o for o in objects if o.category == category]
-    if len(same) > 1: return f'{r.choice((NUMBERS[len(same)], NUMBERS[len(same)], "some"))} {plural(category)}'
+    if len(same) > 1: return f'{r.choice((COUNT_WORDS[len(same)], COUNT_WORDS[len(same)], "some"))} {plural(category)}'
     name = f'{same[0].colour} {category}' if KINDS[category].named and r.random() < .35 else category
     return ('an ' if name[0] in 'aeiou' else 'a ') + name
 

@@ -27,9 +27,9 @@ from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
 from .own_data import folder_files, image_path
 
 # %% auto #0
-__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'CELLS', 'CODES', 'MARKS', 'PICTURE_COLUMNS', 'NOTE_COLUMNS', 'SOURCE', 'PROBABILITY',
-           'RULES', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'PROPOSED', 'TableError', 'plain', 'read_cell', 'counted',
-           'cell_meanings', 'Grid', 'decoded', 'excel_lines', 'text_lines', 'head', 'read_grid', 'restored',
+__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'CELLS', 'CELL_CODES', 'MARKS', 'PICTURE_COLUMNS', 'NOTE_COLUMNS', 'SOURCE',
+           'PROBABILITY', 'RULES', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'PROPOSED', 'TableError', 'plain', 'read_cell',
+           'counted', 'cell_meanings', 'Grid', 'decoded', 'excel_lines', 'text_lines', 'head', 'read_grid', 'restored',
            'name_keys', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column', 'sheet_header',
            'combine_votes', 'table_format', 'Votes', 'wide_votes', 'listed_votes', 'folder_notes', 'read_sheet',
            'sheet_statistics']
@@ -89,7 +89,7 @@ def read_cell(
     return label
 
 # %% ../../nbs/library/data/04_tables.ipynb #9ab20002
-CODES = {  # --code: what numbers mean; words keep their meaning
+CELL_CODES = {  # --code: what numbers mean; words keep their meaning
     'blank': {'1': PRESENT, '0': ABSENT},
     'minus_one': {'1': PRESENT, '0': ABSENT, '-1': UNKNOWN},
     'signed': {'1': PRESENT, '-1': ABSENT, '0': UNKNOWN},
@@ -113,12 +113,12 @@ def counted(
 def cell_meanings(
     values: Mapping[str, int],  # plain text of the label cells -> how often
     where: str,  # begins a message
-    code: str = 'auto',  # 'auto', or a key of CODES
+    code: str = 'auto',  # 'auto', or a key of CELL_CODES
     own: Mapping[str, int] | None = None,  # words of one's own -> label
 ) -> dict[str, int]:  # plain text -> label
     "What cells of one table mean. Errors: values with more than one reading, counted, with what to say."
-    if code != 'auto' and code not in CODES:
-        raise TableError(f'--code is {code!r}, expected auto, {", ".join(CODES)}.')
+    if code != 'auto' and code not in CELL_CODES:
+        raise TableError(f'--code is {code!r}, expected auto, {", ".join(CELL_CODES)}.')
     own = {plain(w): label for w, label in (own or {}).items()}
     if code == 'auto' and values.get('-1') and not {'-1', '0'} <= set(own):
         raise TableError(
@@ -130,9 +130,11 @@ def cell_meanings(
     for first, second in MARKS:
         a, b = ({v for v in values if v in marks and v not in own} for marks in (first, second))
         if a and b:
-            raise TableError(f'{where}: the cells have more than one reading: {counted(values)} cells; {" ".join(sorted(a | b))} can mark and can deny. '
-                             f'Say what they mean, such as --present={sorted(b)[0]} --absent={sorted(a)[-1]}, or the other way round.')
-    numbers = CODES['blank' if code == 'auto' else code]
+            raise TableError(f'{where}: the cells have more than one reading: {counted(values)} cells; '
+                             f'{" ".join(sorted(a | b))} can mark and can deny. '
+                             f'Say what they mean, such as --present={sorted(b)[0]} --absent={sorted(a)[-1]}, or the '
+                             f'other way round.')
+    numbers = CELL_CODES['blank' if code == 'auto' else code]
     words = {v: label for v, label in CELLS.items() if v not in NUMBERS}
     if code == 'positives':
         words = {v: UNKNOWN if label == ABSENT else label for v, label in words.items()}
@@ -388,10 +390,13 @@ def read_synonyms(
         return {}
     if not isinstance(source, Mapping):
         try:
-            lines = csv.reader(io.StringIO(Path(source).read_bytes().decode('utf-8-sig'), newline=''), skipinitialspace=True, strict=True)
-            rows = [(lines.line_num, [cell.strip() for cell in cells]) for cells in lines if any(cell.strip() for cell in cells)]
+            lines = csv.reader(io.StringIO(Path(source).read_bytes().decode('utf-8-sig'), newline=''),
+                               skipinitialspace=True, strict=True)
+            rows = [(lines.line_num, [cell.strip() for cell in cells]) for cells in lines
+                    if any(cell.strip() for cell in cells)]
         except (OSError, ValueError, csv.Error) as error:
-            raise TableError(f'{source}: cannot be read as a table of synonyms ({error}); write lines such as bike,bicycle below the header '
+            raise TableError(f'{source}: cannot be read as a table of synonyms ({error}); write lines such as '
+                             f'bike,bicycle below the header '
                              'name,means.') from error
         if not rows or rows[0][1] != ['name', 'means']:
             raise TableError(f'{source}: expected the header name,means and two words in every line, found '
@@ -399,10 +404,12 @@ def read_synonyms(
         stand: dict[str, int] = {}
         for line, cells in rows[1:]:
             if len(cells) != 2 or '' in cells:
-                raise TableError(f'{source}, line {line}: {",".join(cells)!r}, expected two words in every line, a name and what it means; '
+                raise TableError(f'{source}, line {line}: {",".join(cells)!r}, expected two words in every line, a '
+                                 f'name and what it means; '
                                  'give each name a line of its own.')
             if (first := stand.setdefault(cells[0].lower(), line)) != line:
-                raise TableError(f'{source}, line {line}: {cells[0]!r} stands in line {first} already; decide for one meaning.')
+                raise TableError(f'{source}, line {line}: {cells[0]!r} stands in line {first} already; decide for one '
+                                 f'meaning.')
         source = dict(cells for _, cells in rows[1:])
     plain = {k.strip().lower(): v.strip() for k, v in source.items()}
 
@@ -439,7 +446,7 @@ class Sheet:
 class Reading:
     "What a person says about a table; everything is found out where nothing is said."
     format: str = 'auto'  # 'auto', 'wide', 'long', 'list' or another of `read_labels`
-    code: str = 'auto'  # what numbers mean: 'auto' or a key of CODES
+    code: str = 'auto'  # what numbers mean: 'auto' or a key of CELL_CODES
     present: str = ''  # words of one's own, separated by |
     absent: str = ''  # the same
     unknown: str = ''  # the same
@@ -452,7 +459,7 @@ class Reading:
     sheet: str = ''  # of a workbook
 
     def __post_init__(self):
-        for name, choices in dict(code=('auto', *CODES), unlisted=('unknown', 'absent'),
+        for name, choices in dict(code=('auto', *CELL_CODES), unlisted=('unknown', 'absent'),
                                   proposals=('unknown', 'accept')).items():
             if getattr(self, name) not in choices:
                 raise TableError(f'--{name} is {getattr(self, name)!r}, expected one of {", ".join(choices)}.')
@@ -567,7 +574,8 @@ def combine_votes(
         keep, skipped = usable_images(files, [f'{places[i]} ({i})' for i in images], on_bad)
     except DataError as error:
         there = Names(root, folder_files(root)[0])
-        near = [f'{i}{there.near(i)}' for i in images if not os.path.exists(root / i)]  # also for a name too long for the disk
+        near = [f'{i}{there.near(i)}' for i in images
+                if not os.path.exists(root / i)]  # also for a name too long for the disk
         more = '' if not near else '\nNot in the folder: ' + ', '.join(near[:5]) + (f' and {len(near) - 5} more'
             if len(near) > 5 else '') + '.'
         raise TableError(str(error).replace("pass on_bad='skip'", "use on_bad='skip' (--on-bad skip)") + more) from None

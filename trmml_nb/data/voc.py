@@ -49,7 +49,8 @@ def _voc_lines(path: Path, columns: int) -> dict[str, str]:
             raise DataError(f'{path}, line {number}: {line!r}, expected an image id'
                             + (' and 1, -1 or 0 (difficult).' if columns == 2 else ' alone.'))
         if cells[0] in rows:
-            raise DataError(f'{path}, line {number}: image id {cells[0]!r} stands twice, in line {places[cells[0]]} already.')
+            raise DataError(f'{path}, line {number}: image id {cells[0]!r} stands twice, in line {places[cells[0]]} '
+                            f'already.')
         rows[cells[0]], places[cells[0]] = cells[-1], number
     return rows
 
@@ -63,7 +64,8 @@ def _voc_list(main: Path, stem: str, split: str, columns: int) -> dict[str, str]
     if split == 'trainval' and all(p.is_file() for p in parts):
         train, val = (_voc_lines(part, columns) for part in parts)
         if both := sorted(train.keys() & val.keys()):
-            raise DataError(f'{parts[0]} and {parts[1]}: image id {both[0]!r} stands in both ({len(both)} such ids), so they cannot be '
+            raise DataError(f'{parts[0]} and {parts[1]}: image id {both[0]!r} stands in both ({len(both)} such ids), '
+                            f'so they cannot be '
                             'put together as trainval.')
         return dict(sorted({**train, **val}.items()))
     return None
@@ -110,7 +112,8 @@ def voc_dataset(
     if not ids:
         raise DataError(f'{main / split}.txt: the list is empty.')
     truth = _voc_truth(main, split, ids, class_names, difficult)
-    images = [FileImage(image_path(base / 'JPEGImages', f'{i}.jpg', False, f'{main}, list {split}, image id {i!r}')) for i in ids]
+    images = [FileImage(image_path(base / 'JPEGImages', f'{i}.jpg', False, f'{main}, list {split}, image id {i!r}'))
+              for i in ids]
     keep, skipped = usable_images(images, ids, on_bad)
     return MultiLabelDataset(f'VOC{year}', split, class_names, [ids[i] for i in keep], truth[keep], truth[keep],
                              [images[i] for i in keep], skipped)

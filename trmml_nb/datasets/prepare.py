@@ -63,7 +63,7 @@ __all__ = ['VOC2007_SOURCES', 'VOC2012_SOURCES', 'COCO_SOURCES', 'VG_SOURCES', '
            'NUS_COLE_SOURCES', 'CUB_SOURCES', 'BENCHMARKS', 'ARCHIVE_SUFFIXES', 'NUS_SPLITS', 'LabelTable', 'Tree',
            'read_voc', 'read_coco', 'read_vg', 'read_nus_official', 'read_nus_asl', 'read_nus_cole', 'read_cub',
            'Benchmark', 'check_counts', 'unpacked_in', 'plan', 'notice', 'gather', 'single_positive_targets',
-           'write_masks', 'table_bytes', 'write_table', 'link_images', 'prepare_benchmark', 'as_dataset',
+           'write_masks', 'table_bytes', 'write_label_table', 'link_images', 'prepare_benchmark', 'as_dataset',
            'check_images', 'describe_benchmark', 'PrepareJob', 'prepare_job']
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #bc78debe
@@ -270,7 +270,8 @@ def read_nus_official(
     "NUS-WIDE by its authors' lists; categories in alphabetical order."
     images, splits, labels, names = [], [], [], None
     for part in ('Train', 'Test'):
-        lines = tree.find(f'ImageList/{part}Imagelist.txt', f'{part}Imagelist.txt').read_text(encoding='utf-8', errors='replace').split()
+        lines = tree.find(f'ImageList/{part}Imagelist.txt', f'{part}Imagelist.txt').read_text(encoding='utf-8',
+            errors='replace').split()
         folder = tree.find('Groundtruth/TrainTestLabels', 'TrainTestLabels')
         files = {m[1]: p for p in folder.glob('Labels_*.txt') if (m := re.fullmatch(rf'Labels_(.+)_{part}', p.stem))}
         names = sorted(files) if names is None else names
@@ -869,7 +870,7 @@ def table_bytes(
     return frame.to_csv(index=False, lineterminator='\n').encode()
 
 
-def write_table(
+def write_label_table(
     table: LabelTable,  # to be written
     folder: Path,  # of the benchmark
 ) -> dict[str, Any]:  # size and checksums of labels.csv
@@ -968,7 +969,7 @@ def prepare_benchmark(
             missing=len(lost),
             undecodable=broken,
             linked=len(table.images) - len(lost) if moved else 0,
-            table=write_table(table, folder),
+            table=write_label_table(table, folder),
         )
         truth = np.where(table.labels == DIFFICULT, ABSENT, table.labels)
         about['masks'] = [

@@ -33,7 +33,8 @@ def pool_regions(
 ) -> Tensor:  # [..., C, d] length 1, float32 (float64 for float64 features)
     "One vector per category: the positions' features, weighted by where the category looked."
     with torch.autocast(dense.device.type, enabled=False):
-        return F.normalize(at_least_float32(saliency).to(at_least_float32(dense).dtype) @ at_least_float32(dense), dim=-1)
+        return F.normalize(at_least_float32(saliency).to(at_least_float32(dense).dtype) @ at_least_float32(dense),
+                           dim=-1)
 
 # %% ../../nbs/book/04_attention.ipynb #6406ce18
 class RegionError(MethodError):
@@ -64,7 +65,9 @@ def _grids(grid: tuple[int, int] | Sequence[tuple[int, int]]) -> list[tuple[int,
 
 
 def view_position_code(
-    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid for each, or one for all
+    grid: tuple[int, int] | Sequence[tuple[int,
+                                           # rows and columns; of several views: one grid for each, or one for all
+                                           int]],
     positions: int,  # N, a multiple of the positions of `grid`
     dim: int,  # length of a code, a multiple of 4
     device: torch.device | str | None = None,  # where to compute it
@@ -85,12 +88,15 @@ def grid_of(
         return tuple(grid)
     if positions and side * side == positions:
         return side, side
-    raise RegionError(f'{positions} positions fill neither the grid {tuple(grid)} nor a square: give the features of a view of the same tower.')
+    raise RegionError(f'{positions} positions fill neither the grid {tuple(grid)} nor a square: give the features of '
+                      f'a view of the same tower.')
 
 # %% ../../nbs/book/04_attention.ipynb #d10516f0
 def check_positions(
     dense: Tensor,  # features, wanted as [B, N, d]
-    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid for each, or one for all
+    grid: tuple[int, int] | Sequence[tuple[int,
+                                           # rows and columns; of several views: one grid for each, or one for all
+                                           int]],
     dim: int,  # d, the width that the layer was made for
 ) -> None:
     "Raise `RegionError` unless dense features fit the grid (once, or once for each view) and the layer."
@@ -193,7 +199,9 @@ class CategoryAttention(nn.Module):
     def attend(
         self,
         dense: Tensor,  # [B, N, d] dense features, length 1
-        grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid each, or one for all
+        grid: tuple[int, int] | Sequence[tuple[int,
+                                               # rows and columns; of several views: one grid each, or one for all
+                                               int]],
         norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
         rows: Tensor | slice | None = None,  # categories wanted: numbers [K], or [B, K] of each image, or a slice; None: all
     ) -> Tensor:  # [B, h, C, N] float32, sums to 1 over positions; C is K where K are wanted
@@ -202,7 +210,8 @@ class CategoryAttention(nn.Module):
         if self.position_scale:
             code = view_position_code(grid, dense.shape[1], d, dense.device)
             dense = dense + (self.position_scale * code).to(dense.dtype)
-        query = split_heads(self.to_query(queries * math.sqrt(d)), self.heads) * math.sqrt(self.heads)  # sqrt(d) / sqrt(d / h)
+        query = split_heads(self.to_query(queries * math.sqrt(d)),
+                            self.heads) * math.sqrt(self.heads)  # sqrt(d) / sqrt(d / h)
         scores = at_least_float32(head_scores(query, self.to_key, dense, self._carry(queries.shape[-2])))
         if norms is not None and self.norm_power:
             scores = scores + loudness(norms, self.norm_power)[:, None, None]

@@ -76,7 +76,8 @@ class Method(nn.Module):
         config: Any = None,  # the method's own choices; None = the defaults
     ) -> Method:
         "The method for a tower and a list of categories. Errors: not written."
-        raise MethodError(f'{cls.__name__} has no from_tower(tower, class_names, config): write it, or build the method yourself.')
+        raise MethodError(f'{cls.__name__} has no from_tower(tower, class_names, config): write it, or build the '
+                          f'method yourself.')
 
     def forward(
         self,
@@ -93,7 +94,8 @@ class Method(nn.Module):
         state: LossState,  # where training stands
     ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached, unweighted)
         "How wrong the output is. Errors: not written."
-        raise MethodError(f'{type(self).__name__} has no loss(output, targets, known_mask, state): write it, or do not train.')
+        raise MethodError(f'{type(self).__name__} has no loss(output, targets, known_mask, state): write it, or do '
+                          f'not train.')
 
     def prepare(
         self,

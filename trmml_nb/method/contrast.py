@@ -44,7 +44,8 @@ def _check(features: Tensor, positives: Tensor, visual: Tensor, texts: Tensor, t
         raise ContrastError(f'positives has shape {tuple(positives.shape)}, expected {(b, c)} for features {(b, c, d)}.')
     if categories is not None:
         if categories.shape != (b, c):
-            raise ContrastError(f'categories has shape {tuple(categories.shape)}, expected {(b, c)} for features {(b, c, d)}.')
+            raise ContrastError(f'categories has shape {tuple(categories.shape)}, expected {(b, c)} for features '
+                                f'{(b, c, d)}.')
         c = len(texts)
     if visual.ndim not in (2, 3) or (visual.shape[0], visual.shape[-1]) != (c, d) or 0 in visual.shape:
         raise ContrastError(f'visual_prototypes has shape {tuple(visual.shape)}, expected {(c, d)} or ({c}, K, {d}).')
@@ -85,7 +86,8 @@ def multimodal_contrastive_loss(
 ) -> Tensor:  # scalar, weighted mean over the positives; 0 with gradient 0 where there is none
     "Contrast features of present categories with both prototypes of every category. Raises `ContrastError`."
     _check(features, positives, visual_prototypes, text_prototypes, temperature, form, categories)
-    every = not can_look(features) and positives.numel() * len(text_prototypes) <= 2**24  # logits that may be made in vain
+    # logits that may be made in vain
+    every = not can_look(features) and positives.numel() * len(text_prototypes) <= 2**24
     z, weight, category = positive_entries(features, positives, categories, every)
     with torch.autocast(features.device.type, enabled=False):
         z, visual, texts = (F.normalize(t if t.dtype == torch.float64 else t.float(), dim=-1)

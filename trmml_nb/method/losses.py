@@ -63,7 +63,8 @@ def _check_entries(name: str, t: Tensor, bad: Tensor, expected: str) -> None:
     "Name the first bad entry (NaN counts as bad)."
     if can_look(bad) and bad.any():
         at = bad.nonzero()[0].tolist()
-        raise LossError(f'{name}{at} is {t[tuple(at)].item()} in a tensor of shape {tuple(t.shape)}, expected {expected} '
+        raise LossError(f'{name}{at} is {t[tuple(at)].item()} in a tensor of shape {tuple(t.shape)}, expected '
+                        f'{expected} '
                         'wherever known_mask is True: leave unknown entries out of the mask.')
 
 # %% ../../nbs/book/07_losses.ipynb #a89c1a4c

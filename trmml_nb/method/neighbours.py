@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .contract import Growing
@@ -47,12 +47,14 @@ class NeighbourMemory(Growing):
     ):
         super().__init__()
         if neighbours < 1 or code_dim < 1 or not 0 < temperature < math.inf:
-            raise NeighbourError(f'neighbours is {neighbours}, code_dim {code_dim} and temperature {temperature}, expected whole numbers '
+            raise NeighbourError(f'neighbours is {neighbours}, code_dim {code_dim} and temperature {temperature}, '
+                                 f'expected whole numbers '
                                  'from 1 and a finite number above 0.')
         self.neighbours, self.temperature = neighbours, temperature
         self.register_buffer('mean', torch.zeros(num_classes, dim))
         self.register_buffer('directions', torch.eye(dim)[:, :code_dim].contiguous())  # [d, r]
-        self.register_buffer('codes', torch.zeros(num_classes, 0, self.directions.shape[1], dtype=torch.half))  # [C, M, r]
+        self.register_buffer('codes', torch.zeros(num_classes, 0, self.directions.shape[1],
+                                                  dtype=torch.half))  # [C, M, r]
         self.register_buffer('values', torch.zeros(num_classes, 0))  # [C, M]
 
     def __len__(self) -> int:
@@ -61,7 +63,8 @@ class NeighbourMemory(Growing):
     def _expect(self, features: Tensor) -> None:
         "Raise `NeighbourError` unless features are [B, C, d]."
         if features.ndim != 3 or features.shape[1:] != self.mean.shape:
-            raise NeighbourError(f'features have shape {tuple(features.shape)}, expected [B, C, d] with C, d = {tuple(self.mean.shape)}.')
+            raise NeighbourError(f'features have shape {tuple(features.shape)}, expected [B, C, d] with C, d = '
+                                 f'{tuple(self.mean.shape)}.')
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #1ee33e25
 from fastcore.basics import patch
@@ -88,9 +91,11 @@ def fill(
     "Remember these pictures, and forget those from before. Errors: shapes; values outside [0, 1]."
     self._expect(features)
     if tuple(values.shape) != tuple(features.shape[:2]) or not len(values):
-        raise NeighbourError(f'values have shape {tuple(values.shape)} and features {tuple(features.shape)}, expected [M, C] and [M, C, d], M from 1.')
+        raise NeighbourError(f'values have shape {tuple(values.shape)} and features {tuple(features.shape)}, expected '
+                             f'[M, C] and [M, C, d], M from 1.')
     if not ((values >= 0) & (values <= 1)).all():
-        raise NeighbourError('values hold a number outside [0, 1]: put the probability where a label is unknown, not its code.')
+        raise NeighbourError('values hold a number outside [0, 1]: put the probability where a label is unknown, not '
+                             'its code.')
     mean, directions = main_directions(features, self.directions.shape[1])
     self.mean.copy_(mean)
     self.directions.copy_(directions)

@@ -30,7 +30,8 @@ class CategoryLevels(nn.Module):
     ):
         super().__init__()
         if not 0 < memory < 1 or strength <= 0:
-            raise LevelError(f'memory is {memory} and strength {strength}, expected a share between 0 and 1, and a number above 0.')
+            raise LevelError(f'memory is {memory} and strength {strength}, expected a share between 0 and 1, and a '
+                             f'number above 0.')
         self.memory, self.strength = memory, strength
         self.register_buffer('levels', torch.tensor([1., 0.]).repeat(num_classes, 1))  # [C, 2]
         self.register_buffer('curvature', torch.zeros(num_classes, 2, 2))
@@ -50,7 +51,8 @@ class CategoryLevels(nn.Module):
     ) -> None:
         "One step with the known labels of a batch. Errors: shapes that differ."
         if logits.shape != targets.shape or logits.shape[1:] != self.levels.shape[:1]:
-            raise LevelError(f'logits have shape {tuple(logits.shape)} and targets {tuple(targets.shape)}, expected [B, {len(self.levels)}] for both.')
+            raise LevelError(f'logits have shape {tuple(logits.shape)} and targets {tuple(targets.shape)}, expected '
+                             f'[B, {len(self.levels)}] for both.')
         z, known = logits.float().clamp(-30, 30), targets != UNKNOWN
         x, p = torch.stack([z, torch.ones_like(z)], -1), self(z)  # [B, C, 2], [B, C]
         mistake = (p - (targets == PRESENT).float()) * known
@@ -58,5 +60,7 @@ class CategoryLevels(nn.Module):
         self.curvature.mul_(self.memory).add_(torch.einsum('bc,bci,bcj->cij', weight, x, x))
         start = torch.tensor([1., 0.], device=z.device)
         slope = (mistake[..., None] * x).sum(0) + self.strength * (1 - self.memory) * (self.levels - start)
-        system = self.curvature + self.strength * torch.eye(2, device=z.device)  # can always be solved, so no look whether it could
+        system = self.curvature + self.strength * torch.eye(2,
+                                                            # can always be solved, so no look whether it could
+                                                            device=z.device)
         self.levels.sub_(torch.linalg.solve_ex(system, slope[..., None]).result[..., 0])

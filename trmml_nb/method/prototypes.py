@@ -5,7 +5,6 @@
 # %% ../../nbs/book/08_prototypes.ipynb #38b58a96
 from __future__ import annotations
 
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -263,7 +262,8 @@ def pseudo_labels(
     score = combine_evidence(probabilities, relation, how, share)
     present, absent = (torch.as_tensor(t, dtype=score.dtype) for t in (present, absent))  # numbers stay on the CPU
     if can_look(present) and can_look(absent) and not (absent < present).all():
-        raise PrototypeError(f'absent is {absent.tolist()} and present is {present.tolist()}, expected absent < present.')
+        raise PrototypeError(f'absent is {absent.tolist()} and present is {present.tolist()}, expected absent < '
+                             f'present.')
     present, absent = (t.to(score.device, non_blocking=True) for t in (present, absent))
     unknown = targets == UNKNOWN
     yes, no = unknown & (score >= present), unknown & (score <= absent)

@@ -284,7 +284,8 @@ class PVLRBlocks(Method):
         self.register_buffer('texts', _unit(texts.detach()).clone(), persistent=False)
 
         def reader(wanted: bool, scale: float = cfg.label_scale) -> ResidualAttention | None:
-            return ResidualAttention(dim, cfg.heads, cfg.dropout, cfg.norm, cfg.start, scale, generator) if wanted else None
+            return ResidualAttention(dim, cfg.heads, cfg.dropout, cfg.norm, cfg.start, scale,
+                                     generator) if wanted else None
 
         dual, ways, far = cfg.prompting == 'dual', cfg.dual_attention, cfg.attention_scale
         self.knowledge = KnowledgePrompts(reader(cfg.label_attention)) if cfg.prompting != 'context' else None
@@ -292,7 +293,8 @@ class PVLRBlocks(Method):
                         if cfg.prompting != 'knowledge' else None)
         self.interaction = (Interaction(dim, reader(cfg.interaction), reader(cfg.interaction), cfg.start, generator)
                             if dual else None)
-        self.dual_attention = DualModalAttention(reader(ways in ('both', 'labels'), far), reader(ways in ('both', 'regions'), far))
+        self.dual_attention = DualModalAttention(reader(ways in ('both', 'labels'), far),
+                                                 reader(ways in ('both', 'regions'), far))
         self.calibration, self.global_calibration = Calibration(scale, bias), Calibration(scale, bias)
 
     def current_texts(self) -> Tensor:
@@ -332,8 +334,10 @@ class PVLR(PVLRBlocks):
         if cfg.context_length:
             prompts = PromptLearner(tower, class_names, cfg.context_length, cfg.context_phrase or None, seed=cfg.seed)
             if len(prompts.context) != cfg.context_length:
-                raise PVLRError(f'context_phrase {cfg.context_phrase!r} has {len(prompts.context)} tokens and context_length '
-                                f"is {cfg.context_length}: make them agree, or pass context_phrase='' for a random start.")
+                raise PVLRError(f'context_phrase {cfg.context_phrase!r} has {len(prompts.context)} tokens and '
+                                f'context_length '
+                                f"is {cfg.context_length}: make them agree, or pass context_phrase='' for a random "
+                                f"start.")
         return cls(tower.encode_classes(class_names, cfg.template), tower.logit_scale, tower.logit_bias, cfg, prompts)
 
     def forward(
@@ -373,7 +377,8 @@ def prepare(
     self.train(was_training)
     for name in outputs[0].scores:
         calibration = branches[name]
-        calibration.fit(torch.cat([(out.scores[name] - calibration.bias) / calibration.scale for out in outputs]), targets)
+        calibration.fit(torch.cat([(out.scores[name] - calibration.bias) / calibration.scale for out in outputs]),
+                        targets)
 
 # %% ../../nbs/book/11_pvlr.ipynb #ff03f75f
 @patch
@@ -386,9 +391,11 @@ def loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached, unweighted)
     "Asymmetric loss over known labels, of the final score and of the global branch."
     cfg, known = self.config, known_mask & (targets != UNKNOWN)
-    parts = {'classification': partial_asymmetric_loss(output.logits, targets, known, cfg.gamma_pos, cfg.gamma_neg, cfg.clip)}
+    parts = {'classification': partial_asymmetric_loss(output.logits, targets, known, cfg.gamma_pos, cfg.gamma_neg,
+                                                       cfg.clip)}
     total = parts['classification']
     if cfg.global_weight:
-        parts['global'] = partial_asymmetric_loss(output.scores['global'], targets, known, cfg.gamma_pos, cfg.gamma_neg, cfg.clip)
+        parts['global'] = partial_asymmetric_loss(output.scores['global'], targets, known, cfg.gamma_pos, cfg.gamma_neg,
+                                                  cfg.clip)
         total = total + cfg.global_weight * parts['global']
     return total, {name: part.detach() for name, part in parts.items()}

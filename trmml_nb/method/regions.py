@@ -99,17 +99,20 @@ class CategoryRegions(CategoryAttention):
 def some(
     self: CategoryRegions,
     dense: Tensor,  # [B, N, d] dense features, length 1
-    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid each, or one for all
+    grid: tuple[int, int] | Sequence[tuple[int,
+                                           int]],  # rows and columns; of several views: one grid each, or one for all
     norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
     rows: Tensor | slice | None = None,  # categories wanted: numbers [K], or [B, K] of each image, or a slice; None: all
     looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N, for comparisons; None: each head has its own attention
 ) -> RegionOutput:  # of these categories
     "Regions of some categories: categories do not see each other, so the others change nothing."
-    attention = self.attend(dense, grid, norms, rows) if looks is None else looks[:, None].expand(-1, self.heads, -1, -1)  # [B, h, K, N]
+    attention = self.attend(dense, grid, norms, rows) if looks is None else looks[:, None].expand(-1, self.heads, -1,
+        -1)  # [B, h, K, N]
     saliency = attention.mean(1)
     region = pool_regions(saliency, dense)
     start = (self.queries if rows is None else self.queries[rows]) * math.sqrt(dense.shape[-1])
-    seen = head_values(attention.to(dense.dtype), self.to_value, dense * math.sqrt(dense.shape[-1]), self._carry(attention.shape[2]))
+    seen = head_values(attention.to(dense.dtype), self.to_value, dense * math.sqrt(dense.shape[-1]),
+                       self._carry(attention.shape[2]))
     x = self.norm_attention(start + self.dropout(self.to_out(seen)))
     x = self.norm_ffn(x + self.dropout(self.ffn(x)))
     query = at_least_float32(self.mlp(x)) + (region if self.residual else 0)
@@ -120,7 +123,8 @@ def some(
 def forward(
     self: CategoryRegions,
     dense: Tensor,  # [B, N, d] dense features, length 1
-    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one grid each, or one for all
+    grid: tuple[int, int] | Sequence[tuple[int,
+                                           int]],  # rows and columns; of several views: one grid each, or one for all
     norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
     rows: Tensor | None = None,  # categories wanted: numbers [K], or [B, K] of each image; None: all
     looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N, for comparisons; None: each head has its own attention
@@ -129,7 +133,8 @@ def forward(
     check_positions(dense, grid, self.queries.shape[1])
     count = len(self.queries) if rows is None else rows.shape[-1]
     if looks is not None and looks.shape != (len(dense), count, dense.shape[1]):
-        raise RegionError(f'looks has shape {tuple(looks.shape)}, expected [B, K, N] = {(len(dense), count, dense.shape[1])}: a map for each image and category wanted.')
+        raise RegionError(f'looks has shape {tuple(looks.shape)}, expected [B, K, N] = '
+                          f'{(len(dense), count, dense.shape[1])}: a map for each image and category wanted.')
     if not self.chunk or count <= self.chunk or looks is not None:
         return self.some(dense, grid, norms, rows, looks)
     chunks = [slice(k, k + self.chunk) for k in range(0, count, self.chunk)] if rows is None else rows.split(self.chunk, -1)
@@ -147,5 +152,6 @@ def candidates(
     "Categories worth a closer look: the largest cosine of their text with any position of any image of the batch. Errors: keep."
     if keep < 1:
         raise RegionError(f'keep is {keep}, expected a whole number of categories from 1.')
-    best = torch.stack([(at_least_float32(texts) @ at_least_float32(image).mT).amax(-1) for image in dense]).amax(0)  # [C], one image at a time
+    best = torch.stack([(at_least_float32(texts) @ at_least_float32(image).mT).amax(-1)
+                        for image in dense]).amax(0)  # [C], one image at a time
     return best.topk(min(keep, len(texts))).indices.sort().values

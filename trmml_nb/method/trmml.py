@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -74,52 +74,73 @@ class TRMMLConfig:
     gamma_pos: float = 1.0  # author's code
     gamma_neg: float = 2.0  # author's code
     clip: float = 0.05  # author's code
-    focus_fades: float = field(default=0.0, metadata=dict(later=True))  # reconstruction: the three above are multiplied by
+    focus_fades: float = field(default=0.0,
+                               metadata=dict(later=True))  # reconstruction: the three above are multiplied by
     # (share of unknown labels) ** this; 0: they stay. Above 0 a full set of labels is learned with the plain loss
     seed: int = 0  # of the first weights
-    pseudo_share: float = field(default=0.5, metadata=dict(later=True))  # reconstruction: weight of the prototypes in that combination
-    pseudo_levels: bool = field(default=False, metadata=dict(later=True))  # reconstruction: the classifier is first made comparable
+    pseudo_share: float = field(default=0.5,
+                                # reconstruction: weight of the prototypes in that combination
+                                metadata=dict(later=True))
+    pseudo_levels: bool = field(default=False,
+                                metadata=dict(later=True))  # reconstruction: the classifier is first made comparable
     # across categories (`CategoryLevels`); pseudo-labels were more precise at equal recall, and mAP moved by less than 0.2 either way
     # neighbours at prediction: all reconstructions, and off
-    neighbour_share: float = field(default=0.0, metadata=dict(later=True))  # of training images whose query-level feature is alike, in the final probability
+    neighbour_share: float = field(default=0.0,
+                                   # of training images whose query-level feature is alike, in the final probability
+                                   metadata=dict(later=True))
     neighbours: int = field(default=10, metadata=dict(later=True))  # how many are asked; 10 and 20 measured alike
-    neighbour_images: int = field(default=4096, metadata=dict(later=True))  # training images that the memory may hold, drawn by the seed
+    neighbour_images: int = field(default=4096,
+                                  # training images that the memory may hold, drawn by the seed
+                                  metadata=dict(later=True))
     # for comparison, both reconstructions: the older matchings with everything else as it is
-    matching: str = field(default='region', metadata=dict(later=True))  # stated: 'region'; 'image': every category takes the whole image;
+    matching: str = field(default='region',
+                          metadata=dict(later=True))  # stated: 'region'; 'image': every category takes the whole image;
     # 'pixel': texts score single positions, and the softmax over them says how much each counts; nothing learns where to look
     # one setting for every tower; all reconstructions, and off
-    distill_reach: float | None = field(default=None, metadata=dict(later=True))  # above 0, such as 0.4: the teacher's weight
+    distill_reach: float | None = field(default=None,
+                                        metadata=dict(later=True))  # above 0, such as 0.4: the teacher's weight
     # falls, over a tenth, to 0 where the untrained regions leave this share of the known labels unexplained; None: no difference
-    text_offset: float = field(default=0.0, metadata=dict(later=True))  # such as 15: each category learns an offset from its
+    text_offset: float = field(default=0.0,
+                               metadata=dict(later=True))  # such as 15: each category learns an offset from its
     # text, and a level, this number x (unexplained share) ** 2 times as fast as the rest learns; 0: the texts stay.
     # After Task Residual (Yu et al., CVPR 2023)
-    map_width: float = field(default=0.0, metadata=dict(later=True))  # such as 0.08: at prediction a map is the mean of its
+    map_width: float = field(default=0.0,
+                             metadata=dict(later=True))  # such as 0.08: at prediction a map is the mean of its
     # surroundings, under a bell of this share of the image's sides; 0: maps as the attention is
     # large vocabularies, both reconstructions and off
-    chunk: int | None = field(default=None, metadata=dict(later=True))  # categories computed at a time: same function, less memory
-    keep: int | None = field(default=None, metadata=dict(later=True))  # categories of an image that get a region: those with the
+    chunk: int | None = field(default=None,
+                              metadata=dict(later=True))  # categories computed at a time: same function, less memory
+    keep: int | None = field(default=None,
+                             metadata=dict(later=True))  # categories of an image that get a region: those with the
     # best zero-shot scores, and in training all with a known label; the others keep their zero-shot score
 
     def __post_init__(self):
         for name in ('chunk', 'keep'):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f'{name} is {getattr(self, name)!r}, expected a whole number of categories from 1, or None for all.')
+                raise ValueError(f'{name} is {getattr(self, name)!r}, expected a whole number of categories from 1, '
+                                 f'or None for all.')
         if not 0 <= self.neighbour_share < 1 or min(self.neighbours, self.neighbour_images) < 1:
-            raise ValueError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r} and neighbour_images {self.neighbour_images!r}, '
+            raise ValueError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r} and '
+                             f'neighbour_images {self.neighbour_images!r}, '
                              'expected a share from 0 and below 1, and whole numbers from 1.')
         if self.neighbour_share and self.keep is not None:
-            raise ValueError('neighbour_share and keep are both set: a category without a region has no feature to compare; leave one of them out.')
+            raise ValueError('neighbour_share and keep are both set: a category without a region has no feature to '
+                             'compare; leave one of them out.')
         if self.matching != 'region' and (self.keep is not None or self.chunk is not None):
-            raise ValueError(f'matching is {self.matching!r}, and keep or chunk is set: only regions are computed for some categories at a time.')
+            raise ValueError(f'matching is {self.matching!r}, and keep or chunk is set: only regions are computed for '
+                             f'some categories at a time.')
         if self.matching == 'pixel' and not self.attention_share > 0:
-            raise ValueError(f"matching is 'pixel' and attention_share is {self.attention_share}, expected a number above 0: it is what sharpens the softmax.")
+            raise ValueError(f"matching is 'pixel' and attention_share is {self.attention_share}, expected a number "
+                             f"above 0: it is what sharpens the softmax.")
         for name in ('map_width', 'text_offset'):
             if not 0 <= getattr(self, name) < float('inf'):
                 raise ValueError(f'{name} is {getattr(self, name)!r}, expected a finite number from 0.')
         if not (self.distill_reach is None or self.distill_reach > 0):
             raise ValueError(f'distill_reach is {self.distill_reach!r}, expected a share above 0, or None.')
-        choices = dict(matching=('region', 'image', 'pixel'), query_init=('text', 'random'), score=('mean', 'query', 'region'), pseudo=('hard', 'soft', 'none'),
-                       distill=('kl', 'binary', 'cosine', 'none'), prototype_feature=('region', 'query'), contrast_form=('joint', 'separate'))
+        choices = dict(matching=('region', 'image', 'pixel'), query_init=('text', 'random'),
+                       score=('mean', 'query', 'region'), pseudo=('hard', 'soft', 'none'),
+                       distill=('kl', 'binary', 'cosine', 'none'), prototype_feature=('region', 'query'),
+                       contrast_form=('joint', 'separate'))
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f'{name} is {getattr(self, name)!r}, expected one of {", ".join(map(repr, allowed))}.')
@@ -294,7 +315,8 @@ def forward(
     if self.prunes:
         cosines, looks = first_look(features.dense, texts, maps=not self.training)
         kept = kept_categories(cosines, self.config.keep, known_mask, self.most_known)
-    out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept, self.given_looks(features, texts))
+    out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept,
+                       self.given_looks(features, texts))
     query, region = (self.calibration(own_cosines(z, categories, kept)) for z in (out.query, out.region))
     if self.config.matching == 'pixel':  # a mean of cosines, not the cosine of a mean
         region = self.calibration((out.saliency @ features.dense.to(out.saliency.dtype) * categories).sum(-1))
@@ -395,7 +417,8 @@ def evidence(
     output: MethodOutput,  # of B images
 ) -> Tensor:  # [B, C] in [0, 1]
     "How much speaks for each category: the classifier and the relation to the prototypes, combined."
-    return combine_evidence(self.comparable(output), self.relation(output), self.config.pseudo_evidence, self.config.pseudo_share)
+    return combine_evidence(self.comparable(output), self.relation(output), self.config.pseudo_evidence,
+                            self.config.pseudo_share)
 
 # %% ../../nbs/book/10_trmml.ipynb #a01526f5
 @patch
@@ -410,7 +433,8 @@ def complete(
     cfg = self.config
     if cfg.pseudo == 'none' or state.epoch < cfg.pseudo_warmup:
         return PseudoLabels(targets.float(), (targets != UNKNOWN).float())
-    filled = pseudo_labels(self.comparable(output), self.relation(output), targets, cfg.pseudo_present, cfg.pseudo_absent,
+    filled = pseudo_labels(self.comparable(output), self.relation(output), targets, cfg.pseudo_present,
+                           cfg.pseudo_absent,
                            cfg.pseudo_evidence, cfg.pseudo == 'soft', cfg.pseudo_weight, cfg.pseudo_share)
     if 'kept' not in output.features:
         return filled
@@ -451,7 +475,8 @@ def loss(
     cfg, targets = self.config, torch.where(known_mask, targets, UNKNOWN)
     filled = self.complete(output, targets, state)
     parts = dict(classification=partial_asymmetric_loss(
-        output.logits, filled.targets, filled.known_mask, *(self.focus * x for x in (cfg.gamma_pos, cfg.gamma_neg, cfg.clip)), filled.weights))
+        output.logits, filled.targets, filled.known_mask, *(self.focus * x for x in (cfg.gamma_pos, cfg.gamma_neg,
+            cfg.clip)), filled.weights))
     weights = dict(classification=1.0)
     if cfg.distill != 'none' and cfg.distill_weight:
         parts['distillation'] = distillation(output, cfg.distill, cfg.distill_temperature)
@@ -460,7 +485,8 @@ def loss(
     of_kept = lambda entries: entries if kept is None else entries.gather(1, kept)  # [B, C] -> [B, K]
     if cfg.contrast_weight:
         parts['contrast'] = multimodal_contrastive_loss(
-            feature, of_kept(filled.weights * (filled.targets > 0.5)), self.memory.prototypes.clone(), output.features['texts'],
+            feature, of_kept(filled.weights * (filled.targets > 0.5)), self.memory.prototypes.clone(),
+            output.features['texts'],
             cfg.contrast_temperature, cfg.contrast_form, categories=kept)
         weights['contrast'] = cfg.contrast_weight
     if self.training:

@@ -5,28 +5,28 @@
 # %% ../../nbs/people/06_explorer.ipynb #8e9e7b54
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
 from ..method.contract import Method
 from ..errors import ViewError
 from .figures import LABEL_MARKS, PALETTE, as_numpy, curve, figure_png, heatmap, show_image
-from .inspector import Inspection, Look, fit_side, map_levels, overlay
+from .inspector import Inspection, LabelLook, fit_side, map_levels, overlay
 from ..data.labels import UNKNOWN
 from ..towers.weights import close_names
 from ..training.trainer import predict_outputs
 
 # %% auto #0
-__all__ = ['KINDS', 'VIEWS', 'ExplorerError', 'similarity', 'serial_order', 'matrix_figure', 'prototypes_of', 'PrototypeHistory',
-           'similarities', 'similarity_figure', 'nearest_pairs', 'Nearness', 'nearness', 'nearest', 'nearest_figure',
-           'drift', 'drift_figure', 'co_occurrence', 'companions_figure', 'view_figure', 'explore']
+__all__ = ['PROTOTYPE_KINDS', 'PROTOTYPE_VIEWS', 'ExplorerError', 'similarity', 'serial_order', 'matrix_figure', 'prototypes_of',
+           'PrototypeHistory', 'similarities', 'similarity_figure', 'nearest_pairs', 'Nearness', 'nearness', 'nearest',
+           'nearest_figure', 'drift', 'drift_figure', 'co_occurrence_matrix', 'companions_figure', 'view_figure',
+           'explore']
 
 # %% ../../nbs/people/06_explorer.ipynb #93a68392
 class ExplorerError(ViewError):
@@ -46,7 +46,8 @@ def similarity(
     "Cosine of every row of one table with every row of another. Errors: vectors of different lengths."
     a, b = _unit(a), _unit(b)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ExplorerError(f'the tables have shapes {a.shape} and {b.shape}, expected [C, d] and [K, d] with the same d: '
+        raise ExplorerError(f'the tables have shapes {a.shape} and {b.shape}, expected [C, d] and [K, d] with the '
+                            f'same d: '
                             'take both from the same tower.')
     return a @ b.T
 
@@ -79,7 +80,8 @@ def matrix_figure(
     if not 1 <= len(matrices) <= 4:
         raise ExplorerError(f'{len(matrices)} matrices given, expected one to four.')
     names, rows = [class_names[c] for c in order], 1 + (len(matrices) > 2)
-    plain = np.concatenate([as_numpy(m).astype(float).ravel() for title, m in matrices.items() if title not in signed] or [np.zeros(1)])
+    plain = np.concatenate([as_numpy(m).astype(float).ravel() for title, m in matrices.items() if title not in signed]
+                           or [np.zeros(1)])
     ends = (np.nanmin(plain), np.nanmax(plain)) if shared else (None, None)
     side = max(2.2, .125 * len(names))
     fig = Figure(figsize=(7, rows * side + 1.2), layout='constrained')
@@ -90,7 +92,8 @@ def matrix_figure(
         m = as_numpy(m).astype(float)
         if m.shape != (len(names),) * 2:
             raise ExplorerError(f'{title!r} has shape {m.shape}, expected {(len(names),) * 2} for {len(names)} names.')
-        heatmap(m[np.ix_(order, order)], names, names, ax, title, label, *(('vlag', 0.) if title in signed else ('viridis', None, None, *ends)))
+        heatmap(m[np.ix_(order, order)], names, names, ax, title, label, *(('vlag', 0.) if title in signed
+            else ('viridis', None, None, *ends)))
         ax.tick_params(labelsize=8)
         ax.set_yticklabels(ax.get_yticklabels() if ax in axes[:, 0] else [])
     return fig
@@ -107,7 +110,8 @@ def prototypes_of(
     "The two kinds of prototypes of a method. Errors: a method that keeps none."
     kept = method.prototypes() if isinstance(method, Method) else None
     if kept is None:
-        raise ExplorerError(f'{type(method).__name__} keeps no prototypes, expected a method with a memory, such as TRM-ML.')
+        raise ExplorerError(f'{type(method).__name__} keeps no prototypes, expected a method with a memory, such as '
+                            f'TRM-ML.')
     return as_numpy(kept[0].detach()).copy(), as_numpy(kept[1].detach()).copy()
 
 
@@ -164,7 +168,8 @@ def nearest_pairs(
     a, b = np.triu_indices(len(s), 1)
     value = (s[a, b] + s[b, a]) / 2
     top = np.argsort(-value, kind='stable')[:k]
-    return pd.DataFrame(dict(first=[class_names[i] for i in a[top]], second=[class_names[i] for i in b[top]], similarity=value[top]))
+    return pd.DataFrame(dict(first=[class_names[i] for i in a[top]], second=[class_names[i] for i in b[top]],
+                             similarity=value[top]))
 
 # %% ../../nbs/people/06_explorer.ipynb #41cf8a48
 class Nearness(NamedTuple):
@@ -195,18 +200,19 @@ def nearness(
     return Nearness(*(torch.cat(column).numpy() for column in zip(*parts)))
 
 # %% ../../nbs/people/06_explorer.ipynb #be1ebeab
-KINDS = ('image', 'region', 'patch')
+PROTOTYPE_KINDS = ('image', 'region', 'patch')
 
 
 def nearest(
     near: Nearness,  # from `nearness`
-    kind: str,  # one of KINDS
+    kind: str,  # one of PROTOTYPE_KINDS
     c: int,  # category number
     k: int = 5,  # how many
 ) -> pd.DataFrame:  # columns row, similarity, patch (-1 for kind 'image' and 'region')
     "The images whose vector, region or patch is nearest to a category's prototype. Errors: another kind, no such category."
-    if kind not in KINDS or not 0 <= c < near.image.shape[1]:
-        raise ExplorerError(f'kind is {kind!r} and category {c}, expected one of {", ".join(KINDS)} and 0 to {near.image.shape[1] - 1}.')
+    if kind not in PROTOTYPE_KINDS or not 0 <= c < near.image.shape[1]:
+        raise ExplorerError(f'kind is {kind!r} and category {c}, expected one of {", ".join(PROTOTYPE_KINDS)} and 0 '
+                            f'to {near.image.shape[1] - 1}.')
     value = getattr(near, kind)[:, c]
     rows = np.argsort(-value, kind='stable')[:k]
     return pd.DataFrame(dict(row=rows, similarity=value[rows], patch=near.place[rows, c] if kind == 'patch' else -1))
@@ -217,7 +223,7 @@ def nearest_figure(
     near: Nearness,  # from `nearness`
     label: str | int,  # category, by name or number
     k: int = 4,  # pictures in a row
-    kinds: Sequence[str] = KINDS,  # rows of the figure, out of KINDS
+    kinds: Sequence[str] = PROTOTYPE_KINDS,  # rows of the figure, out of PROTOTYPE_KINDS
 ) -> Figure:
     "Nearest images, regions and patches of a category's prototype as thumbnails; the titles hold cosine and truth."
     names = inspection.dataset.class_names
@@ -230,9 +236,10 @@ def nearest_figure(
             view = inspection.view(int(found.row))
             image = fit_side(view.image, 120)
             if kind == 'region':
-                image = overlay(image, map_levels(view.attention[c]), view.grid, Look(opacity=.45))
+                image = overlay(image, map_levels(view.attention[c]), view.grid, LabelLook(opacity=.45))
             if kind == 'patch':
-                image = overlay(image, np.zeros(len(view.pixel_maps[c])), view.grid, Look(opacity=0, threshold=0), int(found.patch))
+                image = overlay(image, np.zeros(len(view.pixel_maps[c])), view.grid, LabelLook(opacity=0, threshold=0),
+                                int(found.patch))
             show_image(image, f'{found.similarity:.2f} {LABEL_MARKS[int(view.truth[c])]}', ax)
         axes[0].set_ylabel(f'nearest {kind}s' if kind != 'patch' else 'nearest patches')
     fig.suptitle(f'{names[c]}: cosine with its prototype; there (+) or not (\u2212)', fontsize=10)
@@ -247,7 +254,8 @@ def drift(
     "How far each prototype is from where it began, and how far it moved since the moment before."
     p = _unit(prototypes)
     if p.ndim != 3 or p.shape[1] != len(class_names) or epochs is not None and len(epochs) != len(p):
-        raise ExplorerError(f'prototypes has shape {p.shape}, expected [E, C, d] with C = {len(class_names)} names and an epoch for each of E.')
+        raise ExplorerError(f'prototypes has shape {p.shape}, expected [E, C, d] with C = {len(class_names)} names '
+                            f'and an epoch for each of E.')
     degrees = lambda a, b: np.degrees(np.arccos((a * b).sum(-1).clip(-1, 1)))
     start, step = degrees(p, p[:1]), np.vstack([np.zeros(p.shape[1]), degrees(p[1:], p[:-1])])
     return pd.DataFrame(dict(epoch=np.repeat(np.arange(len(p)) if epochs is None else epochs, p.shape[1]),
@@ -266,8 +274,10 @@ def drift_figure(
     if gone:
         raise ExplorerError(f'category {gone[0]!r} is not in the table; {close_names(gone[0], list(last.index))}.')
     fig = Figure(figsize=(7, 2.7), layout='constrained')
-    for ax, (name, title) in zip(fig.subplots(1, 2), dict(from_start='angle from the start', step='later steps').items()):
-        way = ways[name].iloc[2 if name == 'step' and len(ways[name]) > 2 else 0:]  # the first step is the large one, and is seen on the left
+    for ax, (name, title) in zip(fig.subplots(1, 2), dict(from_start='angle from the start',
+                                                          step='later steps').items()):
+        way = ways[name].iloc[2 if name == 'step' and len(ways[name]) > 2
+                              else 0:]  # the first step is the large one, and is seen on the left
         ax.plot(way.index, way.drop(columns=chosen), color='#c4c4c4', lw=.8)
         for category, color in zip(chosen, PALETTE):
             curve(way.index, way[category], category, ax, color)
@@ -275,13 +285,14 @@ def drift_figure(
     return fig
 
 # %% ../../nbs/people/06_explorer.ipynb #08550927
-def co_occurrence(
+def co_occurrence_matrix(
     values: Any,  # [M, C] labels PRESENT / ABSENT / UNKNOWN, or probabilities in [0, 1]
 ) -> np.ndarray:  # [C, C] row c, column k: share of c's images in which k is; NaN where c was never seen with k known
     "How often one category is in the images of another; entries that are unknown do not count, and probabilities count in part."
     v = as_numpy(values).astype(float)
     if v.ndim != 2 or not np.isin(v[(v < 0) | (v > 1)], UNKNOWN).all():
-        raise ExplorerError(f'values has shape {v.shape} and runs from {v.min():g} to {v.max():g}, expected [M, C] of 1, 0 and -1, or of '
+        raise ExplorerError(f'values has shape {v.shape} and runs from {v.min():g} to {v.max():g}, expected [M, C] of '
+                            f'1, 0 and -1, or of '
                             'probabilities.')
     known, v = v != UNKNOWN, np.where(v == UNKNOWN, 0, v)
     both, seen = v.T @ v, v.T @ known.astype(float)
@@ -294,7 +305,7 @@ def companions_figure(
     class_names: Sequence[str],  # C names
 ) -> Figure:
     "Co-occurrence that is true, that was learned, their difference, and both against each other."
-    true, said = co_occurrence(truth), co_occurrence(learned)
+    true, said = co_occurrence_matrix(truth), co_occurrence_matrix(learned)
     order = serial_order(np.nan_to_num(true))
     panels = {'true': true, 'learned': said, 'learned minus true': said - true}
     fig = matrix_figure(panels, class_names, order, ['learned minus true'], "share of the row's images", shared=True)
@@ -303,15 +314,16 @@ def companions_figure(
     ax.plot([0, 1], [0, 1], color='#949494', lw=1)
     ax.plot(true.ravel(), said.ravel(), 'o', ms=3, alpha=.5, color=PALETTE[0])
     top = 1.05 * np.nanmax([true, said])
-    ax.set(xlim=(0, top), ylim=(0, top), xlabel='true share', ylabel='learned share', title='each pair once per direction')
+    ax.set(xlim=(0, top), ylim=(0, top), xlabel='true share', ylabel='learned share',
+           title='each pair once per direction')
     return fig
 
 # %% ../../nbs/people/06_explorer.ipynb #0c4d0775
-VIEWS = ('resemblance', 'nearest', 'drift', 'company')
+PROTOTYPE_VIEWS = ('resemblance', 'nearest', 'drift', 'company')
 
 
 def view_figure(
-    view: str,  # one of VIEWS
+    view: str,  # one of PROTOTYPE_VIEWS
     category: str,  # for 'nearest' and 'drift'
     inspection: Inspection,  # a method with a prototype memory
     near: Nearness,  # from `nearness`
@@ -319,8 +331,10 @@ def view_figure(
 ) -> Figure:
     "One figure of the explorer. Errors: another view; 'company' without the truth."
     names = inspection.dataset.class_names
-    if view not in VIEWS or view == 'company' and inspection.dataset.truth is None:
-        raise ExplorerError(f"view is {view!r}, expected one of {', '.join(VIEWS)}; 'company' needs a data set whose truth is known.")
+    if view not in PROTOTYPE_VIEWS or view == 'company' and inspection.dataset.truth is None:
+        raise ExplorerError(f"view is {view!r}, expected one of {', '.join(PROTOTYPE_VIEWS)}; 'company' needs a data "
+                            f"set whose "
+                            f"truth is known.")
     if view == 'resemblance':
         return similarity_figure(*prototypes_of(inspection.method), names)
     if view == 'nearest':
@@ -333,19 +347,21 @@ def view_figure(
 def explore(
     inspection: Inspection,  # a method with a prototype memory, on images to show
     history: PrototypeHistory,  # of the same method
-    view: str = 'resemblance',  # the first view, one of VIEWS
+    view: str = 'resemblance',  # the first view, one of PROTOTYPE_VIEWS
 ) -> Any:  # an ipywidgets.VBox; its `controls` are the two menus, its `picture` holds the PNG
     "The explorer: choose a view and a category. Errors: ipywidgets is not installed."
     try:
         import ipywidgets as widgets
     except ImportError as error:
         raise ImportError('the explorer needs ipywidgets, which is not installed: pip install "trmml_nb[notebooks]"') from error
-    near, views = nearness(inspection), [v for v in VIEWS if v != 'company' or inspection.dataset.truth is not None]
-    menu = lambda options, text: widgets.Dropdown(options=list(options), description=text, layout=widgets.Layout(width='240px'))
+    near, views = nearness(inspection), [v for v in PROTOTYPE_VIEWS if v != 'company' or inspection.dataset.truth is not None]
+    menu = lambda options, text: widgets.Dropdown(options=list(options), description=text,
+                                                  layout=widgets.Layout(width='240px'))
     box = widgets.VBox()
     box.controls = dict(view=menu(views, 'view'), category=menu(inspection.dataset.class_names, 'category'))
     box.controls['view'].value = view
-    box.picture = widgets.Image(format='png', layout=widgets.Layout(max_width='100%', width='fit-content', object_fit='contain'))
+    box.picture = widgets.Image(format='png', layout=widgets.Layout(max_width='100%', width='fit-content',
+                                                                    object_fit='contain'))
     def draw(change: Any = None) -> None:
         at = {name: control.value for name, control in box.controls.items()}
         box.controls['category'].disabled = at['view'] not in ('nearest', 'drift')

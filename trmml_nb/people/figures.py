@@ -241,7 +241,7 @@ def show_saliency(
     top = max(float(s.max()) if vmax is None else float(vmax), 1e-12)
     ax = show_image(.25 + .75 * x @ (.299, .587, .114), title, ax)
     opacity = alpha * (.35 + .65 * (s / top).clip(0, 1))
-    shown = ax.imshow(s, cmap=cmap, vmin=0, vmax=top, alpha=opacity, extent=(0, x.shape[1], x.shape[0], 0))
+    ax.imshow(s, cmap=cmap, vmin=0, vmax=top, alpha=opacity, extent=(0, x.shape[1], x.shape[0], 0))
     outline(ax, mask, box)
     if peak:
         row, column = np.unravel_index(_map(saliency, grid).argmax(), _map(saliency, grid).shape)

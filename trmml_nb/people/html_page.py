@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..io import write_atomic
-from .inspector import (CMAPS, RANKING_CSS, InspectorError, Look, MatchView, captions, color_table, fit_side, map_levels,
+from .inspector import (CMAPS, RANKING_CSS, InspectorError, LabelLook, MatchView, captions, color_table,
+                                       fit_side, map_levels,
                                 patch_claims, ranking_html, same_image)
 
 # %% auto #0
@@ -144,7 +145,7 @@ def inspection_html(
     view: MatchView,  # one image
     other: MatchView | None = None,  # the same image in another run
     label: str | int | None = None,  # category to open the page at; None: the most probable
-    look: Look = Look(side=256),  # first opacity and contour, and the size of the pictures
+    look: LabelLook = LabelLook(side=256),  # first opacity and contour, and the size of the pictures
 ) -> str:  # a whole page
     "One image as a page that needs nothing else: picture, levels, list and script inside. Errors: views of two images."
     views, chosen = [view] if other is None else [view, other], view.index(label)
@@ -155,7 +156,8 @@ def inspection_html(
     cmaps = list(dict.fromkeys((look.cmap, *CMAPS)))
     data = dict(grid=list(view.grid), names=view.class_names, label=chosen, views=[_page_record(v) for v in views],
                 cmaps={name: _text((color_table(name) * 255).round().astype(np.uint8).tobytes()) for name in cmaps})
-    parts = dict(TITLE=html.escape(view.image_id or 'image'), WIDTH=str(image.width), HEIGHT=str(max(image.height, 240)),
+    parts = dict(TITLE=html.escape(view.image_id or 'image'), WIDTH=str(image.width),
+                 HEIGHT=str(max(image.height, 240)),
                  CSS=RANKING_CSS, OPACITY=str(look.opacity), THRESHOLD=str(look.threshold), SCRIPT=SCRIPT,
                  CMAPS=''.join(f'<option>{name}</option>' for name in cmaps),
                  SECTIONS='<p>chosen label: <b id="chosen">' + html.escape(view.class_names[chosen]) + '</b></p>'
@@ -170,7 +172,7 @@ def inspection_page(
     path: str | Path,  # file to write, .html; must not exist
     other: MatchView | None = None,  # the same image in another run, below the first
     label: str | int | None = None,  # category to open the page at; None: the most probable
-    look: Look = Look(side=256),  # first opacity and contour, and the size of the pictures
+    look: LabelLook = LabelLook(side=256),  # first opacity and contour, and the size of the pictures
 ) -> Path:  # the file
     "Write one image as a page that works offline. Errors: a file or folder of that name exists, the folder does not."
     path = Path(path)

@@ -33,7 +33,7 @@ from ..towers.weights import close_names
 from ..training.trainer import predict_logits
 
 # %% auto #0
-__all__ = ['CMAPS', 'GONE', 'RANKING_CSS', 'FILTERS', 'InspectorError', 'patch_claims', 'Look', 'map_levels', 'color_table',
+__all__ = ['CMAPS', 'GONE', 'RANKING_CSS', 'FILTERS', 'InspectorError', 'patch_claims', 'LabelLook', 'map_levels', 'color_table',
            'overlay', 'PseudoHistory', 'label_state', 'MatchView', 'center_square', 'match_view', 'ranked_labels',
            'ranking_html', 'Panel', 'fit_side', 'captions', 'panels', 'same_image', 'inspection_figure', 'claims_table',
            'claim_hints', 'patch_at', 'Inspection', 'inspect_method', 'Ranking', 'rank_images', 'object_sizes',
@@ -61,7 +61,7 @@ CMAPS = ('magma', 'viridis', 'cividis')  # lightness rises evenly in each, with 
 
 
 @dataclass(frozen=True)
-class Look:
+class LabelLook:
     "How maps are laid over a picture."
     opacity: float = 0.75  # of the colour where the map is highest, in [0, 1]
     cmap: str = 'magma'  # any matplotlib colour map
@@ -70,7 +70,8 @@ class Look:
 
     def __post_init__(self):
         if not (0 <= self.opacity <= 1 and 0 <= self.threshold <= 1 and 16 <= self.side <= 4096):
-            raise InspectorError(f'opacity is {self.opacity}, threshold {self.threshold}, side {self.side}; expected two '
+            raise InspectorError(f'opacity is {self.opacity}, threshold {self.threshold}, side {self.side}; expected '
+                                 f'two '
                                  'shares in [0, 1], and 16 to 4096 pixels.')
         if self.cmap not in matplotlib.colormaps:
             raise InspectorError(f'cmap is {self.cmap!r}, expected a matplotlib colour map such as {", ".join(CMAPS)}.')
@@ -109,7 +110,7 @@ def overlay(
     image: Any,  # picture, as in `figures.image_array`, at the size wanted
     level: Any,  # [N] in [0, 1]
     grid: tuple[int, int],  # (h, w), N = h * w
-    look: Look = Look(),  # opacity, colours, contour
+    look: LabelLook = LabelLook(),  # opacity, colours, contour
     patch: int | None = None,  # cell to frame in yellow
     mask: np.ndarray | None = None,  # bool, any size: object to outline in light blue
 ) -> np.ndarray:  # [H, W, 3] uint8
@@ -203,7 +204,8 @@ class MatchView:
         for key, shape in shapes.items():
             got = getattr(self, key)
             if got is not None and np.shape(got) != shape:
-                raise InspectorError(f'{key} has shape {np.shape(got)}, expected {shape} for {c} categories and a grid of '
+                raise InspectorError(f'{key} has shape {np.shape(got)}, expected {shape} for {c} categories and a '
+                                     f'grid of '
                                      f'{self.grid}.')
 
 # %% ../../nbs/people/01_inspector.ipynb #617507ae
@@ -237,7 +239,8 @@ def index(
         return self.class_names.index(label)
     if not isinstance(label, str) and 0 <= int(label) < len(self.class_names):
         return int(label)
-    hint = close_names(label, self.class_names) if isinstance(label, str) else f'numbers run to {len(self.class_names) - 1}'
+    hint = close_names(label, self.class_names) if isinstance(label,
+                                                              str) else f'numbers run to {len(self.class_names) - 1}'
     raise InspectorError(f'label {label!r} is none of the categories; {hint}.')
 
 
@@ -290,7 +293,8 @@ def match_view(
         method.train(training)
         torch.set_num_threads(threads)
     plain = lambda x: x[0].float().cpu().numpy()
-    first = lambda x: plain(x)[:, :grid[0] * grid[1]]  # where features hold several views of an image, maps show the first
+    first = lambda x: plain(x)[:,
+                               :grid[0] * grid[1]]  # where features hold several views of an image, maps show the first
     saliency = None if output.saliency is None else first(output.saliency)
     if saliency is not None:
         saliency = saliency / np.maximum(saliency.sum(-1, keepdims=True), 1e-12)
@@ -369,7 +373,8 @@ def captions(
     c: int,  # category number
 ) -> list[str]:  # of the three panels
     "What each kind of matching says of a label: its number, and its rank among all categories."
-    ranks = [1 + int((scores > scores[c]).sum()) for scores in (view.image_cosines, view.pixel_cosines, view.probabilities)]
+    ranks = [1 + int((scores > scores[c]).sum()) for scores in (view.image_cosines, view.pixel_cosines,
+                                                                view.probabilities)]
     parts = ''.join(f', {key} {b[c]:.2f}' for key, b in view.branches.items())
     values = [f'cosine {view.image_cosines[c]:.3f}', f'cosine {view.pixel_cosines[c]:.3f}',
               f'probability {view.probabilities[c]:.2f}{parts}']
@@ -379,7 +384,7 @@ def captions(
 def panels(
     view: MatchView,  # one image
     label: str | int | None = None,  # a category; None: the most probable
-    look: Look = Look(),  # opacity, colours, contour, size
+    look: LabelLook = LabelLook(),  # opacity, colours, contour, size
     patch: int | None = None,  # patch to frame
     outline: bool = False,  # also draw the object's true outline, where known
 ) -> list[Panel]:  # text-image, text-pixel, text-region
@@ -398,7 +403,8 @@ def same_image(
     "Raise `InspectorError` unless all views show the same image and categories."
     ids, names = {v.image_id for v in views}, {tuple(v.class_names) for v in views}
     if len(ids) > 1 or len(names) > 1:
-        raise InspectorError(f'views show images {sorted(ids)} with {[len(n) for n in names]} categories, expected one image '
+        raise InspectorError(f'views show images {sorted(ids)} with {[len(n) for n in names]} categories, expected '
+                             f'one image '
                              'and the same category names: give both runs the same data set.')
 
 # %% ../../nbs/people/01_inspector.ipynb #c8c4ca0b
@@ -408,11 +414,13 @@ def _draw_ranking(ax: Axes, view: MatchView, chosen: int, top: int) -> None:
     shown = shown if chosen in shown else np.r_[chosen, shown[1:]]
     told = np.where(view.truth != UNKNOWN, view.truth, view.targets)[shown]
     ax.barh(range(len(shown)), view.probabilities[shown], color=[LABEL_COLORS[int(t)] for t in told], height=.75)
-    ax.set_yticks(range(len(shown)), [f'{view.class_names[c]}  {LABEL_MARKS[int(t)]}' for c, t in zip(shown, told)], fontsize=9)
+    ax.set_yticks(range(len(shown)), [f'{view.class_names[c]}  {LABEL_MARKS[int(t)]}' for c, t in zip(shown, told)],
+                  fontsize=9)
     ax.get_yticklabels()[list(shown).index(chosen)].set_fontweight('bold')
     for i, c in enumerate(shown):
         guess = f'  (pseudo {LABEL_MARKS[int(view.pseudo[c])]})' if view.since[c] >= 0 else ''
-        ax.annotate(f'{view.probabilities[c]:.2f}{guess}', (view.probabilities[c], i), xytext=(3, 0), textcoords='offset points',
+        ax.annotate(f'{view.probabilities[c]:.2f}{guess}', (view.probabilities[c], i), xytext=(3, 0),
+                    textcoords='offset points',
                     va='center', fontsize=9)
     ax.set(xlim=(0, 1.25), xlabel='probability', xticks=[0, .5, 1])
     ax.spines[['top', 'right']].set_visible(False)
@@ -421,7 +429,7 @@ def _draw_ranking(ax: Axes, view: MatchView, chosen: int, top: int) -> None:
 def inspection_figure(
     view: MatchView,  # one image
     label: str | int | None = None,  # a category; None: the most probable
-    look: Look = Look(),  # opacity, colours, contour; at most 130 pixels a side here
+    look: LabelLook = LabelLook(),  # opacity, colours, contour; at most 130 pixels a side here
     patch: int | None = None,  # patch to frame
     other: MatchView | None = None,  # the same image in another run, drawn below
     top: int = 8,  # labels in the ranking
@@ -515,18 +523,22 @@ def inspect_method(
     "Probabilities of all images, once. Errors: store, data set, texts or history that do not belong together."
     shape, views = (len(dataset), len(dataset.class_names)), getattr(store, 'views', ('plain',))
     if views[0] != 'plain':
-        raise InspectorError(f"the store's views are {views}, expected 'plain' first: maps are drawn over the whole picture.")
+        raise InspectorError(f"the store's views are {views}, expected 'plain' first: maps are drawn over the whole "
+                             f"picture.")
     if [str(i) for i in dataset.image_ids] != [str(i) for i in store.image_ids]:
-        raise InspectorError(f'the store holds {len(store)} images and the data set {shape[0]}, or in another order: encode this '
+        raise InspectorError(f'the store holds {len(store)} images and the data set {shape[0]}, or in another order: '
+                             f'encode this '
                              'data set with encode_dataset.')
     if len(texts) != shape[1] or history is not None and history.labels.shape != shape:
         said = 'none' if history is None else history.labels.shape
-        raise InspectorError(f'texts has shape {tuple(texts.shape)} and history {said}, expected {shape[1]} texts and a '
+        raise InspectorError(f'texts has shape {tuple(texts.shape)} and history {said}, expected {shape[1]} texts and '
+                             f'a '
                              f'history of shape {shape}.')
     p = predict_logits(method, store).sigmoid().numpy() if probabilities is None else as_numpy(probabilities)
     t = None if thresholds is None else as_numpy(thresholds).astype(float)
     if p.shape != shape or t is not None and t.shape != shape[1:]:
-        raise InspectorError(f'probabilities has shape {p.shape} and thresholds {np.shape(t)}, expected {shape} and {shape[1:]}.')
+        raise InspectorError(f'probabilities has shape {p.shape} and thresholds {np.shape(t)}, expected {shape} and '
+                             f'{shape[1:]}.')
     return Inspection(method, store, dataset, texts, p, name, history, crop, seen, t)
 
 # %% ../../nbs/people/01_inspector.ipynb #f8ca1a40
@@ -559,16 +571,20 @@ def view(
     if not 0 <= row < len(self.dataset):
         raise InspectorError(f'row is {row}, expected 0 to {len(self.dataset) - 1}.')
     data, seen = self.dataset, self.history
-    known = dict(targets=data.targets[row] if self.seen else None, truth=None if data.truth is None else data.truth[row],
-                 masks=data.object_masks(row), image_id=data.image_ids[row], name=self.name, seen=self.seen, thresholds=self.thresholds)
+    known = dict(targets=data.targets[row] if self.seen else None, truth=None if data.truth is None
+                 else data.truth[row],
+                 masks=data.object_masks(row), image_id=data.image_ids[row], name=self.name, seen=self.seen,
+                 thresholds=self.thresholds)
     if seen is not None:
         known |= dict(pseudo=seen.labels[row], since=seen.since[row])
-    view = match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts, self.store.grid,
+    view = match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts,
+                      self.store.grid,
                       self.crop, **known)
     return replace(view, probabilities=self.probabilities[row])  # the same in every view, table and filter
 
 # %% ../../nbs/people/01_inspector.ipynb #d526a5ba
-FILTERS = ('all', 'disagreements', 'false positives', 'missed objects', 'missed small objects', 'uncertain', 'runs differ')
+FILTERS = ('all', 'disagreements', 'false positives', 'missed objects', 'missed small objects', 'uncertain',
+           'runs differ')
 
 
 class Ranking(NamedTuple):
@@ -583,7 +599,8 @@ def _misfits(kind: str, p: np.ndarray, t: np.ndarray, threshold: Any, sizes: np.
     "[M, C] how much an entry deserves a look under a filter; NaN for not at all."
     said, absent, present = p >= threshold, t == ABSENT, t == PRESENT
     if kind == 'uncertain':
-        q = np.where(said, .5 + .5 * (p - threshold) / np.maximum(1 - threshold, 1e-12), .5 * p / np.maximum(threshold, 1e-12))
+        q = np.where(said, .5 + .5 * (p - threshold) / np.maximum(1 - threshold, 1e-12), .5 * p / np.maximum(threshold,
+            1e-12))
         q = q.clip(1e-12, 1 - 1e-12)  # 0.5 at the threshold
         return -(q * np.log2(q) + (1 - q) * np.log2(1 - q))
     if kind == 'runs differ':
@@ -608,7 +625,8 @@ def rank_images(
     "The images that a filter keeps, worst first. Errors: an unknown filter, shapes that do not fit."
     p, t = as_numpy(probabilities).astype(float), as_numpy(reference)
     if kind not in FILTERS or kind == 'runs differ' and other is None:
-        raise InspectorError(f"filter is {kind!r}, expected one of {', '.join(FILTERS)}; 'runs differ' needs a second run.")
+        raise InspectorError(f"filter is {kind!r}, expected one of {', '.join(FILTERS)}; 'runs differ' needs a second "
+                             f"run.")
     other = None if other is None else as_numpy(other).astype(float)
     if p.ndim != 2 or any(x is not None and np.shape(x) != p.shape for x in (t, sizes, other)):
         raise InspectorError(f'probabilities has shape {p.shape}, reference {t.shape}, sizes {np.shape(sizes)}, other '

@@ -26,12 +26,12 @@ from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset
 from ..towers.store import FeatureStore
 from .figures import PALETTE, show_image
-from .inspector import Look, fit_side, map_levels, overlay
+from .inspector import LabelLook, fit_side, map_levels, overlay
 from ..towers.weights import close_names
 from ..training.trainer import Trainer
 
 # %% auto #0
-__all__ = ['SHORT', 'MARKERS', 'LiveViewError', 'Columns', 'history_columns', 'Probe', 'make_probe', 'Frame', 'take_frame',
+__all__ = ['SHORT', 'MARKERS', 'LiveViewError', 'HistoryColumns', 'history_columns', 'Probe', 'make_probe', 'Frame', 'take_frame',
            'spaced', 'live_figure', 'fixed_png', 'in_notebook', 'LiveView']
 
 # %% ../../nbs/people/07_live_view.ipynb #db2d4c32
@@ -39,7 +39,7 @@ class LiveViewError(ViewError):
     "What cannot be followed or drawn; the message names the value, what was expected and how to mend it."
 
 
-class Columns(NamedTuple):
+class HistoryColumns(NamedTuple):
     "Columns of a history, by what they are."
     loss: list[str]  # the total and its parts
     score: list[str]  # mAP in percent
@@ -48,12 +48,12 @@ class Columns(NamedTuple):
 
 def history_columns(
     rows: Sequence[Mapping[str, Any]],  # of `Trainer.history`
-) -> Columns:
+) -> HistoryColumns:
     "Sort the columns of a history: parts of the loss, mAP, and pseudo-label quality; the rest is bookkeeping."
     names = list(dict.fromkeys(name for row in rows for name in row))
     score = [n for n in names if n.endswith(('_mAP', '_mAP_ema'))]
     pseudo = [n for n in names if n.startswith(('pseudo_precision', 'pseudo_recall'))]
-    return Columns([n for n in names if n not in (*score, *pseudo, 'epoch', 'lr', 'seconds')], score, pseudo)
+    return HistoryColumns([n for n in names if n not in (*score, *pseudo, 'epoch', 'lr', 'seconds')], score, pseudo)
 
 # %% ../../nbs/people/07_live_view.ipynb #47bb5a16
 @dataclass
@@ -78,10 +78,12 @@ def make_probe(
         raise LiveViewError(f'label {label!r} is none of the categories; {close_names(label, names)}.')
     shows = (known == 1).any(1) if label is None else known[:, names.index(label)] == 1
     if row is None and not shows.any():
-        raise LiveViewError(f'no picture of {dataset.name}/{dataset.split} is known to show {label or "anything"}: give a row.')
+        raise LiveViewError(f'no picture of {dataset.name}/{dataset.split} is known to show {label or "anything"}: '
+                            f'give a row.')
     row = int(shows.argmax()) if row is None else row
     if not 0 <= row < len(dataset) or len(store) != len(dataset):
-        raise LiveViewError(f'row is {row} of {len(dataset)} pictures and {len(store)} stored ones, expected a row of both.')
+        raise LiveViewError(f'row is {row} of {len(dataset)} pictures and {len(store)} stored ones, expected a row of '
+                            f'both.')
     c = names.index(label) if label is not None else int((known[row] == 1).argmax())
     return Probe(dataset.image(row).convert('RGB'), store.batch([row]), store.grid, c, names[c])
 
@@ -119,7 +121,8 @@ def spaced(
 
 # %% ../../nbs/people/07_live_view.ipynb #ce408e14
 SHORT = dict(pseudo_precision_present='precision +', pseudo_recall_present='recall +',
-             pseudo_precision_absent='precision \u2212', pseudo_recall_absent='recall \u2212')  # of the present and the absent ones
+             pseudo_precision_absent='precision \u2212',
+             pseudo_recall_absent='recall \u2212')  # of the present and the absent ones
 MARKERS = 'osD^vP*X'  # so that colour is never the only sign
 
 
@@ -130,10 +133,12 @@ def _panel(ax: Axes, table: pd.DataFrame, names: Sequence[str], title: str, empt
     for name, color, marker in zip(shown, PALETTE, MARKERS):
         part = table[table[name].notna()]
         said = SHORT.get(name, 'averaged' if name.endswith('_ema') else name.removesuffix('_mAP'))
-        ax.plot(part.epoch + 1, part[name] * (100 if name in SHORT else 1), marker=marker, ms=3.5, lw=1.6, color=color, label=said)
+        ax.plot(part.epoch + 1, part[name] * (100 if name in SHORT else 1), marker=marker, ms=3.5, lw=1.6, color=color,
+                label=said)
     if shown:
         lines = sorted(ax.lines, key=lambda line: -line.get_ydata()[-1])
-        ax.legend(handles=lines, loc='upper center', bbox_to_anchor=(.5, -.32), ncols=2, fontsize=8, handlelength=1.2, columnspacing=1, frameon=False)
+        ax.legend(handles=lines, loc='upper center', bbox_to_anchor=(.5, -.32), ncols=2, fontsize=8, handlelength=1.2,
+                  columnspacing=1, frameon=False)
     else:
         ax.text(.5, .5, empty, ha='center', va='center', transform=ax.transAxes, color='#6b6b6b', fontsize=9)
         ax.set_yticks([])
@@ -159,7 +164,8 @@ def live_figure(
     table, found = pd.DataFrame(list(rows)), history_columns(rows)
     height = 4.6 if probe else 3.0
     fig = Figure(figsize=(7.2, height))
-    axes = fig.add_gridspec(1, 3, left=.065, right=.985, top=1 - .6 / height, bottom=1 - 2.05 / height, wspace=.3).subplots()
+    axes = fig.add_gridspec(1, 3, left=.065, right=.985, top=1 - .6 / height, bottom=1 - 2.05 / height,
+                            wspace=.3).subplots()
     _panel(axes[0], table, found.loss, 'loss and its parts', 'no epoch yet', True)
     _panel(axes[1], table, found.score, 'mAP (%)', 'not measured')
     _panel(axes[2], table, found.pseudo, 'pseudo-labels (%)', 'none yet')
@@ -180,7 +186,7 @@ def _frames(fig: Figure, probe: Probe, frames: Sequence[Frame]) -> None:
         ax.set_axis_off()
     show_image(picture, ax=cells[0]).set_title(f'probe: {probe.name}', fontsize=9)
     for ax, f in zip(cells[1:], chosen):
-        drawn = picture if f.saliency is None else overlay(picture, map_levels(f.saliency), probe.grid, Look())
+        drawn = picture if f.saliency is None else overlay(picture, map_levels(f.saliency), probe.grid, LabelLook())
         show_image(drawn, ax=ax).set_title(f'epoch {f.epoch + 1}: {f.probability:.2f}', fontsize=9)
 
 # %% ../../nbs/people/07_live_view.ipynb #1ba6f1fe

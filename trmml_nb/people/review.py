@@ -24,7 +24,7 @@ from ..data.dataset import MultiLabelDataset, first_twice
 from ..towers.store import FeatureStore
 from ..io import alone, csv_bytes, unguarded, write_atomic
 from .figures import LABEL_NAMES, as_numpy, upsample
-from .inspector import Look, MatchView, Panel, fit_side, map_levels, overlay
+from .inspector import LabelLook, MatchView, Panel, fit_side, map_levels, overlay
 from ..data.labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
 from ..data.formats import read_labels
 from ..data.tables import Reading
@@ -32,10 +32,10 @@ from ..towers.weights import close_names
 from ..training.trainer import Evaluation, TrainConfig, Trainer, predict_logits
 
 # %% auto #0
-__all__ = ['ORDERS', 'QUICK', 'ANSWERS', 'COLUMNS', 'PATIENCE', 'PROBABILITY', 'ReviewError', 'entropy_bits', 'class_effect',
-           'spread_out', 'proposal_order', 'Retrained', 'retrain', 'Answer', 'Proposal', 'utc_now', 'answers_csv',
-           'read_answers', 'Review', 'proposal_precision', 'evidence', 'what_changed', 'read_predictions',
-           'open_review', 'simulate', 'answers_needed', 'against_random']
+__all__ = ['ORDERS', 'QUICK', 'ANSWERS', 'COLUMNS', 'PATIENCE', 'PROBABILITY_COLUMN', 'ReviewError', 'entropy_bits',
+           'class_effect', 'spread_out', 'proposal_order', 'Retrained', 'retrain', 'Answer', 'Proposal', 'utc_now',
+           'answers_csv', 'read_answers', 'Review', 'proposal_precision', 'evidence', 'changed_answers',
+           'read_predictions', 'open_review', 'simulate', 'answers_needed', 'against_random']
 
 # %% ../../nbs/people/04_review.ipynb #38794f38
 class ReviewError(ViewError):
@@ -97,21 +97,25 @@ def proposal_order(
     "All blanks in the order in which to ask. Errors: an unknown order, shapes that do not fit, no vectors for 'diverse'."
     p, t = as_numpy(probabilities).astype(float), as_numpy(targets)
     if order not in ORDERS or order == 'diverse' and features is None:
-        raise ReviewError(f"order is {order!r}, expected one of {', '.join(ORDERS)}; 'diverse' also needs features [M, d].")
+        raise ReviewError(f"order is {order!r}, expected one of {', '.join(ORDERS)}; 'diverse' also needs features "
+                          f"[M, d].")
     if p.ndim != 2 or t.shape != p.shape or features is not None and len(features) != len(p):
-        raise ReviewError(f'probabilities has shape {p.shape}, targets {t.shape} and features {np.shape(features)}, expected '
+        raise ReviewError(f'probabilities has shape {p.shape}, targets {t.shape} and features {np.shape(features)}, '
+                          f'expected '
                           '[M, C], [M, C] and [M, d].')
     rows, columns = np.nonzero(t == UNKNOWN)
     if order == 'random':
         worth = np.random.default_rng(seed).random(len(rows))
     else:
-        worth = entropy_bits(p) if order == 'uncertainty' else class_effect(p, (t == PRESENT).sum(0), (t == ABSENT).sum(0))
+        worth = entropy_bits(p) if order == 'uncertainty' else class_effect(p, (t == PRESENT).sum(0),
+            (t == ABSENT).sum(0))
         worth = worth[rows, columns]
     at = spread_out(worth, rows, columns, features) if order == 'diverse' else np.argsort(-worth, kind='stable')
     return np.stack([rows, columns], 1)[at]
 
 # %% ../../nbs/people/04_review.ipynb #d5e25154
-QUICK = TrainConfig(epochs=3, batch_size=32, lr=1e-3, ema=0.)  # reconstruction: few steps, so a high rate and no averaging
+QUICK = TrainConfig(epochs=3, batch_size=32, lr=1e-3,
+                    ema=0.)  # reconstruction: few steps, so a high rate and no averaging
 
 
 class Retrained(NamedTuple):
@@ -176,7 +180,8 @@ def answers_csv(
 # %% ../../nbs/people/04_review.ipynb #9832c425
 def _answer(cells: Sequence[str], dataset: MultiLabelDataset, rows: dict[str, int], where: str) -> Answer:
     "A row of an answers file, checked against the table it belongs to."
-    wrong = lambda what: ReviewError(f'{where}: {what}; this file belongs to another table or was changed by hand. It is left as it '
+    wrong = lambda what: ReviewError(f'{where}: {what}; this file belongs to another table or was changed by hand. It '
+                                     f'is left as it '
                                      'is; mend the line, or give another path.')
     if len(cells) != len(COLUMNS):
         raise wrong(f'{len(cells)} cells, expected {len(COLUMNS)}')
@@ -186,7 +191,8 @@ def _answer(cells: Sequence[str], dataset: MultiLabelDataset, rows: dict[str, in
     if dataset.targets[rows[c['image']], dataset.class_names.index(c['category'])] != UNKNOWN:
         raise wrong(f"{c['category']!r} of image {c['image']!r} is no blank there")
     try:
-        a = Answer(int(c['step']), c['image'], c['category'], UNKNOWN if c['label'] == '' else int(c['label']), c['answer'],
+        a = Answer(int(c['step']), c['image'], c['category'], UNKNOWN if c['label'] == '' else int(c['label']),
+                   c['answer'],
                    c['said_by'], int(c['proposed']), c['model'], float(c['probability']), c['time'])
         meant = {'accept': a.proposed, 'reject': 1 - a.proposed, 'skip': UNKNOWN}[a.answer]
         fits = a.proposed in (PRESENT, ABSENT) and a.label == meant and 0 <= a.probability <= 1
@@ -205,18 +211,21 @@ def read_answers(
     "The answers in a file. Errors: a file of another kind, or one that does not belong to this table, with the line."
     path = Path(path)
     try:
-        lines = list(csv.reader(io.StringIO((path.read_bytes() if data is None else data).decode('utf-8'), newline=''), strict=True))
+        lines = list(csv.reader(io.StringIO((path.read_bytes() if data is None else data).decode('utf-8'), newline=''),
+                                strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ReviewError(f'{path}: cannot be read as an answers file ({error}); give another path.') from None
     if not lines or tuple(lines[0]) != COLUMNS:
-        raise ReviewError(f'{path}: no answers file (its header is {",".join(lines[0])[:60] if lines else "missing"!r}, expected '
+        raise ReviewError(f'{path}: no answers file (its header is '
+                          f'{",".join(lines[0])[:60] if lines else "missing"!r}, expected '
                           f'{",".join(COLUMNS[:4])!r}, ...). It is left as it is; give another path.')
     rows, answers, seen = {name: i for i, name in enumerate(dataset.image_ids)}, [], {}
     for number, cells in enumerate(lines[1:], 2):
         a = _answer([unguarded(cell) for cell in cells], dataset, rows, f'{path}, row {number}')
         earlier, b = seen.setdefault((a.image, a.category), (number, a))
         if b is not a:
-            raise ReviewError(f'{path}: {a.category!r} of image {a.image!r} is answered twice: row {earlier} by {b.said_by} ({_said(b)}), '
+            raise ReviewError(f'{path}: {a.category!r} of image {a.image!r} is answered twice: row {earlier} by '
+                              f'{b.said_by} ({_said(b)}), '
                               f'row {number} by {a.said_by} ({_said(a)}); delete one of the two lines.')
         answers.append(a)
     return answers
@@ -257,13 +266,17 @@ class Review:
         "Raise `ReviewError` for what does not fit together."
         shape, p = self.dataset.targets.shape, self.probabilities
         if p.shape != shape or not ((p >= 0) & (p <= 1)).all():
-            raise ReviewError(f'probabilities has shape {p.shape} and values {p.min():.3g} to {p.max():.3g}, expected {shape} like '
-                              'the targets, within 0 and 1.' if p.size else f'probabilities has shape {p.shape}, expected {shape}.')
+            raise ReviewError(f'probabilities has shape {p.shape} and values {p.min():.3g} to {p.max():.3g}, expected '
+                              f'{shape} like '
+                              'the targets, within 0 and 1.' if p.size
+                              else f'probabilities has shape {p.shape}, expected {shape}.')
         t = np.asarray(self.threshold, float)
         if t.shape not in ((), shape[1:]) or not ((t > 0) & (t < 1)).all():
-            raise ReviewError(f'threshold is {self.threshold}, expected a probability between 0 and 1, or one for each of {shape[1]} categories.')
+            raise ReviewError(f'threshold is {self.threshold}, expected a probability between 0 and 1, or one for '
+                              f'each of {shape[1]} categories.')
         if not self.annotator or self.annotator in (self.model, 'given'):
-            raise ReviewError(f"annotator is {self.annotator!r} and model {self.model!r}: name the person who answers, other than the "
+            raise ReviewError(f"annotator is {self.annotator!r} and model {self.model!r}: name the person who "
+                              f"answers, other than the "
                               "model and than 'given'.")
         if not self.path.parent.is_dir():
             raise ReviewError(f'{self.path}: no folder {str(self.path.parent)!r}; make it, or give another path.')
@@ -286,17 +299,21 @@ def _save(self: Review, answers: list[Answer]) -> None:
     "Write the file in one move, then take the answers over. Errors: somebody else's file, a full disk."
     data = answers_csv(answers)
     try:
-        with alone(self.path.with_name(f'.{self.path.name}.lock'), PATIENCE):  # nobody else compares or writes between our look and our move
+        with alone(self.path.with_name(f'.{self.path.name}.lock'),
+                   PATIENCE):  # nobody else compares or writes between our look and our move
             found = self.path.read_bytes() if self.path.exists() else None
             if found != self._on_disk:
-                raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open twice? Open the '
+                raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open '
+                                  f'twice? Open the '
                                   'review anew to go on from that file.')
             write_atomic(self.path, data)
     except Timeout as error:
-        raise ReviewError(f'{self.path}: the answer does not count, for another program has held {error.lock_file} for {PATIENCE:.0f} seconds; '
+        raise ReviewError(f'{self.path}: the answer does not count, for another program has held {error.lock_file} '
+                          f'for {PATIENCE:.0f} seconds; '
                           'let it finish, or end it, and answer again.') from error
     except OSError as error:
-        raise ReviewError(f'{self.path}: the answer could not be saved ({error.strerror}) and does not count; the file holds all '
+        raise ReviewError(f'{self.path}: the answer could not be saved ({error.strerror}) and does not count; the '
+                          f'file holds all '
                           'answers before it. Free some space and answer again.') from error
     self._on_disk = data
     self._set(answers)
@@ -313,7 +330,8 @@ def proposals(
 ) -> list[Proposal]:  # most useful first
     "The open proposals. Errors: an unknown category."
     if category is not None and category not in self._columns:
-        raise ReviewError(f'category {category!r} is not in {self.dataset.name}; {close_names(category, self.dataset.class_names)}.')
+        raise ReviewError(f'category {category!r} is not in {self.dataset.name}; '
+                          f'{close_names(category, self.dataset.class_names)}.')
     e = self.entries[~self._done[tuple(self.entries.T)]]
     e = e if category is None else e[e[:, 1] == self._columns[category]]
     said = np.where(self.probabilities >= self.threshold, PRESENT, ABSENT)
@@ -333,7 +351,8 @@ def answer(
         name, category = self.dataset.image_ids[r], self.dataset.class_names[c]
         if said not in ANSWERS:
             raise ReviewError(f'answer is {said!r}, expected one of {", ".join(ANSWERS)}.')
-        if self._done[r, c] or self.dataset.targets[r, c] != UNKNOWN or any((a.image, a.category) == (name, category) for a in new):
+        if self._done[r, c] or self.dataset.targets[r, c] != UNKNOWN or any((a.image, a.category) == (name, category)
+            for a in new):
             raise ReviewError(f'{category!r} of image {name!r} is answered or given already; undo first.')
         label = {'accept': proposal.label, 'reject': 1 - proposal.label, 'skip': UNKNOWN}[said]
         new.append(Answer(step, name, category, label, said, self.annotator, proposal.label, self.model,
@@ -393,15 +412,17 @@ def progress(
 def evidence(
     view: MatchView,  # the image, from `Inspection.view`
     proposal: Proposal,  # what is asked
-    look: Look = Look(opacity=0.25),  # opacity and colours outside the region, contour, size
+    look: LabelLook = LabelLook(opacity=0.25),  # opacity and colours outside the region, contour, size
 ) -> Panel:
     "The region of the proposed label in the picture's own colours, all else grey; and the question."
     image, level = fit_side(view.image, look.side), map_levels(view.attention[proposal.column])
     inside = upsample(level, view.grid, image.size[::-1], 'bilinear') >= look.threshold
-    inner = np.asarray(Image.fromarray(inside).convert('L').filter(ImageFilter.MinFilter(3))) > 0  # the contour stays visible
+    # the contour stays visible
+    inner = np.asarray(Image.fromarray(inside).convert('L').filter(ImageFilter.MinFilter(3))) > 0
     picture = np.where(inner[..., None], np.asarray(image), overlay(image, level, view.grid, look))
     name = view.class_names[proposal.column]
-    return Panel(f'{name} {LABEL_NAMES[proposal.label]}?', f'probability of present {proposal.probability:.2f}', picture)
+    return Panel(f'{name} {LABEL_NAMES[proposal.label]}?', f'probability of present {proposal.probability:.2f}',
+                 picture)
 
 # %% ../../nbs/people/04_review.ipynb #d1185f80
 @patch(as_prop=True)
@@ -439,7 +460,8 @@ def export(
         a = said.get(key)
         if sure[r, c]:
             return *key, labels[r, c], 'model', self.model, f'{p[r, c]:.6f}', now
-        return (*key, labels[r, c], 'person', a.said_by, f'{a.probability:.6f}', a.time) if a else (*key, labels[r, c], 'given', '', '', '')
+        return (*key, labels[r, c], 'person', a.said_by, f'{a.probability:.6f}', a.time) if a else (*key, labels[r, c],
+            'given', '', '', '')
     cells = np.where(labels == UNKNOWN, '', labels.astype(str))
     write_atomic(beside, csv_bytes(('image', 'category', 'label', 'kind', 'said_by', 'probability', 'time'),
                               (source(r, c) for r, c in np.argwhere(labels != UNKNOWN).tolist())))
@@ -447,7 +469,7 @@ def export(
     return path, beside
 
 # %% ../../nbs/people/04_review.ipynb #cab7699c
-def what_changed(
+def changed_answers(
     before: Any,  # [M, C] probabilities of the earlier round
     after: Any,  # [M, C] probabilities of the later round
     targets_before: Any,  # [M, C] labels of the earlier round
@@ -458,7 +480,8 @@ def what_changed(
     "New labels per category, and on the blanks that are left: proposals turned to present, to absent, mean change."
     p, q, t, u = (as_numpy(x) for x in (before, after, targets_before, targets_after))
     if not p.shape == q.shape == t.shape == u.shape == (len(p), len(class_names)):
-        raise ReviewError(f'shapes are {p.shape}, {q.shape}, {t.shape} and {u.shape} with {len(class_names)} names, expected the '
+        raise ReviewError(f'shapes are {p.shape}, {q.shape}, {t.shape} and {u.shape} with {len(class_names)} names, '
+                          f'expected the '
                           'same [M, C] four times, and C names.')
     open_, was, now = u == UNKNOWN, p >= threshold, q >= threshold
     moved = np.divide(np.where(open_, abs(q - p), 0).sum(0), open_.sum(0), out=np.zeros(p.shape[1]), where=open_.any(0))
@@ -474,11 +497,12 @@ def renew(
     model: str,  # its name
 ) -> Review:
     "The same review with new proposals in a new order; the answers are read from the file."
-    return Review(self.dataset, probabilities, self.path, self.annotator, model, self.order, self.threshold, self.features,
+    return Review(self.dataset, probabilities, self.path, self.annotator, model, self.order, self.threshold,
+                  self.features,
                   self.seed, self.clock)
 
 # %% ../../nbs/people/04_review.ipynb #11ab534c
-PROBABILITY = ' (probability)'  # may end the names of columns
+PROBABILITY_COLUMN = ' (probability)'  # may end the names of columns
 
 
 def _number(cell: str) -> float:
@@ -502,7 +526,7 @@ def read_predictions(
     header = rows[0][1] if rows else []
     if (twice := first_twice(header)) is not None:
         raise ReviewError(f'{path}: column {twice!r} stands twice; keep one of the two.')
-    names = [c + PROBABILITY if c + PROBABILITY in header else c for c in dataset.class_names]
+    names = [c + PROBABILITY_COLUMN if c + PROBABILITY_COLUMN in header else c for c in dataset.class_names]
     missing = [c for c in ['image', *names] if c not in header]
     if missing:
         raise ReviewError(f'{path}: no column {missing[0]!r} ({len(missing)} missing); its columns are '
@@ -512,7 +536,8 @@ def read_predictions(
         if len(cells) != len(header):
             raise ReviewError(f'{path}, line {line}: {len(cells)} cells, expected {len(header)} as in the header.')
         if cells[at] in there:
-            raise ReviewError(f'{path}, line {line}: image {cells[at]!r} is named twice, in line {there[cells[at]][0]} already; keep one row each.')
+            raise ReviewError(f'{path}, line {line}: image {cells[at]!r} is named twice, in line '
+                              f'{there[cells[at]][0]} already; keep one row each.')
         there[cells[at]] = line, cells
     lost = [i for i in dataset.image_ids if i not in there]
     if lost:
@@ -597,7 +622,8 @@ def against_random(
     "Gain over the random order of the same seed, averaged over the rounds with answers."
     part = table[table.answers > 0].pivot_table(index=['seed', 'answers'], columns='order', values='mAP')
     if 'random' not in part:
-        raise ReviewError(f"the table holds the orders {', '.join(part.columns)}, expected 'random' among them to compare with.")
+        raise ReviewError(f"the table holds the orders {', '.join(part.columns)}, expected 'random' among them to "
+                          f"compare with.")
     gain = part.drop(columns='random').sub(part['random'], axis=0).groupby('seed').mean()
     result = pd.DataFrame(dict(gain=gain.mean(), lowest=gain.min(), highest=gain.max(), every_seed=(gain > 0).all()))
     return result.loc[[o for o in table['order'].unique() if o != 'random']]

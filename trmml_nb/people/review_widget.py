@@ -27,11 +27,11 @@ from ..errors import DataError
 from .figures import LABEL_NAMES, figure_png, show_image
 from .inspector import GONE, Inspection, center_square
 from .inspector_widget import STAGE, STAGE_CSS, Reporter, map_bytes, photo_bytes
-from .review import Answer, Proposal, Review, ReviewError, proposal_precision, what_changed
+from .review import Answer, Proposal, Review, ReviewError, proposal_precision, changed_answers
 from ..towers.weights import close_names
 
 # %% auto #0
-__all__ = ['MARKS', 'check_together', 'ReviewWidget', 'as_answer']
+__all__ = ['TILE_MARKS', 'check_together', 'ReviewWidget', 'as_answer']
 
 # %% ../../nbs/people/05_review_widget.ipynb #4111b0d8
 _REVIEW = STAGE + r'''
@@ -497,7 +497,7 @@ def check_together(
                           'another order; give both the same data set.')
 
 # %% ../../nbs/people/05_review_widget.ipynb #13eec7c6
-MARKS = ('', 'present', 'absent', 'skip')  # of a tile; '' is not answered
+TILE_MARKS = ('', 'present', 'absent', 'skip')  # of a tile; '' is not answered
 
 
 class ReviewWidget(Reporter):
@@ -508,7 +508,7 @@ class ReviewWidget(Reporter):
     category = traitlets.Unicode('').tag(sync=True)  # ask about this one only; '' for any
     proposed = traitlets.Enum(('any', 'present', 'absent'), 'any').tag(sync=True)  # which blanks are asked
     count = traitlets.Int(12, min=1, max=60)  # tiles of the grid
-    marks = traitlets.List(traitlets.Unicode())  # of the grid's tiles, each one of MARKS
+    marks = traitlets.List(traitlets.Unicode())  # of the grid's tiles, each one of TILE_MARKS
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of the categories
     content = traitlets.Dict().tag(sync=True)  # all that is said: plain text and numbers
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)  # a JPEG for each question
@@ -541,8 +541,8 @@ class ReviewWidget(Reporter):
         name, value, names = proposal['trait'].name, proposal['value'], self.review.dataset.class_names
         if name == 'category' and value and value not in names:
             raise ReviewError(f'category {value!r} is none of the categories; {close_names(value, names)}.')
-        if name == 'marks' and (len(value) != len(self.page) or any(m not in MARKS for m in value)):
-            raise ReviewError(f'marks is {value}, expected {len(self.page)} of {MARKS}, one per tile.')
+        if name == 'marks' and (len(value) != len(self.page) or any(m not in TILE_MARKS for m in value)):
+            raise ReviewError(f'marks is {value}, expected {len(self.page)} of {TILE_MARKS}, one per tile.')
         return value
 
     def _changed(self, change: dict) -> None:
@@ -707,7 +707,7 @@ def answer(
 def mark(
     self: ReviewWidget,
     tile: int,  # number of the tile, from 0
-    said: str,  # one of MARKS
+    said: str,  # one of TILE_MARKS
 ) -> None:
     "Mark a tile of the grid. A tile that is not there is passed over."
     if self.mode == 'grid' and 0 <= tile < len(self.page):
@@ -780,7 +780,7 @@ def train_again(
     self.review, self.inspection = before.renew(inspection.probabilities, inspection.name), inspection
     if inspection.thresholds is not None:
         self.review.threshold = inspection.thresholds
-    table = what_changed(before.probabilities, inspection.probabilities, self.trained_on, labels, self.names,
+    table = changed_answers(before.probabilities, inspection.probabilities, self.trained_on, labels, self.names,
                          before.threshold)
     shown = table.head(8).reset_index().astype(object).values.tolist()
     self.changes = [['category', 'new labels', 'now present', 'now absent', 'mean change'],
@@ -802,7 +802,7 @@ def _event(self: ReviewWidget, change: dict) -> None:
             self._silent = False
         self._keep()
     self.message = '' if kind != 'marks' else self.message
-    if kind == 'answer' and current and self.mode == 'single' and event.get('answer') in MARKS[1:]:
+    if kind == 'answer' and current and self.mode == 'single' and event.get('answer') in TILE_MARKS[1:]:
         self.answer(event['answer'])
     elif kind == 'save' and current:
         self.save_page()

@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +17,6 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from ..errors import RunError
-from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..io import write_atomic
 from ..data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask
@@ -114,15 +110,18 @@ def unknown_quality(
     if not present.any():
         return {}
     state, kept = LossState(10**6, 10**6), {}
-    for rows, output in predict_outputs(method, store):  # of each batch only the hidden entries are kept: stores can be large
+    for rows, output in predict_outputs(method,
+                                        store):  # of each batch only the hidden entries are kept: stores can be large
         said = dict(scores=output.logits)
         if method.completes:
             said['evidence'] = method.evidence(output)
-            said['filled'] = method.complete(output, torch.as_tensor(targets[rows], device=output.logits.device), state).targets
+            said['filled'] = method.complete(output, torch.as_tensor(targets[rows], device=output.logits.device),
+                                             state).targets
         for name, values in said.items():
             kept.setdefault(name, []).append(values.float().cpu().numpy()[hidden[rows]])
     kept = {name: np.concatenate(values) for name, values in kept.items()}
-    curve = {name: precision_recall(kept[name], present.astype(int))[:2] for name in ('scores', 'evidence') if name in kept}
+    curve = {name: precision_recall(kept[name], present.astype(int))[:2] for name in ('scores', 'evidence')
+             if name in kept}
     at = lambda name, least: float(100 * curve[name][0][curve[name][1] >= least - 1e-12].max())
     found = dict(unknown_P70=at('scores', .7)) | (dict(evidence_P70=at('evidence', .7)) if 'evidence' in kept else {})
     if 'filled' in kept and (said := kept['filled'] >= .5).any():
@@ -141,7 +140,8 @@ def fit_watching(
 
     def watch(row: dict) -> None:
         _, store, truth = world.select
-        value = mean_average_precision(predict_logits(trainer.final, views_of(store)[0], precision=trainer.config.precision).numpy(), truth)[0]
+        value = mean_average_precision(predict_logits(trainer.final, views_of(store)[0],
+                                                      precision=trainer.config.precision).numpy(), truth)[0]
         if value > best['mAP']:
             best.update(mAP=value, epoch=trainer.epoch, state=copy.deepcopy(trainer.final.state_dict()))
     trainer.fit(progress=False, on_epoch=watch)
@@ -159,7 +159,8 @@ def run_cell(
     targets = hidden_targets(world, known)
     _, training = configure(spec, seed, world.data, device=device)
     method = build_method(spec, world.tower, world.class_names, seed, world.data)
-    about = dict(data=world.data, clip=world.clip, image_size=world.tower.image_size, views=world.views, tower=world.tower.fingerprint[:12],
+    about = dict(data=world.data, clip=world.clip, image_size=world.tower.image_size, views=world.views,
+                 tower=world.tower.fingerprint[:12],
                  method=spec, known=known, seed=seed, split=world.report[0], epochs=training.epochs, lr=training.lr,
                  trained_parameters=trained_parameters(method), mask_sha256=mask_sha256(targets != UNKNOWN)[:16],
                  settings=settings_sha256(spec, world.data))
@@ -180,7 +181,8 @@ def run_cell(
 
 # %% ../../nbs/rivals/04_compare.ipynb #dac32ef5
 KEY = ['data', 'clip', 'image_size', 'views', 'method', 'known', 'seed']  # what makes a cell
-FIRST = [*KEY, 'split', 'selection', 'mAP', 'CF1', 'OF1', 'epoch', 'epochs', 'lr', 'train_seconds', 'trained_parameters',
+FIRST = [*KEY, 'split', 'selection', 'mAP', 'CF1', 'OF1', 'epoch', 'epochs', 'lr', 'train_seconds',
+         'trained_parameters',
          'mask_sha256', 'tower', 'settings']  # order of the columns; the AP of every class follows
 
 
@@ -193,7 +195,8 @@ def read_table(
     table = pd.read_csv(path, dtype=dict(known=str, mask_sha256=str, tower=str, settings=str))
     missing = [c for c in FIRST if c not in table]
     if missing:
-        raise CompareError(f'{path}: has no column {missing[0]!r}, so it is no table of comparisons; choose another file.')
+        raise CompareError(f'{path}: has no column {missing[0]!r}, so it is no table of comparisons; choose another '
+                           f'file.')
     return table
 
 
@@ -206,7 +209,8 @@ def add_rows(
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f'.{path.name}.lock')):
         new = pd.DataFrame(rows).astype(dict(known=str))
-        table = pd.concat([t for t in (read_table(path), new) if len(t)]).drop_duplicates([*KEY, 'selection'], keep='last')
+        table = pd.concat([t for t in (read_table(path), new) if len(t)]).drop_duplicates([*KEY, 'selection'],
+            keep='last')
         table = table[[*FIRST, *(c for c in table if c not in FIRST)]].sort_values([*KEY, 'selection'], kind='stable')
         write_atomic(path, table.round({c: 3 for c in table if c != 'lr'}).to_csv(index=False).encode())
 
@@ -230,15 +234,19 @@ def missing_cells(
     "What is still to run: rows made with other settings of a method count as missing. Raises `CompareError` if the table was made with another tower or other masks."
     here = rows_of(table, world)
     if len(here) and (here['tower'] != world.tower.fingerprint[:12]).any():
-        raise CompareError(f'the table holds rows of tower {here["tower"].iloc[0]}, this one is {world.tower.fingerprint[:12]}: '
+        raise CompareError(f'the table holds rows of tower {here["tower"].iloc[0]}, this one is '
+                           f'{world.tower.fingerprint[:12]}: '
                            'the weights changed, so the rows cannot stand side by side; choose another file.')
     for known in knowns:
-        sums = set(here.loc[here['known'] == str(known), 'mask_sha256']) - {mask_sha256(hidden_targets(world, known) != UNKNOWN)[:16]}
+        sums = set(here.loc[here['known'] == str(known), 'mask_sha256']) - {mask_sha256(hidden_targets(world,
+            known) != UNKNOWN)[:16]}
         if sums:
-            raise CompareError(f'the table holds rows at known={known} with mask {sorted(sums)[0]}, which is not the mask used '
+            raise CompareError(f'the table holds rows at known={known} with mask {sorted(sums)[0]}, which is not the '
+                               f'mask used '
                                'now; give the same masks or choose another file.')
     current = {spec: settings_sha256(spec, world.data) for spec in specs}
-    done = {(spec, known, seed) for spec, known, seed, settings in zip(here['method'], here['known'], here['seed'], here['settings'])
+    done = {(spec, known, seed) for spec, known, seed, settings in zip(here['method'], here['known'], here['seed'],
+        here['settings'])
             if current.get(spec) == settings}
     kept = lambda spec, seed: METHODS[parse_spec(spec)[0]].trains or seed == seeds[0]
     return [(spec, known, seed) for seed in seeds for known in knowns for spec in specs
@@ -273,13 +281,15 @@ def hold_out(
     "A world in which no reported image is seen. Raises `CompareError` for a share that leaves a part empty."
     count = round(share * len(world.truth))
     if not 0 < count < len(world.truth):
-        raise CompareError(f'share is {share} of {len(world.truth)} training images, expected a share between 0 and 1 that leaves some on both sides.')
+        raise CompareError(f'share is {share} of {len(world.truth)} training images, expected a share between 0 and 1 '
+                           f'that leaves some on both sides.')
     order = np.random.default_rng(seed).permutation(len(world.truth))
     held, rest = np.sort(order[:count]), np.sort(order[count:])
     part = 'holdout', StoreRows(world.store, held), world.truth[held]
     masks = {known: targets[rest] for known, targets in world.masks.items()}
     masks |= {known: hidden_targets(world, known)[rest] for known in np.arange(1, 10) / 10 if known not in masks}
-    return replace(world, store=StoreRows(world.store, rest), truth=world.truth[rest], report=part, select=part, masks=masks, places=None)
+    return replace(world, store=StoreRows(world.store, rest), truth=world.truth[rest], report=part, select=part,
+                   masks=masks, places=None)
 
 # %% ../../nbs/rivals/04_compare.ipynb #d032fe84
 def summarise(

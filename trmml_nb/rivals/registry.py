@@ -184,7 +184,8 @@ def settings_sha256(
 ) -> str:  # first 12 hex digits
     "Checksum of everything that a spec stands for, seed and device aside: two rows with different ones are different methods."
     unused = lambda c: {f.name for f in fields(c) if f.metadata.get('later') and getattr(c, f.name) == f.default}
-    parts = [{k: v for k, v in asdict(c).items() if k not in {'seed', 'device'} | unused(c)} for c in configure(spec, data=data)]
+    parts = [{k: v for k, v in asdict(c).items() if k not in {'seed', 'device'} | unused(c)} for c in configure(spec,
+        data=data)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

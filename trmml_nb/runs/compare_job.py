@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from ..rivals.compare import World, compare, hidden_targets, hold_out
 from ..data.dataset import MultiLabelDataset, check_labels, scenes_dataset
 from ..towers.store import FeatureStore
-from .options import DataChoice, JobError, LabelChoice, Place, TowerChoice, TrainJob, option
+from .options import DataChoice, JobError, LabelChoice, Place, TowerChoice, option
 from ..towers.loading import in_memory
 from .sets import hide_labels, load_sets
 from ..data.labels import ABSENT, PRESENT, mask_sha256, read_mask_file
@@ -89,13 +89,15 @@ class CompareJob(Place, TowerChoice, DataChoice):
                                'and so on, _single.txt or _single_positive.txt for single.')
     views: str = option('plain', 'Views whose logits are averaged where images are scored, joined by +, such as '
                         'plain+flip+scale:320.')
-    boxes: str | None = option(None, 'Table image,category,x0,y0,x1,y1 (fractions) of the reported images, to ask where '
+    boxes: str | None = option(None,
+                               'Table image,category,x0,y0,x1,y1 (fractions) of the reported images, to ask where '
                                'methods look; scenes know their own.')
     tune: float | None = option(None, 'For choosing settings: set this share of the training images aside, and report '
                                 'on it.')
     name: str | None = option(None, "What the table calls the tower; 'tiny', the name of the folder, or the open_clip "
                               'name if not given.')
-    out: str = option('results/table.csv', 'Table to make or to go on with; a folder `configs` with all settings is put '
+    out: str = option('results/table.csv',
+                      'Table to make or to go on with; a folder `configs` with all settings is put '
                       'beside it.')
 
     def __post_init__(self):
@@ -110,7 +112,8 @@ def selection_set(
     "Images to pick an epoch on: the val split, where there is one that is neither trained on nor reported; else the reported images."
     asked = job
     folder = asked.prepared
-    if report.split == 'val' or asked.data != 'scenes' and (folder is None or 'val' not in read_provenance(folder)['splits']):
+    if report.split == 'val' or asked.data != 'scenes' and (folder is None
+                                                            or 'val' not in read_provenance(folder)['splits']):
         return report
     val = scenes_dataset('val') if folder is None else prepared_dataset(folder, 'val', asked.difficult)
     if train is not None and set(val.image_ids) & set(train.image_ids):
@@ -131,10 +134,13 @@ def published_masks(
         if known == 'single' and not files:
             continue
         if len(files) != 1:
-            raise JobError(f'{folder}: {len(files)} files end in {" or ".join(ends)}, expected one; leave --masks out to draw the mask.')
-        found[known] = read_mask_file(files[0], train.image_ids, train.class_names, extra='ignore' if known == 'single' else 'error')
+            raise JobError(f'{folder}: {len(files)} files end in {" or ".join(ends)}, expected one; leave --masks out '
+                           f'to draw the mask.')
+        found[known] = read_mask_file(files[0], train.image_ids, train.class_names, extra='ignore' if known == 'single'
+                                      else 'error')
         if known == 'single' and (bad := ((found[known] == PRESENT).sum(1) > 1) | (found[known] == ABSENT).any(1)).any():
-            raise JobError(f'{files[0]}: image id {train.image_ids[int(bad.argmax())]!r} has more than one present label, or an absent one '
+            raise JobError(f'{files[0]}: image id {train.image_ids[int(bad.argmax())]!r} has more than one present '
+                           f'label, or an absent one '
                            f'({bad.sum()} such lines), expected one 1 and else 0 (unknown).')
     return found
 
@@ -151,7 +157,8 @@ def known_places(
         return None
     places, left_out = read_boxes(job.boxes, report)
     if progress:
-        print(f'{job.boxes}: {len(places)} pairs with boxes; {left_out} rows are about other images or labels that are not present')
+        print(f'{job.boxes}: {len(places)} pairs with boxes; {left_out} rows are about other images or labels that '
+              f'are not present')
     return places
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #407e8967
@@ -164,7 +171,8 @@ def make_world(
     check_labels(train)
     select, device = selection_set(job, report, train), pick_device(job.device)
     tower = load_tower(job.clip, job.pretrained, job.image_size, device=str(device))
-    def encode(dataset: MultiLabelDataset, views: Sequence[str] = tuple(job.views.split('+'))) -> FeatureStore | ViewStore:
+    def encode(dataset: MultiLabelDataset,
+               views: Sequence[str] = tuple(job.views.split('+'))) -> FeatureStore | ViewStore:
         return in_memory(encode_dataset(tower, dataset, job.cache, progress=progress, views=views), device)
     reported = (report.split, encode(report), report.truth)
     selected = reported if select is report else (select.split, encode(select), select.truth)
@@ -173,7 +181,8 @@ def make_world(
     if 'single' in split_knowns(job.known) and 'single' not in masks:  # the list of the benchmark, or a draw
         masks['single'] = hide_labels(train, LabelChoice(single_positive=True), job)[0].targets
     store = encode(train) if job.tune else encode(train, job.views.split('+')[:1])  # training sees the first view
-    world = World(train.name, name, tower, train.class_names, store, train.truth, reported, selected, masks, job.views, known_places(job, report, progress))
+    world = World(train.name, name, tower, train.class_names, store, train.truth, reported, selected, masks, job.views,
+                  known_places(job, report, progress))
     return hold_out(world, job.tune) if job.tune else world
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #86694a6d

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
 
 from ..data.dataset import MultiLabelDataset
 from ..towers.store import DTYPES, FeatureStore
-from .options import DataChoice, JobError, Place, TowerChoice, TrainJob, option
+from .options import DataChoice, JobError, Place, TowerChoice, option
 from .sets import load_sets
 from ..towers.encode import encode_dataset, plan_stores
 from ..towers.precision import choose_precision
@@ -40,7 +38,8 @@ class EncodeJob(Place, TowerChoice, DataChoice):
     views: str = option("plain", "What to encode of each image, separated by commas: plain, flip, scale:SIDE, "
                         "crop:SEED.")
     dtype: str = option("float16", "Type of the stored numbers; int8 takes half the disk.", choices=tuple(DTYPES))
-    precision: str = option("auto", "Of the frozen tower, as --encode-precision of train: fp32, bf16, or auto.", choices=("auto", "fp32", "bf16"))
+    precision: str = option("auto", "Of the frozen tower, as --encode-precision of train: fp32, bf16, or auto.",
+                            choices=("auto", "fp32", "bf16"))
     batch_size: int | None = option(None, "Images a forward pass; a measured choice if not given.")
     workers: int | None = option(None, "Threads; the number of cores if not given.")
     shard_size: int = option(256, "Images a file of a new store.")
@@ -73,7 +72,8 @@ def plan_line(
     plans: list,  # its stores, from `store_building.plan_stores`
 ) -> str:
     "What is there, and what is still to do."
-    whole, left = (sum(plan.bytes(count(plan)) for plan in plans) for count in (lambda p: len(p.image_ids), lambda p: p.missing()))
+    whole, left = (sum(plan.bytes(count(plan)) for plan in plans) for count in (lambda p: len(p.image_ids),
+        lambda p: p.missing()))
     todo = "all encoded" if not left else f"{readable(left)} to encode"
     return f"{data.name}/{data.split}: {len(data)} images, {len(plans)} view{'s' * (len(plans) > 1)}, {readable(whole)}, {todo}"
 
@@ -92,5 +92,6 @@ def encode_job(
         print(plan_line(data, plan_stores(tower, data, job.cache, views, job.dtype, precision)), flush=True)
     if job.dry_run:
         return []
-    return [encode_dataset(tower, data, job.cache, job.batch_size, progress, job.shard_size, job.workers, precision, views, dtype=job.dtype)
+    return [encode_dataset(tower, data, job.cache, job.batch_size, progress, job.shard_size, job.workers, precision,
+                           views, dtype=job.dtype)
             for data in sets]

@@ -169,7 +169,8 @@ class TrainOptions:
     lr: float | None = option(None, "Highest learning rate; the method's own if not given.")
     seed: int = option(0, 'Decides first weights, order of images and dropout. Masks have their own, published seed.')
     precision: str = option('fp32', 'fp32, or bf16 for automatic mixed precision.', choices=('fp32', 'bf16'))
-    encode_precision: str = option('auto', 'Of the frozen tower: fp32, bf16, or auto: measured on some of the images, bf16 '
+    encode_precision: str = option('auto',
+                                   'Of the frozen tower: fp32, bf16, or auto: measured on some of the images, bf16 '
                                    'where it is faster here and says the same.', choices=('auto', 'fp32', 'bf16'))
     every: int | None = option(None, 'Also write the checkpoint after so many steps; after each epoch if not given.')
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
@@ -29,7 +26,7 @@ from ..method.contract import Growing
 from ..errors import RunError
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
-from ..io import plain, read_json, write_atomic
+from ..io import plain_values, read_json, write_atomic
 from ..rivals.registry import METHODS, parse_spec
 from ..towers.encode import encode_dataset
 from ..towers.tower import FrozenTower, load_tower
@@ -100,14 +97,16 @@ def config_sha256(
     config: dict,  # content of config.json
 ) -> str:
     "Digest of all that decides what a model is: everything but the options as they were typed, which say where things are."
-    return hashlib.sha256(json.dumps(plain({k: v for k, v in config.items() if k != 'job'}), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(plain_values({k: v for k, v in config.items() if k != 'job'}),
+                                     sort_keys=True).encode()).hexdigest()
 
 # %% ../../nbs/library/runs/02_run.ipynb #6d29bfa6
 def growing(
     method: nn.Module,  # any method
 ) -> set[str]:  # names of tensors
     "Those whose length is only known once they are filled, or loaded."
-    return {f'{path}.{name}' for path, module in method.named_modules() if isinstance(module, Growing) for name in module.grows}
+    return {f'{path}.{name}' for path, module in method.named_modules() if isinstance(module, Growing)
+            for name in module.grows}
 
 
 def required(
@@ -117,7 +116,8 @@ def required(
     "What a model file must hold. Files of version 0.3 hold what was trained and the memories that there were then."
     if whole:
         return set(method.state_dict())
-    trained = {name for name, p in method.named_parameters() if p.requires_grad} or {name for name, _ in method.named_parameters()}
+    trained = {name for name, p in method.named_parameters() if p.requires_grad} or {name for name,
+        _ in method.named_parameters()}
     return trained | {name for name in method.state_dict() if name.startswith(('memory.', 'neighbours.'))}
 
 
@@ -136,11 +136,13 @@ def load_model(
         raise RunError(f'{path}: not a readable model ({error}); train again or copy the file anew.') from error
     if wanted is not None and wanted != tensors_sha256(state, json.dumps(about, sort_keys=True)):
         raise RunError(f'{path}: was changed after it was written (sha256 differs); copy the file anew, or train again.')
-    expected, grows = {name: value for name, value in method_state(method).items() if name in required(method, whole)}, growing(method)
+    expected, grows = {name: value for name, value in method_state(method).items() if name in required(method,
+        whole)}, growing(method)
     for name in sorted(expected.keys() | state.keys()):
         here, there = (tuple(s[name].shape) if name in s else None for s in (expected, state))
         if here != there and not (name in grows and there is not None and (here[0], here[2:]) == (there[0], there[2:])):
-            raise RunError(f'{path}: {name} is {there}, expected {here}; the file belongs to another configuration or tower.')
+            raise RunError(f'{path}: {name} is {there}, expected {here}; the file belongs to another configuration or '
+                           f'tower.')
     method.load_state_dict(state, strict=False)
     return method
 
@@ -182,7 +184,8 @@ class Recogniser:
         features = encode_images_now(self.tower, [image])
         output = self.method(type(features)(*(f.to(device) for f in features)))
         p, maps = output.probabilities[0].cpu().numpy(), output.saliency
-        maps = {} if maps is None else dict(zip(self.class_names, maps[0].float().cpu().numpy().reshape(-1, *self.tower.grid)))
+        maps = {} if maps is None else dict(zip(self.class_names, maps[0].float().cpu().numpy().reshape(-1,
+            *self.tower.grid)))
         return Prediction(image, dict(zip(self.class_names, map(float, p))), maps, self.tower.grid)
 
     def predict_dataset(
@@ -216,18 +219,22 @@ def load_run(
     asked = config['tower']
     tower = load_tower(asked['clip'], asked['pretrained'], asked['image_size'], device=str(device))
     if tower.fingerprint != asked['fingerprint']:
-        raise RunError(f"{folder}: trained on tower {asked['clip']!r} with fingerprint {asked['fingerprint'][:12]}, which is "
-                       f'now {tower.fingerprint[:12]}: its weights or preprocessing changed. Use the old weights or train again.')
+        raise RunError(f"{folder}: trained on tower {asked['clip']!r} with fingerprint {asked['fingerprint'][:12]}, "
+                       f"which is "
+                       f'now {tower.fingerprint[:12]}: its weights or preprocessing changed. Use the old weights or '
+                       f'train again.')
     tower.precision = torch.bfloat16 if asked.get('precision') == 'bfloat16' else None  # as it was trained
     entry = METHODS[parse_spec(config['method'])[0]]
     try:
         method = entry.build.from_tower(tower, config['class_names'], entry.config(**config['method_config']))
     except (TypeError, ValueError) as error:
-        raise RunError(f'{folder / "config.json"}: method_config does not fit the method {config["method"]!r} ({error}); it was changed, or made by '
+        raise RunError(f'{folder / "config.json"}: method_config does not fit the method {config["method"]!r} '
+                       f'({error}); it was changed, or made by '
                        'another version. Put the file back, or train again.') from error
     load_model(method, folder / 'model.safetensors')
     wanted = json.loads(note_of(folder / 'model.safetensors').get('about', '{}')).get('config')
     if wanted is not None and wanted != config_sha256(config):
-        raise RunError(f'{folder / "config.json"}: was changed since the model was written, so its categories or settings may not be those of the '
+        raise RunError(f'{folder / "config.json"}: was changed since the model was written, so its categories or '
+                       f'settings may not be those of the '
                        'model; put the file back, or train again.')
     return Recogniser(tower, method.to(device), config['class_names'], folder)

@@ -27,7 +27,7 @@ from ..towers.tower import FrozenTower
 from ..training.trainer import TrainConfig
 
 # %% auto #0
-__all__ = ['load_sets', 'hide_labels', 'zero_shot_scores', 'settings']
+__all__ = ['load_sets', 'hide_labels', 'zero_shot_cosines', 'settings']
 
 # %% ../../nbs/library/runs/01_sets.ipynb #b3c8f20d
 def load_sets(
@@ -40,8 +40,10 @@ def load_sets(
         load = SOURCES[job.data]
         sets = load(job.train_split or 'train', job.root), load(job.eval_split or 'val', job.root)
     elif folder := job.prepared:
-        train, measured = default_splits(read_provenance(folder)) if None in (job.train_split, job.eval_split) else (None, None)
-        sets = prepared_dataset(folder, job.train_split or train), prepared_dataset(folder, job.eval_split or measured, job.difficult)
+        train, measured = default_splits(read_provenance(folder)) if None in (job.train_split,
+            job.eval_split) else (None, None)
+        sets = prepared_dataset(folder, job.train_split or train), prepared_dataset(folder, job.eval_split or measured,
+            job.difficult)
     elif job.data == 'voc2007':
         sets = (voc_dataset(job.root, job.train_split or 'train'),
                 voc_dataset(job.root, job.eval_split or 'val', difficult=job.difficult))
@@ -65,7 +67,8 @@ def hide_labels(
 ) -> tuple[MultiLabelDataset, str]:  # the set with hidden labels, and a word for what was done
     "Leave only those labels that training may see."
     if seen.mask is not None:
-        targets = read_mask_file(seen.mask, dataset.image_ids, dataset.class_names, extra='ignore' if data.limit else 'error')
+        targets = read_mask_file(seen.mask, dataset.image_ids, dataset.class_names, extra='ignore' if data.limit
+                                 else 'error')
         return dataset.with_targets(targets), f'file {Path(seen.mask).name}'
     if seen.single_positive:
         published = single_positive_list(data.prepared, dataset.split) if data.prepared else None
@@ -80,7 +83,7 @@ def hide_labels(
     return dataset.with_mask(mask), f'{known:.0%} Bernoulli, seed 0'
 
 # %% ../../nbs/library/runs/01_sets.ipynb #b803652a
-def zero_shot_scores(
+def zero_shot_cosines(
     tower: FrozenTower,  # gives the texts
     store: FeatureStore,  # M images
     names: Sequence[str],  # C category names as written into prompts
@@ -89,7 +92,8 @@ def zero_shot_scores(
     texts, parts, softness = tower.encode_classes(names).cpu(), [], METHODS['zero_shot_pixel'].settings['temperature']
     for rows in torch.arange(len(store)).split(256):
         features = store.batch(rows, 'cpu')
-        parts.append((text_image_scores(features.pooled, texts), text_pixel_scores(features.dense, texts, temperature=softness)[0]))
+        parts.append((text_image_scores(features.pooled, texts), text_pixel_scores(features.dense, texts,
+            temperature=softness)[0]))
     return {name: torch.cat(p).numpy() for name, p in zip(('image', 'pixel'), zip(*parts))}
 
 # %% ../../nbs/library/runs/01_sets.ipynb #8469f945

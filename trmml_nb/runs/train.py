@@ -25,11 +25,11 @@ from ..io import write_atomic
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
 from .options import JobError, TrainJob
 from ..towers.loading import in_memory
-from .sets import hide_labels, load_sets, settings, zero_shot_scores
+from .sets import hide_labels, load_sets, settings, zero_shot_cosines
 from ..data.labels import ABSENT, UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, build_method, parse_spec, trained_parameters
 from ..training.metrics import mean_average_precision, per_class_table, summary
-from ..training.processes import from_first, world
+from ..training.processes import from_first, rank_and_size
 from .run import Recogniser, config_sha256, note_of, read_config, save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
@@ -38,12 +38,14 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Evaluation, TrainConfig, Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['CHECKPOINTS', 'WORDS', 'clear_checkpoints', 'claim_folder', 'made_from', 'what_changed', 'describe', 'check_same_run',
-           'difficult_absent', 'measure', 'curves_figure', 'per_class_figure', 'examples_figure', 'draw_run',
-           'alone_in', 'claim_config', 'find_checkpoint', 'run_metrics', 'finish', 'train_in', 'train_job', 'train']
+__all__ = ['CHECKPOINTS', 'DIFFERENCES', 'clear_checkpoints', 'claim_folder', 'made_from', 'what_changed', 'describe',
+           'check_same_run', 'difficult_absent', 'measure_run', 'curves_figure', 'per_class_figure', 'examples_figure',
+           'draw_run', 'alone_in', 'claim_config', 'find_checkpoint', 'run_metrics', 'finish_run', 'train_in',
+           'train_job', 'train']
 
 # %% ../../nbs/library/runs/03_train.ipynb #52e189ec
-CHECKPOINTS = ('checkpoint.safetensors', 'checkpoint.pt')  # of an unfinished run: the name, and the name that older versions gave it
+CHECKPOINTS = ('checkpoint.safetensors',
+               'checkpoint.pt')  # of an unfinished run: the name, and the name that older versions gave it
 
 
 def clear_checkpoints(
@@ -68,7 +70,9 @@ def claim_folder(
         folder = Path(job.out)
     if folder.is_file():
         raise JobError(f'{folder}: is a file; give a folder that does not exist yet.')
-    begun = [] if not folder.is_dir() else [f for f in folder.iterdir() if not f.match('.config.json.*.part')]  # killed before its first file was whole
+    begun = [] if not folder.is_dir() else [f for f in folder.iterdir()
+                                            # killed before its first file was whole
+                                            if not f.match('.config.json.*.part')]
     if begun:
         if (folder / 'model.safetensors').is_file() and (folder / 'metrics.json').is_file():
             clear_checkpoints(folder)  # left by a run that was killed between its last two acts
@@ -96,7 +100,8 @@ def made_from(
     return found | (dict(pictures=digest(dataset.content_keys())) if pictures else {})
 
 
-WORDS = dict(names='names of images, or their order', categories='categories, or their order', labels='labels', truth='labels to measure on',
+DIFFERENCES = dict(names='names of images, or their order', categories='categories, or their order', labels='labels',
+             truth='labels to measure_run on',
              pictures='pictures')  # a part of `made_from` -> what to call it
 
 
@@ -106,7 +111,7 @@ def what_changed(
 ) -> list[str]:  # in words, empty where nothing changed
     "Which of the things that a run rests on are others now."
     now = {} if before is None else made_from(dataset, 'pictures' in before)
-    return [WORDS.get(k, k) for k, v in (before or {}).items() if now.get(k) != v]
+    return [DIFFERENCES.get(k, k) for k, v in (before or {}).items() if now.get(k) != v]
 
 
 def describe(
@@ -122,7 +127,8 @@ def describe(
     return dict(method=job.method, method_config=asdict(method), train=asdict(config), job=asdict(job),
                 tower=dict(clip=job.clip, pretrained=job.pretrained, image_size=tower.image_size,
                            fingerprint=tower.fingerprint, grid=tower.grid, dim=tower.dim,
-                           **({} if tower.precision is None else dict(precision=str(tower.precision).removeprefix('torch.')))),
+                           **({} if tower.precision is None
+                              else dict(precision=str(tower.precision).removeprefix('torch.')))),
                 data=dict(name=train.name, split=train.split, images=len(train), mask=mask,
                           mask_sha256=mask_sha256(train.known_mask), made_from=made_from(train),
                           **({} if test is None else dict(measured_on=made_from(test)))),
@@ -138,17 +144,21 @@ def check_same_run(
     now = {k: v for k, v in config.items() if k != 'job'}
     for name in ('made_from', 'measured_on'):
         was, is_now = (c.get('data', {}).get(name) for c in (before, now))
-        if was is not None and is_now is not None and (other := [WORDS.get(k, k) for k in was if was[k] != is_now.get(k)]):
-            raise JobError(f'{folder}: the data {"to train on" if name == "made_from" else "to measure on"} were changed since it was started: '
+        if was is not None and is_now is not None and (other := [DIFFERENCES.get(k, k) for k in was
+                                                                 if was[k] != is_now.get(k)]):
+            raise JobError(f'{folder}: the data {"to train on" if name == "made_from" else "to measure_run on"} were '
+                           f'changed since it was started: '
                            f'other {" and ".join(other)}. Put the data back, or choose another --out.')
     now['data'] = {k: v for k, v in now.get('data', {}).items() if k not in ('made_from', 'measured_on')}
     for name, value in now.items():
         old = before.get(name)
-        pairs = [(f'{name}.{k}', old.get(k), v) for k, v in value.items()] if isinstance(value, dict) else [(name, old, value)]
+        pairs = [(f'{name}.{k}', old.get(k), v) for k, v in value.items()] if isinstance(value,
+            dict) else [(name, old, value)]
         for key, was, wanted in pairs:
             wanted = list(wanted) if isinstance(wanted, tuple) else wanted
             if was != wanted and key != 'train.device':
-                raise JobError(f'{folder}: was started with {key} = {was!r}, now {wanted!r}; resume with the same options, or '
+                raise JobError(f'{folder}: was started with {key} = {was!r}, now {wanted!r}; resume with the same '
+                               f'options, or '
                                'choose another --out.')
 
 # %% ../../nbs/library/runs/03_train.ipynb #1ebe5749
@@ -161,7 +171,7 @@ def difficult_absent(
     return np.where(dataset.truth == UNKNOWN, ABSENT, dataset.truth)
 
 # %% ../../nbs/library/runs/03_train.ipynb #e949c3d7
-def measure(
+def measure_run(
     logits: np.ndarray,  # [M, C] of the trained method
     zero_shot: dict[str, np.ndarray],  # 'image' and 'pixel' scores [M, C]
     dataset: MultiLabelDataset,  # what they are about, with truth
@@ -172,8 +182,10 @@ def measure(
     plain = {name: mean_average_precision(scores, dataset.truth) for name, scores in zero_shot.items()}
     absent = difficult_absent(dataset)
     more = {} if absent is None else dict(mAP_difficult_absent=mean_average_precision(logits, absent)[0],
-                                          zero_shot_mAP_difficult_absent=mean_average_precision(zero_shot['image'], absent)[0])
-    return dict(**more, **summary(p, dataset.truth, dataset.class_names, scores=logits), zero_shot_mAP=plain['image'][0],
+                                          zero_shot_mAP_difficult_absent=mean_average_precision(zero_shot['image'],
+                                              absent)[0])
+    return dict(**more, **summary(p, dataset.truth, dataset.class_names, scores=logits),
+                zero_shot_mAP=plain['image'][0],
                 zero_shot_pixel_mAP=plain['pixel'][0], per_class_AP=table['AP'].to_dict(),
                 zero_shot_per_class_AP=dict(zip(dataset.class_names, map(float, plain['image'][1]))))
 
@@ -190,7 +202,8 @@ def curves_figure(
     for part in [c for c in history if not c.startswith(measured) and not c.endswith(measured)]:
         curve(epochs, history[part], part, left, xlabel='epoch', ylabel='loss')
     for column in [c for c in history if c.endswith(('_mAP', '_mAP_ema'))]:
-        curve(epochs, history[column], 'averaged' if column.endswith('ema') else 'plain', right, xlabel='epoch', ylabel='mAP (%)')
+        curve(epochs, history[column], 'averaged' if column.endswith('ema') else 'plain', right, xlabel='epoch',
+              ylabel='mAP (%)')
     right.axhline(metrics['zero_shot_mAP'], color='grey', ls='--', lw=1)
     right.annotate('zero-shot', (epochs.iloc[0], metrics['zero_shot_mAP']), fontsize=9, color='grey', va='bottom')
     return fig
@@ -286,15 +299,16 @@ def run_metrics(
     trainer: Trainer,  # after its last epoch
     history: pd.DataFrame,  # its history
     tower: FrozenTower,  # what encoded
-    test: MultiLabelDataset,  # what to measure on
+    test: MultiLabelDataset,  # what to measure_run on
     about: dict,  # content of config.json
 ) -> dict:  # content of metrics.json
     "All numbers of a finished training, and what they rest on."
     store = trainer.evaluation.store
     logits = predict_logits(trainer.final, store, precision=trainer.config.precision).numpy()
-    zero_shot = zero_shot_scores(tower, store, about['class_names'])
+    zero_shot = zero_shot_cosines(tower, store, about['class_names'])
     title = METHODS[parse_spec(about['method'])[0]].title
-    metrics = dict(measure(logits, zero_shot, test), title=title, split=test.split, data=test.name, known=about['data']['mask'],
+    metrics = dict(measure_run(logits, zero_shot, test), title=title, split=test.split, data=test.name,
+                   known=about['data']['mask'],
                    known_fraction=float((trainer.targets != UNKNOWN).float().mean()),
                    mask_sha256=about['data']['mask_sha256'], seed=trainer.config.seed, selection='last epoch',
                    epochs=trainer.config.epochs, trained_parameters=trained_parameters(trainer.method),
@@ -304,18 +318,19 @@ def run_metrics(
     return metrics
 
 # %% ../../nbs/library/runs/03_train.ipynb #29877c5a
-def finish(
+def finish_run(
     folder: Path,  # the run
     trainer: Trainer,  # after its last epoch
     history: pd.DataFrame,  # its history
     tower: FrozenTower,  # what encoded
-    test: MultiLabelDataset,  # what to measure on
+    test: MultiLabelDataset,  # what to measure_run on
     about: dict,  # content of config.json
 ) -> None:
     "Measure the final weights, write model, history, figures and, last of all, metrics."
     metrics = run_metrics(trainer, history, tower, test, about)
     write_atomic(folder / 'history.csv', history.to_csv(index=False).encode())
-    save_model(trainer.final, folder / 'model.safetensors', dict(tower=tower.fingerprint, config=config_sha256(read_json(folder / 'config.json'))))
+    save_model(trainer.final, folder / 'model.safetensors', dict(tower=tower.fingerprint,
+        config=config_sha256(read_json(folder / 'config.json'))))
     draw_run(folder, history, metrics, Recogniser(tower, trainer.final, test.class_names), test)
     write_json(folder / 'metrics.json', metrics)
     clear_checkpoints(folder)
@@ -337,17 +352,19 @@ def train_in(
     method, config = settings(job)
     about = describe(job, tower, train, mask, method, config, test)
     from_first(claim_config, folder, about)
-    say = print if progress and world()[0] == 0 else (lambda *_: None)
-    say(f'{train}  ({mask})\nmeasured on {test.name}/{test.split}, {len(test)} images; tower {job.clip} at {tower.image_size} px\n{precision.why}')
+    say = print if progress and rank_and_size()[0] == 0 else (lambda *_: None)
+    say(f'{train}  ({mask})\nmeasured on {test.name}/{test.split}, {len(test)} images; tower {job.clip} at '
+        f'{tower.image_size} px\n{precision.why}')
     stores = [in_memory(encode_dataset(tower, s, job.cache, progress=progress), device) for s in (train, test)]
     model = build_method(job.method, tower, about['class_names'], job.seed, job.data)
-    trainer = Trainer(model, stores[0], train.targets, config, Evaluation(stores[1], test.truth, job.eval_split or test.split),
+    trainer = Trainer(model, stores[0], train.targets, config, Evaluation(stores[1], test.truth, job.eval_split
+        or test.split),
                       truth=None if job.data == 'csv' else train.truth)
     if unfinished := find_checkpoint(folder):
         trainer.load_checkpoint(unfinished)
         say(f'resumed after epoch {trainer.epoch} of {config.epochs}')
     history = trainer.fit(folder / CHECKPOINTS[0], progress, every=job.every)
-    from_first(finish, folder, trainer, history, tower, test, about)
+    from_first(finish_run, folder, trainer, history, tower, test, about)
     return folder
 
 # %% ../../nbs/library/runs/03_train.ipynb #64314817
@@ -355,10 +372,10 @@ def train_job(
     job: TrainJob,  # what to do
     progress: bool = True,  # bars and one line per stage
 ) -> Path:  # the run folder
-    "Train, measure, and leave a run folder."
+    "Train, measure_run, and leave a run folder."
     device = pick_device(job.device)  # meets the other processes, if a launcher started several
     folder = from_first(claim_folder, job)
-    with alone_in(folder) if world()[0] == 0 else contextlib.nullcontext():
+    with alone_in(folder) if rank_and_size()[0] == 0 else contextlib.nullcontext():
         from_first(claim_folder, replace(job, out=str(folder)))  # again: somebody may have finished here a moment ago
         return train_in(folder, job, device, progress)
 
@@ -367,7 +384,7 @@ def train(
     progress: bool = True,  # bars and one line per stage
     **options: Any,  # the options of `trmml train`: data, known, method, epochs, out, ...
 ) -> Path:  # the run folder
-    "Train, measure, and leave a run folder, as `trmml train` does. Errors: as `TrainJob`, and an option that it lacks."
+    "Train, measure_run, and leave a run folder, as `trmml train` does. Errors: as `TrainJob`, and an option that it lacks."
     known = {f.name for f in fields(TrainJob)}
     if wrong := sorted(options.keys() - known):
         raise JobError(f'{", ".join(wrong)}: no option of a training; there are {", ".join(sorted(known))}.')

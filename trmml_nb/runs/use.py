@@ -16,8 +16,8 @@ from ..towers.store import encode_images_now
 from ..io import csv_bytes, read_json, write_atomic
 from ..people.inspector import match_view
 from .options import JobError, TrainJob
-from .sets import hide_labels, load_sets, zero_shot_scores
-from .train import measure, what_changed
+from .sets import hide_labels, load_sets, zero_shot_cosines
+from .train import measure_run, what_changed
 from ..data.labels import UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, parse_spec
 from ..data.formats import read_labels
@@ -51,7 +51,8 @@ def in_order(
     "A data set in the order of a run. Errors: a category that the run does not know, no label at all."
     lacking = [c for c in dataset.class_names if c not in class_names]
     if lacking:
-        raise JobError(f'{where}: {lacking[0]!r} is no category of the run, which knows {", ".join(class_names[:8])}{", ..." if len(class_names) > 8 else ""}.')
+        raise JobError(f'{where}: {lacking[0]!r} is no category of the run, which knows '
+                       f'{", ".join(class_names[:8])}{", ..." if len(class_names) > 8 else ""}.')
     targets = np.full((len(dataset), len(class_names)), UNKNOWN, dtype=np.int8)
     targets[:, [list(class_names).index(c) for c in dataset.class_names]] = dataset.targets
     if not (targets != UNKNOWN).any():
@@ -68,24 +69,26 @@ def job_of(
     try:
         return TrainJob(**{**options, 'resume': False, **more})
     except TypeError as error:
-        raise JobError(f'{Path(run) / "config.json"}: its options are not those of this version ({error}); it was changed, or made by another '
+        raise JobError(f'{Path(run) / "config.json"}: its options are not those of this version ({error}); it was '
+                       f'changed, or made by another '
                        'version. Put the file back, or train again.') from error
 
 
 def evaluate_job(
     run: str | Path,  # run folder
-    split: str | None = None,  # split to measure on; None = the run's own
+    split: str | None = None,  # split to measure_run on; None = the run's own
     root: str | None = None,  # where the data are now, if they moved
     device: str = 'auto',  # where to compute
     cache: str | None = None,  # folder of features
     progress: bool = True,  # show a bar
-    labels: str | None = None,  # a table to measure on, instead of the run's own data
+    labels: str | None = None,  # a table to measure_run on, instead of the run's own data
     reading: Reading = Reading(),  # what is said about that table
 ) -> dict:  # as in metrics.json
-    "Measure a run. Errors: data without labels, or with other categories; a run of photographs without a table to measure on."
+    "Measure a run. Errors: data without labels, or with other categories; a run of photographs without a table to measure_run on."
     if labels is None and is_photos(run):
         found = read_json(Path(run) / 'metrics.json').get('mAP')
-        raise JobError(f'{run}: a run of trmml photos was measured by cross-validation (mAP {"–" if found is None else format(found, ".1f")}, see report.html). To measure it '
+        raise JobError(f'{run}: a run of trmml photos was measured by cross-validation (mAP '
+                       f'{"–" if found is None else format(found, ".1f")}, see report.html). To measure_run it '
                        'on other photographs, pass --labels FILE and --root FOLDER.')
     recogniser, config = load_run(run, device), read_config(run)
     asked = {**config['job'], 'resume': False, **({'root': root} if root else {}), **({'eval_split': split} if split else {})}
@@ -99,11 +102,13 @@ def evaluate_job(
                        f'{", ".join(test.class_names[:3])}, ...')
     same = labels is None and asked['eval_split'] == config['job'].get('eval_split') and asked.get('difficult') == config['job'].get('difficult')
     if same and (other := what_changed(config['data'].get('measured_on'), test)):
-        raise JobError(f'{run}: was measured on other {" and ".join(other)} than the data hold now: they were changed since, and the numbers would not '
-                       'be those of the run. Put the data back; probabilities of other pictures come from trmml predict.')
+        raise JobError(f'{run}: was measured on other {" and ".join(other)} than the data hold now: they were changed '
+                       f'since, and the numbers would not '
+                       'be those of the run. Put the data back; probabilities of other pictures come from trmml '
+                       'predict.')
     store = encode_dataset(recogniser.tower, test, cache or asked['cache'], progress=progress)
     logits = all_finite(predict_logits(recogniser.method, store, precision=config['train']['precision']).numpy(), test.image_ids, run)
-    return dict(measure(logits, zero_shot_scores(recogniser.tower, store, config['class_names']), test),
+    return dict(measure_run(logits, zero_shot_cosines(recogniser.tower, store, config['class_names']), test),
                 split=test.split, data=test.name, title=METHODS[parse_spec(config['method'])[0]].title)
 
 # %% ../../nbs/library/runs/04_use.ipynb #66311a0c
@@ -115,7 +120,8 @@ def all_finite(
     "Nothing that is no number leaves the program. Errors: the first image whose scores are not finite."
     bad = np.flatnonzero(~np.isfinite(p).all(1))
     if len(bad):
-        raise JobError(f'{run}: the model gives no numbers for {len(bad)} of {len(p)} images, first {image_ids[bad[0]]!r}: its weights or the '
+        raise JobError(f'{run}: the model gives no numbers for {len(bad)} of {len(p)} images, first '
+                       f'{image_ids[bad[0]]!r}: its weights or the '
                        'features are damaged. Copy the run anew, or train again; nothing was written.')
     return p
 
@@ -167,7 +173,8 @@ def run_decisions(
         return dict(slope=np.full(len(class_names), float(said['slope'])), shift=of('shift'), threshold=of('threshold'),
                     noted=of('noted') if 'noted' in said else np.ones(len(class_names)))
     except (KeyError, TypeError, ValueError) as error:
-        raise JobError(f'{path}: does not fit the run ({type(error).__name__}: {error}); move it away to use probabilities as they are.') from None
+        raise JobError(f'{path}: does not fit the run ({type(error).__name__}: {error}); move it away to use '
+                       f'probabilities as they are.') from None
 
 
 def own_probabilities(
@@ -218,12 +225,15 @@ def training_set(
     job = job_of(run, config['job'], **(dict(root=root) if root else {}))
     dataset, _ = hide_labels(load_sets(job)[0], job, job)
     if other := what_changed(config['data'].get('made_from'), dataset):
-        raise JobError(f'{run}: was trained on other {" and ".join(other)} than the data hold now: they were changed since. Pass --labels FILE, or put the '
+        raise JobError(f'{run}: was trained on other {" and ".join(other)} than the data hold now: they were changed '
+                       f'since. Pass --labels FILE, or put the '
                        'data back.')
     found = mask_sha256(dataset.known_mask)
     if (len(dataset), found) != (config['data']['images'], config['data']['mask_sha256']):
-        raise JobError(f'{run}: was trained on {config["data"]["images"]} images with mask {config["data"]["mask_sha256"][:16]}, the data now give '
-                       f'{len(dataset)} with {found[:16]}: they were changed since. Pass --labels FILE, or put the data back.')
+        raise JobError(f'{run}: was trained on {config["data"]["images"]} images with mask '
+                       f'{config["data"]["mask_sha256"][:16]}, the data now give '
+                       f'{len(dataset)} with {found[:16]}: they were changed since. Pass --labels FILE, or put the '
+                       f'data back.')
     return dataset
 
 # %% ../../nbs/library/runs/04_use.ipynb #6c3700e6
@@ -245,9 +255,11 @@ def complete_job(
     if threshold is not None and not 0 < threshold < 1:
         raise JobError(f'--threshold is {threshold}, expected a probability between 0 and 1.')
     if labels is None and is_photos(run):
-        raise JobError(f'{run}: a run of trmml photos has completed its own table: {Path(run) / "completed.csv"}. To complete another one, pass --labels FILE.')
+        raise JobError(f'{run}: a run of trmml photos has completed its own table: {Path(run) / "completed.csv"}. To '
+                       f'complete another one, pass --labels FILE.')
     recogniser = load_run(run, device)
-    dataset = training_set(run, root) if labels is None else read_labels(labels, root, add_images=False, reading=Reading(format=format, code=code)).dataset
+    dataset = training_set(run, root) if labels is None else read_labels(labels, root, add_images=False,
+        reading=Reading(format=format, code=code)).dataset
     unasked = [c for c in dataset.class_names if c not in recogniser.class_names]
     if unasked:
         raise JobError(f'{labels}: column {unasked[0]!r} is no category of {run}, which knows '
@@ -279,6 +291,7 @@ def inspect_job(
         raise JobError(f'{out}: exists and is not overwritten; choose another --out.')
     recogniser, picture = load_run(run, device), open_image(image)
     texts = recogniser.tower.encode_classes(recogniser.class_names)
-    view = match_view(recogniser.method, encode_images_now(recogniser.tower, [picture]), picture, recogniser.class_names, texts,
+    view = match_view(recogniser.method, encode_images_now(recogniser.tower, [picture]), picture,
+                      recogniser.class_names, texts,
                       recogniser.tower.grid, image_id=Path(image).name, name=recogniser.folder.name)
     return inspection_page(view, Path(out))

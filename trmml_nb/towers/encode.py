@@ -28,19 +28,20 @@ from tqdm.auto import tqdm
 
 from .store import read_description
 from ..data.dataset import MultiLabelDataset
-from .store import (STORE_VERSION, FeatureStore, check_shard, default_cache, pack, read_header,
+from .store import (STORE_VERSION, FeatureStore, check_shard, default_cache, pack_features, read_header,
                                    store_bytes, store_key)
 from ..io import write_atomic
 from .tower import FrozenTower
 from .views import StoreError, ViewStore, view_parts, view_pixels, view_tower
 
 # %% auto #0
-__all__ = ['prepare', 'encode_pixels', 'worker_pool', 'in_order', 'work_size', 'StorePlan', 'plan_stores', 'known_rows',
-           'stored_rows', 'encode_rows', 'shard_bytes', 'require_space', 'lock_of', 'read_meta', 'write_meta',
-           'new_meta', 'begin_store', 'write_shard', 'free_shards', 'sweep_store', 'build_store', 'encode_dataset']
+__all__ = ['prepared_pixels', 'encode_pixels', 'worker_pool', 'in_given_order', 'work_size', 'StorePlan', 'plan_stores',
+           'known_rows', 'stored_rows', 'encode_rows', 'shard_bytes', 'require_space', 'lock_of', 'read_meta',
+           'write_meta', 'new_meta', 'begin_store', 'write_shard', 'free_shards', 'sweep_store', 'build_store',
+           'encode_dataset']
 
 # %% ../../nbs/library/towers/05_encode.ipynb #590e93a5
-def prepare(
+def prepared_pixels(
     tower: FrozenTower,  # whose transform prepares the images
     dataset: MultiLabelDataset,  # where the images come from
     rows: Sequence[int],  # which
@@ -62,7 +63,7 @@ def encode_pixels(
     "Features in the types the store keeps."
     with torch.inference_mode():
         features = tower.encode_images(pixels.to(tower.device, non_blocking=True), precision)
-        made = dict(pack(features.dense, dtype), pooled=features.pooled, norms=features.norms.half())
+        made = dict(pack_features(features.dense, dtype), pooled=features.pooled, norms=features.norms.half())
     return {name: part.cpu() for name, part in made.items()}
 
 # %% ../../nbs/library/towers/05_encode.ipynb #2df0277c
@@ -79,7 +80,7 @@ def worker_pool(
         torch.set_num_threads(before)
 
 # %% ../../nbs/library/towers/05_encode.ipynb #ebedc0ee
-def in_order(
+def in_given_order(
     pool: ThreadPoolExecutor,  # where jobs run
     job: Callable,  # what to do with each part
     parts: Sequence,  # the work
@@ -161,7 +162,8 @@ def known_rows(
     "Which of the images are in other stores made by the same recipe."
     wanted, found = set(plan.content_keys), {}
     for path in sorted(plan.cache.glob("*/store.json")):
-        with contextlib.suppress(ValueError, KeyError, TypeError, IndexError):  # a damaged neighbour is of no use, and not our business
+        with contextlib.suppress(ValueError, KeyError, TypeError,
+                                 IndexError):  # a damaged neighbour is of no use, and not our business
             meta = read_description(path)
             if path.parent == plan.folder or meta["tower"] != plan.tower.fingerprint or not meta["complete"]:
                 continue
@@ -196,13 +198,14 @@ def encode_rows(
     inside, done = plan.tower.device.type == "cpu", []
 
     def features(pixels):
-        return encode_pixels(plan.tower, pixels, plan.precision or next(plan.tower.model.visual.parameters()).dtype, plan.dtype)
+        return encode_pixels(plan.tower, pixels, plan.precision or next(plan.tower.model.visual.parameters()).dtype,
+                             plan.dtype)
 
     def job(part):
-        pixels = prepare(plan.tower, dataset, part, plan.view, plan.content_keys)
+        pixels = prepared_pixels(plan.tower, dataset, part, plan.view, plan.content_keys)
         return features(pixels) if inside else pixels
     parts = [rows[i:i + batch_size] for i in range(0, len(rows), batch_size)]
-    for result in in_order(pool, job, parts, ahead=2 * workers):
+    for result in in_given_order(pool, job, parts, ahead=2 * workers):
         done.append(result if inside else features(result))
         bar.update(len(done[-1]["pooled"]))
     return {name: torch.cat([part[name] for part in done]) for name in done[0]}
@@ -224,7 +227,8 @@ def shard_bytes(
         bar.update(len(old))
     order = torch.tensor(new + old).argsort()
     shown = "" if plan.view == "plain" else f" view {plan.view}"
-    about = {"trmml_nb": f"rows {rows[0]}:{rows[-1] + 1} of tower {plan.tower.fingerprint}{shown}"}  # one entry: the order of several varies
+    # one entry: the order of several varies
+    about = {"trmml_nb": f"rows {rows[0]}:{rows[-1] + 1} of tower {plan.tower.fingerprint}{shown}"}
     return save({name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}, about)
 
 # %% ../../nbs/library/towers/05_encode.ipynb #cf01c1a5

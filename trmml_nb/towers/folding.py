@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,7 +29,8 @@ def folded_conv(
     bias = shift * scale if norm.bias is None else shift * scale + norm.bias.double()
     made = copy.copy(conv)
     made._parameters = dict(
-        weight=nn.Parameter((conv.weight.double() * scale[:, None, None, None]).to(conv.weight.dtype), requires_grad=False),
+        weight=nn.Parameter((conv.weight.double() * scale[:, None, None, None]).to(conv.weight.dtype),
+                            requires_grad=False),
         bias=nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False))
     return made
 
@@ -45,12 +45,15 @@ class Watch(TorchDispatchMode):
         super().__init__()
         modules = list(network.named_modules())
         self.convs = {id(m.weight): name for name, m in modules if isinstance(m, nn.Conv2d)}
-        self.norms = {id(m.running_mean): name for name, m in modules if type(m) in (nn.BatchNorm2d, BatchNormAct2d) and m.running_mean is not None}
-        self.kept, self.made, self.reads = [], {}, []  # tensors (so that an id stays theirs), id -> convolution, (convolution, reader)
+        self.norms = {id(m.running_mean): name for name, m in modules if type(m) in (nn.BatchNorm2d, BatchNormAct2d)
+                      and m.running_mean is not None}
+        # tensors (so that an id stays theirs), id -> convolution, (convolution, reader)
+        self.kept, self.made, self.reads = [], {}, []
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         "Run one operation of torch, and note it."
-        result, given = operation(*args, **(kwargs or {})), [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
+        result, given = operation(*args, **(kwargs or {})), [a for a in tree_leaves((args, kwargs))
+                                                             if isinstance(a, Tensor)]
         norm = next((self.norms[id(a)] for a in given if id(a) in self.norms), None)
         self.reads += [(self.made[id(a)], norm if a is given[0] else None) for a in given if id(a) in self.made]
         conv = next((self.convs[id(a)] for a in given[1:] if id(a) in self.convs), None)

@@ -61,7 +61,8 @@ def batches(
         features = store.batch(some, **draws)
         pin = lambda part: part.pin_memory() if device.type == "cuda" and part.device.type == "cpu" else part
         return ImageFeatures(*(part if part is None else pin(part) for part in features))  # norms may be None
-    send = lambda features: ImageFeatures(*(part if part is None else part.to(device, non_blocking=True) for part in features))
+    send = lambda features: ImageFeatures(*(part if part is None else part.to(device, non_blocking=True)
+                                            for part in features))
     if not ahead:
         yield from ((some, send(read(some))) for some in rows)
         return

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,18 +18,18 @@ from torch import Tensor
 
 from ..data.dataset import MultiLabelDataset
 from ..io import write_atomic
-from .encode import prepare, work_size, worker_pool
+from .encode import prepared_pixels, work_size, worker_pool
 from .store import default_cache
 from .tower import FrozenTower
 from .views import StoreError
 
 # %% auto #0
-__all__ = ['AGREEMENT', 'SAVING', 'ENOUGH', 'Probe', 'seconds_of', 'probe_tower', 'machine_name', 'probe_file', 'read_probe',
-           'Precision', 'judge', 'with_time', 'choose_precision']
+__all__ = ['AGREEMENT', 'SAVING', 'ENOUGH', 'PrecisionProbe', 'seconds_of', 'probe_tower', 'machine_name', 'probe_file',
+           'read_probe', 'Precision', 'judge', 'with_time', 'choose_precision']
 
 # %% ../../nbs/library/towers/08_precision.ipynb #9b502881
 @dataclass(frozen=True)
-class Probe:
+class PrecisionProbe:
     "What a tower needs, and says, in two precisions."
     full: float  # seconds an image in the tower's own precision (of one core, on a processor)
     low: float  # the same in bfloat16
@@ -44,7 +43,8 @@ class Probe:
         return self.low / self.full
 
     def __str__(self) -> str:
-        return (f"bf16 takes {self.share:.2f} of fp32's time on {self.images} of these images, features agree to a mean cosine of {self.mean:.5f} "
+        return (f"bf16 takes {self.share:.2f} of fp32's time on {self.images} of these images, features agree to a "
+                f"mean cosine of {self.mean:.5f} "
                 f"(worst position {self.worst:.4f})")
 
 
@@ -78,17 +78,18 @@ def probe_tower(
     tower: FrozenTower,  # who encodes
     pixels: Tensor,  # [B, 3, S, S] some of the user's images, prepared
     turns: int = 3,  # of each precision
-) -> Probe:
+) -> PrecisionProbe:
     "Clock both precisions in turn, and compare what they say."
     kinds, pixels = (next(tower.model.visual.parameters()).dtype, torch.bfloat16), pixels.to(tower.device)
     with torch.inference_mode():
         a, b = (tower.encode_images(pixels, kind) for kind in kinds)  # also makes both copies
     full, low = seconds_of(tower, pixels, kinds, turns)
     dense, pooled = (a.dense * b.dense).sum(-1), (a.pooled * b.pooled).sum(-1)
-    return Probe(full, low, dense.mean().item(), min(dense.min().item(), pooled.min().item()), len(pixels))
+    return PrecisionProbe(full, low, dense.mean().item(), min(dense.min().item(), pooled.min().item()), len(pixels))
 
 # %% ../../nbs/library/towers/08_precision.ipynb #982affa6
-AGREEMENT, SAVING, ENOUGH = 0.999, 0.1, 60.0  # least mean cosine, least saving, least seconds of work (of one core) that a probe is worth
+# least mean cosine, least saving, least seconds of work (of one core) that a probe is worth
+AGREEMENT, SAVING, ENOUGH = 0.999, 0.1, 60.0
 
 
 def machine_name(
@@ -110,11 +111,11 @@ def probe_file(
 
 def read_probe(
     path: Path,  # from `probe_file`
-) -> Probe | None:  # None: not there, or not readable
+) -> PrecisionProbe | None:  # None: not there, or not readable
     "A probe of before."
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        return Probe(*(float(said[name]) for name in ("full", "low", "mean", "worst")), int(said["images"]))
+        return PrecisionProbe(*(float(said[name]) for name in ("full", "low", "mean", "worst")), int(said["images"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # measured anew
 
@@ -124,7 +125,7 @@ class Precision:
     "A decision, and why."
     name: str  # 'fp32' or 'bf16'
     why: str  # one line for people
-    probe: Probe | None = None  # what was measured, if anything
+    probe: PrecisionProbe | None = None  # what was measured, if anything
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -133,13 +134,14 @@ class Precision:
 
 
 def judge(
-    probe: Probe,  # what was measured
+    probe: PrecisionProbe,  # what was measured
 ) -> Precision:
     "Faster by enough, and the same by enough: bf16; else fp32."
     slow = probe.share > 1 - SAVING
     doubt = "not (enough) faster" if slow else f"they have to agree to {AGREEMENT}"
     fits = not slow and probe.mean >= AGREEMENT  # a mean that is no number does not fit
-    return Precision("bf16" if fits else "fp32", f"encoding in {'bf16' if fits else 'fp32'}: {probe}" + ("" if fits else f": {doubt}"), probe)
+    return Precision("bf16" if fits else "fp32", f"encoding in {'bf16' if fits else 'fp32'}: {probe}"
+                     + ("" if fits else f": {doubt}"), probe)
 
 # %% ../../nbs/library/towers/08_precision.ipynb #b8f657e1
 def with_time(
@@ -170,7 +172,7 @@ def choose_precision(
     if not len(dataset):
         raise StoreError(f"dataset {dataset.name!r} ({dataset.split}) holds no images: nothing to encode")
     count = min(images, len(dataset), max(1, work_size(tower)[0]))
-    pixels = prepare(tower, dataset, [i * len(dataset) // count for i in range(count)])
+    pixels = prepared_pixels(tower, dataset, [i * len(dataset) // count for i in range(count)])
     work = seconds_of(tower, pixels, (next(tower.model.visual.parameters()).dtype,))[0] * len(dataset)
     if work < ENOUGH:
         return Precision("fp32", f"encoding in fp32: {len(dataset)} images are about {work:.0f} s of work for one core")

@@ -27,9 +27,9 @@ from .tower import FrozenTower
 from .views import VIEWS_VERSION, Store, StoreError
 
 # %% auto #0
-__all__ = ['STORE_VERSION', 'DTYPES', 'store_bytes', 'default_cache', 'pack', 'unpack', 'store_key', 'read_header', 'mend',
-           'file_sha256', 'check_shard', 'map_tensor', 'ShardedArray', 'ShardForm', 'StoreForm', 'ImagesForm',
-           'read_description', 'StoredArrays', 'FeatureStore', 'encode_images_now']
+__all__ = ['STORE_VERSION', 'DTYPES', 'store_bytes', 'default_cache', 'pack_features', 'unpack_features', 'store_key',
+           'read_header', 'mend', 'file_sha256', 'check_shard', 'map_tensor', 'ShardedArray', 'ShardForm', 'StoreForm',
+           'ImagesForm', 'read_description', 'StoredArrays', 'FeatureStore', 'encode_images_now']
 
 # %% ../../nbs/library/towers/04_store.ipynb #17226b19
 STORE_VERSION = 2
@@ -57,7 +57,7 @@ def default_cache() -> Path:
     return Path(base or "~/.cache").expanduser() / "trmml_nb"
 
 # %% ../../nbs/library/towers/04_store.ipynb #9d5a300c
-def pack(
+def pack_features(
     dense: Tensor,  # [..., N, d], any floating type
     dtype: str = "float16",  # 'float16', 'bfloat16' or 'int8'
 ) -> dict[str, Tensor]:  # 'dense' [..., N, d]; for int8 also 'scale' [..., N] float16
@@ -69,7 +69,7 @@ def pack(
     return dict(dense=steps.round().clamp(-127, 127).to(torch.int8), scale=scale)
 
 # %% ../../nbs/library/towers/04_store.ipynb #6f0b491a
-def unpack(
+def unpack_features(
     dense: Tensor,  # [..., N, d] as stored
     scale: Tensor | None = None,  # [..., N], of int8
 ) -> Tensor:  # [..., N, d] float32
@@ -86,7 +86,8 @@ def store_key(
     dtype: str = "float16",  # of the stored numbers
 ) -> str:
     "Name of the store that these images and this tower give; anything else has another name."
-    about = dict(version=STORE_VERSION, tower=tower.fingerprint, autocast="None",  # the last, as stores of before have it
+    about = dict(version=STORE_VERSION, tower=tower.fingerprint,
+                 autocast="None",  # the last, as stores of before have it
                  contents=list(content_keys), ids=[str(i) for i in image_ids])
     about |= {} if not tower.folded else dict(folded=len(tower.folded))
     about |= {} if precision is None else dict(precision=str(precision))
@@ -243,7 +244,8 @@ class StoredArrays:
                              f"{STORE_VERSION}; delete this folder and call encode_dataset again")
         if not self.meta["complete"]:
             done = sum(r["rows"] for r in self.meta["shards"])
-            raise StoreError(f"{self.folder}: {done} of {self.meta['count']} images are encoded; call encode_dataset again")
+            raise StoreError(f"{self.folder}: {done} of {self.meta['count']} images are encoded; call encode_dataset "
+                             f"again")
         self.image_ids = read_description(self.folder / "images.json")["image_ids"]
         verify = sum(r["bytes"] for r in self.meta["shards"]) <= 2**30 if verify is None else verify
         for record in self.meta["shards"]:
@@ -252,8 +254,10 @@ class StoredArrays:
         if not files:
             raise StoreError(f"{self.folder}: a store without a shard; delete this folder and call encode_dataset again")
         self.dtype = self.meta.get("dtype", "float16")
-        self.dense = ShardedArray([map_tensor(f, "dense") for f in files])  # [M, N, d] as stored (bfloat16: its bits as int16)
-        self.scale = ShardedArray([map_tensor(f, "scale") for f in files])[:] if self.dtype == "int8" else None  # [M, N]
+        self.dense = ShardedArray([map_tensor(f, "dense")
+                                   for f in files])  # [M, N, d] as stored (bfloat16: its bits as int16)
+        self.scale = ShardedArray([map_tensor(f, "scale")
+                                   for f in files])[:] if self.dtype == "int8" else None  # [M, N]
         self.pooled = ShardedArray([map_tensor(f, "pooled") for f in files])[:]  # [M, d] float32
         self.norms = ShardedArray([map_tensor(f, "norms") for f in files])[:]  # [M, N] float16
         self.grid, self.tower = tuple(self.meta["grid"]), self.meta["tower"]
@@ -264,7 +268,8 @@ class StoredArrays:
         shapes = dict(dense=(m, n, d), pooled=(m, d), norms=(m, n))
         for name, shape in shapes.items():
             if self.meta["count"] != m or getattr(self, name).shape != shape:
-                raise StoreError(f"{self.folder}: {name} has shape {getattr(self, name).shape} for {m} images, expected "
+                raise StoreError(f"{self.folder}: {name} has shape {getattr(self, name).shape} for {m} images, "
+                                 f"expected "
                                  f"{shape}; delete the folder and call encode_dataset again")
 
     def __len__(self) -> int:
@@ -300,7 +305,8 @@ class FeatureStore(StoredArrays, Store):
         rows: np.ndarray,  # whole numbers from 0 to len - 1, in any order
     ) -> list[Tensor]:  # pooled, dense and norms, and the scales of int8
         "Some rows from the disk, in the types the store keeps."
-        arrays = [self.pooled[rows], self.dense.gather(rows), self.norms[rows], *([] if self.scale is None else [self.scale[rows]])]
+        arrays = [self.pooled[rows], self.dense.gather(rows), self.norms[rows], *([] if self.scale is None
+            else [self.scale[rows]])]
         tensors = [torch.from_numpy(a) for a in arrays]
         return [t.view(torch.bfloat16) if t.dtype == torch.int16 else t for t in tensors]
 
@@ -319,7 +325,7 @@ class FeatureStore(StoredArrays, Store):
             parts = self.as_stored(np.arange(len(self))[rows])
         device = parts[0].device if device is None else device
         pooled, dense, norms, *scale = (part.to(device, non_blocking=True) for part in parts)
-        return ImageFeatures(pooled.float(), unpack(dense, *scale), norms.float())
+        return ImageFeatures(pooled.float(), unpack_features(dense, *scale), norms.float())
 
 # %% ../../nbs/library/towers/04_store.ipynb #a27d5ec5
 def encode_images_now(

@@ -27,7 +27,8 @@ ENSEMBLE_TEMPLATES = (
 )
 
 # %% ../../nbs/library/towers/01_texts.ipynb #8a989357
-SPOKEN_NAMES = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}  # VOC's spelling
+SPOKEN_NAMES = {"diningtable": "dining table", "pottedplant": "potted plant",
+                "tvmonitor": "tv monitor"}  # VOC's spelling
 
 
 def spoken_name(

@@ -99,7 +99,8 @@ class FrozenImages(FrozenModel):
         made = self._copies.get(dtype)
         if made is None or made[0] != state:
             as_is = dtype in (None, next(self.model.visual.parameters()).dtype)
-            visual = self.model.visual if as_is and not self.folded else fold(self.model.visual, self.folded, None if as_is else dtype)
+            visual = self.model.visual if as_is and not self.folded else fold(self.model.visual, self.folded, None
+                if as_is else dtype)
             self._copies[dtype] = made = state, visual
         return made[1]
 
@@ -156,7 +157,8 @@ class FrozenTower(FrozenImages):
     @cached_property
     def fingerprint(self) -> str:
         "sha256 over weights, architecture, preprocessing and image size: the identity of the features."
-        return model_digest(self.model, dict(config=self.config, preprocess=self.preprocess, image_size=self.image_size, version=1))
+        return model_digest(self.model, dict(config=self.config, preprocess=self.preprocess, image_size=self.image_size,
+                                             version=1))
 
     def __repr__(self) -> str:
         return (f"FrozenTower({self.name!r}, image_size={self.image_size}, grid={self.grid}, dim={self.dim}, "
@@ -267,7 +269,8 @@ def load_tower(
             fill_weights(model, path, name)
     own = {**model.visual.preprocess_cfg, **{k: v for k, v in record.items() if v is not None}, **(preprocess or {})}
     keys = ("mean", "std", "interpolation", "resize_mode")
-    chosen = {k: own[k] for k in keys} | resizing(resize_mode) | {k: v for k, v in (preprocess or {}).items() if k in keys[:3]}
+    chosen = {k: own[k] for k in keys} | resizing(resize_mode) | {k: v for k, v in (preprocess or {}).items()
+                                                                  if k in keys[:3]}
     native = model.visual.image_size
     native = native if isinstance(native, int) else native[0]
     if image_size and image_size != native:

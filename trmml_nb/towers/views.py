@@ -41,7 +41,8 @@ def view_parts(
     kind, _, number = view.partition(":")
     fits = view in ("plain", "flip") or number.isdecimal() and (kind == "crop" or kind == "scale" and int(number) > 0)
     if not fits:
-        raise StoreError(f"view {view!r}, expected 'plain', 'flip', 'scale:SIDE' (pixels, as in scale:320) or 'crop:SEED' "
+        raise StoreError(f"view {view!r}, expected 'plain', 'flip', 'scale:SIDE' (pixels, as in scale:320) or "
+                         f"'crop:SEED' "
                          "(a whole number, as in crop:7)")
     return kind, int(number or 0)
 
@@ -104,7 +105,8 @@ def concat_views(
 ) -> ImageFeatures:  # pooled [B, d]: the mean, at length 1; dense [B, N, d] and norms [B, N]: N over all views
     "Positions of all views side by side."
     pooled = F.normalize(torch.stack([part.pooled for part in parts]).mean(0), dim=-1)
-    return ImageFeatures(pooled, torch.cat([part.dense for part in parts], 1), torch.cat([part.norms for part in parts], 1))
+    return ImageFeatures(pooled, torch.cat([part.dense for part in parts], 1), torch.cat([part.norms for part in parts],
+        1))
 
 # %% ../../nbs/library/towers/03_views.ipynb #9bb5d759
 class Store(Protocol):
@@ -149,7 +151,8 @@ def sample_views(
     "Each image in one view, drawn at random."
     rows = torch.arange(len(stores[0].image_ids))[torch.as_tensor(indices, dtype=torch.long)]
     which = torch.randint(len(stores), (len(rows),), generator=generator, device=generator.device).cpu()
-    return join_rows([(at, store.batch(rows[at], device)) for v, store in enumerate(stores) if len(at := (which == v).nonzero()[:, 0])])
+    return join_rows([(at, store.batch(rows[at], device)) for v, store in enumerate(stores)
+                      if len(at := (which == v).nonzero()[:, 0])])
 
 # %% ../../nbs/library/towers/03_views.ipynb #3a3385e0
 def check_views(

@@ -46,11 +46,11 @@ from ..errors import TowerError
 
 # %% auto #0
 __all__ = ['WEIGHT_NAMES', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quiet_logging', 'hub_reachable', 'best_weights',
-           'tag_files', 'cached_weights', 'why_not', 'fetch_weights', 'is_scripted', 'scripted_state',
-           'read_checkpoint', 'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions',
-           'ModelConfig', 'FolderConfig', 'shipped_names', 'config_faults', 'read_tower_config', 'local_checkpoint',
-           'require_transformers', 'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing',
-           'tower_tokenizer', 'tower_config', 'build_model', 'tiny_folder', 'find_tower']
+           'tag_files', 'cached_weights', 'why_not', 'fetch_weights', 'is_scripted', 'scripted_state', 'read_weights',
+           'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions', 'ModelConfig', 'FolderConfig',
+           'shipped_names', 'config_faults', 'read_tower_config', 'local_checkpoint', 'require_transformers',
+           'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing', 'tower_tokenizer',
+           'tower_config', 'build_model', 'tiny_folder', 'find_tower']
 
 # %% ../../nbs/library/towers/02_weights.ipynb #2e8e9340
 @contextlib.contextmanager
@@ -287,7 +287,7 @@ def scripted_state(
     return {k: v for k, v in state.items() if k not in NOT_WEIGHTS}
 
 # %% ../../nbs/library/towers/02_weights.ipynb #3ad7090b
-def read_checkpoint(
+def read_weights(
     path: str | Path,  # .safetensors, a file of torch.save with tensors only, or a TorchScript archive
 ) -> dict[str, Tensor]:  # name -> tensor
     "A checkpoint's tensors, without `NOT_WEIGHTS`. Errors: damaged files, and pickles that hold more than tensors."
@@ -312,16 +312,16 @@ def read_checkpoint(
 
 
 def checkpoint_shapes(
-    path: str | Path,  # as for `read_checkpoint`
+    path: str | Path,  # as for `read_weights`
 ) -> dict[str, tuple]:  # tensor name -> shape
-    "Names and shapes of a checkpoint's tensors. Errors: as `read_checkpoint`."
+    "Names and shapes of a checkpoint's tensors. Errors: as `read_weights`."
     if Path(path).suffix != ".safetensors":
-        return {key: tuple(v.shape) for key, v in read_checkpoint(path).items()}
+        return {key: tuple(v.shape) for key, v in read_weights(path).items()}
     try:
         with safe_open(path, "pt") as file:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys() if key not in NOT_WEIGHTS}
     except Exception:
-        read_checkpoint(path)  # says it in its words
+        read_weights(path)  # says it in its words
         raise
 
 # %% ../../nbs/library/towers/02_weights.ipynb #47a0137c
@@ -329,16 +329,16 @@ _POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.posit
 
 
 def plain_checkpoint(
-    path: str | Path,  # as for `read_checkpoint`
+    path: str | Path,  # as for `read_weights`
     folder: str | Path,  # where a copy may be written
 ) -> Path:  # .safetensors without `NOT_WEIGHTS`: the file itself, or a copy
-    "A checkpoint in the form that open_clip's loader reads. Errors: as `read_checkpoint`."
+    "A checkpoint in the form that open_clip's loader reads. Errors: as `read_weights`."
     path, plain = Path(path), Path(folder) / "plain.safetensors"
     if path.suffix == ".safetensors":
         with safe_open(path, "pt") as file:
             if not set(NOT_WEIGHTS) & set(file.keys()):
                 return path
-    save_file({k: v.clone(memory_format=torch.contiguous_format) for k, v in read_checkpoint(path).items()}, plain)
+    save_file({k: v.clone(memory_format=torch.contiguous_format) for k, v in read_weights(path).items()}, plain)
     return plain
 
 

@@ -41,7 +41,8 @@ class Places:
             raise PlaceError('give either masks or boxes, exactly one of them.')
         known = self.boxes if self.masks is None else self.masks
         if not len(self.rows) == len(self.classes) == len(known):
-            raise PlaceError(f'{len(self.rows)} rows, {len(self.classes)} classes and {len(known)} regions, expected one of each for every pair.')
+            raise PlaceError(f'{len(self.rows)} rows, {len(self.classes)} classes and {len(known)} regions, expected '
+                             f'one of each for every pair.')
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,7 +57,8 @@ def scene_places(
     for i in range(min(limit, len(dataset))):
         regions = dataset.object_masks(i)
         if regions is None:
-            raise PlaceError(f'{dataset.name}/{dataset.split}: {dataset.image_ids[i]} has no object masks; give a table of boxes instead.')
+            raise PlaceError(f'{dataset.name}/{dataset.split}: {dataset.image_ids[i]} has no object masks; give a '
+                             f'table of boxes instead.')
         for c in np.flatnonzero(dataset.truth[i] == PRESENT):
             rows.append(i), classes.append(c), masks.append(regions[c])
     return Places(np.array(rows, int), np.array(classes, int), masks=np.array(masks, bool))
@@ -80,10 +82,12 @@ def box_table(
     boxes = table[BOX_COLUMNS[2:]].apply(pd.to_numeric, errors='coerce').to_numpy(float)
     x0, y0, x1, y1 = boxes.T
     fits = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= 1) & (y1 <= 1)  # a blank is NaN and fits nowhere
-    for bad, what in ((~table['category'].isin(class_names), 'a category that the data set has'), (~fits, '0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1')):
+    for bad, what in ((~table['category'].isin(class_names), 'a category that the data set has'),
+                      (~fits, '0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1')):
         if bad.any():
             at = int(np.flatnonzero(bad)[0])
-            raise PlaceError(f'{path}, row {at + 2}: {", ".join(map(str, table.loc[at, BOX_COLUMNS]))}; expected {what}.')
+            raise PlaceError(f'{path}, row {at + 2}: {", ".join(map(str, table.loc[at, BOX_COLUMNS]))}; expected '
+                             f'{what}.')
     return table, boxes
 
 # %% ../../nbs/library/training/00_localisation.ipynb #23229bdf
@@ -101,7 +105,8 @@ def read_boxes(
             found.setdefault((where[image], names[category]), []).append(box)
     pairs = np.array(sorted(found), int).reshape(-1, 2)
     kept = sum(len(b) for b in found.values())
-    return Places(pairs[:, 0], pairs[:, 1], boxes=[np.array(found[tuple(pair)]) for pair in pairs.tolist()]), len(table) - kept
+    return Places(pairs[:, 0], pairs[:, 1], boxes=[np.array(found[tuple(pair)])
+                                                   for pair in pairs.tolist()]), len(table) - kept
 
 # %% ../../nbs/library/training/00_localisation.ipynb #f33f491d
 def localise(
@@ -122,7 +127,8 @@ def localise(
                 return {}
             pairs = np.flatnonzero(np.isin(places.rows, part))
             at = torch.as_tensor(np.searchsorted(part, places.rows[pairs]), device=saliency.device)
-            maps.append((pairs, saliency[at, torch.as_tensor(places.classes[pairs], device=saliency.device)].float().cpu().numpy()))
+            maps.append((pairs, saliency[at, torch.as_tensor(places.classes[pairs],
+                                                             device=saliency.device)].float().cpu().numpy()))
     method.train(was_training)
     order = np.argsort(np.concatenate([pairs for pairs, _ in maps]))
     saliency = np.concatenate([s for _, s in maps])[order]  # [K, N]

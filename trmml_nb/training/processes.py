@@ -17,15 +17,15 @@ from ..errors import TrainingError
 from ..method.contract import MethodOutput
 
 # %% auto #0
-__all__ = ['ProcessError', 'world', 'join_world', 'part_sizes', 'own_rows', 'gather_rows', 'image_tensors', 'gather_output',
-           'average_gradients', 'share_state', 'from_first']
+__all__ = ['ProcessError', 'rank_and_size', 'join_world', 'part_sizes', 'own_rows', 'gather_rows', 'image_tensors',
+           'gather_output', 'average_gradients', 'share_state', 'from_first']
 
 # %% ../../nbs/library/training/01_processes.ipynb #bd113a4b
 class ProcessError(TrainingError):
     "Processes that do not fit together; the message says what to do."
 
 
-def world() -> tuple[int, int]:  # r from 0, and W from 1
+def rank_and_size() -> tuple[int, int]:  # r from 0, and W from 1
     "Number of this process, and how many there are; (0, 1) in a plain call."
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -55,7 +55,7 @@ def own_rows(
     place: tuple[int, int] | None = None,  # r and W; None: of this process
 ) -> Tensor:  # [max(B_r, 1)]
     "The rows that this process computes; a process without any computes the first one, to be thrown away."
-    rank, processes = place or world()
+    rank, processes = place or rank_and_size()
     part = rows.split(part_sizes(len(rows), processes))[rank]
     return part if len(part) else rows[:1]
 
@@ -65,7 +65,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, count: int) -> Tensor:
-        rank, processes = world()
+        rank, processes = rank_and_size()
         sizes = part_sizes(count, processes)
         ctx.sizes, ctx.rank, ctx.own = sizes, rank, len(x)
         mine = x.new_zeros(max(sizes), *x.shape[1:])
@@ -85,7 +85,7 @@ def gather_rows(
     count: int,  # B, images of the global batch
 ) -> Tensor:  # [B, ...] the parts of all processes, in order
     "Bring the parts of a batch together; gradients flow back to the process that made each part."
-    return x if world()[1] == 1 else _Gather.apply(x, count)
+    return x if rank_and_size()[1] == 1 else _Gather.apply(x, count)
 
 # %% ../../nbs/library/training/01_processes.ipynb #41d6f690
 def _named(output: MethodOutput) -> dict[tuple, Tensor]:
@@ -115,11 +115,12 @@ def gather_output(
     count: int,  # B, images of the global batch
 ) -> MethodOutput:  # of all images of the batch
     "The output that a single process would have for the whole batch."
-    if world()[1] == 1:
+    if rank_and_size()[1] == 1:
         return output
     tensors = _named(output)
     whole = {place: gather_rows(tensors[place], count) for place in sorted(places) if place in tensors}
-    parts = {kind: {name: whole.get((kind, name), x) for name, x in getattr(output, kind).items()} for kind in ("scores", "features")}
+    parts = {kind: {name: whole.get((kind, name), x) for name, x in getattr(output, kind).items()}
+             for kind in ("scores", "features")}
     return replace(output, logits=whole["logits",], saliency=whole.get(("saliency",), output.saliency), **parts)
 
 # %% ../../nbs/library/training/01_processes.ipynb #6e86767c
@@ -128,11 +129,11 @@ def average_gradients(
 ) -> None:
     "Replace each gradient by its mean over processes."
     held = [p.grad for p in parameters if p.grad is not None]
-    if world()[1] == 1 or not held:
+    if rank_and_size()[1] == 1 or not held:
         return
     flat = torch.cat([g.flatten() for g in held])
     torch.distributed.all_reduce(flat)
-    for gradient, mean in zip(held, (flat / world()[1]).split([g.numel() for g in held])):
+    for gradient, mean in zip(held, (flat / rank_and_size()[1]).split([g.numel() for g in held])):
         gradient.copy_(mean.view_as(gradient))
 
 
@@ -141,7 +142,7 @@ def share_state(
     module: nn.Module,  # of every process
 ) -> None:
     "Weights and buffers of process 0 for all."
-    if world()[1] > 1:
+    if rank_and_size()[1] > 1:
         for tensor in module.state_dict().values():
             torch.distributed.broadcast(tensor, 0)
 
@@ -151,10 +152,10 @@ def from_first(
     *given: Any,  # its arguments
 ) -> Any:  # what it gave
     "Done by process 0 alone; the others wait for its result, or raise its error."
-    if world()[1] == 1:
+    if rank_and_size()[1] == 1:
         return make(*given)
     box: list = [None]
-    if world()[0] == 0:
+    if rank_and_size()[0] == 0:
         try:
             box = [(True, make(*given))]
         except Exception as error:  # told to the others, who raise it too

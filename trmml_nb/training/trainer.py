@@ -28,11 +28,11 @@ from ..errors import TrainingError
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..io import write_atomic
-from ..data.labels import PRESENT, UNKNOWN, from_code
+from ..data.labels import UNKNOWN, from_code
 from ..towers.loading import batches, epoch_order
 from ..method.contract import LossState, Method, MethodOutput
 from .metrics import mean_average_precision
-from .processes import average_gradients, from_first, gather_output, gather_rows, image_tensors, join_world, own_rows, share_state, world
+from .processes import average_gradients, from_first, gather_output, gather_rows, image_tensors, join_world, own_rows, share_state, rank_and_size
 from ..method.prototypes import pseudo_label_quality
 
 # %% auto #0
@@ -52,13 +52,18 @@ class TrainConfig:
     seed: int = 0  # order of the images, and dropout
     device: str = 'auto'  # 'auto' takes a GPU where there is one
     precision: str = 'fp32'  # 'bf16' = autocast to bfloat16
-    patience: int | None = field(default=None, metadata=dict(later=True))  # stop after so many epochs without a better evaluation; None: never
+    patience: int | None = field(default=None,
+                                 # stop after so many epochs without a better evaluation; None: never
+                                 metadata=dict(later=True))
 
     def __post_init__(self):
-        rules = dict(epochs=(lambda v: v >= 1, 'a whole number from 1'), batch_size=(lambda v: v >= 1, 'a whole number from 1'),
+        rules = dict(epochs=(lambda v: v >= 1, 'a whole number from 1'), batch_size=(lambda v: v >= 1,
+            'a whole number from 1'),
                      lr=(lambda v: 0 < v < 1e3, 'a number above 0'), weight_decay=(lambda v: v >= 0, 'a number from 0'),
-                     warmup=(lambda v: 0 < v < 1, 'a share between 0 and 1'), ema=(lambda v: 0 <= v < 1, 'a decay in [0, 1)'),
-                     seed=(lambda v: v >= 0, 'a whole number from 0'), precision=(lambda v: v in ('fp32', 'bf16'), "'fp32' or 'bf16'"),
+                     warmup=(lambda v: 0 < v < 1, 'a share between 0 and 1'), ema=(lambda v: 0 <= v < 1,
+                         'a decay in [0, 1)'),
+                     seed=(lambda v: v >= 0, 'a whole number from 0'), precision=(lambda v: v in ('fp32', 'bf16'),
+                         "'fp32' or 'bf16'"),
                      patience=(lambda v: v is None or v >= 1, 'a whole number of epochs from 1, or None'))
         for name, (fits, expected) in rules.items():
             if not fits(getattr(self, name)):
@@ -138,7 +143,7 @@ class Evaluation:
 
     def __call__(self, method: nn.Module, precision: str = 'fp32') -> float:
         "mAP in percent."
-        logits = predict_logits(method, self.store, precision=precision, shared=world()[1] > 1)
+        logits = predict_logits(method, self.store, precision=precision, shared=rank_and_size()[1] > 1)
         return mean_average_precision(logits.numpy(), self.truth)[0]
 
 # %% ../../nbs/library/training/02_trainer.ipynb #2e99871f
@@ -161,15 +166,17 @@ class Trainer:
         self.device = pick_device(self.config.device)
         self.method, self.store, self.evaluation = method.to(self.device), store, evaluation
         names = list(store.image_ids) if len(store) == len(targets) else None
-        self.targets, self.truth = (None if t is None else torch.as_tensor(from_code(np.asarray(t), 'minus_one', names)) for t in (targets, truth))
+        self.targets, self.truth = (None if t is None else torch.as_tensor(from_code(np.asarray(t), 'minus_one', names))
+                                    for t in (targets, truth))
         self._check()
         self.history, self.epoch = [], 0
-        self.unseen, self.look_every = [], 1 if self.device.type == 'cpu' else 100  # losses not looked at yet; steps between looks
+        # losses not looked at yet; steps between looks
+        self.unseen, self.look_every = [], 1 if self.device.type == 'cpu' else 100
         self.steps, self.sums, self._random, self._generator, self._before = 0, {}, None, None, 0.  # within an epoch
         method.prepare(store, self.targets)
         share_state(method)
         self.trained = [p for p in method.parameters() if p.requires_grad]
-        self.places = image_tensors(method, store, self.device) if world()[1] > 1 else ()
+        self.places = image_tensors(method, store, self.device) if rank_and_size()[1] > 1 else ()
         self.optimizer = torch.optim.AdamW(self.trained, lr=self.config.lr, weight_decay=self.config.weight_decay)
         total = math.ceil(len(store) / self.config.batch_size) * self.config.epochs
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -185,12 +192,14 @@ def _check(
     "Raise `TrainingError` for sets that do not belong together or hold nothing to learn from."
     shape = tuple(self.targets.shape)
     if not isinstance(self.method, Method):
-        raise TrainingError(f'{type(self.method).__name__} is no Method: derive it from trmml_nb.method.contract.Method.')
+        raise TrainingError(f'{type(self.method).__name__} is no Method: derive it from '
+                            f'trmml_nb.method.contract.Method.')
     if len(self.store) != len(self.targets):
         raise TrainingError(f'the store holds {len(self.store)} images and targets has shape {shape}: they must be '
                             'the same images in the same order.')
     if self.config.patience is not None and self.evaluation is None:
-        raise TrainingError(f'patience is {self.config.patience} and there is no evaluation to be patient about: give one, or leave patience out.')
+        raise TrainingError(f'patience is {self.config.patience} and there is no evaluation to be patient about: give '
+                            f'one, or leave patience out.')
     if not (self.targets != UNKNOWN).any():
         raise TrainingError(f'no label is known in targets of shape {shape}: nothing to learn from. Give some '
                             'labels, or a higher known fraction.')
@@ -240,12 +249,14 @@ def check_losses(
 ) -> None:
     "Look at the losses since the last look. Errors: one that is not finite."
     noted, self.unseen = self.unseen, []
-    bad = [i for i, fine in enumerate(torch.stack([losses['loss'] for _, losses in noted]).isfinite().tolist()) if not fine] if noted else []
+    bad = [i for i, fine in enumerate(torch.stack([losses['loss'] for _, losses in noted]).isfinite().tolist())
+           if not fine] if noted else []
     if bad:
         rows, losses = noted[bad[0]]
         names = ', '.join(str(self.store.image_ids[i]) for i in rows[:5].tolist())
         values = ', '.join(f'{k} {v.item():g}' for k, v in losses.items() if k != 'loss')
-        raise TrainingError(f'the loss is {losses["loss"].item()} in epoch {self.epoch} ({values}); first images of the batch: '
+        raise TrainingError(f'the loss is {losses["loss"].item()} in epoch {self.epoch} ({values}); first images of '
+                            f'the batch: '
                             f'{names}. Lower lr (now {self.config.lr:g}), use precision fp32, or check these features.')
 
 # %% ../../nbs/library/training/02_trainer.ipynb #1c74d0e1
@@ -275,7 +286,7 @@ def train_epoch(
     "Train one epoch, or what is left of it, measure, and add a row to the history."
     started = perf_counter() - self._before
     self.method.train()
-    with epoch_seed(self.config.seed, self.epoch, world()[0]) as self._generator:
+    with epoch_seed(self.config.seed, self.epoch, rank_and_size()[0]) as self._generator:
         for rows, features in self.left_batches(self._generator):
             for name, value in self.step(rows, features).items():
                 self.sums[name] = self.sums.get(name, 0.) + value * len(rows)
@@ -324,8 +335,9 @@ def random_state(
     "Where the random generators stand, in all processes."
     states = dict(torch=torch.get_rng_state(), epoch=generator.get_state())
     states |= dict(cuda=torch.cuda.get_rng_state()) if torch.cuda.is_available() else {}
-    count = world()[1]
-    return {k: gather_rows(v[None], count) if count > 1 and not torch.cuda.is_available() else v[None] for k, v in states.items()}
+    count = rank_and_size()[1]
+    return {k: gather_rows(v[None], count) if count > 1 and not torch.cuda.is_available() else v[None] for k,
+            v in states.items()}
 
 
 def restore_random(
@@ -333,9 +345,10 @@ def restore_random(
     generator: torch.Generator,  # of the epoch
 ) -> None:
     "Put the random generators back. Errors: a checkpoint from inside an epoch of another number of processes."
-    rank, count = world()
+    rank, count = rank_and_size()
     if len(states['torch']) != count and not torch.cuda.is_available():
-        raise TrainingError(f"the checkpoint is from inside an epoch of {len(states['torch'])} processes, and now there are {count}: "
+        raise TrainingError(f"the checkpoint is from inside an epoch of {len(states['torch'])} processes, and now "
+                            f"there are {count}: "
                             'resume with as many, or from the end of an epoch.')
     row = min(rank, len(states['torch']) - 1)
     torch.set_rng_state(states['torch'][row].cpu().clone())  # memory of its own: torch reads it as a struct
@@ -352,7 +365,8 @@ def tensors(
     parts = dict(method=self.method.state_dict(), averaged={} if self.averaged is None else self.averaged.state_dict(),
                  sums={k: torch.as_tensor(v) for k, v in self.sums.items()},
                  random=random_state(self._generator) if self.steps else {})
-    parts |= {f'optimizer.{i}': {k: torch.as_tensor(v) for k, v in state.items()} for i, state in self.optimizer.state_dict()['state'].items()}
+    parts |= {f'optimizer.{i}': {k: torch.as_tensor(v) for k, v in state.items()} for i,
+              state in self.optimizer.state_dict()['state'].items()}
     return {f'{part}/{name}': x for part, named in parts.items() for name, x in named.items()}
 
 # %% ../../nbs/library/training/02_trainer.ipynb #2133ddb8
@@ -376,14 +390,19 @@ def save_checkpoint(
     "Write everything that the next step depends on; process 0 writes. Errors: a disk that is full or read-only; a loss that was not finite."
     self.check_losses()
     held = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in self.tensors().items()}
-    groups = [{k: v for k, v in group.items() if k != 'params'} for group in self.optimizer.state_dict()['param_groups']]
-    about = dict(version=2, config=asdict(self.config), epoch=self.epoch, steps=self.steps, history=self.history, groups=groups,
-                 schedule=self.schedule.state_dict(), seconds=self._before, order=[self.block, self.window], sums=list(self.sums))
-    if world()[0]:
+    groups = [{k: v for k, v in group.items() if k != 'params'}
+              for group in self.optimizer.state_dict()['param_groups']]
+    about = dict(version=2, config=asdict(self.config), epoch=self.epoch, steps=self.steps, history=self.history,
+                 groups=groups,
+                 schedule=self.schedule.state_dict(), seconds=self._before, order=[self.block, self.window],
+                 sums=list(self.sums))
+    if rank_and_size()[0]:
         return
     path = Path(path)
     try:
-        write_atomic(path, save(held, dict(checkpoint=json.dumps(about | dict(sha256=tensors_sha256(held, json.dumps(about)))))))
+        write_atomic(path, save(held,
+                                dict(checkpoint=json.dumps(about | dict(sha256=tensors_sha256(held,
+                                    json.dumps(about)))))))
         for old in path.parent.glob(f'.{path.name}.*.part'):  # of runs that were killed while writing
             old.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
@@ -400,18 +419,22 @@ def read_checkpoint(
     parts = {}
     try:
         data = Path(path).read_bytes()
-        header = json.loads(data[8:8 + int.from_bytes(data[:8], 'little')])  # the format: its length in 8 bytes, then JSON, then the tensors
+        header = json.loads(data[8:8 + int.from_bytes(data[:8],
+                                                      # the format: its length in 8 bytes, then JSON, then the tensors
+                                                      'little')])
         note, tensors = header['__metadata__'], load(data)
         about = json.loads(note['checkpoint'])
         if not isinstance(about, dict) or about.get('version') not in (1, 2):
-            raise ValueError(f'its version is {about.get("version") if isinstance(about, dict) else about!r}, this library reads 1 and 2')
+            raise ValueError(f'its version is {about.get("version") if isinstance(about, dict) else about!r}, this '
+                             f'library reads 1 and 2')
         if about['version'] > 1 and about.pop('sha256', None) != tensors_sha256(tensors, json.dumps(about)):
             raise ValueError('its content was changed after it was written: sha256 differs')
         for key, tensor in tensors.items():
             part, _, name = key.partition('/')
             parts.setdefault(part, {})[name] = tensor
     except Exception as error:
-        raise TrainingError(f'{path}: not a readable checkpoint ({type(error).__name__}: {error}); delete it to start anew.') from error
+        raise TrainingError(f'{path}: not a readable checkpoint ({type(error).__name__}: {error}); delete it to start '
+                            f'anew.') from error
     return about, parts
 
 # %% ../../nbs/library/training/02_trainer.ipynb #bc93b480
@@ -431,7 +454,8 @@ def load_checkpoint(
     state['param_groups'] = [old | {k: tuple(v) if isinstance(v, list) else v for k, v in new.items()}
                              for old, new in zip(state['param_groups'], about['groups'])]
     state['state'] = {int(k.split('.')[1]): v for k, v in parts.items() if k.startswith('optimizer.')}
-    again = {name for name, _ in self.method.named_buffers()} - self.method.state_dict().keys()  # version 0.3 kept them too
+    again = {name for name,
+             _ in self.method.named_buffers()} - self.method.state_dict().keys()  # version 0.3 kept them too
     for part, prefix in (('method', ''), ('averaged', 'module.')):
         parts[part] = {k: v for k, v in parts.get(part, {}).items() if k.removeprefix(prefix) not in again}
     try:
@@ -473,7 +497,8 @@ def fit(
     if every is not None and every < 1:
         raise TrainingError(f'every is {every}, expected a whole number of steps from 1, or None.')
     per_epoch = math.ceil(len(self.store) / self.config.batch_size)
-    with tqdm(total=per_epoch * self.config.epochs, initial=per_epoch * self.epoch + self.steps, disable=not progress or world()[0] > 0,
+    with tqdm(total=per_epoch * self.config.epochs, initial=per_epoch * self.epoch + self.steps, disable=not progress
+              or rank_and_size()[0] > 0,
               desc='training', unit='step') as bar:
         def after_step() -> None:
             bar.update()

@@ -19,7 +19,7 @@ from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from ..training.metrics import best_thresholds, check_probabilities, check_scores
 
 # %% auto #0
-__all__ = ['CalibrationError', 'reliability', 'calibration_error', 'Calibration', 'fit_line', 'own_shifts', 'fit_calibration',
+__all__ = ['CalibrationError', 'reliability', 'calibration_error', 'PlattScaling', 'fit_line', 'own_shifts', 'fit_calibration',
            'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'choose_thresholds',
            'precise_threshold', 'careful_thresholds', 'precision_interval', 'folds', 'cross_fitted']
 
@@ -49,11 +49,12 @@ def calibration_error(
 ) -> float:  # in [0, 1]; NaN where no label is known
     "Mean gap between probability and share present, weighted by labels."
     table = reliability(p, targets, bins)
-    return float(np.average(abs(table['predicted'] - table['observed']), weights=table['count'])) if len(table) else float('nan')
+    return float(np.average(abs(table['predicted'] - table['observed']),
+                            weights=table['count'])) if len(table) else float('nan')
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #92baa982
 @dataclass
-class Calibration:
+class PlattScaling:
     "Calibrated logit = slope * logit + shift[category]; then the probability is divided by the share that is noted."
     slope: float = 1.0  # one for all categories, above 0
     shift: np.ndarray | float = 0.0  # [C]
@@ -74,7 +75,9 @@ def fit_line(
 ) -> tuple[float, float]:  # slope, shift
     "Logistic regression on one number, with an offset."
     X, w, sign = np.c_[x, np.ones(len(x))], np.zeros(2), np.where(present, 1, -1)
-    loss = lambda w: np.logaddexp(0, -sign * (X @ w + offset)).sum() + 5e-5 * w @ w  # a little ridge: labels may be separable
+    loss = lambda w: np.logaddexp(0,
+                                  # a little ridge: labels may be separable
+                                  -sign * (X @ w + offset)).sum() + 5e-5 * w @ w
     for _ in range(steps):
         p = 1 / (1 + np.exp(-np.clip(X @ w + offset, -50, 50)))
         curve = X.T @ (X * (p * (1 - p))[:, None]) + 1e-4 * np.eye(2)
@@ -109,19 +112,19 @@ def fit_calibration(
     strength: float = 1.0,  # how easily a category gets a shift of its own: the variance of its prior
     at_least: int = 10,  # known labels, and one of each kind; else nothing is changed
     rounds: int = 10,  # line and shifts in turn
-) -> Calibration:
+) -> PlattScaling:
     "Platt's scaling with a shift per category."
     z, t = check_scores(logits, targets)
     row, column = np.nonzero(t != UNKNOWN)
     present = t[row, column] == PRESENT
     shift = np.zeros(z.shape[1])
     if len(row) < at_least or present.all() or not present.any():
-        return Calibration(1.0, shift)
+        return PlattScaling(1.0, shift)
     x = z[row, column]
     for _ in range(rounds):
         slope, common = fit_line(x, present, shift[column])
         shift = own_shifts(slope * x + common, present, column, z.shape[1], strength)
-    return Calibration(slope, common + shift)
+    return PlattScaling(slope, common + shift)
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #9ab30002
 def never_absent(
@@ -163,7 +166,8 @@ def reliability_plot(
     "Share present against probability; honest probabilities lie on the diagonal. Small dots rest on few labels."
     table = reliability(p, targets, bins)
     ax = curve(table['predicted'], table['observed'], label, ax, xlabel='probability', ylabel='share present')
-    ax.scatter(table['predicted'], table['observed'], 4 + 60 * np.sqrt(table['count'] / table['count'].max()), color=ax.lines[-1].get_color(), zorder=3)
+    ax.scatter(table['predicted'], table['observed'], 4 + 60 * np.sqrt(table['count'] / table['count'].max()),
+               color=ax.lines[-1].get_color(), zorder=3)
     ax.plot([0, 1], [0, 1], color='grey', lw=1, ls=':')
     return ax
 
@@ -177,7 +181,8 @@ def choose_thresholds(
     "Per category the threshold with the best F1 on known labels; few labels: the one that is best for all together."
     p, t = check_probabilities(p, targets)
     both = (t == PRESENT).any(0) & (t == ABSENT).any(0)
-    common = best_thresholds(p[:, both].reshape(-1, 1), t[:, both].reshape(-1, 1), default)[0] if both.any() else default
+    common = best_thresholds(p[:, both].reshape(-1, 1), t[:, both].reshape(-1, 1),
+                             default)[0] if both.any() else default
     own = best_thresholds(p, t, common)
     chosen = np.where(both & ((t == PRESENT).sum(0) >= at_least), own, common)
     return np.clip(np.where(never_absent(t), default, chosen), .01, .99)
@@ -207,7 +212,8 @@ def careful_thresholds(
     p, t = check_probabilities(p, targets)
     both = (t == PRESENT).any(0) & (t == ABSENT).any(0)
     known, logit = t != UNKNOWN, lambda q: np.log(np.clip(q, .01, .99) / (1 - np.clip(q, .01, .99)))
-    of = lambda columns: precise_threshold(p[:, columns][known[:, columns]], t[:, columns][known[:, columns]] == PRESENT, precision)
+    of = lambda columns: precise_threshold(p[:, columns][known[:, columns]],
+                                           t[:, columns][known[:, columns]] == PRESENT, precision)
     common = of(both) if both.any() else default
     own = np.array([of([c]) if both[c] else common for c in range(p.shape[1])])
     count = (t == PRESENT).sum(0)
@@ -237,7 +243,8 @@ def folds(
     _, of = np.unique(np.arange(count) if groups is None else groups, return_inverse=True)
     units = int(of.max()) + 1 if count else 0
     if not 2 <= parts <= units:
-        raise CalibrationError(f'{parts} folds of {units} images, expected 2 to {units}: give more images or fewer folds.')
+        raise CalibrationError(f'{parts} folds of {units} images, expected 2 to {units}: give more images or fewer '
+                               f'folds.')
     for drawn in np.array_split(np.random.default_rng(seed).permutation(units), parts):
         piece = np.flatnonzero(np.isin(of, drawn))
         yield np.setdiff1d(np.arange(count), piece), np.sort(piece)

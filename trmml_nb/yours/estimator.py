@@ -57,7 +57,8 @@ class ArrayStore(Store):
     ):
         norms = dense.norm(dim=-1)
         pooled = dense.mean(1) if pooled is None else pooled
-        self.all = ImageFeatures(F.normalize(pooled, dim=-1), F.normalize(dense, dim=-1), norms / norms.mean(1, keepdim=True).clamp(min=1e-12))
+        self.all = ImageFeatures(F.normalize(pooled, dim=-1), F.normalize(dense, dim=-1),
+                                 norms / norms.mean(1, keepdim=True).clamp(min=1e-12))
         self.image_ids = [str(i) for i in range(len(dense))]
 
     def __len__(self) -> int:
@@ -87,14 +88,16 @@ def read_y(
         values = check_array(y, dtype=float, ensure_all_finite='allow-nan', input_name='y')
         known = ~np.isnan(values)
         if not np.isin(values[known], (0, 1)).all():
-            raise EstimatorError(f'y holds {values[known][~np.isin(values[known], (0, 1))][0]:g}, expected 1 (present), 0 (absent) and NaN (unknown).')
+            raise EstimatorError(f'y holds {values[known][~np.isin(values[known], (0, 1))][0]:g}, expected 1 '
+                                 f'(present), 0 (absent) and NaN (unknown).')
         return np.where(known, np.nan_to_num(values), UNKNOWN).astype(np.int8), None
     column = y.reshape(len(y), -1)[:, 0]
     check_array(column, ensure_2d=False, dtype=None, input_name='y')
     check_classification_targets(column)
     classes = np.unique(column)
     if len(classes) > 2:
-        raise EstimatorError(f'Only binary classification is supported. The type of the target is {type_of_target(column)}.')
+        raise EstimatorError(f'Only binary classification is supported. The type of the target is '
+                             f'{type_of_target(column)}.')
     if len(classes) < 2:
         raise EstimatorError(f'y has one class only, {classes[0]!r}; there is nothing to tell apart.')
     return (column == classes[1]).astype(np.int8)[:, None], classes
@@ -123,7 +126,8 @@ def feature_method(
     positions = store.all.dense.shape[1]
     side = math.isqrt(positions)
     grid = (side, side) if side * side == positions else (1, positions)
-    return TRMML(directions(store.all.pooled, targets, seed), grid, scale=10.0, config=TRMMLConfig(dropout=0., pseudo='none', seed=seed))
+    return TRMML(directions(store.all.pooled, targets, seed), grid, scale=10.0, config=TRMMLConfig(dropout=0.,
+        pseudo='none', seed=seed))
 
 # %% ../../nbs/library/yours/02_estimator.ipynb #cd5a5adf
 def fit_known(
@@ -148,7 +152,8 @@ def pictures_of(
     "X as a list of pictures. Errors: empty, or something else in it."
     pictures = list(X)
     if not pictures or not all(isinstance(p, (str, Path, Image.Image)) for p in pictures):
-        raise EstimatorError('with clip= given, X is a list of pictures (PIL images or paths) and not empty; for features leave clip out.')
+        raise EstimatorError('with clip= given, X is a list of pictures (PIL images or paths) and not empty; for '
+                             'features leave clip out.')
     return pictures
 
 
@@ -160,7 +165,8 @@ def category_names(
     "Names of the categories. Errors: another number of them, or none where they are needed."
     given = list(names) if names is not None else [f'category {i}' for i in range(count)]
     if len(given) != count or needed and names is None:
-        raise EstimatorError(f'class_names is {names!r}, expected {count} names, one per column of y; a tower reads them.')
+        raise EstimatorError(f'class_names is {names!r}, expected {count} names, one per column of y; a tower reads '
+                             f'them.')
     return given
 
 # %% ../../nbs/library/yours/02_estimator.ipynb #68ace856
@@ -229,7 +235,8 @@ class TRMMLClassifier(ClassifierMixin, FeatureReader):
         X = self._features(X, fit=True)
         targets, classes = read_y(y)
         if len(targets) != len(X):
-            raise EstimatorError(f'Found input variables with inconsistent numbers of samples: {[len(X), len(targets)]}.')
+            raise EstimatorError(f'Found input variables with inconsistent numbers of samples: '
+                                 f'{[len(X), len(targets)]}.')
         names = category_names(self.class_names, targets.shape[1], needed=self.clip is not None)
         self.classes_ = np.arange(targets.shape[1]) if classes is None else classes
         self.binary_ = classes is not None
@@ -249,8 +256,10 @@ def decision_function(self: TRMMLClassifier, X: Any,  # as in `fit`
     "Logits; above 0 is more likely present than not."
     check_is_fitted(self)
     store = self._store(self._features(X, fit=False))
-    with torch.no_grad():  # a picture at a time, so that a result does not depend on its neighbours, not in the last digit either
-        logits = torch.cat([self.method_(store.batch([i], self.device)).logits.cpu() for i in range(len(store))]).double().numpy()
+    # a picture at a time, so that a result does not depend on its neighbours, not in the last digit either
+    with torch.no_grad():
+        logits = torch.cat([self.method_(store.batch([i], self.device)).logits.cpu()
+                            for i in range(len(store))]).double().numpy()
     return logits[:, 0] if self.binary_ else logits
 
 
@@ -279,7 +288,8 @@ def score(self: TRMMLClassifier, X: Any,  # as in `fit`
     "Share of known labels that are decided rightly."
     check_is_fitted(self)
     said = self.predict(X)
-    said, true = (said == self.classes_[1], np.asarray(y) == self.classes_[1]) if self.binary_ else (said, np.asarray(y, dtype=float))
+    said, true = (said == self.classes_[1], np.asarray(y) == self.classes_[1]) if self.binary_ else (said,
+        np.asarray(y, dtype=float))
     known = ~np.isnan(np.asarray(true, dtype=float))
     weight = known * (1.0 if sample_weight is None else np.asarray(sample_weight).reshape(-1, *[1] * (known.ndim - 1)))
     return float(((said == true) * weight).sum() / weight.sum())

@@ -33,9 +33,11 @@ class HubError(RunError):
     "A model that cannot be shared or fetched; the message says what lacks and the mend."
 
 
-LIMITS = ('Labels of training were partly hidden or missing: a category that was rarely known present is found less often than its score suggests.',
+LIMITS = ('Labels of training were partly hidden or missing: a category that was rarely known present is found less '
+          'often than its score suggests.',
           'Saliency maps show where the method looked, not what caused a decision.',
-          'The frozen tower saw pictures and captions from the web (or, the bundled one, drawn scenes) and carries their biases; do not use the model to judge people.')
+          'The frozen tower saw pictures and captions from the web (or, the bundled one, drawn scenes) and carries '
+          'their biases; do not use the model to judge people.')
 REMEMBERS = 'The model remembers training pictures: short codes of single pictures and what was held to be true of them. Share it only if those pictures may be known.'
 
 
@@ -55,19 +57,26 @@ def model_card(
     "A page with data, mask, metrics and limits."
     say = lambda key: 'not measured' if metrics.get(key) is None else f'{metrics[key]:.2f}'
     data, tower, names = config['data'], config['tower'], config['class_names']
-    facts = {'method': f"{METHODS[parse_spec(config['method'])[0]].title} (`{config['method']}`)", 'trained on': f"{data['name']}/{data['split']}, {data['images']} images",
+    facts = {'method': f"{METHODS[parse_spec(config['method'])[0]].title} (`{config['method']}`)",
+             'trained on': f"{data['name']}/{data['split']}, {data['images']} images",
              'labels known': data['mask'], 'mask (sha256)': data['mask_sha256'][:16],
-             'tower': f"{Path(tower['clip']).name} {tower['pretrained'] or ''} at {tower['image_size']} px, frozen, fingerprint {tower['fingerprint'][:12]}",
-             'epochs, seed': f"{config['train']['epochs']}, {config['train']['seed']}", 'categories': len(names), 'library': f'trmml_nb {__version__}'}
+             'tower': f"{Path(tower['clip']).name} {tower['pretrained'] or ''} at {tower['image_size']} px, frozen, "
+                      f"fingerprint {tower['fingerprint'][:12]}",
+             'epochs, seed': f"{config['train']['epochs']}, {config['train']['seed']}", 'categories': len(names),
+             'library': f'trmml_nb {__version__}'}
     scores = {'mAP': say('mAP'), 'mAP without training': say('zero_shot_mAP'), 'CF1': say('CF1'), 'OF1': say('OF1')}
     remembers = [REMEMBERS] if config['method_config'].get('neighbour_share') else []
     where = metrics.get('measured') or f"{metrics.get('data', '?')}/{metrics.get('split', '?')}, {metrics.get('images', '?')} images; {metrics.get('selection', '')}"
-    front = dict(library_name='trmml_nb', pipeline_tag='image-classification', tags=['multi-label', 'missing-labels', 'trmml'])
+    front = dict(library_name='trmml_nb', pipeline_tag='image-classification', tags=['multi-label', 'missing-labels',
+        'trmml'])
     table = lambda rows: '\n'.join(['| | |', '|---|---|', *(f'| {cell(k)} | {cell(v)} |' for k, v in rows.items())])
-    return '\n'.join(['---', *(f'{k}: {json.dumps(v)}' for k, v in front.items()), '---', f'# {cell(title)}', '', table(facts), '',
-                      f'## Measured on {cell(where)} (percent)', '', table(scores), '', '## Categories', '', cell(', '.join(names)), '',
+    return '\n'.join(['---', *(f'{k}: {json.dumps(v)}' for k, v in front.items()), '---', f'# {cell(title)}', '',
+                      table(facts), '',
+                      f'## Measured on {cell(where)} (percent)', '', table(scores), '', '## Categories', '',
+                      cell(', '.join(names)), '',
                       '## Limits', '', *(f'- {cell(s)}' for s in (*LIMITS, *remembers, *notes)), '',
-                      '## Use', '', '```python', 'from trmml_nb.yours.hub import from_pretrained', "model = from_pretrained('FOLDER or ORG/NAME')",
+                      '## Use', '', '```python', 'from trmml_nb.yours.hub import from_pretrained',
+                      "model = from_pretrained('FOLDER or ORG/NAME')",
                       "model.predict('photo.jpg').top(5)", '```', ''])
 
 # %% ../../nbs/library/yours/03_hub.ipynb #49480cc6
@@ -91,7 +100,8 @@ def save_pretrained(
         source = Path(clip.removeprefix('local-dir:')).expanduser()
         if tower:
             (folder / 'tower').mkdir()
-            for file in {source / 'open_clip_config.json', local_checkpoint(source), *source.glob('*.json'), *source.glob('*.txt')}:
+            for file in {source / 'open_clip_config.json', local_checkpoint(source), *source.glob('*.json'),
+                         *source.glob('*.txt')}:
                 shutil.copy(file, folder / 'tower' / file.name)
         config['tower'] = config['tower'] | dict(clip='local-dir:tower' if tower else f'local-dir:{source.name}')
     shutil.copy(run / 'model.safetensors', folder / 'model.safetensors')
@@ -105,7 +115,8 @@ def save_pretrained(
 
 # %% ../../nbs/library/yours/03_hub.ipynb #20e47cd2
 WANTED = ['config.json', 'model.safetensors', 'metrics.json', 'decisions.json', 'README.md',
-          *(f'tower/*{end}' for end in ('.json', '.txt', '.model', '.safetensors', '.bin', '.pth', '.pt'))]  # nothing else is fetched, and no code
+          *(f'tower/*{end}' for end in ('.json', '.txt', '.model', '.safetensors', '.bin', '.pth',
+                                        '.pt'))]  # nothing else is fetched, and no code
 
 
 def from_pretrained(
@@ -123,7 +134,8 @@ def from_pretrained(
     if clip is None and here == 'local-dir:tower':
         clip = f'local-dir:{folder / "tower"}'
     if clip is None and here.startswith('local-dir:') and not Path(here.removeprefix('local-dir:')).is_dir():
-        raise HubError(f'{name}: its tower {here.removeprefix("local-dir:")!r} is a folder of its own; pass clip="local-dir:FOLDER" with the place of it.')
+        raise HubError(f'{name}: its tower {here.removeprefix("local-dir:")!r} is a folder of its own; pass '
+                       f'clip="local-dir:FOLDER" with the place of it.')
     return load_run(folder, device) if clip is None else load_with_tower(folder, clip, device)
 
 
@@ -137,7 +149,8 @@ def load_with_tower(
     asked, entry = config['tower'], METHODS[parse_spec(config['method'])[0]]
     tower = load_tower(clip, asked['pretrained'], asked['image_size'], device=str(at))
     if tower.fingerprint != asked['fingerprint']:
-        raise HubError(f'{clip}: has fingerprint {tower.fingerprint[:12]}, the model was trained on {asked["fingerprint"][:12]}: not the same tower.')
+        raise HubError(f'{clip}: has fingerprint {tower.fingerprint[:12]}, the model was trained on '
+                       f'{asked["fingerprint"][:12]}: not the same tower.')
     method = entry.build.from_tower(tower, config['class_names'], entry.config(**config['method_config']))
     return Recogniser(tower, load_model(method, folder / 'model.safetensors').to(at), config['class_names'], folder)
 
@@ -152,9 +165,11 @@ def fetch(
     except ValueError as error:
         raise HubError(f'{name!r}: no folder of that name, and no name of the form ORG/NAME on the hub.') from error
     try:
-        return huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, local_files_only=not hub_reachable())
+        return huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED,
+                                                 local_files_only=not hub_reachable())
     except Exception as error:
-        raise HubError(f'{name}: no such folder; as a model of the hub it is not on this machine and could not be fetched ({type(error).__name__}). '
+        raise HubError(f'{name}: no such folder; as a model of the hub it is not on this machine and could not be '
+                       f'fetched ({type(error).__name__}). '
                        'Check the name, the network and `hf auth login`, or copy the folder by hand.') from error
 
 # %% ../../nbs/library/yours/03_hub.ipynb #421eafd6
@@ -167,14 +182,18 @@ def push_to_hub(
 ) -> str:  # address of the commit or model
     "Send a folder to the model hub. Errors: a folder that is not whole; no network, no rights."
     folder = Path(folder)
-    lacking = [n for n in ('config.json', 'model.safetensors', 'metrics.json', 'README.md') if not (folder / n).is_file()]
+    lacking = [n for n in ('config.json', 'model.safetensors', 'metrics.json', 'README.md')
+               if not (folder / n).is_file()]
     if lacking:
         raise HubError(f'{folder}: lacks {", ".join(lacking)}; make it with save_pretrained.')
     if api is None and not hub_reachable():
-        raise HubError('the model hub cannot be reached (or HF_HUB_OFFLINE is set); push again from a machine with a network.')
+        raise HubError('the model hub cannot be reached (or HF_HUB_OFFLINE is set); push again from a machine with a '
+                       'network.')
     api = api or huggingface_hub.HfApi(library_name='trmml_nb', library_version=__version__)
     try:
         api.create_repo(name, private=private, exist_ok=True, repo_type='model')
-        return str(api.upload_folder(repo_id=name, folder_path=str(folder), commit_message=message, allow_patterns=WANTED))
+        return str(api.upload_folder(repo_id=name, folder_path=str(folder), commit_message=message,
+                                     allow_patterns=WANTED))
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise HubError(f'{name}: not sent ({type(error).__name__}: {str(error)[:200]}). Check the name, `hf auth login` and your rights.') from error
+        raise HubError(f'{name}: not sent ({type(error).__name__}: {str(error)[:200]}). Check the name, `hf auth '
+                       f'login` and your rights.') from error

@@ -28,7 +28,8 @@ from torch import nn
 
 from ..towers.views import StoreRows
 from trmml_nb.yours.calibration import (
-    Calibration, assumed_targets, calibration_error, careful_thresholds, cross_fitted, fit_calibration, folds, never_absent, noted_share, precision_interval,
+    PlattScaling, assumed_targets, calibration_error, careful_thresholds, cross_fitted, fit_calibration, folds,
+    never_absent, noted_share, precision_interval,
     reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError
@@ -37,7 +38,7 @@ from ..io import write_atomic
 from ..people.figures import figure_png
 from ..runs.options import TrainJob, option
 from ..towers.loading import in_memory
-from ..runs.sets import settings, zero_shot_scores
+from ..runs.sets import settings, zero_shot_cosines
 from ..runs.train import alone_in, claim_folder, describe
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
@@ -49,15 +50,15 @@ from ..towers.precision import choose_precision
 from ..data.formats import FORMATS, read_labels
 from ..data.labels import PRESENT, UNKNOWN
 from ..data.own_data import look_like_photographs
-from ..data.tables import CODES, Reading, Sheet, sheet_statistics
+from ..data.tables import CELL_CODES, Reading, Sheet, sheet_statistics
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'STYLE', 'MARK', 'WORDS', 'PhotosError', 'sureness', 'fit_rows', 'Kept',
-           'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table',
-           'picture_uri', 'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'own_folder', 'deliver',
-           'write_results', 'photos_in', 'check_tower', 'check_album', 'photos_job']
+__all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'PAGE_STYLE', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness', 'fit_rows',
+           'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone',
+           'html_table', 'picture_uri', 'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result',
+           'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower', 'check_album', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -82,7 +83,8 @@ def fit_rows(
     "The method, trained on some rows. Rows without any label take no part. Errors: none is left."
     rows = rows[dataset.known_mask[rows].any(1)]
     if not len(rows):
-        raise PhotosError(f'{dataset.name}: no photograph has a label; fill in some cells, present and absent, and start again.')
+        raise PhotosError(f'{dataset.name}: no photograph has a label; fill in some cells, present and absent, and '
+                          f'start again.')
     _, config = settings(job)
     method = build_method(job.method, tower, dataset.class_names, job.seed, 'photos')
     trainer = Trainer(method, StoreRows(store, rows), dataset.targets[rows], config)
@@ -149,7 +151,8 @@ def held_out_logits(
         piece = kept.read(f'fold-{number}') if kept else None  # [judged and rest, C]
         if piece is None:
             method = fit_rows(tower, store, dataset, known[learn], job)
-            piece = np.concatenate([predict_logits(method, StoreRows(store, rows)).numpy() for rows in (known[judge], rest) if len(rows)])
+            piece = np.concatenate([predict_logits(method, StoreRows(store, rows)).numpy() for rows in (known[judge],
+                rest) if len(rows)])
             kept.write(f'fold-{number}', piece) if kept else None
         logits[known[judge]] = piece[:len(judge)]
         logits[rest] += piece[len(judge):] / parts
@@ -165,34 +168,52 @@ PLACES = ('out', 'device', 'cache')  # options that say where, not what
 class PhotosJob:
     "Everything that `trmml photos` can be told."
     photos: str = option('photos', 'Folder of the photographs, with subfolders.', argument=True)
-    labels: str | None = option(None, 'Table image,[annotator,]<category>,...: 1/yes/x, 0/no, blank unknown; or another form; PHOTOS/labels.csv if not given.')
+    labels: str | None = option(None,
+                                'Table image,[annotator,]<category>,...: 1/yes/x, 0/no, blank unknown; or another '
+                                'form; PHOTOS/labels.csv if not given.')
     format: str = option('auto', 'Form of --labels, where it is not found out.', choices=FORMATS)
-    code: str = option('auto', 'What numbers in the cells mean: signed is 1 / -1 / 0 unknown, minus_one is 1 / 0 / -1 unknown, positives: only present ones were noted.',
-                       choices=('auto', *CODES))
+    code: str = option('auto',
+                       'What numbers in the cells mean: signed is 1 / -1 / 0 unknown, minus_one is 1 / 0 / -1 '
+                       'unknown, positives: only present ones were noted.',
+                       choices=('auto', *CELL_CODES))
     present: str = option('', 'Own words for present, separated by |.')
     absent: str = option('', 'Own words for absent, separated by |.')
     unknown: str = option('', 'Own words for unknown, separated by |.')
     ignore: str = option('', 'Columns that hold no labels, separated by |.')
-    annotator: str = option('', "Column with the people who labelled; annotator if not given; none: there is no such column.")
-    unlisted: str = option('unknown', 'What a list of labels does not name: unknown, or absent where every picture was searched for everything.',
+    annotator: str = option('',
+                            "Column with the people who labelled; annotator if not given; none: there is no such "
+                            "column.")
+    unlisted: str = option('unknown',
+                           'What a list of labels does not name: unknown, or absent where every picture was searched '
+                           'for everything.',
                            choices=('unknown', 'absent'))
-    confidence: float | None = option(None, 'Tables with scores: from here on a label counts as present, below it is unknown.')
-    proposals: str = option('unknown', 'Cells of a completed table that were proposed and that nobody changed: unknown, or accept.', choices=('unknown', 'accept'))
+    confidence: float | None = option(None,
+                                      'Tables with scores: from here on a label counts as present, below it is unknown.')
+    proposals: str = option('unknown',
+                            'Cells of a completed table that were proposed and that nobody changed: unknown, or accept.', choices=('unknown', 'accept'))
     encoding: str = option('', 'Of a table that is neither UTF-8 nor UTF-16, such as cp1252.')
     sheet: str = option('', 'Of a workbook with several sheets.')
     categories: str = option('', 'More categories, separated by commas, that have no label yet.')
     synonyms: str | None = option(None, 'Table name,means: words that mean the same category.')
-    clip: str | None = option(None, "Tower, as for train; needed for photographs, such as RN50: 'tiny', which drawings get, knows drawn scenes only.")
+    clip: str | None = option(None,
+                              "Tower, as for train; needed for photographs, such as RN50: 'tiny', which drawings get, "
+                              "knows drawn scenes only.")
     pretrained: str | None = option(None, 'For an open_clip name: a tag such as openai, or a checkpoint FILE.')
     image_size: int | None = option(None, "Side of the square input in pixels; the tower's own if not given.")
     method: str = option('trmml', 'What to train, as for train.')
     epochs: int | None = option(None, "Passes over the photographs; the method's own if not given.")
     folds: int = option(3, 'Parts for cross-validation; more are slower and use more labels.')
     seed: int = option(0, 'Decides folds, first weights and order.')
-    model: str = option('best', "Which model to keep: the better one by cross-validation, the trained one, or the tower alone with words for the "
+    model: str = option('best',
+                        "Which model to keep: the better one by cross-validation, the trained one, or the tower alone "
+                        "with words for the "
                         "categories.", choices=('best', 'trained', 'tower'))
-    on_bad: str = option('error', "Photographs that cannot be read: 'error' stops, 'skip' leaves them out and reports them.", choices=('error', 'skip'))
-    encode_precision: str = option('auto', 'Of the frozen tower: fp32, bf16, or auto: measured on some of the photographs.', choices=('auto', 'fp32', 'bf16'))
+    on_bad: str = option('error',
+                         "Photographs that cannot be read: 'error' stops, 'skip' leaves them out and reports them.",
+                         choices=('error', 'skip'))
+    encode_precision: str = option('auto',
+                                   'Of the frozen tower: fp32, bf16, or auto: measured on some of the photographs.',
+                                   choices=('auto', 'fp32', 'bf16'))
     device: str = option('auto', 'Where to compute: auto, cpu, cuda, ...')
     cache: str | None = option(None, 'Folder for encoded features; $TRMML_CACHE or the user cache if not given.')
     out: str | None = option(None, 'Folder to make; runs/photos (or the next free number) if not given.')
@@ -213,8 +234,10 @@ class PhotosJob:
     @property
     def training(self) -> TrainJob:
         "The options that it shares with `trmml train`."
-        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'method', 'epochs', 'seed', 'device', 'cache', 'encode_precision')}
-        return TrainJob(clip=self.clip or 'tiny', data='csv', labels=self.labels, root=self.photos, out=self.out or next_folder('runs/photos', self.asked), **same)
+        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'method', 'epochs', 'seed', 'device', 'cache',
+                                              'encode_precision')}
+        return TrainJob(clip=self.clip or 'tiny', data='csv', labels=self.labels, root=self.photos, out=self.out
+                        or next_folder('runs/photos', self.asked), **same)
 
     @property
     def reading(self) -> Reading:
@@ -244,7 +267,7 @@ class Result:
     sheet: Sheet  # what people gave
     probabilities: np.ndarray  # [N, C] calibrated
     thresholds: np.ndarray  # [C]
-    calibration: Calibration  # of logits
+    calibration: PlattScaling  # of logits
     table: pd.DataFrame  # a row per category
     metrics: dict[str, Any]  # of the album
     raw: np.ndarray  # [N, C] held-out probabilities before calibration
@@ -262,8 +285,10 @@ class Result:
         data = self.sheet.dataset
         sure = np.where(data.known_mask, np.inf, sureness(self.probabilities, self.thresholds))
         picked = [divmod(int(i), sure.shape[1]) for i in np.argsort(sure, axis=None)[:count]]
-        return pd.DataFrame([(data.image_ids[r], r, data.class_names[c], self.probabilities[r, c], 'present' if self.filled[r, c] else 'absent')
-                             for r, c in picked if np.isfinite(sure[r, c])], columns=['image', 'row', 'category', 'probability', 'proposed'])
+        return pd.DataFrame([(data.image_ids[r], r, data.class_names[c], self.probabilities[r, c], 'present'
+                              if self.filled[r, c] else 'absent')
+                             for r, c in picked if np.isfinite(sure[r, c])], columns=['image', 'row', 'category',
+                                 'probability', 'proposed'])
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #67cb02d8
 def study(
@@ -297,12 +322,16 @@ def study(
     table['expected_precision'] = np.where(claimed > 0, right / np.maximum(claimed, 1), np.nan)
     table['from'], table['to'] = np.where(only, np.nan, low), np.where(only, np.nan, high)
     scores = f1_scores(yes.astype(float), judged) if (judged == PRESENT).any() else dict(CF1=np.nan, OF1=np.nan)
-    metrics = dict(mAP=zero if chosen == 'tower' else mAP, trained_mAP=mAP, zero_shot_mAP=zero, model=chosen, CF1=scores['CF1'], OF1=scores['OF1'],
+    metrics = dict(mAP=zero if chosen == 'tower' else mAP, trained_mAP=mAP, zero_shot_mAP=zero, model=chosen,
+                   CF1=scores['CF1'], OF1=scores['OF1'],
                    expected_precision=float(right.sum() / claimed.sum()) if claimed.sum() else np.nan,
-                   expected_recall=float(right.sum() / (judged == PRESENT).sum()) if (judged == PRESENT).any() else np.nan,
+                   expected_recall=float(right.sum() / (judged == PRESENT).sum()) if (judged == PRESENT).any()
+                   else np.nan,
                    images=len(data), known_share=100 * float(data.known_mask.mean()), choice_rests_on=rests_on,
-                   categories=len(data.class_names), left_out=[n for n, ap in zip(data.class_names, each) if np.isnan(ap)],
-                   assumed_mAP=dict(trained=guess, tower=zero_guess) if only.any() else None, calibration_error=calibration_error(honest, judged),
+                   categories=len(data.class_names), left_out=[n for n, ap in zip(data.class_names, each)
+                                                               if np.isnan(ap)],
+                   assumed_mAP=dict(trained=guess, tower=zero_guess) if only.any() else None,
+                   calibration_error=calibration_error(honest, judged),
                    calibration_error_raw=calibration_error(raw, judged), measured='cross-validation on known labels')
     return Result(sheet, p, thresholds, fit, table, metrics, raw, honest, chosen)
 
@@ -319,8 +348,10 @@ def tower_alone(
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #247d46b7
 KEPT = dict(trained='the trained model', tower='the tower alone, without training')  # what was chosen, in words
-STYLE = ('body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}table{border-collapse:collapse;margin:1rem 0}'
-         'td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}'
+PAGE_STYLE = ('body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 '
+              '1rem;color:#222}table{border-collapse:collapse;margin:1rem 0}'
+         'td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid '
+         '#ddd}td:first-child,th:first-child{text-align:left}'
          'img{max-width:100%}figure{display:inline-block;margin:.4rem;width:9rem;vertical-align:top;font-size:.85rem;overflow-wrap:anywhere}')
 
 
@@ -334,7 +365,8 @@ def html_table(
             return '–' if np.isnan(v) else f'{v:.{digits}f}'
         return html.escape(str(v))
     head = ''.join(f'<th>{html.escape(str(c))}</th>' for c in [frame.index.name or '', *frame.columns])
-    body = ''.join('<tr>' + ''.join(f'<td>{text(v)}</td>' for v in [i, *row]) + '</tr>' for i, row in zip(frame.index, frame.astype(object).values.tolist()))
+    body = ''.join('<tr>' + ''.join(f'<td>{text(v)}</td>' for v in [i, *row]) + '</tr>' for i,
+                   row in zip(frame.index, frame.astype(object).values.tolist()))
     return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
@@ -353,31 +385,43 @@ def limits(
     result: Result,  # of an album
 ) -> list[str]:  # sentences
     "What a reader of the report must not conclude."
-    table, said = result.table, ['All measures rest on labels that people gave. If those are the easy ones, the blanks are harder than the numbers say.']
+    table, said = result.table, ['All measures rest on labels that people gave. If those are the easy ones, the '
+                                 'blanks are harder than the numbers say.']
     few = table.index[(table['present'] > 0) & (table['present'] < 5) & (table['absent'] > 0)].tolist()
-    none, never = table.index[table['present'] + table['absent'] == 0].tolist(), table.index[(table['absent'] == 0) & (table['present'] > 0)].tolist()
+    none, never = table.index[table['present']
+                              + table['absent'] == 0].tolist(), table.index[(table['absent'] == 0) & (table['present'] > 0)].tolist()
     m = result.metrics
     if m['choice_rests_on'] == 'nothing':
-        said.append('No category has a present and an absent label, and none was noted alone: no model could be judged, and the tower alone was kept.')
+        said.append('No category has a present and an absent label, and none was noted alone: no model could be '
+                    'judged, and the tower alone was kept.')
     if m['trained_mAP'] < m['zero_shot_mAP']:
         both = f'with labels held out, the tower alone ranks the photographs better (mAP {m["zero_shot_mAP"]:.1f}) than after training (mAP {m["trained_mAP"]:.1f})'
         said.append(f'Training did not help here: {both}. '
-                    + ('So the model of this run is the tower alone; your labels set its probabilities and thresholds. Give more labels, present ones above '
-                       'all, and start again.' if result.chosen == 'tower' else 'The trained model was kept because you asked for it (--model trained).'))
+                    + ('So the model of this run is the tower alone; your labels set its probabilities and '
+                       'thresholds. Give more labels, present ones above '
+                       'all, and start again.' if result.chosen == 'tower'
+                       else 'The trained model was kept because you asked for it (--model trained).'))
     weak = table.index[(table['proposed_present'] > 0) & (table['from'] < .5)].tolist()
     if weak:
-        said.append(f'Fewer than half of the proposals for these may hold, as far as the known labels can tell: {", ".join(weak)}. Check them all.')
+        said.append(f'Fewer than half of the proposals for these may hold, as far as the known labels can tell: '
+                    f'{", ".join(weak)}. Check them all.')
     if none:
-        said.append(f'No label at all: {", ".join(none)}. Proposals come from the name alone and cannot be checked here.')
+        said.append(f'No label at all: {", ".join(none)}. Proposals come from the name alone and cannot be checked '
+                    f'here.')
     if few:
-        said.append(f'Fewer than five known present labels: {", ".join(few)}. Their AP is mostly chance; their threshold is the common one.')
+        said.append(f'Fewer than five known present labels: {", ".join(few)}. Their AP is mostly chance; their '
+                    f'threshold is the common one.')
     if never:
         at = [result.sheet.dataset.class_names.index(c) for c in never]
         share = np.broadcast_to(result.calibration.noted, len(table))[at]
-        said.append(f'Never known absent: {", ".join(never)}. Nothing can be measured there, so they have no AP and are left out of the mean. What was not noted on a '
-                    'labelled photograph was taken as absent in training, and probabilities were divided by the share of the present ones that is noted, estimated '
-                    f'at {100 * share.min():.0f} to {100 * share.max():.0f} %. Both assume that the noted ones are a random part of all. AP_assumed reads what was '
-                    'not noted as absent: it is too low by as much as is missing. Twenty absent labels per category would make it a measurement.')
+        said.append(f'Never known absent: {", ".join(never)}. Nothing can be measured there, so they have no AP and '
+                    f'are left out of the mean. What was not noted on a '
+                    'labelled photograph was taken as absent in training, and probabilities were divided by the share '
+                    'of the present ones that is noted, estimated '
+                    f'at {100 * share.min():.0f} to {100 * share.max():.0f} %. Both assume that the noted ones are a '
+                    f'random part of all. AP_assumed reads what was '
+                    'not noted as absent: it is too low by as much as is missing. Twenty absent labels per category '
+                    'would make it a measurement.')
     return said
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #6a14cf27
@@ -392,24 +436,37 @@ def report_html(
     if data.known_mask.any():
         reliability_plot(result.raw, data.targets, 'raw', ax, bins=6)
         reliability_plot(result.honest, data.targets, 'calibrated', ax, bins=6)
-    pictures = ''.join(f'<figure><img alt="" src="{picture_uri(data.image(r.row))}"><figcaption>{html.escape(r.category)}? {r.probability:.2f}<br>'
+    pictures = ''.join(f'<figure><img alt="" '
+                       f'src="{picture_uri(data.image(r.row))}"><figcaption>{html.escape(r.category)}? '
+                       f'{r.probability:.2f}<br>'
                        f'{html.escape(r.image)}</figcaption></figure>' for r in result.check_first(check).itertuples())
     dis, say = result.sheet.disagreements, lambda v: '–' if v is None or np.isnan(v) else f'{v:.1f}'
     return ''.join([
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style></head><body>',
-        f'<h1>{html.escape(title)}</h1><p>{m["images"]} photographs, {len(data.class_names)} categories, {m["known_share"]:.1f} % of the labels known. '
-        f'{len(result.sheet.unlabelled_images)} photographs without any label, {len(data.skipped)} left out because they cannot be read.</p>',
+        f'<!doctype html><html lang="en"><head><meta '
+        f'charset="utf-8"><title>{html.escape(title)}</title><style>{PAGE_STYLE}</style></head><body>',
+        f'<h1>{html.escape(title)}</h1><p>{m["images"]} photographs, {len(data.class_names)} categories, '
+        f'{m["known_share"]:.1f} % of the labels known. '
+        f'{len(result.sheet.unlabelled_images)} photographs without any label, {len(data.skipped)} left out because '
+        f'they cannot be read.</p>',
         '<h2>How the table was read</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in result.sheet.notes), '</ul>',
         '<h2>What is missing, and how good the model is</h2>', html_table(result.table),
-        f'<p>mAP on labels that training did not see: {say(m["trained_mAP"])} after training, {say(m["zero_shot_mAP"])} by the tower alone. '
-        f'{len(m["left_out"])} of {m["categories"]} categories are left out of it: they lack a known present or a known absent label. <b>Kept: '
-        f'{KEPT[result.chosen]}.</b> All that follows is about it. F1 with thresholds chosen on other labels: {say(m["OF1"])} overall, '
-        f'{say(m["CF1"])} per category. Of what is proposed as present, {say(100 * m["expected_precision"])} should hold, and {say(100 * m["expected_recall"])} of what '
-        'is present should be proposed; per category in the table, as a share with its 95 % interval. Percent, by cross-validation.</p>',
-        '<h2>How far to trust a probability</h2>', f'<img alt="reliability" src="data:image/png;base64,{base64.b64encode(figure_png(fig)).decode()}">',
-        f'<p>Mean gap between probability and share present: {m["calibration_error_raw"]:.3f} before and {m["calibration_error"]:.3f} after calibration.</p>',
+        f'<p>mAP on labels that training did not see: {say(m["trained_mAP"])} after training, '
+        f'{say(m["zero_shot_mAP"])} by the tower alone. '
+        f'{len(m["left_out"])} of {m["categories"]} categories are left out of it: they lack a known present or a '
+        f'known absent label. <b>Kept: '
+        f'{KEPT[result.chosen]}.</b> All that follows is about it. F1 with thresholds chosen on other labels: '
+        f'{say(m["OF1"])} overall, '
+        f'{say(m["CF1"])} per category. Of what is proposed as present, {say(100 * m["expected_precision"])} should '
+        f'hold, and {say(100 * m["expected_recall"])} of what '
+        'is present should be proposed; per category in the table, as a share with its 95 % interval. Percent, by '
+        'cross-validation.</p>',
+        '<h2>How far to trust a probability</h2>',
+        f'<img alt="reliability" src="data:image/png;base64,{base64.b64encode(figure_png(fig)).decode()}">',
+        f'<p>Mean gap between probability and share present: {m["calibration_error_raw"]:.3f} before and '
+        f'{m["calibration_error"]:.3f} after calibration.</p>',
         '<h2>Check these first</h2><p>The least sure proposals.</p>', pictures,
-        f'<h2>Where people disagree</h2>{html_table(dis.head(30).set_index("image")) if len(dis) else "<p>Nowhere.</p>"}',
+        f'<h2>Where people '
+        f'disagree</h2>{html_table(dis.head(30).set_index("image")) if len(dis) else "<p>Nowhere.</p>"}',
         '<h2>Limits</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in limits(result)), '</ul></body></html>'])
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #7bc1e64f
@@ -421,9 +478,11 @@ def claim_photos(
     folder, mark = Path(training.out), Path(training.out) / UNFINISHED
     if mark.is_file():
         before = read_json(mark)
-        other = [f'--{k.replace("_", "-")} {before.get(k)!r}, now {v!r}' for k, v in job.asked.items() if before.get(k) != v]
+        other = [f'--{k.replace("_", "-")} {before.get(k)!r}, now {v!r}' for k, v in job.asked.items()
+                 if before.get(k) != v]
         if other:
-            raise PhotosError(f'{folder}: holds an unfinished run that was started with {"; ".join(other)}. Use the same options, or choose another --out.')
+            raise PhotosError(f'{folder}: holds an unfinished run that was started with {"; ".join(other)}. Use the '
+                              f'same options, or choose another --out.')
         return folder, True
     if folder.is_dir() and all(p.name.startswith(f'.{UNFINISHED}.') for p in folder.iterdir()):
         return folder, False  # empty, but for what a killed run was about to write
@@ -439,8 +498,10 @@ def photos_key(
     data: MultiLabelDataset,  # names and labels
 ) -> str:  # 64 hex digits
     "Checksum of all that decides the logits of a fold."
-    content = dict({k: v for k, v in about.items() if k != 'job'}, store=store.folder.name, folds=job.folds, seed=job.seed, device=pick_device(job.device).type,
-                   targets=hashlib.sha256(np.ascontiguousarray(data.targets).tobytes()).hexdigest(), versions=versions())
+    content = dict({k: v for k, v in about.items() if k != 'job'}, store=store.folder.name, folds=job.folds,
+                   seed=job.seed, device=pick_device(job.device).type,
+                   targets=hashlib.sha256(np.ascontiguousarray(data.targets).tobytes()).hexdigest(),
+                   versions=versions())
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #6a1b464f
@@ -467,8 +528,10 @@ def own_folder(
     path: Path,  # a hidden folder of a run
 ) -> Path:  # the same, empty but for the mark that it is ours
     "Make a folder anew; what a killed run left there goes, what somebody else put there does not. Errors: a folder without the mark."
-    if path.is_symlink() or (path.exists() and not (path / MARK).is_file() and (not path.is_dir() or any(path.iterdir()))):
-        raise PhotosError(f'{path}: is in the way and was not made by this program; move it away and start the same command again.')
+    if path.is_symlink() or (path.exists() and not (path / MARK).is_file()
+                             and (not path.is_dir() or any(path.iterdir()))):
+        raise PhotosError(f'{path}: is in the way and was not made by this program; move it away and start the same '
+                          f'command again.')
     if path.exists():
         shutil.rmtree(path)
     path.mkdir()
@@ -485,19 +548,21 @@ def deliver(
     for path in files:
         there = folder / path.name
         if there.exists() and not same_result(there, path):
-            raise PhotosError(f'{there}: exists and is not what would be written; it is not overwritten. Move it away and start the same command again, '
+            raise PhotosError(f'{there}: exists and is not what would be written; it is not overwritten. Move it away '
+                              f'and start the same command again, '
                               'or choose another --out.')
     for path in files:
         os.replace(path, folder / path.name)
     (made / MARK).unlink(missing_ok=True)
     made.rmdir()
-    pieces = [p for p in folder.glob('fold-*.safetensors') if {'key', 'sha256'} <= note_of(p).keys()]  # files that say so of themselves
+    pieces = [p for p in folder.glob('fold-*.safetensors')
+              if {'key', 'sha256'} <= note_of(p).keys()]  # files that say so of themselves
     for path in [*pieces, *folder.glob('.fold-*.safetensors.*.part'), *folder.glob(f'.{UNFINISHED}.*.part')]:
         path.unlink()
     (folder / UNFINISHED).unlink()
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #c5b6ae9c
-WORDS = {1: 'present', 0: 'absent', -1: 'unknown'}  # label -> what disagreements.csv says
+REPORT_WORDS = {1: 'present', 0: 'absent', -1: 'unknown'}  # label -> what disagreements.csv says
 
 
 def write_results(
@@ -507,17 +572,23 @@ def write_results(
 ) -> None:
     "completed.csv, disagreements.csv, decisions.json, metrics.json, and the report last."
     data, p = result.sheet.dataset, result.probabilities
-    write_table(folder / 'completed.csv', *completed_table(data.image_ids, data.class_names, data.targets, result.filled, p))
+    write_table(folder / 'completed.csv', *completed_table(data.image_ids, data.class_names, data.targets,
+                                                           result.filled, p))
     dis = result.sheet.disagreements
-    write_table(folder / 'disagreements.csv', list(dis.columns), [[r[0], r[1], r[2], r[3], WORDS[r[4]]] for r in dis.values.tolist()])
+    write_table(folder / 'disagreements.csv', list(dis.columns), [[r[0], r[1], r[2], r[3], REPORT_WORDS[r[4]]]
+                                                                  for r in dis.values.tolist()])
     m = result.metrics
     by_name = lambda values: dict(zip(data.class_names, np.broadcast_to(values, len(data.class_names)).tolist()))
     write_json(folder / 'decisions.json', dict(
-        model=result.chosen, choice_rests_on=m['choice_rests_on'], cross_validated_mAP=dict(trained=m['trained_mAP'], tower=m['zero_shot_mAP']),
-        slope=result.calibration.slope, shift=by_name(result.calibration.shift), noted=by_name(result.calibration.noted),
+        model=result.chosen, choice_rests_on=m['choice_rests_on'], cross_validated_mAP=dict(trained=m['trained_mAP'],
+            tower=m['zero_shot_mAP']),
+        slope=result.calibration.slope, shift=by_name(result.calibration.shift),
+        noted=by_name(result.calibration.noted),
         threshold=by_name(result.thresholds)))
-    write_json(folder / 'metrics.json', dict(result.metrics, title='own photographs', per_class_AP=result.table['AP'].to_dict(),
-                                            per_class_known=(result.table['present'] + result.table['absent']).to_dict(), versions=versions()))
+    write_json(folder / 'metrics.json', dict(result.metrics, title='own photographs',
+                                             per_class_AP=result.table['AP'].to_dict(),
+                                            per_class_known=(result.table['present']
+                                                             + result.table['absent']).to_dict(), versions=versions()))
     write_atomic(folder / 'report.html', report_html(result, title).encode())
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #5b9bafcd
@@ -542,14 +613,16 @@ def photos_in(
     data = data.with_targets(assumed_targets(data.targets))  # what training takes as absent
     final = tower_alone(tower, store, data)
     alone = predict_logits(final, store).numpy()
-    result = study(sheet, held_out_logits(tower, store, data, training, job.folds, kept), alone, job.folds, job.seed, job.model)
+    result = study(sheet, held_out_logits(tower, store, data, training, job.folds, kept), alone, job.folds, job.seed,
+                   job.model)
     if result.chosen == 'tower':
         about |= dict(method='zero_shot', method_config=asdict(final.config))
     else:
         final = fit_rows(tower, store, data, np.arange(len(data)), training)
     made = own_folder(folder / '.results')
     write_json(made / 'config.json', about | dict(job=asdict(job) | dict(data='photos')))
-    save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint, config=config_sha256(read_json(made / 'config.json'))))
+    save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint,
+                                                       config=config_sha256(read_json(made / 'config.json'))))
     write_results(made, result, Path(job.photos).resolve().name)
     deliver(made, folder)
     return result, kept
@@ -561,12 +634,15 @@ def check_tower(
 ) -> None:
     "Errors: photographs, and no word on the tower. A note where the tower for drawings was asked for."
     if clip in (None, 'tiny') and look_like_photographs(data):
-        choices = ('RN50, RN101 or ViT-B-16 with --pretrained openai (downloaded once, 250 to 600 MB), local-dir:DIR for a folder in open_clip\'s format, or an '
+        choices = ('RN50, RN101 or ViT-B-16 with --pretrained openai (downloaded once, 250 to 600 MB), local-dir:DIR '
+                   'for a folder in open_clip\'s format, or an '
                    'open_clip name with --pretrained FILE')
         if clip is None:
-            raise PhotosError(f'these are photographs, and no tower was chosen. The one that comes along knows drawn scenes only and cannot serve. Say --clip: {choices}. '
+            raise PhotosError(f'these are photographs, and no tower was chosen. The one that comes along knows drawn '
+                              f'scenes only and cannot serve. Say --clip: {choices}. '
                               'With --clip tiny you get it all the same.')
-        warnings.warn(f'these are photographs, and --clip tiny knows drawn scenes only: take the numbers for a trial of the commands. For real ones: {choices}.',
+        warnings.warn(f'these are photographs, and --clip tiny knows drawn scenes only: take the numbers for a trial '
+                      f'of the commands. For real ones: {choices}.',
                       stacklevel=2)
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #9ab40004
@@ -574,20 +650,26 @@ def check_album(
     job: PhotosJob,  # as for `photos`
 ) -> list[str]:  # lines for people
     "What `photos` would work with. Errors: a table that cannot be read."
-    sheet = read_labels(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',') if c.strip()], on_bad='skip', reading=job.reading)
+    sheet = read_labels(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',')
+                                                               if c.strip()], on_bad='skip', reading=job.reading)
     data, table = sheet.dataset, sheet_statistics(sheet)
     groups, how = copies(data)
     several = [np.flatnonzero(groups == g) for g in np.flatnonzero(np.bincount(groups) > 1)]
     some = lambda names: ', '.join(names[:8]) + (f' and {len(names) - 8} more' if len(names) > 8 else '')
-    lines = [str(data), *sheet.notes, f'{len(sheet.unlabelled_images)} photographs and {len(sheet.unlabelled_categories)} categories without a label; '
+    lines = [str(data), *sheet.notes,
+             f'{len(sheet.unlabelled_images)} photographs and {len(sheet.unlabelled_categories)} categories without a '
+             f'label; '
              f'{len(sheet.disagreements)} disagreements']
-    lines += [f'cannot be used: {what}: {why}' for what, why in data.skipped[:10]] + ([f'... and {len(data.skipped) - 10} more'] if len(data.skipped) > 10 else [])
-    for words, found in (('never present', table['present'] == 0), ('never absent', table['absent'] == 0), ('fewer than five present', table['present'].between(1, 4))):
+    lines += [f'cannot be used: {what}: {why}' for what,
+              why in data.skipped[:10]] + ([f'... and {len(data.skipped) - 10} more'] if len(data.skipped) > 10 else [])
+    for words, found in (('never present', table['present'] == 0), ('never absent', table['absent'] == 0),
+                         ('fewer than five present', table['present'].between(1, 4))):
         if found.any():
             lines.append(f'{words}: {some(table.index[found].tolist())}')
     lines += [f'{len(several)} groups of copies, found {how}; they stay together in cross-validation'] if several else []
     lines += [f'copies: {some([data.image_ids[i] for i in group])}' for group in several[:5]]
-    clash = [data.image_ids[g[0]] for g in several if ((data.targets[g] == 1).any(0) & (data.targets[g] == 0).any(0)).any()]
+    clash = [data.image_ids[g[0]] for g in several
+             if ((data.targets[g] == 1).any(0) & (data.targets[g] == 0).any(0)).any()]
     lines += [f'copies with contrary labels: {some(clash)}'] if clash else []
     try:
         check_tower(job.clip, data)
@@ -602,12 +684,14 @@ def photos_job(
 ) -> Path:  # folder with completed.csv, report.html and the run
     "From photographs and a table with gaps to a run, completed labels and a report. Stopped, it goes on with the same command."
     say, training = print if progress else (lambda *_: None), job.training
-    sheet = read_labels(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',') if c.strip()], on_bad=job.on_bad,
+    sheet = read_labels(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',')
+                                                               if c.strip()], on_bad=job.on_bad,
                         reading=job.reading)
     data = sheet.dataset
     check_tower(job.clip, data)
     folder, _ = claim_photos(job, training)
-    say('\n'.join([f'{data}', *(f'- {note}' for note in sheet.notes), f'{len(sheet.disagreements)} disagreements, {len(sheet.unlabelled_images)} photographs and '
+    say('\n'.join([f'{data}', *(f'- {note}' for note in sheet.notes),
+                   f'{len(sheet.disagreements)} disagreements, {len(sheet.unlabelled_images)} photographs and '
                    f'{len(sheet.unlabelled_categories)} categories without a label']))
     with alone_in(folder):
         _, begun = claim_photos(job, training)  # again: somebody may have finished here a moment ago

@@ -37,7 +37,7 @@ from ..data.tables import PROBABILITY
 from ..towers.encode import encode_dataset
 from ..towers.store import FeatureStore
 from ..training.trainer import Trainer, predict_logits
-from .calibration import Calibration
+from .calibration import PlattScaling
 from .photographs import PhotosJob, fit_rows, held_out_logits, study, tower_alone
 
 # %% auto #0
@@ -48,7 +48,7 @@ __all__ = ['Decisions', 'read_decisions', 'photo_list', 'album_of', 'from_comple
 @dataclass(frozen=True)
 class Decisions:
     "How a run turns logits into probabilities, and probabilities into labels."
-    calibration: Calibration  # of logits
+    calibration: PlattScaling  # of logits
     thresholds: np.ndarray  # [C] in (0, 1)
 
 
@@ -59,14 +59,14 @@ def read_decisions(
     "What `decisions.json` says; without that file the logits as they are, and 0.5. Errors: other categories."
     path, names = Path(run) / 'decisions.json', list(class_names)
     if not path.is_file():
-        return Decisions(Calibration(), np.full(len(names), .5))
+        return Decisions(PlattScaling(), np.full(len(names), .5))
     said = read_json(path)
     missing = [c for c in names if c not in said.get('threshold', {}) or c not in said.get('shift', {})]
     if missing:
         raise ViewError(f'{path}: no threshold or shift for {missing[0]!r} ({len(missing)} of {len(names)} categories '
                         'are missing): it belongs to another run; copy the file anew.')
     pick = lambda part: np.array([float(said[part][c]) for c in names])
-    return Decisions(Calibration(float(said.get('slope', 1.)), pick('shift')), pick('threshold'))
+    return Decisions(PlattScaling(float(said.get('slope', 1.)), pick('shift')), pick('threshold'))
 
 # %% ../../nbs/library/yours/04_view.ipynb #88502b86
 def photo_list(
