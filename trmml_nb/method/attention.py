@@ -65,9 +65,7 @@ def _grids(grid: tuple[int, int] | Sequence[tuple[int, int]]) -> list[tuple[int,
 
 
 def view_position_code(
-    grid: tuple[int, int] | Sequence[tuple[int,
-                                           # rows and columns; of several views: one grid for each, or one for all
-                                           int]],
+    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
     positions: int,  # N, a multiple of the positions of `grid`
     dim: int,  # length of a code, a multiple of 4
     device: torch.device | str | None = None,  # where to compute it
@@ -94,9 +92,7 @@ def grid_of(
 # %% ../../nbs/book/04_attention.ipynb #d10516f0
 def check_positions(
     dense: Tensor,  # features, wanted as [B, N, d]
-    grid: tuple[int, int] | Sequence[tuple[int,
-                                           # rows and columns; of several views: one grid for each, or one for all
-                                           int]],
+    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
     dim: int,  # d, the width that the layer was made for
 ) -> None:
     "Raise `RegionError` unless dense features fit the grid (once, or once for each view) and the layer."
@@ -199,9 +195,7 @@ class CategoryAttention(nn.Module):
     def attend(
         self,
         dense: Tensor,  # [B, N, d] dense features, length 1
-        grid: tuple[int, int] | Sequence[tuple[int,
-                                               # rows and columns; of several views: one grid each, or one for all
-                                               int]],
+        grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
         norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
         rows: Tensor | slice | None = None,  # categories wanted: numbers [K], or [B, K] of each image, or a slice; None: all
     ) -> Tensor:  # [B, h, C, N] float32, sums to 1 over positions; C is K where K are wanted

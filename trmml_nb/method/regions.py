@@ -99,8 +99,7 @@ class CategoryRegions(CategoryAttention):
 def some(
     self: CategoryRegions,
     dense: Tensor,  # [B, N, d] dense features, length 1
-    grid: tuple[int, int] | Sequence[tuple[int,
-                                           int]],  # rows and columns; of several views: one grid each, or one for all
+    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
     norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
     rows: Tensor | slice | None = None,  # categories wanted: numbers [K], or [B, K] of each image, or a slice; None: all
     looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N, for comparisons; None: each head has its own attention
@@ -123,8 +122,7 @@ def some(
 def forward(
     self: CategoryRegions,
     dense: Tensor,  # [B, N, d] dense features, length 1
-    grid: tuple[int, int] | Sequence[tuple[int,
-                                           int]],  # rows and columns; of several views: one grid each, or one for all
+    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
     norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
     rows: Tensor | None = None,  # categories wanted: numbers [K], or [B, K] of each image; None: all
     looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N, for comparisons; None: each head has its own attention
