@@ -2,10 +2,13 @@
 (`pytest -n 2`) an even share of the cores and of the work. And one marker: a test that is `young` runs in an interpreter of its own, with one thread."""
 
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,36 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault(
         "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers))
     )  # before anything imports torch
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        '--changed',
+        nargs='?',
+        const='HEAD',
+        metavar='COMMIT',
+        help='only tests of the notebooks and tests that differ from a commit (HEAD if none is named), and of the '
+        'modules that import them',
+    )
+
+
+def affected(commit):
+    "Which test files, and which notebooks by name, a change since a commit concerns."
+    root = Path(__file__).resolve().parent.parent
+    ask = ['git', '-C', str(root)]
+    diff = subprocess.run([*ask, 'diff', '--name-only', commit], capture_output=True, text=True, check=True).stdout
+    new = subprocess.run(
+        [*ask, 'ls-files', '-o', '--exclude-standard'], capture_output=True, text=True, check=True
+    ).stdout
+    paths = [root / line for line in (diff + new).splitlines()]
+    notebooks = [p for p in paths if p.suffix == '.ipynb' and p.is_file()]
+    exported = re.compile(r'"#\|\s*default_exp:?\s+([\w.]+)')
+    modules = {name for p in notebooks for name in exported.findall(p.read_text(encoding='utf-8'))}
+    arrows = runpy.run_path(str(root / 'scripts/draw_house.py'))['graph']()
+    modules |= {name for name, used in arrows.items() if modules & set(used)}
+    tests = {p for p in paths if p.name.startswith('test_')}
+    tests |= {root / 'tests' / Path(*name.split('.')[:-1]) / f'test_{name.split(".")[-1]}.py' for name in modules}
+    return tests, {p.stem for p in notebooks}
 
 
 def pytest_unconfigure(config):
@@ -34,7 +67,14 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    "The tests of a file stay with one worker, for they share what was trained; each notebook's run is its own piece of work, and comes last."
+    """The tests of a file stay with one worker, for they share what was trained; each notebook's run is its own piece of
+    work, and comes last. With --changed, what a change does not concern is left out."""
+    if commit := config.getoption('--changed'):
+        tests, notebooks = affected(commit)
+        of_notebook = lambda item: item.path.stem == 'test_notebooks' and any(f'[{n}]' in item.name for n in notebooks)
+        chosen = [item for item in items if item.path in tests or of_notebook(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
     runs = [item for item in items if "fresh_kernel" in item.name]
     for item in items:
         if item not in runs and config.pluginmanager.hasplugin("xdist"):

@@ -6,7 +6,7 @@ What most people need is here, and is imported when it is first used: `import tr
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the table below
     from .data.dataset import MultiLabelDataset as MultiLabelDataset

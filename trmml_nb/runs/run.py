@@ -80,7 +80,7 @@ class RunForm(BaseModel):
     method: str
     method_config: dict[str, Any]
     train: dict[str, Any]
-    job: dict[str, Any]
+    job: dict[str, Any] = {}  # a run that is shared does not say where things were
     data: dict[str, Any]
     tower: _TowerNote
     class_names: list[str]

@@ -30,9 +30,23 @@ from ..towers.encode import encode_dataset
 from ..training.trainer import predict_logits
 
 # %% auto #0
-__all__ = ['predict', 'complete', 'is_photos', 'in_order', 'job_of', 'evaluate_job', 'all_finite', 'write_table',
+__all__ = ['predict', 'complete', 'all_finite', 'is_photos', 'in_order', 'job_of', 'evaluate_job', 'write_table',
            'completed_table', 'run_decisions', 'own_probabilities', 'predict_job', 'training_set', 'complete_job',
            'inspect_job']
+
+# %% ../../nbs/library/runs/04_use.ipynb #66311a0c
+def all_finite(
+    p: np.ndarray,  # [M, C] scores or probabilities
+    image_ids: Sequence[str],  # M names
+    run: str | Path,  # whose model gave them
+) -> np.ndarray:  # the same
+    "Nothing that is no number leaves the program. Errors: the first image whose scores are not finite."
+    bad = np.flatnonzero(~np.isfinite(p).all(1))
+    if len(bad):
+        raise JobError(f'{run}: the model gives no numbers for {len(bad)} of {len(p)} images, first '
+                       f'{image_ids[bad[0]]!r}: its weights or the '
+                       'features are damaged. Copy the run anew, or train again; nothing was written.')
+    return p
 
 # %% ../../nbs/library/runs/04_use.ipynb #1bffb390
 def is_photos(
@@ -110,20 +124,6 @@ def evaluate_job(
     logits = all_finite(predict_logits(recogniser.method, store, precision=config['train']['precision']).numpy(), test.image_ids, run)
     return dict(measure_run(logits, zero_shot_cosines(recogniser.tower, store, config['class_names']), test),
                 split=test.split, data=test.name, title=METHODS[parse_spec(config['method'])[0]].title)
-
-# %% ../../nbs/library/runs/04_use.ipynb #66311a0c
-def all_finite(
-    p: np.ndarray,  # [M, C] scores or probabilities
-    image_ids: Sequence[str],  # M names
-    run: str | Path,  # whose model gave them
-) -> np.ndarray:  # the same
-    "Nothing that is no number leaves the program. Errors: the first image whose scores are not finite."
-    bad = np.flatnonzero(~np.isfinite(p).all(1))
-    if len(bad):
-        raise JobError(f'{run}: the model gives no numbers for {len(bad)} of {len(p)} images, first '
-                       f'{image_ids[bad[0]]!r}: its weights or the '
-                       'features are damaged. Copy the run anew, or train again; nothing was written.')
-    return p
 
 # %% ../../nbs/library/runs/04_use.ipynb #f8e576e8
 def write_table(
