@@ -379,7 +379,9 @@ def test_a_kernel_that_does_not_answer_is_said(page, which, request):
     w.press('ArrowRight', 's')
     page.wait_for_timeout(5200)
     assert not banner.is_visible()
-    page.evaluate('window.toPython = () => new Promise(() => {})')
+    page.evaluate(
+        '() => { window.toPython = () => new Promise(() => {}); }'
+    )  # a function that is returned would be called
     page.keyboard.press('ArrowRight' if which == 'inspector' else 'y')
     banner.wait_for()
     assert 'run this cell again' in banner.inner_text()
