@@ -690,7 +690,9 @@ def test_a_second_run_does_nothing(server, tmp_path, monkeypatch):
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("step", ["obtain", "unpack", "broken_images", "write_table", "write_masks", "write_json"])
+@pytest.mark.parametrize(
+    "step", ["obtain", "unpack", "broken_images", "write_label_table", "write_masks", "write_json"]
+)
 def test_a_run_killed_at_any_step_goes_on(server, tmp_path, monkeypatch, step):
     "Before and after the step: the next run ends with the same table, and downloads nothing twice."
     benchmark = put(server, "coco2014", tiny_coco())

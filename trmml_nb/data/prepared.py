@@ -44,7 +44,7 @@ class _Table(BaseModel):
 class Provenance(BaseModel):
     "What provenance.json must hold for the folder to be read; it may hold more."
     model_config = ConfigDict(strict=True)
-    name: str  # of the benchmark
+    name: str = ''  # of the benchmark; the folder's where it is not said
     title: str  # for people
     ids: Literal['stem', 'path']  # what an image is called
     image_root: str  # folder of the images
