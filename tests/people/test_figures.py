@@ -157,7 +157,7 @@ def test_use_style_sets_only_what_it_says_and_nothing_of_the_method_is_imported(
         "f.use_style(); b = matplotlib.rcParams; assert {k for k in b if a[k] != b[k]} <= set(f.STYLE), 'more'; "
         "assert b['axes.spines.top'] is False and b['figure.dpi'] == 100; "
         "print([m for m in sys.modules if m.startswith('trmml_nb.') and m not in ('trmml_nb.people', "
-        "'trmml_nb.people.figures', 'trmml_nb.data', 'trmml_nb.data.labels', 'trmml_nb.errors')])"
+        "'trmml_nb.people.figures', 'trmml_nb.data', 'trmml_nb.data.labels', 'trmml_nb.errors', 'trmml_nb.io')])"
     )
     out = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True).stdout
     assert out.strip() == '[]'
