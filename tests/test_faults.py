@@ -194,7 +194,7 @@ def test_the_table_claims_no_more_kills_than_are_counted():
     source = (Path(__file__).parent.parent / 'nbs/library/05_faults.ipynb').read_text(encoding='utf-8')
     kills = (Path(__file__).parent / 'test_kills.py').read_text(encoding='utf-8')
     claimed = int(re.search(r'KILLS = (\d+)', source)[1])
-    rows = re.findall(r"killed at \{KILLS\} random moments'.*?'test_kills::(test_\w+)'", source)
+    rows = re.findall(r"killed at \{KILLS\} random moments'.*?'test_kills::(test_\w+)'", source, re.S)
     assert sorted(rows) == sorted(re.findall(r'^def (test_\w+)', kills, re.M)) and len(rows) >= 4
     assert (
         f'kills={claimed},' in kills
