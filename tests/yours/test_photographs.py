@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -563,10 +564,17 @@ def test_a_delivery_that_was_stopped_is_ended(tmp_path):
         (made / name).write_text(content)
     (tmp_path / 'completed.csv').write_text('a')
     (tmp_path / 'config.json').write_text(json.dumps(dict(epochs=3, job=dict(out='run', seed=0))))
-    for name in (UNFINISHED, f'.{UNFINISHED}.host.7.part', 'fold-1.safetensors', '.fold-2.safetensors.host.7.part'):
+    for name in (UNFINISHED, f'.{UNFINISHED}.host.7.part', '.fold-2.safetensors.host.7.part'):
         (tmp_path / name).write_text('{}')
+    save_file(dict(piece=np.zeros(2)), tmp_path / 'fold-1.safetensors', dict(key='k', sha256='s'))
+    save_file(dict(mine=np.zeros(2)), tmp_path / 'fold-9.safetensors')  # a person's own, by chance of such a name
     deliver(made, tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['completed.csv', 'config.json', 'report.html']
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        'completed.csv',
+        'config.json',
+        'fold-9.safetensors',
+        'report.html',
+    ]
     for there in (
         '{"epochs": 3, "job": {"out": "run", "seed": 1}}',
         '{"epochs": 4, "job": {"out": "run", "seed": 0}}',
