@@ -111,7 +111,6 @@ def clear(
     "Forget all pictures."
     self.codes, self.values = self.codes[:, :0].contiguous(), self.values[:, :0].contiguous()
 
-from ..errors import MethodError
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #32dc2dee
 SAME = 0.999  # cosine of two codes from which they are the same picture: half precision is finer than that, and two photographs are not

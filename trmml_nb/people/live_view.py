@@ -264,4 +264,3 @@ def draw(self: LiveView) -> None:
         self.handle.update(picture)
     self.drawn += 1
 
-from ..errors import ViewError

@@ -318,7 +318,6 @@ def _save(self: Review, answers: list[Answer]) -> None:
     self._on_disk = data
     self._set(answers)
 
-from ..errors import ViewError
 
 # %% ../../nbs/people/04_review.ipynb #8db6d41a
 @patch

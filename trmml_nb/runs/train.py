@@ -24,7 +24,6 @@ from ..data.dataset import MultiLabelDataset, check_labels
 from ..io import write_atomic
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
 from .options import JobError, TrainJob
-from ..towers.loading import in_memory
 from .sets import hide_labels, load_sets, settings, zero_shot_cosines
 from ..data.labels import ABSENT, UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, build_method, parse_spec, trained_parameters
