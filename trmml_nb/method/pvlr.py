@@ -22,7 +22,7 @@ from ..towers.store import FeatureStore
 from ..data.labels import UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, combine_scores, text_image_scores
-from .contract import LossState, Method, MethodOutput
+from .contract import LossState, Method, MethodOutput, evaluating
 from ..towers.tower import FrozenTower, PromptLearner
 
 # %% auto #0
@@ -372,9 +372,9 @@ def prepare(
     "Set the logit bias of each branch from its own first scores and the known labels, if the configuration says so."
     if not self.config.fit_bias:
         return
-    was_training, branches = self.training, dict(local=self.calibration, **{'global': self.global_calibration})
-    outputs = [self.eval()(store.batch(rows, self.texts.device)) for rows in torch.arange(len(store)).split(256)]
-    self.train(was_training)
+    branches = dict(local=self.calibration, **{'global': self.global_calibration})
+    with evaluating(self):
+        outputs = [self(store.batch(rows, self.texts.device)) for rows in torch.arange(len(store)).split(256)]
     for name in outputs[0].scores:
         calibration = branches[name]
         calibration.fit(torch.cat([(out.scores[name] - calibration.bias) / calibration.scale for out in outputs]),

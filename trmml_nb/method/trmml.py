@@ -507,14 +507,13 @@ def finish(
     "Fill the memory of neighbours, if there is one, from the model as it is now."
     if self.neighbours is None:
         return
-    trains, store = self.training, store.stores[0] if store.mode == 'sample' else store
-    self.eval()
+    store = store.stores[0] if store.mode == 'sample' else store
     self.neighbours.clear()
     order = torch.randperm(len(store), generator=torch.Generator().manual_seed(self.config.seed))
     features, values = [], []
-    for rows in order[:self.config.neighbour_images].sort().values.split(256):
-        output, known = self(store.batch(rows, self.texts.device)), targets[rows].to(self.texts.device)
-        features.append(output.features['query'].half())
-        values.append(torch.where(known == UNKNOWN, output.probabilities, (known == PRESENT).float()))
+    with evaluating(self):
+        for rows in order[:self.config.neighbour_images].sort().values.split(256):
+            output, known = self(store.batch(rows, self.texts.device)), targets[rows].to(self.texts.device)
+            features.append(output.features['query'].half())
+            values.append(torch.where(known == UNKNOWN, output.probabilities, (known == PRESENT).float()))
     self.neighbours.fill(torch.cat(features), torch.cat(values))
-    self.train(trains)

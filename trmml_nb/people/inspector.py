@@ -28,6 +28,7 @@ from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from .figures import LABEL_COLORS, LABEL_MARKS, LABEL_NAMES, as_numpy, image_array, show_image, upsample
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
+from ..method.contract import evaluating
 from ..method.matching import text_image_scores, text_pixel_scores
 from ..towers.weights import close_names
 from ..training.trainer import predict_logits
@@ -282,15 +283,15 @@ def match_view(
     "One image as a method sees it, from its stored features. Errors: features of more than one image."
     if len(features.pooled) != 1:
         raise InspectorError(f'features hold {len(features.pooled)} images, expected 1: give store.batch([row]).')
-    device, training, threads = next(method.parameters()).device, method.training, torch.get_num_threads()
+    device, threads = next(method.parameters()).device, torch.get_num_threads()
     features = ImageFeatures(*(None if f is None else f.to(device) for f in features))
     texts = texts.to(device)
     try:
         torch.set_num_threads(1)  # one image is too little to share: threads would wait for each other
-        output = method.eval()(features)
+        with evaluating(method):
+            output = method(features)
         pooled, maps = text_pixel_scores(features.dense, texts)
     finally:
-        method.train(training)
         torch.set_num_threads(threads)
     plain = lambda x: x[0].float().cpu().numpy()
     first = lambda x: plain(x)[:,

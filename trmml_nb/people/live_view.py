@@ -24,7 +24,9 @@ from PIL import Image
 
 from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset
+from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
+from ..method.contract import evaluating
 from .figures import PALETTE, show_image
 from .inspector import LabelLook, fit_side, map_levels, overlay
 from ..towers.weights import close_names
@@ -95,19 +97,16 @@ class Frame(NamedTuple):
     saliency: np.ndarray | None  # [N] where the method looked; None: it has no map
 
 
-@torch.no_grad()
 def take_frame(
     method: torch.nn.Module,  # any method of the common contract
     probe: Probe,  # what is followed
     epoch: int = 0,  # written into the frame
 ) -> Frame:
     "One look at the probe; the method is left in the mode it was in."
-    device, training = next(method.parameters()).device, method.training
-    features = type(probe.features)(*(None if f is None else f.to(device) for f in probe.features))
-    try:
-        output = method.eval()(features)
-    finally:
-        method.train(training)
+    device = next(method.parameters()).device
+    features = ImageFeatures(*(None if f is None else f.to(device) for f in probe.features))
+    with evaluating(method):
+        output = method(features)
     saliency = None if output.saliency is None else output.saliency[0, probe.c].float().cpu().numpy()
     return Frame(epoch, float(output.probabilities[0, probe.c]), saliency)
 

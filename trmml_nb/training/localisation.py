@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..data.dataset import MultiLabelDataset
 from ..towers.store import FeatureStore
 from ..data.labels import PRESENT
+from ..method.contract import evaluating
 from .metrics import pointing_game, saliency_iou
 
 # %% auto #0
@@ -116,20 +117,17 @@ def localise(
     batch_size: int = 64,  # images a step
 ) -> dict[str, float]:  # percent: 'pointing', and 'saliency_IoU' where there are masks; nothing for a method without maps
     "How well the maps of the present categories fall on their objects."
-    device, was_training, maps = next((p.device for p in method.parameters()), torch.device('cpu')), method.training, []
+    device, maps = next((p.device for p in method.parameters()), torch.device('cpu')), []
     images = np.unique(places.rows)
-    method.eval()
-    with torch.no_grad():
+    with evaluating(method):
         for part in np.split(images, range(batch_size, len(images), batch_size)):
             saliency = method(store.batch(part, device)).saliency
             if saliency is None:
-                method.train(was_training)
                 return {}
             pairs = np.flatnonzero(np.isin(places.rows, part))
             at = torch.as_tensor(np.searchsorted(part, places.rows[pairs]), device=saliency.device)
             maps.append((pairs, saliency[at, torch.as_tensor(places.classes[pairs],
                                                              device=saliency.device)].float().cpu().numpy()))
-    method.train(was_training)
     order = np.argsort(np.concatenate([pairs for pairs, _ in maps]))
     saliency = np.concatenate([s for _, s in maps])[order]  # [K, N]
     found = dict(pointing=pointing_game(saliency, store.grid, places.masks, places.boxes)[0])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from ..method.contract import MethodOutput
+from ..method.contract import MethodOutput, evaluating
 
 # %% auto #0
 __all__ = ['ProcessError', 'rank_and_size', 'join_world', 'part_sizes', 'own_rows', 'gather_rows', 'image_tensors',
@@ -95,17 +95,14 @@ def _named(output: MethodOutput) -> dict[tuple, Tensor]:
     return {place: x for place, x in found.items() if isinstance(x, Tensor)}
 
 
-@torch.no_grad()
 def image_tensors(
     method: nn.Module,  # any method of the common contract
     store: object,  # has batch(rows, device)
     device: torch.device | str = "cpu",  # where the method is
 ) -> set[tuple]:  # such as ('logits',) and ('features', 'region')
     "Which tensors of the method's output have a row for each image. The random state stays as it was."
-    was_training = method.training
-    with torch.random.fork_rng([]):
-        one, two = (_named(method.eval()(store.batch([0] * n, device))) for n in (1, 2))
-    method.train(was_training)
+    with torch.random.fork_rng([]), evaluating(method):
+        one, two = (_named(method(store.batch([0] * n, device))) for n in (1, 2))
     return {place for place in one if one[place].ndim and len(one[place]) == 1 and len(two[place]) == 2}
 
 

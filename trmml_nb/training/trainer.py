@@ -30,7 +30,7 @@ from ..towers.store import FeatureStore
 from ..io import write_atomic
 from ..data.labels import UNKNOWN, from_code
 from ..towers.loading import batches, epoch_order
-from ..method.contract import LossState, Method, MethodOutput
+from ..method.contract import LossState, Method, MethodOutput, evaluating
 from .metrics import mean_average_precision
 from .processes import average_gradients, from_first, gather_output, gather_rows, image_tensors, join_world, own_rows, share_state, rank_and_size
 from ..method.prototypes import pseudo_label_quality
@@ -110,15 +110,12 @@ def predict_outputs(
     rows: Tensor | None = None,  # of the store; None: all
 ) -> Iterator[tuple[Tensor, MethodOutput]]:  # rows of the store, and what the method says of them
     "Run a method over all images of a store, in evaluation mode; its mode is put back at the end."
-    device, was_training = next(method.parameters()).device, method.training
-    method.eval()
-    try:
+    device = next(method.parameters()).device
+    with evaluating(method):
         for some in (torch.arange(len(store)) if rows is None else rows).split(batch_size):
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == 'bf16'):
                 output = method(store.batch(some, device))
             yield some, output
-    finally:
-        method.train(was_training)
 
 
 def predict_logits(
