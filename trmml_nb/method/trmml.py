@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -29,100 +30,217 @@ from ..towers.tower import FrozenTower, PromptLearner
 from ..towers.views import ViewStore
 
 # %% auto #0
-__all__ = ['TRMMLConfig', 'kept_categories', 'first_look', 'own_cosines', 'TRMML', 'view_grids', 'believed', 'distillation',
-           'teaching']
+__all__ = ['ChoiceGroup', 'later', 'RegionChoices', 'TeachingChoices', 'ContrastChoices', 'UnknownChoices', 'FocusChoices',
+           'StartChoices', 'TextChoices', 'TeacherChoices', 'PrototypeChoices', 'WitnessChoices', 'ComparisonChoices',
+           'PredictionChoices', 'VocabularyChoices', 'TRMMLConfig', 'kept_categories', 'first_look', 'own_cosines',
+           'RegionModel', 'RegionMatcher', 'view_grids', 'believed', 'ReadyMatcher', 'LabelFiller', 'distillation',
+           'teaching', 'TRMML']
 
 # %% ../../nbs/book/10_trmml.ipynb #91eedfd9
+class ChoiceGroup:
+    "A group of choices; it refuses a value that is none, and asks the groups beside it to do the same."
+
+    def __post_init__(self):
+        pass
+
+    def expect(
+        self,
+        name: str,  # of the choice
+        fits: bool,  # whether its value does
+        expected: str,  # what would
+    ) -> None:
+        "Errors: a value that does not fit."
+        if not fits:
+            raise ValueError(f'{name} is {getattr(self, name)!r}, expected {expected}.')
+
+    def one_of(
+        self,
+        name: str,  # of the choice
+        *allowed: str,  # its values
+    ) -> None:
+        "Errors: a value that is none of those."
+        self.expect(name, getattr(self, name) in allowed, f'one of {", ".join(map(repr, allowed))}')
+
+
+def later(
+    default: Any,  # of the choice
+) -> Any:  # a field of a dataclass
+    "A choice newer than the first tables of results: at its default a method's checksum leaves it out."
+    return field(default=default, metadata=dict(later=True))
+
+# %% ../../nbs/book/10_trmml.ipynb #c0re0002
 @dataclass
-class TRMMLConfig:
-    "Choices of the TRM-ML method; the comment after each default gives its source."
-    # regions
+class RegionChoices(ChoiceGroup):
+    "The layer that finds a region for each category, and which of its two features is scored."
     heads: int = 4  # author's code
-    ffn_dim: int = 512  # reconstruction: author's code has 2048; 128, 512 and 2048 measured alike, and 512 trains in half the time
+    ffn_dim: int = 512  # reconstruction: author's code has 2048; 128 to 2048 measured alike, 512 in half the time
     dropout: float = 0.1  # author's code
+    score: str = 'query'  # reconstruction: it starts at the region and outgrows it; 'region' and 'mean' measured lower
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.one_of('score', 'mean', 'query', 'region')
+
+
+@dataclass
+class TeachingChoices(ChoiceGroup):
+    "The region teaches the query; the direction is stated."
+    distill: str = 'kl'  # author's code; 'binary' and 'cosine' are options, 'none' switches it off
+    distill_weight: float = 1.0  # author's code
+    distill_until: float | None = 1.0  # reconstruction: share of the training over which it falls to 0; None: it stays
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.one_of('distill', 'kl', 'binary', 'cosine', 'none')
+
+
+@dataclass
+class ContrastChoices(ChoiceGroup):
+    "A visual memory for each category, and regions that are drawn towards it."
+    prototype_momentum: float = 0.99  # author's code
+    contrast_weight: float = 0.02  # reconstruction: larger weights lowered mAP on validation scenes
+
+# %% ../../nbs/book/10_trmml.ipynb #c0re0004
+@dataclass
+class UnknownChoices(ChoiceGroup):
+    "When, and how surely, an unknown label is filled in."
+    pseudo: str = 'hard'  # 'hard', 'soft' or 'none'; not stated which
+    pseudo_warmup: int = 3  # epochs before the first pseudo-label; relative: 1 to 5
+    pseudo_present: float = 0.92  # reconstruction: combined score from which an unknown label becomes present
+    pseudo_absent: float = 0.05  # reconstruction: ... up to which it becomes absent
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.one_of('pseudo', 'hard', 'soft', 'none')
+
+
+@dataclass
+class FocusChoices(ChoiceGroup):
+    "The partial asymmetric loss: how much what is nearly right is played down."
+    gamma_pos: float = 1.0  # author's code
+    gamma_neg: float = 2.0  # author's code
+    clip: float = 0.05  # author's code
+    focus_fades: float = later(0.0)  # reconstruction: the three above are multiplied by (share of unknown labels) **
+    # this; 0: they stay. Above 0 a full set of labels is learned with the plain loss
+
+# %% ../../nbs/book/10_trmml.ipynb #c0re0006
+@dataclass
+class StartChoices(ChoiceGroup):
+    "Where regions and scores stand before the first step."
     query_init: str = 'text'  # reconstruction: queries start at the texts; 'random' starts at N(0, 0.02)
     query_residual: bool = True  # reconstruction: the query-level feature starts at the region-level one
     position_scale: float = 0.25  # reconstruction: length of the position code, where a feature has length 1
     attention_share: float = 0.2  # reconstruction: first maps are near softmax(0.2 x the tower's logit scale x cosine),
     # which is DualCoOp's 20 for CLIP's 100; 0: random projections
-    norm_power: float = 1.0  # reconstruction: attention is proportional to (length of the tower's vector) ** norm_power
-    # matching
-    score: str = 'query'  # not stated; reconstruction: the query, which starts at the region and outgrows it; 'region' and 'mean' measured lower
+    norm_power: float = 1.0  # reconstruction: attention goes with (length of the tower's vector) ** norm_power
     fit_bias: bool = True  # reconstruction: start the logit bias so that probabilities fit the known labels
-    prototype_share: float = 0.0  # reconstruction: at prediction a category is its text mixed with this share of its
-    # visual prototype; 0.2 raised the region score in our measurements and lowered the query score
-    context_length: int = 0  # learnable prompt tokens; 0 = fixed prompts (stated family, off by default)
-    # distillation, region -> query (direction stated)
-    distill: str = 'kl'  # author's code; 'binary' and 'cosine' are options, 'none' switches it off
-    distill_weight: float = 1.0  # author's code
-    distill_until: float | None = 1.0  # reconstruction: share of the training over which that weight falls to 0; None: it stays
-    distill_temperature: float = 4.0  # author's code
-    # prototypes and contrast
-    prototype_feature: str = 'region'  # reconstruction: the feature that stays in the tower's space
-    prototype_momentum: float = 0.99  # author's code
-    contrast_weight: float = 0.02  # reconstruction: larger weights lowered mAP on validation scenes
-    contrast_temperature: float = 0.07  # reconstruction: CLIP's own first temperature, customary in contrastive learning
-    contrast_form: str = 'joint'  # one fraction over both modalities; 'separate' takes one per modality
-    # unknown labels
-    pseudo: str = 'hard'  # 'hard', 'soft' or 'none'; not stated which
-    pseudo_warmup: int = 3  # epochs before the first pseudo-label; relative: 1 to 5
-    pseudo_present: float = 0.92  # reconstruction: combined score from which an unknown label becomes present
-    pseudo_absent: float = 0.05  # reconstruction: ... up to which it becomes absent
-    pseudo_weight: float = 1.0  # reconstruction: weight of a pseudo-label in the loss
-    pseudo_evidence: str = 'geometric'  # reconstruction: how classifier and prototypes are combined
-    # partial asymmetric loss
-    gamma_pos: float = 1.0  # author's code
-    gamma_neg: float = 2.0  # author's code
-    clip: float = 0.05  # author's code
-    focus_fades: float = field(default=0.0,
-                               metadata=dict(later=True))  # reconstruction: the three above are multiplied by
-    # (share of unknown labels) ** this; 0: they stay. Above 0 a full set of labels is learned with the plain loss
-    seed: int = 0  # of the first weights
-    pseudo_share: float = field(default=0.5,
-                                # reconstruction: weight of the prototypes in that combination
-                                metadata=dict(later=True))
-    pseudo_levels: bool = field(default=False,
-                                metadata=dict(later=True))  # reconstruction: the classifier is first made comparable
-    # across categories (`CategoryLevels`); pseudo-labels were more precise at equal recall, and mAP moved by less than 0.2 either way
-    # neighbours at prediction: all reconstructions, and off
-    neighbour_share: float = field(default=0.0,
-                                   # of training images whose query-level feature is alike, in the final probability
-                                   metadata=dict(later=True))
-    neighbours: int = field(default=10, metadata=dict(later=True))  # how many are asked; 10 and 20 measured alike
-    neighbour_images: int = field(default=4096,
-                                  # training images that the memory may hold, drawn by the seed
-                                  metadata=dict(later=True))
-    # for comparison, both reconstructions: the older matchings with everything else as it is
-    matching: str = field(default='region',
-                          metadata=dict(later=True))  # stated: 'region'; 'image': every category takes the whole image;
-    # 'pixel': texts score single positions, and the softmax over them says how much each counts; nothing learns where to look
-    # one setting for every tower; all reconstructions, and off
-    distill_reach: float | None = field(default=None,
-                                        metadata=dict(later=True))  # above 0, such as 0.4: the teacher's weight
-    # falls, over a tenth, to 0 where the untrained regions leave this share of the known labels unexplained; None: no difference
-    text_offset: float = field(default=0.0,
-                               metadata=dict(later=True))  # such as 15: each category learns an offset from its
-    # text, and a level, this number x (unexplained share) ** 2 times as fast as the rest learns; 0: the texts stay.
-    # After Task Residual (Yu et al., CVPR 2023)
-    map_width: float = field(default=0.0,
-                             metadata=dict(later=True))  # such as 0.08: at prediction a map is the mean of its
-    # surroundings, under a bell of this share of the image's sides; 0: maps as the attention is
-    # large vocabularies, both reconstructions and off
-    chunk: int | None = field(default=None,
-                              metadata=dict(later=True))  # categories computed at a time: same function, less memory
-    keep: int | None = field(default=None,
-                             metadata=dict(later=True))  # categories of an image that get a region: those with the
-    # best zero-shot scores, and in training all with a known label; the others keep their zero-shot score
 
     def __post_init__(self):
-        for name in ('chunk', 'keep'):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f'{name} is {getattr(self, name)!r}, expected a whole number of categories from 1, '
-                                 f'or None for all.')
+        super().__post_init__()
+        self.one_of('query_init', 'text', 'random')
+
+
+@dataclass
+class TextChoices(ChoiceGroup):
+    "What a category is matched with, when it is more than its text."
+    context_length: int = 0  # learnable prompt tokens; 0 = fixed prompts (stated family, off by default)
+    prototype_share: float = 0.0  # reconstruction: at prediction a category is its text mixed with this share of its
+    # visual prototype; 0.2 raised the region score in our measurements and lowered the query score
+    text_offset: float = later(0.0)  # reconstruction: such as 15: each category learns an offset from its text, and a
+    # level, this number x (unexplained share) ** 2 times as fast as the rest learns; 0: the texts stay. After Task
+    # Residual (Yu et al., CVPR 2023)
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.expect('text_offset', 0 <= self.text_offset < float('inf'), 'a finite number from 0')
+
+# %% ../../nbs/book/10_trmml.ipynb #c0re0008
+@dataclass
+class TeacherChoices(ChoiceGroup):
+    "How softly the teacher speaks, and whether it is believed."
+    distill_temperature: float = 4.0  # author's code
+    distill_reach: float | None = later(None)  # reconstruction: above 0, such as 0.4: the teacher's weight falls, over
+    # a tenth, to 0 where the untrained regions leave this share of the known labels unexplained; None: no difference
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.expect('distill_reach', self.distill_reach is None or self.distill_reach > 0, 'a share above 0, or None')
+
+
+@dataclass
+class PrototypeChoices(ChoiceGroup):
+    "What prototypes are made of, and how they are compared."
+    prototype_feature: str = 'region'  # reconstruction: the feature that stays in the tower's space
+    contrast_temperature: float = 0.07  # reconstruction: CLIP's own first one, customary in contrastive learning
+    contrast_form: str = 'joint'  # one fraction over both modalities; 'separate' takes one per modality
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.one_of('prototype_feature', 'region', 'query')
+        self.one_of('contrast_form', 'joint', 'separate')
+
+
+@dataclass
+class WitnessChoices(ChoiceGroup):
+    "How classifier and prototypes speak together for an unknown label."
+    pseudo_weight: float = 1.0  # reconstruction: weight of a pseudo-label in the loss
+    pseudo_evidence: str = 'geometric'  # reconstruction: how the two are combined
+    pseudo_share: float = later(0.5)  # reconstruction: weight of the prototypes in that combination
+    pseudo_levels: bool = later(False)  # reconstruction: the classifier is first made comparable across categories
+    # (`CategoryLevels`); pseudo-labels were more precise at equal recall, and mAP moved by less than 0.2 either way
+
+# %% ../../nbs/book/10_trmml.ipynb #c0re0010
+@dataclass
+class ComparisonChoices(ChoiceGroup):
+    "The older matchings, with everything else as it is."
+    matching: str = later('region')  # stated: 'region'. Reconstructions: 'image': every category takes the whole image;
+    # 'pixel': texts score single positions, and the softmax over them says how much each counts; nothing learns to look
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.one_of('matching', 'region', 'image', 'pixel')
+
+
+@dataclass
+class PredictionChoices(ChoiceGroup):
+    "What is asked at prediction alone: training images that look alike, and the surroundings of a position."
+    neighbour_share: float = later(0.0)  # of training images whose query-level feature is alike, in the probability
+    neighbours: int = later(10)  # how many are asked; 10 and 20 measured alike
+    neighbour_images: int = later(4096)  # training images that the memory may hold, drawn by the seed
+    map_width: float = later(0.0)  # such as 0.08: a map is the mean of its surroundings, under a bell of this share of
+    # the image's sides; 0: maps as the attention is
+
+    def __post_init__(self):
+        super().__post_init__()
         if not 0 <= self.neighbour_share < 1 or min(self.neighbours, self.neighbour_images) < 1:
             raise ValueError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r} and '
                              f'neighbour_images {self.neighbour_images!r}, '
                              'expected a share from 0 and below 1, and whole numbers from 1.')
+        self.expect('map_width', 0 <= self.map_width < float('inf'), 'a finite number from 0')
+
+
+@dataclass
+class VocabularyChoices(ChoiceGroup):
+    "For thousands of categories."
+    chunk: int | None = later(None)  # categories computed at a time: same function, less memory
+    keep: int | None = later(None)  # categories of an image that get a region: those with the best zero-shot scores,
+    # and in training all with a known label; the others keep their zero-shot score
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, value in dict(chunk=self.chunk, keep=self.keep).items():
+            self.expect(name, value is None or value >= 1, 'a whole number of categories from 1, or None for all')
+
+# %% ../../nbs/book/10_trmml.ipynb #c0re0012
+@dataclass
+class TRMMLConfig(VocabularyChoices, PredictionChoices, ComparisonChoices,  # apart
+                  WitnessChoices, PrototypeChoices, TeacherChoices, TextChoices, StartChoices,  # finer
+                  FocusChoices, UnknownChoices, ContrastChoices, TeachingChoices, RegionChoices):  # first to read
+    "All choices of the TRM-ML method, by their own names; a dataclass takes the fields of its last group first."
+    seed: int = 0  # of the first weights
+
+    def __post_init__(self):
+        super().__post_init__()
         if self.neighbour_share and self.keep is not None:
             raise ValueError('neighbour_share and keep are both set: a category without a region has no feature to '
                              'compare; leave one of them out.')
@@ -132,18 +250,6 @@ class TRMMLConfig:
         if self.matching == 'pixel' and not self.attention_share > 0:
             raise ValueError(f"matching is 'pixel' and attention_share is {self.attention_share}, expected a number "
                              f"above 0: it is what sharpens the softmax.")
-        for name in ('map_width', 'text_offset'):
-            if not 0 <= getattr(self, name) < float('inf'):
-                raise ValueError(f'{name} is {getattr(self, name)!r}, expected a finite number from 0.')
-        if not (self.distill_reach is None or self.distill_reach > 0):
-            raise ValueError(f'distill_reach is {self.distill_reach!r}, expected a share above 0, or None.')
-        choices = dict(matching=('region', 'image', 'pixel'), query_init=('text', 'random'),
-                       score=('mean', 'query', 'region'), pseudo=('hard', 'soft', 'none'),
-                       distill=('kl', 'binary', 'cosine', 'none'), prototype_feature=('region', 'query'),
-                       contrast_form=('joint', 'separate'))
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f'{name} is {getattr(self, name)!r}, expected one of {", ".join(map(repr, allowed))}.')
 
 # %% ../../nbs/book/10_trmml.ipynb #cb621a45
 def kept_categories(
@@ -186,8 +292,11 @@ def own_cosines(
     return cosine_logits(z.flatten(0, 1), texts[kept].flatten(0, 1)).view(kept.shape)
 
 # %% ../../nbs/book/10_trmml.ipynb #53219c7e
-class TRMML(Method):
-    "Text-region matching: one region per category, matched one-to-one with the category's text."
+_Own = TypeVar('_Own', bound='RegionModel')
+
+
+class RegionModel(Method):
+    "The parts of TRM-ML, and what a category is matched with."
     completes = True
     config_kind = TRMMLConfig
 
@@ -225,11 +334,11 @@ class TRMML(Method):
 
     @classmethod
     def from_tower(
-        cls,
+        cls: type[_Own],
         tower: FrozenTower,  # gives texts, grid, scale and bias
         class_names: Sequence[str],  # C names
         config: TRMMLConfig | None = None,  # choices
-    ) -> TRMML:
+    ) -> _Own:
         "The model for a tower and a list of categories."
         config = config or TRMMLConfig()
         prompts = PromptLearner(tower, class_names, config.context_length) if config.context_length else None
@@ -244,106 +353,92 @@ class TRMML(Method):
         "[C, d] what each category has looked like so far, and [C, d] its text."
         return self.memory.prototypes, self.current_texts()
 
-# %% ../../nbs/book/10_trmml.ipynb #68bffe41
-from fastcore.basics import patch
+    def meant(
+        self,
+        texts: Tensor,  # [C, d] text vectors
+    ) -> Tensor:  # [C, d]
+        "What the words have come to mean: the texts, with their learned offsets if the configuration has them."
+        return texts + self.offset_rate * self.offsets if self.config.text_offset else texts
 
+    def categories(
+        self,
+        texts: Tensor,  # [C, d] text vectors
+    ) -> Tensor:  # [C, d] what regions are matched with
+        "What the texts mean; at prediction mixed with the visual prototypes: a category known in both modalities."
+        texts = self.meant(texts)
+        share = 0. if self.training else self.config.prototype_share
+        return (1 - share) * texts + share * self.memory.prototypes if share else texts
 
-@patch
-def meant(
-    self: TRMML,
-    texts: Tensor,  # [C, d] text vectors
-) -> Tensor:  # [C, d]
-    "What the words have come to mean: the texts, with their learned offsets if the configuration has them."
-    return texts + self.offset_rate * self.offsets if self.config.text_offset else texts
+    @property
+    def prunes(self) -> bool:
+        "Whether some categories of an image get no region; the trainer then tells which labels are known."
+        return self.config.keep is not None and self.config.keep < len(self.texts)
 
-
-@patch
-def categories(
-    self: TRMML,
-    texts: Tensor,  # [C, d] text vectors
-) -> Tensor:  # [C, d] what regions are matched with
-    "What the texts mean; at prediction mixed with the visual prototypes: a category known in both modalities."
-    texts = self.meant(texts)
-    share = 0. if self.training else self.config.prototype_share
-    return (1 - share) * texts + share * self.memory.prototypes if share else texts
-
-
-@patch(as_prop=True)
-def prunes(
-    self: TRMML,
-) -> bool:
-    "Whether some categories of an image get no region; the trainer then tells which labels are known."
-    return self.config.keep is not None and self.config.keep < len(self.texts)
-
-
-@patch
-def layout(
-    self: TRMML,
-    positions: int,  # N
-) -> tuple[int, int] | tuple[tuple[int, int], ...]:  # rows and columns; of several views a grid each
-    "How N positions lie: those of the training set's views, or the usual grid."
-    views = positions == sum(rows * columns for rows, columns in self.view_grids)
-    return self.view_grids if views else grid_of(positions, self.grid)
-
-# %% ../../nbs/book/10_trmml.ipynb #9cec7628
-@patch
-def given_looks(
-    self: TRMML,
-    features: ImageFeatures,  # of B images
-    texts: Tensor,  # [C, d]
-) -> Tensor | None:  # [B, C, N] maps that sum to 1; None: every category has its own attention
-    "Where to look for text-image or text-pixel matching, with the same weight for lengths as in the attention. For comparison."
-    if self.config.matching == 'region':
-        return None
-    scores = features.dense.new_zeros(len(features.dense), len(texts), features.dense.shape[1], dtype=texts.dtype)
-    if self.config.matching == 'pixel':
-        scores = self.sharpness * text_pixel_scores(features.dense, texts)[1]
-    if features.norms is not None:
-        scores = scores + loudness(features.norms, self.config.norm_power)[:, None]
-    return scores.softmax(-1)
+    def layout(
+        self,
+        positions: int,  # N
+    ) -> tuple[int, int] | tuple[tuple[int, int], ...]:  # rows and columns; of several views a grid each
+        "How N positions lie: those of the training set's views, or the usual grid."
+        views = positions == sum(rows * columns for rows, columns in self.view_grids)
+        return self.view_grids if views else grid_of(positions, self.grid)
 
 # %% ../../nbs/book/10_trmml.ipynb #9ae4c089
-@patch
-def forward(
-    self: TRMML,
-    features: ImageFeatures,  # of B images
-    known_mask: Tensor | None = None,  # [B, C] bool, labels that are known in training; used where `prunes`
-) -> MethodOutput:
-    "Regions, one-to-one matching with the categories, and the final score."
-    texts = self.current_texts()
-    categories, kept = self.categories(texts), None
-    if self.prunes:
-        cosines, looks = first_look(features.dense, texts, maps=not self.training)
-        kept = kept_categories(cosines, self.config.keep, known_mask, self.most_known)
-    out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept,
-                       self.given_looks(features, texts))
-    query, region = (self.calibration(own_cosines(z, categories, kept)) for z in (out.query, out.region))
-    if self.config.matching == 'pixel':  # a mean of cosines, not the cosine of a mean
-        region = self.calibration((out.saliency @ features.dense.to(out.saliency.dtype) * categories).sum(-1))
-    if self.config.text_offset:
-        query = query + self.offset_rate * (self.shifts if kept is None else self.shifts[kept])
-        texts = self.meant(texts).detach()
-    saliency, found = out.saliency, dict(query=out.query, region=out.region, texts=texts)
-    if kept is not None:
-        query, region = (self.calibration(cosines).scatter(1, kept, one) for one in (query, region))
-        saliency = None if looks is None else looks.scatter(1, kept[..., None].expand_as(saliency), saliency)
-        found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
-    if self.config.map_width and saliency is not None and not self.training:
-        saliency = spread_maps(saliency, self.layout(saliency.shape[-1]), self.config.map_width)
-    logits, scores = combine_scores(query, region, self.config.score), dict(query=query, region=region)
-    return MethodOutput(self.ask_neighbours(logits, out.query), saliency, scores, found)
+class RegionMatcher(RegionModel):
+    "TRM-ML as it predicts: regions, matched one-to-one with what their categories mean."
 
+    def given_looks(
+        self,
+        features: ImageFeatures,  # of B images
+        texts: Tensor,  # [C, d]
+    ) -> Tensor | None:  # [B, C, N] maps that sum to 1; None: every category has its own attention
+        "For comparison: where text-image or text-pixel matching looks, lengths weighed as in the attention."
+        if self.config.matching == 'region':
+            return None
+        scores = features.dense.new_zeros(len(features.dense), len(texts), features.dense.shape[1], dtype=texts.dtype)
+        if self.config.matching == 'pixel':
+            scores = self.sharpness * text_pixel_scores(features.dense, texts)[1]
+        if features.norms is not None:
+            scores = scores + loudness(features.norms, self.config.norm_power)[:, None]
+        return scores.softmax(-1)
 
-@patch
-def ask_neighbours(
-    self: TRMML,
-    logits: Tensor,  # [B, C] the final score so far
-    features: Tensor,  # [B, C, d] query-level features
-) -> Tensor:  # [B, C] logits
-    "At prediction, once there is a memory: the model's probability mixed with that of its neighbours."
-    if self.training or self.neighbours is None or not len(self.neighbours):
-        return logits
-    return join_neighbours(logits, self.neighbours(features), self.config.neighbour_share)
+    def forward(
+        self,
+        features: ImageFeatures,  # of B images
+        known_mask: Tensor | None = None,  # [B, C] bool, labels that are known in training; used where `prunes`
+    ) -> MethodOutput:
+        "Regions, one-to-one matching with the categories, and the final score."
+        texts = self.current_texts()
+        categories, kept = self.categories(texts), None
+        if self.prunes:
+            cosines, looks = first_look(features.dense, texts, maps=not self.training)
+            kept = kept_categories(cosines, self.config.keep, known_mask, self.most_known)
+        out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept,
+                           self.given_looks(features, texts))
+        query, region = (self.calibration(own_cosines(z, categories, kept)) for z in (out.query, out.region))
+        if self.config.matching == 'pixel':  # a mean of cosines, not the cosine of a mean
+            region = self.calibration((out.saliency @ features.dense.to(out.saliency.dtype) * categories).sum(-1))
+        if self.config.text_offset:
+            query = query + self.offset_rate * (self.shifts if kept is None else self.shifts[kept])
+            texts = self.meant(texts).detach()
+        saliency, found = out.saliency, dict(query=out.query, region=out.region, texts=texts)
+        if kept is not None:
+            query, region = (self.calibration(cosines).scatter(1, kept, one) for one in (query, region))
+            saliency = None if looks is None else looks.scatter(1, kept[..., None].expand_as(saliency), saliency)
+            found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
+        if self.config.map_width and saliency is not None and not self.training:
+            saliency = spread_maps(saliency, self.layout(saliency.shape[-1]), self.config.map_width)
+        logits, scores = combine_scores(query, region, self.config.score), dict(query=query, region=region)
+        return MethodOutput(self.ask_neighbours(logits, out.query), saliency, scores, found)
+
+    def ask_neighbours(
+        self,
+        logits: Tensor,  # [B, C] the final score so far
+        features: Tensor,  # [B, C, d] query-level features
+    ) -> Tensor:  # [B, C] logits
+        "At prediction, once there is a memory: the model's probability mixed with that of its neighbours."
+        if self.training or self.neighbours is None or not len(self.neighbours):
+            return logits
+        return join_neighbours(logits, self.neighbours(features), self.config.neighbour_share)
 
 # %% ../../nbs/book/10_trmml.ipynb #5fdc483e
 def view_grids(
@@ -353,32 +448,6 @@ def view_grids(
     return tuple(tuple(grid) for grid in store.grids) if store.mode == 'concat' else ()
 
 
-@patch
-@torch.no_grad()
-def prepare(
-    self: TRMML,
-    store: FeatureStore | ViewStore,  # features of the M training images
-    targets: Tensor,  # [M, C] what training may see
-) -> None:
-    "Set the logit bias, the trust in the teacher and the rate of the offsets from the known labels; see how views lie."
-    self.view_grids = view_grids(store)
-    self.most_known = int((targets != UNKNOWN).sum(1).max())
-    self.focus = (targets == UNKNOWN).float().mean().item() ** self.config.focus_fades
-    texts = self.current_texts()
-    parts = lambda: (store.batch(rows, texts.device) for rows in torch.arange(len(store)).split(256))
-    if self.config.fit_bias:
-        score = ((lambda part: text_image_scores(part.pooled, texts)) if self.config.matching == 'image' else
-                 (lambda part: first_look(part.dense, texts)[0]))
-        self.calibration.fit(torch.cat([score(part).cpu() for part in parts()]), targets)
-    if self.config.distill_reach is None and not self.config.text_offset:
-        return
-    with evaluating(self):
-        left = unexplained(torch.cat([self(part).scores['region'].float().cpu() for part in parts()]), targets.cpu())
-    self.trust = 1.0 if self.config.distill_reach is None else believed(left, self.config.distill_reach)
-    if self.config.text_offset:
-        self.offset_rate.fill_(self.config.text_offset * min(left, 1.0) ** 2)
-
-
 def believed(
     unexplained: float,  # share of the known labels that untrained regions leave open, from 0
     reach: float,  # the share from which they are not believed at all, above 0
@@ -386,60 +455,85 @@ def believed(
     "How far the regions are fit to teach: wholly up to a tenth below the reach, and less and less from there."
     return min(max((reach - unexplained) / 0.1, 0.0), 1.0)
 
+
+class ReadyMatcher(RegionMatcher):
+    "The same, fitted to the known labels before the first step."
+
+    @torch.no_grad()
+    def prepare(
+        self,
+        store: FeatureStore | ViewStore,  # features of the M training images
+        targets: Tensor,  # [M, C] what training may see
+    ) -> None:
+        "Set logit bias, trust in the teacher and rate of the offsets from the known labels; see how views lie."
+        self.view_grids = view_grids(store)
+        self.most_known = int((targets != UNKNOWN).sum(1).max())
+        self.focus = (targets == UNKNOWN).float().mean().item() ** self.config.focus_fades
+        texts = self.current_texts()
+        parts = lambda: (store.batch(rows, texts.device) for rows in torch.arange(len(store)).split(256))
+        if self.config.fit_bias:
+            score = ((lambda part: text_image_scores(part.pooled, texts)) if self.config.matching == 'image' else
+                     (lambda part: first_look(part.dense, texts)[0]))
+            self.calibration.fit(torch.cat([score(part).cpu() for part in parts()]), targets)
+        if self.config.distill_reach is None and not self.config.text_offset:
+            return
+        with evaluating(self):
+            scores = torch.cat([self(part).scores['region'].float().cpu() for part in parts()])
+        left = unexplained(scores, targets.cpu())
+        self.trust = 1.0 if self.config.distill_reach is None else believed(left, self.config.distill_reach)
+        if self.config.text_offset:
+            self.offset_rate.fill_(self.config.text_offset * min(left, 1.0) ** 2)
+
 # %% ../../nbs/book/10_trmml.ipynb #5587824a
-@patch
-@torch.no_grad()
-def comparable(
-    self: TRMML,
-    output: MethodOutput,  # of B images
-) -> Tensor:  # [B, C] in [0, 1]
-    "The classifier's probabilities; with `pseudo_levels`, those that mean the same in every category."
-    return output.probabilities if self.levels is None else self.levels(output.logits)
+class LabelFiller(ReadyMatcher):
+    "The same, and it fills in unknown labels."
 
+    @torch.no_grad()
+    def comparable(
+        self,
+        output: MethodOutput,  # of B images
+    ) -> Tensor:  # [B, C] in [0, 1]
+        "The classifier's probabilities; with `pseudo_levels`, those that mean the same in every category."
+        return output.probabilities if self.levels is None else self.levels(output.logits)
 
-@patch
-@torch.no_grad()
-def relation(
-    self: TRMML,
-    output: MethodOutput,  # of B images
-) -> Tensor:  # [B, C] in [0, 1]
-    "How near each region is to its category's prototypes, in both modalities; 0 for a category without a region."
-    kept = output.features.get('kept')
-    near = prototype_scores(output.features[self.config.prototype_feature], self.memory.prototypes,
-                            output.features['texts'], self.config.contrast_temperature, categories=kept)
-    return near if kept is None else torch.zeros_like(output.logits, dtype=near.dtype).scatter(1, kept, near)
+    @torch.no_grad()
+    def relation(
+        self,
+        output: MethodOutput,  # of B images
+    ) -> Tensor:  # [B, C] in [0, 1]
+        "How near each region is to its category's prototypes, in both modalities; 0 for a category without a region."
+        kept = output.features.get('kept')
+        near = prototype_scores(output.features[self.config.prototype_feature], self.memory.prototypes,
+                                output.features['texts'], self.config.contrast_temperature, categories=kept)
+        return near if kept is None else torch.zeros_like(output.logits, dtype=near.dtype).scatter(1, kept, near)
 
+    @torch.no_grad()
+    def evidence(
+        self,
+        output: MethodOutput,  # of B images
+    ) -> Tensor:  # [B, C] in [0, 1]
+        "How much speaks for each category: the classifier and the relation to the prototypes, combined."
+        return combine_evidence(self.comparable(output), self.relation(output), self.config.pseudo_evidence,
+                                self.config.pseudo_share)
 
-@patch
-@torch.no_grad()
-def evidence(
-    self: TRMML,
-    output: MethodOutput,  # of B images
-) -> Tensor:  # [B, C] in [0, 1]
-    "How much speaks for each category: the classifier and the relation to the prototypes, combined."
-    return combine_evidence(self.comparable(output), self.relation(output), self.config.pseudo_evidence,
-                            self.config.pseudo_share)
-
-# %% ../../nbs/book/10_trmml.ipynb #a01526f5
-@patch
-@torch.no_grad()
-def complete(
-    self: TRMML,
-    output: MethodOutput,  # of B images
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    state: LossState,  # where training stands
-) -> PseudoLabels:
-    "Targets with confident pseudo-labels filled in."
-    cfg = self.config
-    if cfg.pseudo == 'none' or state.epoch < cfg.pseudo_warmup:
-        return PseudoLabels(targets.float(), (targets != UNKNOWN).float())
-    filled = pseudo_labels(self.comparable(output), self.relation(output), targets, cfg.pseudo_present,
-                           cfg.pseudo_absent,
-                           cfg.pseudo_evidence, cfg.pseudo == 'soft', cfg.pseudo_weight, cfg.pseudo_share)
-    if 'kept' not in output.features:
-        return filled
-    judged = (targets != UNKNOWN).scatter(1, output.features['kept'], True)  # without a region nothing is filled in
-    return PseudoLabels(torch.where(judged, filled.targets, UNKNOWN), torch.where(judged, filled.weights, 0))
+    @torch.no_grad()
+    def complete(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        state: LossState,  # where training stands
+    ) -> PseudoLabels:
+        "Targets with confident pseudo-labels filled in."
+        cfg = self.config
+        if cfg.pseudo == 'none' or state.epoch < cfg.pseudo_warmup:
+            return PseudoLabels(targets.float(), (targets != UNKNOWN).float())
+        filled = pseudo_labels(self.comparable(output), self.relation(output), targets, cfg.pseudo_present,
+                               cfg.pseudo_absent, cfg.pseudo_evidence, cfg.pseudo == 'soft', cfg.pseudo_weight,
+                               cfg.pseudo_share)
+        if 'kept' not in output.features:
+            return filled
+        judged = (targets != UNKNOWN).scatter(1, output.features['kept'], True)  # without a region nothing is filled in
+        return PseudoLabels(torch.where(judged, filled.targets, UNKNOWN), torch.where(judged, filled.weights, 0))
 
 # %% ../../nbs/book/10_trmml.ipynb #f3734f06
 def distillation(
@@ -463,57 +557,56 @@ def teaching(
     return 1.0 if until is None else max(0.0, 1 - state.epoch / (until * state.epochs))
 
 # %% ../../nbs/book/10_trmml.ipynb #04d83028
-@patch
-def loss(
-    self: TRMML,
-    output: MethodOutput,  # of B images
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    known_mask: Tensor,  # [B, C] bool, where targets may be used
-    state: LossState,  # where training stands
-) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached, unweighted)
-    "Classification, distillation and contrast; moves the prototypes when the model is in training mode."
-    cfg, targets = self.config, torch.where(known_mask, targets, UNKNOWN)
-    filled = self.complete(output, targets, state)
-    parts = dict(classification=partial_asymmetric_loss(
-        output.logits, filled.targets, filled.known_mask, *(self.focus * x for x in (cfg.gamma_pos, cfg.gamma_neg,
-            cfg.clip)), filled.weights))
-    weights = dict(classification=1.0)
-    if cfg.distill != 'none' and cfg.distill_weight:
-        parts['distillation'] = distillation(output, cfg.distill, cfg.distill_temperature)
-        weights['distillation'] = cfg.distill_weight * self.trust * teaching(state, cfg.distill_until)
-    feature, kept = output.features[cfg.prototype_feature], output.features.get('kept')
-    of_kept = lambda entries: entries if kept is None else entries.gather(1, kept)  # [B, C] -> [B, K]
-    if cfg.contrast_weight:
-        parts['contrast'] = multimodal_contrastive_loss(
-            feature, of_kept(filled.weights * (filled.targets > 0.5)), self.memory.prototypes.clone(),
-            output.features['texts'],
-            cfg.contrast_temperature, cfg.contrast_form, categories=kept)
-        weights['contrast'] = cfg.contrast_weight
-    if self.training:
-        self.memory.update(feature.detach(), of_kept(targets == PRESENT), kept)
-        if self.levels is not None:
-            self.levels.update(output.logits, targets)
-    total = sum(weights[name] * part for name, part in parts.items())
-    return total, {name: part.detach() for name, part in parts.items()}
+class TRMML(LabelFiller):
+    "Text-region matching: one region per category, matched one-to-one with the category's text."
 
-# %% ../../nbs/book/10_trmml.ipynb #bfbc8242
-@patch
-@torch.no_grad()
-def finish(
-    self: TRMML,
-    store: FeatureStore | ViewStore,  # features of the M training images
-    targets: Tensor,  # [M, C] what training could see
-) -> None:
-    "Fill the memory of neighbours, if there is one, from the model as it is now."
-    if self.neighbours is None:
-        return
-    store = store.stores[0] if store.mode == 'sample' else store
-    self.neighbours.clear()
-    order = torch.randperm(len(store), generator=torch.Generator().manual_seed(self.config.seed))
-    features, values = [], []
-    with evaluating(self):
-        for rows in order[:self.config.neighbour_images].sort().values.split(256):
-            output, known = self(store.batch(rows, self.texts.device)), targets[rows].to(self.texts.device)
-            features.append(output.features['query'].half())
-            values.append(torch.where(known == UNKNOWN, output.probabilities, (known == PRESENT).float()))
-    self.neighbours.fill(torch.cat(features), torch.cat(values))
+    def loss(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        known_mask: Tensor,  # [B, C] bool, where targets may be used
+        state: LossState,  # where training stands
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached, unweighted)
+        "Classification, distillation and contrast; moves the prototypes when the model is in training mode."
+        cfg, targets = self.config, torch.where(known_mask, targets, UNKNOWN)
+        filled = self.complete(output, targets, state)
+        parts = dict(classification=partial_asymmetric_loss(
+            output.logits, filled.targets, filled.known_mask, self.focus * cfg.gamma_pos, self.focus * cfg.gamma_neg,
+            self.focus * cfg.clip, filled.weights))
+        weights = dict(classification=1.0)
+        if cfg.distill != 'none' and cfg.distill_weight:
+            parts['distillation'] = distillation(output, cfg.distill, cfg.distill_temperature)
+            weights['distillation'] = cfg.distill_weight * self.trust * teaching(state, cfg.distill_until)
+        feature, kept = output.features[cfg.prototype_feature], output.features.get('kept')
+        of_kept = lambda entries: entries if kept is None else entries.gather(1, kept)  # [B, C] -> [B, K]
+        if cfg.contrast_weight:
+            parts['contrast'] = multimodal_contrastive_loss(
+                feature, of_kept(filled.weights * (filled.targets > 0.5)), self.memory.prototypes.clone(),
+                output.features['texts'], cfg.contrast_temperature, cfg.contrast_form, categories=kept)
+            weights['contrast'] = cfg.contrast_weight
+        if self.training:
+            self.memory.update(feature.detach(), of_kept(targets == PRESENT), kept)
+            if self.levels is not None:
+                self.levels.update(output.logits, targets)
+        total = sum(weights[name] * part for name, part in parts.items())
+        return total, {name: part.detach() for name, part in parts.items()}
+
+    @torch.no_grad()
+    def finish(
+        self,
+        store: FeatureStore | ViewStore,  # features of the M training images
+        targets: Tensor,  # [M, C] what training could see
+    ) -> None:
+        "Fill the memory of neighbours, if there is one, from the model as it is now."
+        if self.neighbours is None:
+            return
+        store = store.stores[0] if store.mode == 'sample' else store
+        self.neighbours.clear()
+        order = torch.randperm(len(store), generator=torch.Generator().manual_seed(self.config.seed))
+        features, values = [], []
+        with evaluating(self):
+            for rows in order[:self.config.neighbour_images].sort().values.split(256):
+                output, known = self(store.batch(rows, self.texts.device)), targets[rows].to(self.texts.device)
+                features.append(output.features['query'].half())
+                values.append(torch.where(known == UNKNOWN, output.probabilities, (known == PRESENT).float()))
+        self.neighbours.fill(torch.cat(features), torch.cat(values))

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from fastcore.basics import patch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -36,8 +36,10 @@ from .processes import average_gradients, from_first, gather_output, gather_rows
 from ..method.prototypes import pseudo_label_quality
 
 # %% auto #0
-__all__ = ['TrainConfig', 'pick_device', 'epoch_seed', 'predict_outputs', 'predict_logits', 'Evaluation', 'Trainer',
-           'random_state', 'restore_random', 'tensors_sha256', 'read_checkpoint']
+__all__ = ['TrainConfig', 'pick_device', 'epoch_seed', 'predict_outputs', 'predict_logits', 'Evaluation', 'check_sets',
+           'TrainingState', 'StepTrainer', 'EpochTrainer', 'random_state', 'restore_random', 'run_tensors',
+           'run_values', 'tensors_sha256', 'write_checkpoint', 'read_checkpoint', 'refuse_other_settings', 'put_back',
+           'Trainer']
 
 # %% ../../nbs/library/training/02_trainer.ipynb #98300b3b
 @dataclass
@@ -143,9 +145,35 @@ class Evaluation:
         logits = predict_logits(method, self.store, precision=precision, shared=rank_and_size()[1] > 1)
         return mean_average_precision(logits.numpy(), self.truth)[0]
 
+# %% ../../nbs/library/training/02_trainer.ipynb #b40c0c30
+def check_sets(
+    method: Method,  # any
+    store: FeatureStore,  # features of the M training images
+    targets: Tensor,  # [M, C] what training may see
+    truth: Tensor | None,  # [M, C] withheld truth
+    config: TrainConfig,  # how to train
+    evaluation: Evaluation | None,  # measured after each epoch
+) -> None:
+    "Raise `TrainingError` for sets that do not belong together or hold nothing to learn from."
+    shape = tuple(targets.shape)
+    if not isinstance(method, Method):
+        raise TrainingError(f'{type(method).__name__} is no Method: derive it from '
+                            f'trmml_nb.method.contract.Method.')
+    if len(store) != len(targets):
+        raise TrainingError(f'the store holds {len(store)} images and targets has shape {shape}: they must be '
+                            'the same images in the same order.')
+    if config.patience is not None and evaluation is None:
+        raise TrainingError(f'patience is {config.patience} and there is no evaluation to be patient about: give '
+                            f'one, or leave patience out.')
+    if not (targets != UNKNOWN).any():
+        raise TrainingError(f'no label is known in targets of shape {shape}: nothing to learn from. Give some '
+                            'labels, or a higher known fraction.')
+    if truth is not None and tuple(truth.shape) != shape:
+        raise TrainingError(f'truth has shape {tuple(truth.shape)}, expected {shape} like targets.')
+
 # %% ../../nbs/library/training/02_trainer.ipynb #2e99871f
-class Trainer:
-    "Optimiser, schedule, averaged weights and history of one run; `fit` goes on from wherever it stands."
+class TrainingState:
+    "What one run holds: method, data, optimiser, schedule, averaged weights and history."
 
     def __init__(
         self,
@@ -165,11 +193,14 @@ class Trainer:
         names = list(store.image_ids) if len(store) == len(targets) else None
         self.targets, self.truth = (None if t is None else torch.as_tensor(from_code(np.asarray(t), 'minus_one', names))
                                     for t in (targets, truth))
-        self._check()
-        self.history, self.epoch = [], 0
-        # losses not looked at yet; steps between looks
-        self.unseen, self.look_every = [], 1 if self.device.type == 'cpu' else 100
-        self.steps, self.sums, self._random, self._generator, self._before = 0, {}, None, None, 0.  # within an epoch
+        check_sets(method, store, self.targets, self.truth, self.config, evaluation)
+        self.history: list[dict[str, Any]] = []
+        self.unseen: list[tuple[Tensor, dict[str, Tensor]]] = []  # losses not looked at yet
+        self.look_every = 1 if self.device.type == 'cpu' else 100  # steps between looks
+        self.epoch, self.steps, self._before = 0, 0, 0.  # epochs done; steps and seconds of the one that is not
+        self.sums: dict[str, Tensor] = {}  # of that epoch's losses
+        self._random: dict[str, Tensor] | None = None
+        self._generator: torch.Generator | None = None
         method.prepare(store, self.targets)
         share_state(method)
         self.trained = [p for p in method.parameters() if p.requires_grad]
@@ -181,149 +212,117 @@ class Trainer:
         average = get_ema_multi_avg_fn(self.config.ema) if self.config.ema else None
         self.averaged = AveragedModel(self.method, multi_avg_fn=average) if average else None
 
-# %% ../../nbs/library/training/02_trainer.ipynb #b40c0c30
-@patch
-def _check(
-    self: Trainer,
-) -> None:
-    "Raise `TrainingError` for sets that do not belong together or hold nothing to learn from."
-    shape = tuple(self.targets.shape)
-    if not isinstance(self.method, Method):
-        raise TrainingError(f'{type(self.method).__name__} is no Method: derive it from '
-                            f'trmml_nb.method.contract.Method.')
-    if len(self.store) != len(self.targets):
-        raise TrainingError(f'the store holds {len(self.store)} images and targets has shape {shape}: they must be '
-                            'the same images in the same order.')
-    if self.config.patience is not None and self.evaluation is None:
-        raise TrainingError(f'patience is {self.config.patience} and there is no evaluation to be patient about: give '
-                            f'one, or leave patience out.')
-    if not (self.targets != UNKNOWN).any():
-        raise TrainingError(f'no label is known in targets of shape {shape}: nothing to learn from. Give some '
-                            'labels, or a higher known fraction.')
-    if self.truth is not None and tuple(self.truth.shape) != shape:
-        raise TrainingError(f'truth has shape {tuple(self.truth.shape)}, expected {shape} like targets.')
-
-
-@patch(as_prop=True)
-def final(
-    self: Trainer,
-) -> nn.Module:
-    "The method that the run gives: the averaged weights where there are any, else the plain ones."
-    return self.method if self.averaged is None else self.averaged.module
+    @property
+    def final(self) -> nn.Module:
+        "The method that the run gives: the averaged weights where there are any, else the plain ones."
+        return self.method if self.averaged is None else self.averaged.module
 
 # %% ../../nbs/library/training/02_trainer.ipynb #cb943898
-@patch
-def step(
-    self: Trainer,
-    rows: Tensor,  # [B] rows of the training set, the same in every process
-    features: ImageFeatures | None = None,  # of `own_rows(rows)`, if they were read ahead
-) -> dict[str, Tensor]:  # the loss and its parts, not yet on the CPU
-    "One batch: forward, loss, backward, update. Errors: a loss that is not finite."
-    targets = self.targets[rows].to(self.device)
-    features = self.store.batch(own_rows(rows), self.device) if features is None else features
-    with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == 'bf16'):
-        known = dict(known_mask=self.targets[own_rows(rows)].to(self.device) != UNKNOWN) if self.method.prunes else {}
-        output = gather_output(self.method(features, **known), self.places, len(rows))
-    state = LossState(self.epoch, self.config.epochs, rows)
-    total, parts = self.method.loss(output, targets, targets != UNKNOWN, state)
-    losses = dict(loss=total.detach(), **parts)
-    self.unseen.append((rows, losses))
-    if len(self.unseen) >= self.look_every:
-        self.check_losses()
-    self.optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    average_gradients(self.trained)
-    self.optimizer.step()
-    self.schedule.step()
-    if self.averaged is not None:
-        self.averaged.update_parameters(self.method)
-    return losses
+class StepTrainer(TrainingState):
+    "The same, and it takes a step."
 
+    def step(
+        self,
+        rows: Tensor,  # [B] rows of the training set, the same in every process
+        features: ImageFeatures | None = None,  # of `own_rows(rows)`, if they were read ahead
+    ) -> dict[str, Tensor]:  # the loss and its parts, not yet on the CPU
+        "One batch: forward, loss, backward, update. Errors: a loss that is not finite."
+        targets = self.targets[rows].to(self.device)
+        features = self.store.batch(own_rows(rows), self.device) if features is None else features
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == 'bf16'):
+            own = self.targets[own_rows(rows)].to(self.device) != UNKNOWN
+            known = dict(known_mask=own) if self.method.prunes else {}
+            output = gather_output(self.method(features, **known), self.places, len(rows))
+        state = LossState(self.epoch, self.config.epochs, rows)
+        total, parts = self.method.loss(output, targets, targets != UNKNOWN, state)
+        losses = dict(loss=total.detach(), **parts)
+        self.unseen.append((rows, losses))
+        if len(self.unseen) >= self.look_every:
+            self.check_losses()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        average_gradients(self.trained)
+        self.optimizer.step()
+        self.schedule.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.method)
+        return losses
 
-@patch
-def check_losses(
-    self: Trainer,
-) -> None:
-    "Look at the losses since the last look. Errors: one that is not finite."
-    noted, self.unseen = self.unseen, []
-    bad = [i for i, fine in enumerate(torch.stack([losses['loss'] for _, losses in noted]).isfinite().tolist())
-           if not fine] if noted else []
-    if bad:
-        rows, losses = noted[bad[0]]
-        names = ', '.join(str(self.store.image_ids[i]) for i in rows[:5].tolist())
-        values = ', '.join(f'{k} {v.item():g}' for k, v in losses.items() if k != 'loss')
-        raise TrainingError(f'the loss is {losses["loss"].item()} in epoch {self.epoch} ({values}); first images of '
-                            f'the batch: '
-                            f'{names}. Lower lr (now {self.config.lr:g}), use precision fp32, or check these features.')
+    def check_losses(self) -> None:
+        "Look at the losses since the last look. Errors: one that is not finite."
+        noted, self.unseen = self.unseen, []
+        bad = [i for i, fine in enumerate(torch.stack([losses['loss'] for _, losses in noted]).isfinite().tolist())
+               if not fine] if noted else []
+        if bad:
+            rows, losses = noted[bad[0]]
+            names = ', '.join(str(self.store.image_ids[i]) for i in rows[:5].tolist())
+            values = ', '.join(f'{k} {v.item():g}' for k, v in losses.items() if k != 'loss')
+            raise TrainingError(f'the loss is {losses["loss"].item()} in epoch {self.epoch} ({values}); first images '
+                                f'of the batch: {names}. Lower lr (now {self.config.lr:g}), use precision fp32, or '
+                                f'check these features.')
 
 # %% ../../nbs/library/training/02_trainer.ipynb #1c74d0e1
-@patch
-def left_batches(
-    self: Trainer,
-    generator: torch.Generator,  # fresh, of this epoch
-) -> Iterator[tuple[Tensor, ImageFeatures]]:  # rows of each batch that is still to do, and this process's features
-    "The batches of this epoch after those that are done; random states are put back first."
-    order = epoch_order(len(self.store), generator, self.block, self.window).split(self.config.batch_size)[self.steps:]
-    if self._random is not None:
-        restore_random(self._random, generator)
-        self._random = None
-    draws = self.store.mode == 'sample'  # views are drawn when a batch is asked for, so never ahead
-    inside = draws or self.store.held
-    own = [own_rows(rows) for rows in order]
-    read = batches(self.store, own, self.device, 0 if inside else 2, generator if draws else None)
-    for rows, (_, features) in zip(order, read):
-        yield rows, features
+class EpochTrainer(StepTrainer):
+    "The same, and it takes all steps of an epoch and measures."
 
+    def left_batches(
+        self,
+        generator: torch.Generator,  # fresh, of this epoch
+    ) -> Iterator[tuple[Tensor, ImageFeatures]]:  # rows of each batch that is still to do, and this process's features
+        "The batches of this epoch after those that are done; random states are put back first."
+        order = epoch_order(len(self.store), generator, self.block, self.window)
+        left = order.split(self.config.batch_size)[self.steps:]
+        if self._random is not None:
+            restore_random(self._random, generator)
+            self._random = None
+        draws = self.store.mode == 'sample'  # views are drawn when a batch is asked for, so never ahead
+        inside = draws or self.store.held
+        own = [own_rows(rows) for rows in left]
+        read = batches(self.store, own, self.device, 0 if inside else 2, generator if draws else None)
+        for rows, (_, features) in zip(left, read):
+            yield rows, features
 
-@patch
-def train_epoch(
-    self: Trainer,
-    bar: Callable[[], None] | None = None,  # called after each step
-) -> dict:  # the new row of the history
-    "Train one epoch, or what is left of it, measure, and add a row to the history."
-    started = perf_counter() - self._before
-    self.method.train()
-    with epoch_seed(self.config.seed, self.epoch, rank_and_size()[0]) as self._generator:
-        for rows, features in self.left_batches(self._generator):
-            for name, value in self.step(rows, features).items():
-                self.sums[name] = self.sums.get(name, 0.) + value * len(rows)
-            self.steps, self._before = self.steps + 1, perf_counter() - started
-            bar() if bar else None
-    self.check_losses()
-    row = dict(epoch=self.epoch, lr=self.schedule.get_last_lr()[0])
-    row |= {name: (total / len(self.store)).item() for name, total in self.sums.items()}
-    row |= self.measure()
-    row['seconds'] = perf_counter() - started
-    self.history.append(row)
-    self.epoch, self.steps, self.sums, self._before = self.epoch + 1, 0, {}, 0.
-    return row
+    def train_epoch(
+        self,
+        bar: Callable[[], None] | None = None,  # called after each step
+    ) -> dict:  # the new row of the history
+        "Train one epoch, or what is left of it, measure, and add a row to the history."
+        started = perf_counter() - self._before
+        self.method.train()
+        with epoch_seed(self.config.seed, self.epoch, rank_and_size()[0]) as self._generator:
+            for rows, features in self.left_batches(self._generator):
+                for name, value in self.step(rows, features).items():
+                    self.sums[name] = self.sums.get(name, 0.) + value * len(rows)
+                self.steps, self._before = self.steps + 1, perf_counter() - started
+                bar() if bar else None
+        self.check_losses()
+        row = dict(epoch=self.epoch, lr=self.schedule.get_last_lr()[0])
+        row |= {name: (total / len(self.store)).item() for name, total in self.sums.items()}
+        row |= self.measure()
+        row['seconds'] = perf_counter() - started
+        self.history.append(row)
+        self.epoch, self.steps, self.sums, self._before = self.epoch + 1, 0, {}, 0.
+        return row
 
-# %% ../../nbs/library/training/02_trainer.ipynb #37293eb3
-@patch
-def measure(
-    self: Trainer,
-) -> dict:  # mAP of plain and averaged weights, and pseudo-label quality, where they can be had
-    "What there is to say after an epoch."
-    row = {}
-    if self.evaluation is not None:
-        row[f'{self.evaluation.name}_mAP'] = float(self.evaluation(self.method, self.config.precision))
-        if self.averaged is not None:
-            row[f'{self.evaluation.name}_mAP_ema'] = float(self.evaluation(self.averaged.module, self.config.precision))
-    if self.truth is not None and self.method.completes:
-        quality = pseudo_label_quality(self.pseudo_labels(), self.truth, self.targets).loc['all']
-        row |= {f'pseudo_{k}': float(quality[k]) for k in quality.index if k.startswith(('precision', 'recall'))}
-    return row
+    def measure(self) -> dict:  # mAP of plain and averaged weights, and pseudo-label quality, where they can be had
+        "What there is to say after an epoch."
+        row = {}
+        if self.evaluation is not None:
+            name, precision = f'{self.evaluation.name}_mAP', self.config.precision
+            row[name] = float(self.evaluation(self.method, precision))
+            if self.averaged is not None:
+                row[f'{name}_ema'] = float(self.evaluation(self.averaged.module, precision))
+        if self.truth is not None and self.method.completes:
+            quality = pseudo_label_quality(self.pseudo_labels(), self.truth, self.targets).loc['all']
+            row |= {f'pseudo_{k}': float(quality[k]) for k in quality.index if k.startswith(('precision', 'recall'))}
+        return row
 
-
-@patch
-def pseudo_labels(
-    self: Trainer,
-) -> Tensor:  # [M, C] targets with what the method would fill in now
-    "All training labels as the method completes them at this point of the training."
-    state = LossState(self.epoch, self.config.epochs)
-    parts = [self.method.complete(output, self.targets[rows].to(self.device), state).targets.cpu()
-             for rows, output in predict_outputs(self.method, self.store, precision=self.config.precision)]
-    return torch.cat(parts)
+    def pseudo_labels(self) -> Tensor:  # [M, C] targets with what the method would fill in now
+        "All training labels as the method completes them at this point of the training."
+        state = LossState(self.epoch, self.config.epochs)
+        parts = [self.method.complete(output, self.targets[rows].to(self.device), state).targets.cpu()
+                 for rows, output in predict_outputs(self.method, self.store, precision=self.config.precision)]
+        return torch.cat(parts)
 
 # %% ../../nbs/library/training/02_trainer.ipynb #a565ce61
 def random_state(
@@ -354,17 +353,29 @@ def restore_random(
         torch.cuda.set_rng_state(states['cuda'][row].cpu().clone())
 
 # %% ../../nbs/library/training/02_trainer.ipynb #4a891876
-@patch
-def tensors(
-    self: Trainer,
+def run_tensors(
+    trainer: EpochTrainer,  # at any step
 ) -> dict[str, Tensor]:
-    "Every tensor that the next step depends on, by name."
-    parts = dict(method=self.method.state_dict(), averaged={} if self.averaged is None else self.averaged.state_dict(),
-                 sums={k: torch.as_tensor(v) for k, v in self.sums.items()},
-                 random=random_state(self._generator) if self.steps else {})
+    "Every tensor that the next step depends on, by name; copies on the CPU."
+    parts = dict(method=trainer.method.state_dict(),
+                 averaged={} if trainer.averaged is None else trainer.averaged.state_dict(),
+                 sums={k: torch.as_tensor(v) for k, v in trainer.sums.items()},
+                 random=random_state(trainer._generator) if trainer.steps else {})
     parts |= {f'optimizer.{i}': {k: torch.as_tensor(v) for k, v in state.items()} for i,
-              state in self.optimizer.state_dict()['state'].items()}
-    return {f'{part}/{name}': x for part, named in parts.items() for name, x in named.items()}
+              state in trainer.optimizer.state_dict()['state'].items()}
+    return {f'{part}/{name}': x.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for part, named in parts.items() for name, x in named.items()}
+
+
+def run_values(
+    trainer: EpochTrainer,  # at any step
+) -> dict[str, Any]:
+    "Every plain value that the next step depends on."
+    groups = [{k: v for k, v in group.items() if k != 'params'}
+              for group in trainer.optimizer.state_dict()['param_groups']]
+    return dict(version=2, config=asdict(trainer.config), epoch=trainer.epoch, steps=trainer.steps,
+                history=trainer.history, groups=groups, schedule=trainer.schedule.state_dict(),
+                seconds=trainer._before, order=[trainer.block, trainer.window], sums=list(trainer.sums))
 
 # %% ../../nbs/library/training/02_trainer.ipynb #2133ddb8
 def tensors_sha256(
@@ -379,27 +390,15 @@ def tensors_sha256(
     return found.hexdigest()
 
 
-@patch
-def save_checkpoint(
-    self: Trainer,
+def write_checkpoint(
     path: str | Path,  # file; replaced in one move
+    about: dict[str, Any],  # from `run_values`
+    held: dict[str, Tensor],  # from `run_tensors`
 ) -> None:
-    "Write everything that the next step depends on; process 0 writes. Errors: a disk that is full or read-only; a loss that was not finite."
-    self.check_losses()
-    held = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in self.tensors().items()}
-    groups = [{k: v for k, v in group.items() if k != 'params'}
-              for group in self.optimizer.state_dict()['param_groups']]
-    about = dict(version=2, config=asdict(self.config), epoch=self.epoch, steps=self.steps, history=self.history,
-                 groups=groups,
-                 schedule=self.schedule.state_dict(), seconds=self._before, order=[self.block, self.window],
-                 sums=list(self.sums))
-    if rank_and_size()[0]:
-        return
-    path = Path(path)
+    "Write one file that holds both. Errors: a disk that is full or read-only."
+    path, about = Path(path), about | dict(sha256=tensors_sha256(held, json.dumps(about)))
     try:
-        write_atomic(path, save(held,
-                                dict(checkpoint=json.dumps(about | dict(sha256=tensors_sha256(held,
-                                    json.dumps(about)))))))
+        write_atomic(path, save(held, dict(checkpoint=json.dumps(about))))
         for old in path.parent.glob(f'.{path.name}.*.part'):  # of runs that were killed while writing
             old.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
@@ -435,86 +434,106 @@ def read_checkpoint(
     return about, parts
 
 # %% ../../nbs/library/training/02_trainer.ipynb #bc93b480
-@patch
-def load_checkpoint(
-    self: Trainer,
-    path: str | Path,  # file written by save_checkpoint
-) -> Trainer:
-    "Go back to where a checkpoint stood. Errors: damaged, or written with other settings."
-    about, parts = read_checkpoint(path)
-    now = dict(asdict(self.config), order=[self.block, self.window])
+def refuse_other_settings(
+    trainer: EpochTrainer,  # that shall go on
+    about: dict[str, Any],  # from `read_checkpoint`
+    path: str | Path,  # the file, for the message
+) -> None:
+    "Errors: a checkpoint that was written with other settings."
+    now = dict(asdict(trainer.config), order=[trainer.block, trainer.window])
     other = {k: v for k, v in dict(about['config'], order=about['order']).items() if k != 'device' and v != now[k]}
     if other:
         said = ', '.join(f'{k}={v!r} (now {now[k]!r})' for k, v in other.items())
         raise TrainingError(f'{path}: written with {said}; resume with the same settings or start a new run.')
-    state = self.optimizer.state_dict()
+
+
+def put_back(
+    trainer: EpochTrainer,  # that shall go on
+    about: dict[str, Any],  # from `read_checkpoint`
+    parts: dict[str, dict[str, Tensor]],  # from the same
+    path: str | Path,  # the file, for the message
+) -> None:
+    "Every part in its place. Errors: parts of another method."
+    state = trainer.optimizer.state_dict()
     state['param_groups'] = [old | {k: tuple(v) if isinstance(v, list) else v for k, v in new.items()}
                              for old, new in zip(state['param_groups'], about['groups'])]
     state['state'] = {int(k.split('.')[1]): v for k, v in parts.items() if k.startswith('optimizer.')}
-    again = {name for name,
-             _ in self.method.named_buffers()} - self.method.state_dict().keys()  # version 0.3 kept them too
+    again = {k for k, _ in trainer.method.named_buffers()} - trainer.method.state_dict().keys()  # 0.3 kept them too
     for part, prefix in (('method', ''), ('averaged', 'module.')):
         parts[part] = {k: v for k, v in parts.get(part, {}).items() if k.removeprefix(prefix) not in again}
     try:
-        self.method.load_state_dict(parts['method'])
-        self.optimizer.load_state_dict(state)
-        if self.averaged is not None:
-            self.averaged.load_state_dict(parts['averaged'])
+        trainer.method.load_state_dict(parts['method'])
+        trainer.optimizer.load_state_dict(state)
+        if trainer.averaged is not None:
+            trainer.averaged.load_state_dict(parts['averaged'])
     except (RuntimeError, ValueError, KeyError) as error:
         raise TrainingError(f'{path}: does not fit this method ({str(error).splitlines()[0]}); resume with the method '
                             'it was written with or start a new run.') from error
-    self.schedule.load_state_dict(about['schedule'])
-    self.history, self.epoch, self.steps, self._before = about['history'], about['epoch'], about['steps'], about['seconds']
-    self.sums = {k: parts['sums'][k].to(self.device) for k in about['sums']}
-    self._random = parts.get('random')
-    return self
-
-# %% ../../nbs/library/training/02_trainer.ipynb #c684feda
-@patch
-def stalled(
-    self: Trainer,
-) -> bool:  # the same in all processes
-    "Whether the last `patience` epochs brought no better mAP of the weights that the run would give."
-    if self.config.patience is None or not self.history:
-        return False
-    name = f"{self.evaluation.name}_mAP{'' if self.averaged is None else '_ema'}"
-    values = [row[name] for row in self.history]
-    return from_first(lambda: len(values) - 1 - values.index(max(values)) >= self.config.patience)
+    trainer.schedule.load_state_dict(about['schedule'])
+    trainer.history, trainer.epoch, trainer.steps = about['history'], about['epoch'], about['steps']
+    trainer._before = about['seconds']
+    trainer.sums = {k: parts['sums'][k].to(trainer.device) for k in about['sums']}
+    trainer._random = parts.get('random')
 
 # %% ../../nbs/library/training/02_trainer.ipynb #73efccaf
-@patch
-def fit(
-    self: Trainer,
-    checkpoint: str | Path | None = None,  # written after each epoch, if given
-    progress: bool = True,  # show a bar
-    on_epoch: Callable[[dict], None] | None = None,  # called with each new row of the history
-    every: int | None = None,  # also write the checkpoint after so many steps, from 1
-) -> pd.DataFrame:  # the history, a row per epoch
-    "Train all steps that are left, or until no epoch was better for as long as `patience` says."
-    if every is not None and every < 1:
-        raise TrainingError(f'every is {every}, expected a whole number of steps from 1, or None.')
-    per_epoch = math.ceil(len(self.store) / self.config.batch_size)
-    with tqdm(total=per_epoch * self.config.epochs, initial=per_epoch * self.epoch + self.steps, disable=not progress
-              or rank_and_size()[0] > 0,
-              desc='training', unit='step') as bar:
-        def after_step() -> None:
-            bar.update()
-            if checkpoint is not None and every and self.steps % every == 0:
-                self.save_checkpoint(checkpoint)
-        while self.epoch < self.config.epochs and not (self.steps == 0 and self.stalled()):
-            row = self.train_epoch(after_step)
-            shown = {k: f'{v:.1f}' for k, v in row.items() if k.endswith(('mAP', 'mAP_ema'))}
-            bar.set_postfix(loss=f'{row["loss"]:.2f}', **shown)
-            if checkpoint is not None:
-                self.save_checkpoint(checkpoint)
-            on_epoch(row) if on_epoch else None
-    self.finish()
-    return pd.DataFrame(self.history)
+class Trainer(EpochTrainer):
+    "Optimiser, schedule, averaged weights and history of one run; `fit` goes on from wherever it stands."
 
-# %% ../../nbs/library/training/02_trainer.ipynb #6a03746d
-@patch
-def finish(
-    self: Trainer,
-) -> None:
-    "What a method does once, after its training."
-    self.final.finish(self.store, self.targets)
+    def save_checkpoint(
+        self,
+        path: str | Path,  # file; replaced in one move
+    ) -> None:
+        "Write what the next step depends on; process 0 writes. Errors: a full disk; a loss that was not finite."
+        self.check_losses()
+        about, held = run_values(self), run_tensors(self)
+        if rank_and_size()[0] == 0:
+            write_checkpoint(path, about, held)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,  # file written by save_checkpoint
+    ) -> Trainer:
+        "Go back to where a checkpoint stood. Errors: damaged, or written with other settings."
+        about, parts = read_checkpoint(path)
+        refuse_other_settings(self, about, path)
+        put_back(self, about, parts, path)
+        return self
+
+    def stalled(self) -> bool:  # the same in all processes
+        "Whether the last `patience` epochs brought no better mAP of the weights that the run would give."
+        if self.config.patience is None or not self.history:
+            return False
+        name = f"{self.evaluation.name}_mAP{'' if self.averaged is None else '_ema'}"
+        values = [row[name] for row in self.history]
+        return from_first(lambda: len(values) - 1 - values.index(max(values)) >= self.config.patience)
+
+    def fit(
+        self,
+        checkpoint: str | Path | None = None,  # written after each epoch, if given
+        progress: bool = True,  # show a bar
+        on_epoch: Callable[[dict], None] | None = None,  # called with each new row of the history
+        every: int | None = None,  # also write the checkpoint after so many steps, from 1
+    ) -> pd.DataFrame:  # the history, a row per epoch
+        "Train all steps that are left, or until no epoch was better for as long as `patience` says."
+        if every is not None and every < 1:
+            raise TrainingError(f'every is {every}, expected a whole number of steps from 1, or None.')
+        per_epoch = math.ceil(len(self.store) / self.config.batch_size)
+        with tqdm(total=per_epoch * self.config.epochs, initial=per_epoch * self.epoch + self.steps, desc='training',
+                  unit='step', disable=not progress or rank_and_size()[0] > 0) as bar:
+            def after_step() -> None:
+                bar.update()
+                if checkpoint is not None and every and self.steps % every == 0:
+                    self.save_checkpoint(checkpoint)
+            while self.epoch < self.config.epochs and not (self.steps == 0 and self.stalled()):
+                row = self.train_epoch(after_step)
+                shown = {k: f'{v:.1f}' for k, v in row.items() if k.endswith(('mAP', 'mAP_ema'))}
+                bar.set_postfix(loss=f'{row["loss"]:.2f}', **shown)
+                if checkpoint is not None:
+                    self.save_checkpoint(checkpoint)
+                on_epoch(row) if on_epoch else None
+        self.finish()
+        return pd.DataFrame(self.history)
+
+    def finish(self) -> None:
+        "What a method does once, after its training."
+        self.final.finish(self.store, self.targets)
