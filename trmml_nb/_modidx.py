@@ -2279,6 +2279,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'trmml_nb.training.metrics.summary': ( 'book/metrics.html#summary',
                                                                                   'trmml_nb/training/metrics.py'),
                                            'trmml_nb.training.metrics.top_k_scores': ( 'book/metrics.html#top_k_scores',
+                                                                                       'trmml_nb/training/metrics.py'),
+                                           'trmml_nb.training.metrics.usual_places': ( 'book/metrics.html#usual_places',
                                                                                        'trmml_nb/training/metrics.py')},
             'trmml_nb.training.processes': { 'trmml_nb.training.processes.ProcessError': ( 'library/training/processes.html#processerror',
                                                                                            'trmml_nb/training/processes.py'),

@@ -425,3 +425,15 @@ def test_cf1_of_means_is_never_below_the_mean_of_f1(seed):
     scores, truth = random_case(seed)
     got = m.f1_scores(1 / (1 + np.exp(-3 * scores)), truth)
     assert got['CF1'] >= got['CF1_mean'] - 1e-9
+
+
+def test_usual_places_is_the_mean_coverage_of_each_category():
+    rng = np.random.default_rng(0)
+    masks, classes = rng.random((6, 8, 8)) < 0.3, np.array([0, 2, 0, 2, 2, 0])
+    usual = m.usual_places(masks, classes, 4, (2, 4))
+    for c in (0, 2):
+        mean = masks[classes == c].reshape(-1, 2, 4, 4, 2).mean((0, 2, 4)).ravel()
+        np.testing.assert_allclose(usual[c], mean / mean.sum(), rtol=1e-12)
+    np.testing.assert_allclose(usual[[1, 3]], 1 / 8)  # never seen: flat
+    with pytest.raises(m.MetricError, match="masks have shape"):
+        m.usual_places(masks.astype(int), classes, 4, (2, 4))

@@ -17,7 +17,7 @@ from ..data.labels import ABSENT, PRESENT, UNKNOWN
 __all__ = ['MetricError', 'check_scores', 'precision_recall', 'average_precision', 'mean_average_precision',
            'check_probabilities', 'f1_scores', 'best_thresholds', 'top_k_scores', 'summary', 'per_class_table',
            'bootstrap_map', 'cell_centers', 'box_masks', 'pointing_game', 'saliency_iou', 'cell_coverage',
-           'mass_inside']
+           'mass_inside', 'usual_places']
 
 # %% ../../nbs/book/03_metrics.ipynb #bcd93299
 class MetricError(MethodError):
@@ -438,3 +438,17 @@ def mass_inside(
     share = 100 * _ratio((s * cell_coverage(m, grid)).sum(1), s.sum(1))
     share[~m.any((1, 2)) | (s.sum(1) == 0)] = np.nan
     return _mean(share), share
+
+# %% ../../nbs/book/03_metrics.ipynb #d0a0c002
+def usual_places(
+    masks: Any,  # [K, H, W] bool: objects in other images than those that are measured
+    classes: Sequence[int],  # [K] number of each object's category, from 0
+    num_classes: int,  # C
+    grid: tuple[int, int],  # (h, w)
+) -> np.ndarray:  # [C, h*w] each row sums to 1; flat for a category that was never seen
+    "Where objects of a category usually lie: the best guess for a map without looking at the picture."
+    coverage, which = cell_coverage(masks, grid), np.asarray(classes)
+    total = np.zeros((num_classes, coverage.shape[1]))
+    np.add.at(total, which, coverage)
+    total[total.sum(1) == 0] = 1
+    return total / total.sum(1, keepdims=True)
