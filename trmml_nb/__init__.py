@@ -27,10 +27,10 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from .people.figures import show_saliency as show_saliency
     from .rivals.registry import build_method as build_method
     from .rivals.registry import register_method as register_method
+    from .runs.predict import predict as predict
     from .runs.run import load_run as load_run
     from .runs.train import train as train
     from .runs.use import complete as complete
-    from .runs.use import predict as predict
     from .towers.encode import encode_dataset as encode_dataset
     from .towers.tower import load_tower as load_tower
     from .training.metrics import mean_average_precision as mean_average_precision
@@ -63,7 +63,7 @@ _DOOR = {  # name -> module it comes from
     "mean_average_precision": "training.metrics",
     "train": "runs.train",
     "load_run": "runs.run",
-    "predict": "runs.use",
+    "predict": "runs.predict",
     "complete": "runs.use",
     "show_saliency": "people.figures",
     "Inspector": "yours.view",

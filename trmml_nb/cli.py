@@ -325,26 +325,38 @@ def evaluate(
 # %% ../nbs/library/04_cli.ipynb #b6fab2a5
 @command()
 def predict(
-    run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
-    images: Annotated[str,
-                      typer.Argument(help='An image, a folder with images (searched with its subfolders), or the '
-                                          'folder of a prepared benchmark.')],
-    out: Annotated[str, typer.Option(help='Table to make: image,<category>,... with probabilities.')] = 'scores.csv',
+    run: Annotated[str, typer.Argument(help='Run folder made by `trmml train` or `trmml photos`.')],
+    images: Annotated[list[str],
+                      typer.Argument(help='Pictures, folders (searched with their subfolders), patterns in quotation '
+                                          'marks; or the folder of a prepared benchmark.')],
+    out: Annotated[str | None, typer.Option(help='File to make; scores.csv or scores.json if not given.')] = None,
+    format: Annotated[str,
+                      typer.Option(metavar='csv|json|top|labelstudio',
+                                   help='csv: a column per category; top: a row for each of the best; json: what is '
+                                        'present, and all probabilities; labelstudio: to import '
+                                        'there.')] = 'csv',
+    top: Annotated[int, typer.Option(help='Categories a picture, with --format top.')] = 5,
+    xmp: Annotated[str | None,
+                   typer.Option(help='Folder for XMP sidecars with what is present as keywords; the folder of the '
+                                     'pictures puts them beside.')] = None,
     on_bad: Annotated[str,
-                      typer.Option(help="Images that cannot be read: 'error' stops, 'skip' leaves them out and "
+                      typer.Option(help="Pictures that cannot be read: 'error' stops, 'skip' leaves them out and "
                                         "reports them.")] = 'error',
     split: Annotated[str | None,
                      typer.Option(help='Split of a prepared benchmark; the one that is measured on if not given.')] = None,
     device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
-    cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
+    cache: Annotated[str | None,
+                     typer.Option(help='Folder where features are kept for another time; not kept if not '
+                                       'given.')] = None,
 ):
-    """Score images: a probability per category."""
-    from trmml_nb.runs.use import predict_job
+    """Score pictures: a probability per category. Stopped, it goes on with the same command."""
+    from trmml_nb.runs.predict import predict_job
 
-    table, skipped = predict_job(run, images, out, on_bad, device, cache, split=split)
+    table, skipped = predict_job(run, images, out, on_bad, device, cache, split=split, form=format, top=top, xmp=xmp)
     for what, why in skipped:
         print(f'skipped {what}: {why}', file=sys.stderr)
     print(f'scores: {table}' + (f' ({len(skipped)} files skipped)' if skipped else ''))
+    print(*[f'keywords: {xmp}'] * bool(xmp), end='\n' * bool(xmp))
 
 # %% ../nbs/library/04_cli.ipynb #478cf26e
 @command()

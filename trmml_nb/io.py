@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from .errors import RunError, TrmmlError
 
 # %% auto #0
 __all__ = ['part_of', 'write_atomic', 'plain_values', 'write_json', 'parse_json', 'check_fields', 'read_json', 'guarded',
-           'unguarded', 'csv_bytes', 'alone']
+           'unguarded', 'csv_chunks', 'csv_bytes', 'alone']
 
 # %% ../nbs/library/01_io.ipynb #702a922c
 def part_of(
@@ -37,7 +38,7 @@ def part_of(
 
 def write_atomic(
     path: str | Path,  # where the bytes shall be
-    data: bytes,  # the whole file
+    data: bytes | Iterable[bytes],  # the whole file, or its pieces in order
 ) -> None:
     "Write a file so that a reader sees all of it or none of it. Errors: those of the system, such as a full disk."
     path = Path(path)
@@ -45,7 +46,7 @@ def write_atomic(
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0)
     try:
         with open(os.open(part, flags, 0o666), 'wb') as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -156,22 +157,35 @@ def unguarded(
     return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text[2:] if text[:2] == './' and _FORMULA.match(text[2:]) else text
 
 
-def csv_bytes(
+def csv_chunks(
     header: Sequence[str],  # names of the columns; a first one called image holds names of files
     rows: Iterable[Sequence[Any]],  # cells: words are guarded, numbers are not
-) -> bytes:  # a whole file
-    "A table as CSV in UTF-8, with no cell that a spreadsheet would run. Errors: a number that is not finite."
+    size: int = 500,  # rows a chunk
+) -> Iterator[bytes]:  # together a whole file
+    "A table as CSV, piece by piece, with no cell that a spreadsheet would run. Errors: a number that is not finite."
     def cell(value: Any, path: bool) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f'a cell would say {value}, which is no number')
         return guarded(value, path) if isinstance(value, str) else value
     paths, text = bool(header) and header[0] == 'image', io.StringIO()
     plainly, quoted = (csv.writer(text, lineterminator='\n', quoting=q) for q in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
-    for number, row in enumerate([header, *rows]):
+    for number, row in enumerate(itertools.chain([header], rows)):
         cells = [cell(c, paths and k == 0 and number > 0) for k, c in enumerate(row)]
         (quoted if any('\r' in c for c in cells if isinstance(c, str))
          else plainly).writerow(cells)  # Python leaves a lone \r bare
-    return text.getvalue().encode()
+        if number % size == 0:
+            yield text.getvalue().encode()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue().encode()
+
+
+def csv_bytes(
+    header: Sequence[str],  # as in `csv_chunks`
+    rows: Iterable[Sequence[Any]],  # as in `csv_chunks`
+) -> bytes:  # a whole file
+    "A table as CSV, in one piece."
+    return b''.join(csv_chunks(header, rows))
 
 # %% ../nbs/library/01_io.ipynb #4d816fab
 @contextlib.contextmanager

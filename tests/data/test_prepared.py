@@ -24,7 +24,8 @@ from trmml_nb.data.prepared import (
     read_provenance,
     single_positive_list,
 )
-from trmml_nb.runs.use import complete_job, evaluate_job, predict_job, training_set
+from trmml_nb.runs.predict import predict_job
+from trmml_nb.runs.use import complete_job, evaluate_job, training_set
 
 
 @pytest.fixture

@@ -332,7 +332,8 @@ def test_one_bit_that_differs_is_noticed(album, tmp_path):
 
 def test_a_model_without_numbers_writes_nothing(album, tmp_path):
     from trmml_nb.runs.run import save_model
-    from trmml_nb.runs.use import complete_job, evaluate_job, predict_job
+    from trmml_nb.runs.predict import predict_job
+    from trmml_nb.runs.use import complete_job, evaluate_job
 
     options = dict(data='csv', labels=str(album / 'labels.csv'), epochs=1, cache=str(tmp_path / 'cache'))
     run = train_job(TrainJob(**options, out=str(tmp_path / 'run')), progress=False)

@@ -14,7 +14,8 @@ from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.errors import DataError
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.train import train_job
-from trmml_nb.runs.use import complete_job, evaluate_job, predict_job
+from trmml_nb.runs.predict import predict_job
+from trmml_nb.runs.use import complete_job, evaluate_job
 from trmml_nb.runs.run import load_run
 
 

@@ -148,6 +148,7 @@ def usable_images(
     images: Sequence[FileImage],  # pictures in files
     what: Sequence[str],  # for each of them, the words that name it in a message
     on_bad: str,  # 'error', or 'skip' (then each picture is decoded)
+    decode: bool = True,  # with 'skip'; False: headers only, whoever decodes later deals with what is damaged
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:  # rows to keep, int; (what, why) of the others
     "Which pictures can be used; with on_bad='error' one that cannot is an error, and so are none at all."
     if on_bad not in ('error', 'skip'):
@@ -155,7 +156,7 @@ def usable_images(
     bad = {}
     for i, image in enumerate(images):
         try:
-            image.check(decode=on_bad == 'skip')
+            image.check(decode=decode and on_bad == 'skip')
         except DataError as e:
             bad[i] = str(e)
     if bad and (on_bad == 'error' or len(bad) == len(images)):

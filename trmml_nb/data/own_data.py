@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import os
 import re
@@ -24,7 +25,8 @@ from .labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
 __all__ = ['CSV_CODES', 'IMAGE_SUFFIXES', 'RAW_SUFFIXES', 'read_rows', 'image_path', 'csv_dataset', 'why_left_out',
-           'folder_files', 'image_folder', 'flatness', 'look_like_photographs']
+           'folder_files', 'unlabelled', 'image_folder', 'named_files', 'picture_set', 'flatness',
+           'look_like_photographs']
 
 # %% ../../nbs/library/data/03_own_data.ipynb #cccb7d69
 def read_rows(
@@ -200,10 +202,28 @@ def folder_files(
     return sorted(names), sorted(skipped)
 
 # %% ../../nbs/library/data/03_own_data.ipynb #f19cadf3
+def unlabelled(
+    name: str,  # of the data set
+    names: Sequence[str],  # of M pictures
+    paths: Sequence[str],  # their files
+    class_names: Sequence[str] = (),  # C categories to ask about
+    on_bad: str = 'error',  # as in `image_folder`
+    skipped: Sequence[tuple[str, str]] = (),  # (what, why) of what was left out before
+    decode: bool = True,  # as in `image_folder`
+) -> MultiLabelDataset:
+    "Files as a data set without labels."
+    images = [FileImage(path) for path in paths]
+    keep, bad = usable_images(images, names, on_bad, decode)
+    targets = np.full((len(keep), len(class_names)), UNKNOWN, dtype=np.int8)
+    return MultiLabelDataset(name, 'all', list(class_names), [names[i] for i in keep], targets, None,
+                             [images[i] for i in keep], [*skipped, *bad])
+
+
 def image_folder(
     path_or_file: str | Path,  # a folder (searched with its subfolders) or one image file
     class_names: Sequence[str] = (),  # C categories to ask about; their labels are all unknown
     on_bad: str = 'error',  # images that cannot be read: 'error', or 'skip' and list in .skipped
+    decode: bool = True,  # with on_bad='skip': look at whole pictures now, not at their headers only
 ) -> MultiLabelDataset:
     "Pictures without labels, sorted by name."
     path = Path(path_or_file)
@@ -211,11 +231,50 @@ def image_folder(
     if not names:
         raise DataError(f'{path}: no image in this folder ({len(skipped)} other entries; '
                         f'suffixes of images: {" ".join(sorted(IMAGE_SUFFIXES))}).')
-    images = [FileImage(str(root / name)) for name in names]
-    keep, bad = usable_images(images, names, on_bad)
-    targets = np.full((len(keep), len(class_names)), UNKNOWN, dtype=np.int8)
-    return MultiLabelDataset(path.stem or 'folder', 'all', list(class_names), [names[i] for i in keep], targets, None,
-                             [images[i] for i in keep], skipped + bad)
+    files = [str(root / name) for name in names]
+    return unlabelled(path.stem or 'folder', names, files, class_names, on_bad, skipped, decode)
+
+# %% ../../nbs/library/data/03_own_data.ipynb #9ab90002
+def named_files(
+    sources: Sequence[str | Path],  # files, folders, patterns (** goes into subfolders)
+    on_bad: str = 'error',  # as in `folder_files`
+) -> tuple[list[Path], list[tuple[str, str]]]:  # pictures, each once, sorted; (what, why) of everything else
+    "The pictures that are meant. Errors: a source that is not there."
+    found, skipped = set(), []
+    for source in map(str, sources):
+        there = [source] if os.path.lexists(source) else sorted(glob.glob(source, recursive=True))
+        places = [Path(p) for p in there]
+        if not places:
+            raise DataError(f'{source}: no such file or folder, and no file fits it as a pattern.')
+        for place in places:
+            names, others = folder_files(place, on_bad) if place.is_dir() else ([''], [])
+            if not place.is_dir() and (why := why_left_out(place.name)):
+                names, others = [], [(str(place), why)]
+            found |= {Path(os.path.abspath(place / name)) for name in names}
+            skipped += others
+    return sorted(found), skipped
+
+
+def picture_set(
+    sources: str | Path | Sequence[str | Path],  # pictures, folders, patterns such as 'album/*.jpg'; one or several
+    class_names: Sequence[str] = (),  # C categories to ask about; their labels are all unknown
+    on_bad: str = 'error',  # as in `image_folder`
+    decode: bool = True,  # as in `image_folder`
+) -> MultiLabelDataset:
+    "Pictures of one or several places, without labels, each once. Errors: no picture, a source that is not there."
+    sources = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    if len(sources) == 1 and os.path.lexists(sources[0]):
+        return image_folder(sources[0], class_names, on_bad, decode)
+    files, skipped = named_files(sources, on_bad)
+    if not files:
+        raise DataError(f'{", ".join(map(str, sources))}: no picture among them ({len(skipped)} other files; '
+                        f'suffixes of images: {" ".join(sorted(IMAGE_SUFFIXES))}).')
+    try:
+        root = os.path.commonpath([p.parent for p in files])
+    except ValueError:  # on several drives
+        root = None
+    names = [(p.relative_to(root) if root else p).as_posix() for p in files]
+    return unlabelled('pictures', names, list(map(str, files)), class_names, on_bad, skipped, decode)
 
 # %% ../../nbs/library/data/03_own_data.ipynb #9ab10002
 def flatness(
