@@ -199,12 +199,16 @@ def test_memory_does_not_grow_with_the_number_of_pictures(run, tmp_path, monkeyp
     tower, own = load_run(run).tower, module.all_finite
     one = (tower.grid[0] * tower.grid[1], tower.dim)
 
-    def watched(p, names, folder):
+    def count():
         gc.collect()
-        alive.append(sum(len(t) for t in gc.get_objects() if isinstance(t, torch.Tensor) and t.shape[1:] == one))
+        return sum(len(t) for t in gc.get_objects() if type(t) is torch.Tensor and t.shape[1:] == one)
+
+    def watched(p, names, folder):
+        alive.append(count() - before)
         return own(p, names, folder)
 
     monkeypatch.setattr(module, 'all_finite', watched)
+    before = count()  # of other tests
     table, _ = predict_job(run, album, tmp_path / 's.csv', progress=False)
     ahead = 4 * (2 * 2 + 2 + 1)
     assert len(alive) == 8 and max(alive) <= 2 * 20 + ahead and len(pd.read_csv(table)) == 160
