@@ -22,7 +22,8 @@ from trmml_nb.datasets.archives import PracticeServer
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.runs.options import TrainJob
 from trmml_nb.runs.train import train_job
-from trmml_nb.yours.photographs import UNFINISHED, PhotosJob, photos_job
+from trmml_nb.runs.run import UNFINISHED
+from trmml_nb.yours.photographs import PhotosJob, photos_job
 from trmml_nb.datasets.prepare import prepare_benchmark
 from trmml_nb.runs.use import complete_job
 from trmml_nb.towers.encode import encode_dataset

@@ -6,6 +6,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'trmml_nb.cli.OnDemand.get_command': ('library/cli.html#ondemand.get_command', 'trmml_nb/cli.py'),
                               'trmml_nb.cli.OnDemand.list_commands': ('library/cli.html#ondemand.list_commands', 'trmml_nb/cli.py'),
                               'trmml_nb.cli._root': ('library/cli.html#_root', 'trmml_nb/cli.py'),
+                              'trmml_nb.cli.as_options': ('library/cli.html#as_options', 'trmml_nb/cli.py'),
                               'trmml_nb.cli.check': ('library/cli.html#check', 'trmml_nb/cli.py'),
                               'trmml_nb.cli.command': ('library/cli.html#command', 'trmml_nb/cli.py'),
                               'trmml_nb.cli.compare': ('library/cli.html#compare', 'trmml_nb/cli.py'),

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import inspect as introspect
 import os
+import re
 import subprocess
 import sys
 import typing
@@ -38,8 +39,8 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
     from trmml_nb.yours.photographs import PhotosJob
 
 # %% auto #0
-__all__ = ['app', 'RUN', 'OPEN', 'options_of', 'complain', 'with_messages', 'result_table', 'show_result', 'OnDemand', 'command',
-           'open_lab', 'view', 'review', 'main']
+__all__ = ['app', 'RUN', 'OPEN', 'options_of', 'as_options', 'complain', 'with_messages', 'result_table', 'show_result',
+           'OnDemand', 'command', 'open_lab', 'view', 'review', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def options_of(
@@ -69,11 +70,25 @@ def options_of(
     return decorate
 
 # %% ../nbs/library/04_cli.ipynb #81cdae7d
+def as_options(
+    message: str,  # of an error of the library
+) -> str:
+    "The same advice in the words of the command: --on-bad skip, where Python says on_bad='skip'."
+    words = [(r"\bpass (root|cache)= another", r'pass --\1 another'),
+             (r"\b(?!image=)([a-z]+(?:_[a-z]+)*)=(['\"]?)([\w./-]+)\2(?![\w=(\[])",
+              lambda found: f"--{found[1].replace('_', '-')} {found[3]}"),
+             (r' \(\.skipped will list (?:them|it)\)', ''), (r'call `?encode_dataset`? again', 'start the same command again'),
+             (r'pictures without labels are read with `?image_folder`?', 'give a table of labels')]
+    for pattern, meant in words:
+        message = re.sub(pattern, meant, message)
+    return message
+
+
 def complain(
     error: BaseException,  # with a message for people
 ) -> None:
     "One message on standard error, then status 1."
-    Console(stderr=True).print(f'error: {error}', style='red', markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f'error: {as_options(str(error))}', style='red', markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 # %% ../nbs/library/04_cli.ipynb #0dd608f5

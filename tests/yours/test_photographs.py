@@ -33,7 +33,6 @@ from trmml_nb.errors import DataError
 from trmml_nb.yours import photographs as own_photographs
 from trmml_nb.runs.sets import zero_shot_cosines
 from trmml_nb.yours.photographs import (
-    UNFINISHED,
     Kept,
     PhotosError,
     PhotosJob,
@@ -47,7 +46,7 @@ from trmml_nb.yours.photographs import (
     sureness,
     tower_alone,
 )
-from trmml_nb.runs.run import load_run
+from trmml_nb.runs.run import UNFINISHED, load_run
 from trmml_nb.data.tables import TableError, read_cell, read_sheet, read_synonyms, sheet_statistics
 
 NAMES = ['dog', 'tree', '=cmd|calc', '<b>car</b>']

@@ -33,8 +33,8 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import pick_device, predict_logits, tensors_sha256
 
 # %% auto #0
-__all__ = ['method_state', 'save_model', 'note_of', 'RunForm', 'read_config', 'config_sha256', 'growing', 'required',
-           'load_model', 'Prediction', 'Recogniser', 'versions', 'load_run']
+__all__ = ['UNFINISHED', 'method_state', 'save_model', 'note_of', 'RunForm', 'read_config', 'config_sha256', 'growing',
+           'required', 'load_model', 'Prediction', 'Recogniser', 'versions', 'load_run']
 
 # %% ../../nbs/library/runs/02_run.ipynb #31079b8b
 def method_state(
@@ -86,10 +86,16 @@ class RunForm(BaseModel):
     class_names: list[str]
 
 
+UNFINISHED = 'unfinished.json'  # in the folder of a run of `trmml photos` while it is at work: what was asked for
+
+
 def read_config(
     folder: str | Path,  # a run folder
 ) -> dict:
-    "Settings of a run. Errors: missing, damaged, or of another form, with the field."
+    "Settings of a run. Errors: missing, damaged, of another form, with the field; photographs that are still at work."
+    if (Path(folder) / UNFINISHED).is_file():
+        raise RunError(f'{folder}: the run is not finished. Start the same `trmml photos` command again; it goes on where '
+                       f'it was.')
     return read_json(Path(folder) / 'config.json', form=RunForm)
 
 

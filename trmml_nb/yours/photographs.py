@@ -43,7 +43,7 @@ from ..runs.train import alone_in, claim_folder, describe
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
 from ..runs.use import completed_table, write_table
-from ..runs.run import config_sha256, note_of, save_model, versions
+from ..runs.run import UNFINISHED, config_sha256, note_of, save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
 from ..towers.precision import choose_precision
@@ -55,10 +55,10 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['UNFINISHED', 'MODELS', 'PLACES', 'KEPT', 'PAGE_STYLE', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness', 'fit_rows',
-           'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone',
-           'html_table', 'picture_uri', 'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result',
-           'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower', 'check_album', 'photos_job']
+__all__ = ['MODELS', 'PLACES', 'KEPT', 'PAGE_STYLE', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness', 'fit_rows', 'Kept',
+           'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table',
+           'picture_uri', 'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'own_folder', 'deliver',
+           'write_results', 'photos_in', 'check_tower', 'check_album', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -159,7 +159,6 @@ def held_out_logits(
     return logits
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #2f78e260
-UNFINISHED = 'unfinished.json'  # in the folder of a run while it is at work: what was asked for
 MODELS = ('best', 'trained', 'tower')  # what --model can be
 PLACES = ('out', 'device', 'cache')  # options that say where, not what
 

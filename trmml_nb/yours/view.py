@@ -20,7 +20,8 @@ from ..data.dataset import FileImage, MultiLabelDataset, usable_images
 from ..errors import DataError
 from ..data.labels import UNKNOWN
 from ..data.own_data import image_folder
-from ..data.tables import Sheet, read_sheet
+from ..data.formats import read_labels
+from ..data.tables import Sheet
 from ..errors import ViewError
 from ..io import read_json, write_atomic
 from ..people.figures import as_numpy
@@ -30,7 +31,7 @@ from ..rivals.registry import build_method
 from ..runs.options import TrainJob
 from ..towers.loading import in_memory
 from ..runs.sets import load_sets, settings
-from ..runs.run import Recogniser, load_run
+from ..runs.run import Recogniser, load_run, read_config
 from ..io import guarded
 from ..runs.use import training_set
 from ..data.tables import PROBABILITY
@@ -66,7 +67,8 @@ def read_decisions(
         raise ViewError(f'{path}: no threshold or shift for {missing[0]!r} ({len(missing)} of {len(names)} categories '
                         'are missing): it belongs to another run; copy the file anew.')
     pick = lambda part: np.array([float(said[part][c]) for c in names])
-    return Decisions(PlattScaling(float(said.get('slope', 1.)), pick('shift')), pick('threshold'))
+    noted = pick('noted') if 'noted' in said else 1.0
+    return Decisions(PlattScaling(float(said.get('slope', 1.)), pick('shift'), noted), pick('threshold'))
 
 # %% ../../nbs/library/yours/04_view.ipynb #88502b86
 def photo_list(
@@ -98,7 +100,7 @@ def album_of(
     try:
         job = PhotosJob(**said | dict(out=str(run)))
         more = [c.strip() for c in job.categories.split(',') if c.strip()]
-        sheet = read_sheet(job.labels, job.photos, job.synonyms, more, on_bad=job.on_bad)
+        sheet = read_labels(job.labels, job.photos, job.synonyms, more, on_bad=job.on_bad, reading=job.reading)
     except DataError as error:
         raise ViewError(f'{run}: its photographs or their table cannot be read: {error} If they moved, '
                         'give root=FOLDER.') from error
@@ -291,7 +293,10 @@ def Reviewer(
 def _notebook(kind: str, widget: str, run: str | Path, folder: str | Path) -> Path:
     "Write a notebook with an import and a call, unless it is there. Errors: no run."
     run = Path(run)
-    read_json(run / 'config.json')  # before a notebook is made for nothing
+    read_config(run)  # before a notebook is made for nothing
+    if not (run / 'model.safetensors').is_file():
+        raise ViewError(f'{run}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out {run} '
+                        f'--resume`.')
     path = Path(folder) / f'{kind}-{run.resolve().name}.ipynb'
     if not path.exists():
         source = [f'from trmml_nb.yours.view import {widget}\n', f'{widget}({run.as_posix()!r})']
