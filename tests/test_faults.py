@@ -1,9 +1,13 @@
 """Faults that the tests of single modules do not try: malformed tables by the dozen, two trainings in one folder, clocks that are wrong."""
 
+import errno
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,8 +18,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trmml_nb.data.dataset import scenes_dataset
-from trmml_nb.errors import DataError
+from test_encode import Slow, in_child
+from test_store import contents, make_tower
+from typer.testing import CliRunner
+
+from trmml_nb import io as files
+from trmml_nb.cli import app, show_result, with_messages
+from trmml_nb.data.dataset import open_image, scenes_dataset
+from trmml_nb.errors import DataError, TrainingError, TrmmlError
+from trmml_nb.method.matching import MatchingError, prior_bias
+from trmml_nb.towers import encode as store_building
+from trmml_nb.towers.views import StoreError
+from trmml_nb.training.trainer import read_checkpoint
+from trmml_nb.yours.calibration import CalibrationError, folds
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.train import alone_in, train_job
 from trmml_nb.data.own_data import csv_dataset
@@ -156,6 +171,216 @@ def test_a_second_training_is_kept_out_and_a_killed_one_keeps_nobody_out(tmp_pat
         other.kill(), other.wait()
     with alone_in(folder):
         pass
+
+
+def test_a_refused_training_leaves_neither_folder_nor_lock(tmp_path):
+    "The tower does not exist: that is known only after the folder was claimed. A folder that was there before stays."
+    (tmp_path / 'there').mkdir()
+    for out in (tmp_path / 'new' / 'and' / 'deep', tmp_path / 'there'):
+        with pytest.raises(TrmmlError):
+            train_job(TrainJob(limit=5, clip='local-dir:/no/such/tower', out=str(out)), progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ['there'] and not list((tmp_path / 'there').iterdir())
+
+
+# -- somebody who was stopped, and streams that are closed
+
+
+@pytest.mark.young
+def test_who_is_waited_for_is_told(tmp_path, monkeypatch):
+    "A builder that was stopped (SIGSTOP) holds its shard: the next says who, since when and how to go on, and goes on."
+    tower, data = make_tower(), scenes_dataset('test', 8)
+    whole = encode_dataset(tower, data, tmp_path / 'whole', shard_size=4, progress=False)
+    child = in_child(
+        encode_dataset, tower, Slow(data, tmp_path / 'note', 0.2), tmp_path / 'c', shard_size=4, progress=False
+    )
+    while not list((tmp_path / 'c').glob('.locks/*.00000.lock.who')):
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGSTOP)
+    monkeypatch.setattr(store_building, 'PATIENT', 0.5)
+    threading.Timer(3, os.kill, (child.pid, signal.SIGCONT)).start()
+    with pytest.warns(
+        UserWarning, match=rf'process {child.pid} on .*, since .*\d{{4}}; .*kill -CONT {child.pid}'
+    ) as told:
+        store = encode_dataset(tower, data, tmp_path / 'c', shard_size=4, progress=False)
+    child.join()
+    assert child.exitcode == 0 and len([w for w in told if 'waiting for' in str(w.message)]) == 1
+    assert contents(store.folder) == contents(whole.folder) and not list((tmp_path / 'c' / '.locks').iterdir())
+
+
+def test_a_lock_that_is_waited_for_says_who_holds_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'PATIENT', 0.1)
+    lock, held, go = tmp_path / '.a.lock', threading.Event(), threading.Event()
+
+    def hold():
+        with files.alone(lock):
+            held.set(), go.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(20), threading.Timer(0.5, go.set).start()
+    with pytest.warns(UserWarning, match=f'waiting for process {os.getpid()} on'):
+        with files.alone(lock, wait=None):
+            pass
+    thread.join()
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_goes_on_where_standard_error_is_closed(tmp_path):
+    "`trmml train 2>&-`: its bars and notes go nowhere, and no file gets what was meant for it."
+    words = f"train --limit 12 --epochs 1 --method trmml:ffn_dim=32 --out {tmp_path / 'run'} --cache {tmp_path / 'c'}"
+    code = 'from trmml_nb.cli import main; main()'
+    done = subprocess.run(['bash', '-c', f'{sys.executable} -c "{code}" {words} 2>&-'], capture_output=True, text=True)
+    assert done.returncode == 0 and 'zero-shot' in done.stdout
+    assert json.loads((tmp_path / 'run/metrics.json').read_text(encoding='utf-8'))['epochs'] == 1
+
+
+# -- full disks
+
+
+@pytest.mark.parametrize('fails', ['write', 'rename'])
+def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path, monkeypatch, fails):
+    (tmp_path / 'a.json').write_text('{}', encoding='utf-8')
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    if fails == 'rename':
+        monkeypatch.setattr(files.os, 'replace', full)
+    else:
+        real = open
+        monkeypatch.setattr(files, 'open', lambda *a: _Full(real(*a)), raising=False)
+    with pytest.raises(OSError, match='No space left'):
+        files.write_json(tmp_path / 'a.json', dict(x=1))
+    assert [(p.name, p.read_text(encoding='utf-8')) for p in tmp_path.iterdir()] == [('a.json', '{}')]
+
+
+class _Full:
+    "A file on a disk that fills up after the first bytes."
+
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def writelines(self, pieces):
+        self.file.write(next(iter(pieces))[:3])
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+# -- words that help
+
+
+@pytest.mark.parametrize(
+    'name, said',
+    [('train', '--resume'), ('photos', 'same command'), ('compare', 'same command'), ('encode', 'same command'),
+     ('predict', 'nothing was written')],
+)  # fmt: skip
+def test_advice_after_an_interruption_fits_the_command(name, said):
+    import typer
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    stopped.__name__ = name
+    toy = typer.Typer()
+    toy.command()(with_messages(stopped))
+    done = CliRunner().invoke(toy, [])
+    assert done.exit_code == 130 and said in done.output
+    options = CliRunner().invoke(app, [name, '--help']).output
+    assert ('--resume' in done.output) == (name == 'train') and (name != 'train' or '--resume' in options)
+
+
+def test_names_are_shown_as_they_are(capsys):
+    odd = ['[bold]', '[/x]', ':smile:', '[red]a[/red]']
+    show_result(
+        dict(data='[/x]', split='[bold]', images=3, zero_shot_mAP=1.0, zero_shot_pixel_mAP=2.0, mAP=3.0, CF1=4.0,
+             OF1=None, title='[b]TRM[/y]', classes_left_out=4, left_out=odd)
+    )  # fmt: skip
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in (*odd, '[/x]/[bold]', '[b]TRM[/y]'))
+
+
+def test_full_memory_is_not_told_as_damage(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    picture, checkpoint = tmp_path / 'a.png', tmp_path / 'checkpoint.safetensors'
+    Image.new('RGB', (8, 8)).save(picture)
+    checkpoint.write_bytes(b'\x02\0\0\0\0\0\0\0{}')
+    monkeypatch.setattr('trmml_nb.data.dataset._to_rgb', full)
+    with pytest.raises(DataError, match='8 x 8 pixels are too large for the memory'):
+        open_image(picture)
+    monkeypatch.setattr('trmml_nb.training.trainer.load', full)
+    checkpoint.write_bytes(b'\x14\0\0\0\0\0\0\0{"__metadata__": {}}')
+    with pytest.raises(TrainingError, match='nothing is said against the file'):
+        read_checkpoint(checkpoint)
+
+
+def test_numbers_in_messages_are_the_ones_that_are_wrong(tmp_path, monkeypatch):
+    with pytest.raises(CalibrationError, match='0 images with a label .*label some more'):
+        list(folds(0, 2))
+    with pytest.raises(CalibrationError, match='4 folds of 3 images with a label .*expected 2 to 3'):
+        list(folds(3, 4))
+    with pytest.raises(MatchingError, match='1 of 3 cosines are no finite numbers'):
+        prior_bias(torch.tensor([0.1, float('nan'), 0.2]), 10.0, 0.5)
+    monkeypatch.setattr(store_building.shutil, 'disk_usage', lambda _: type('', (), dict(free=0)))
+    with pytest.raises(StoreError, match='need 2.93 KiB and 0 bytes are free'):
+        store_building.require_space(tmp_path, 3000)
+
+
+# -- stores beside ours
+
+VALUES = (None, True, -1, 1e9, '', 'x', [], {}, [None], ['x'], {'x': 1})
+
+
+def test_a_wrong_neighbour_spoils_no_encoding(tmp_path):
+    "Valid JSON with another value in any field of a store that shares pictures: the next encoding is as without it."
+    tower, data = make_tower(), scenes_dataset('test', 4)
+    whole = contents(encode_dataset(tower, data, tmp_path / 'whole', progress=False).folder)
+    beside = encode_dataset(tower, data.subset([0, 1]), tmp_path / 'c', progress=False).folder
+    tried = 0
+    for name in ('store.json', 'images.json'):
+        good = json.loads((beside / name).read_text(encoding='utf-8'))
+        for field in good:
+            for value in VALUES:
+                (beside / name).write_text(json.dumps(good | {field: value}), encoding='utf-8')
+                made = encode_dataset(tower, data, tmp_path / 'c', progress=False).folder
+                found = contents(made)
+                assert found.keys() == whole.keys() and found['images.json'] == whole['images.json'], (name, field)
+                for path in made.iterdir():
+                    path.unlink()
+                made.rmdir()
+                tried += 1
+        (beside / name).write_text(json.dumps(good), encoding='utf-8')
+    assert tried > 100
+
+
+def test_advice_for_a_wrong_store_helps(tmp_path):
+    "Another version, or another value in any field: it is read, made anew, or refused; what the message says to delete helps."
+    tower, data = make_tower(), scenes_dataset('test', 3)
+    folder = encode_dataset(tower, data, tmp_path, progress=False).folder
+    whole, refused = contents(folder), 0
+    for field in json.loads(whole['store.json']):
+        for value in (*VALUES, 99):
+            for name, content in whole.items():
+                (folder / name).write_bytes(content)
+            content = json.loads(whole['store.json'])
+            (folder / 'store.json').write_text(json.dumps(content | {field: value}), encoding='utf-8')
+            try:
+                encode_dataset(tower, data, tmp_path, progress=False)
+            except StoreError as error:
+                refused += 1
+                assert str(folder) in str(error) and re.search('elete .*(folder|file)', str(error)), str(error)
+                for path in [*folder.iterdir()]:
+                    if 'folder' in str(error) or path.name in str(error):
+                        path.unlink()
+                encode_dataset(tower, data, tmp_path, progress=False)
+            assert len(store_building.FeatureStore(folder)) == 3
+    assert refused > 30
 
 
 # -- clocks

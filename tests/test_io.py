@@ -12,7 +12,21 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from trmml_nb.errors import RunError
-from trmml_nb.io import alone, check_fields, csv_bytes, guarded, parse_json, read_json, unguarded, write_json
+from trmml_nb.io import (
+    SEAL,
+    alone,
+    check_fields,
+    clear_parts,
+    csv_bytes,
+    guarded,
+    parse_json,
+    part_of,
+    read_json,
+    sealed_csv,
+    unguarded,
+    unsealed,
+    write_json,
+)
 
 RUNS_IN_A_SPREADSHEET = ('=', '+', '-', '@', '\t', '\r', '\n')
 words = st.text(
@@ -140,3 +154,39 @@ def test_every_text_file_of_the_library_names_its_encoding():
             if (name in ('read_text', 'write_text') or opens and not binary and not opaque) and not named:
                 bare.append(f'{path.name}:{call.lineno}')
     assert not bare, bare
+
+
+def test_a_table_that_was_cut_or_changed_is_refused_or_says_the_same():
+    "Every cut, every bit; a table that was never sealed is read, one whose seal was taken out is meant."
+    rows = [['a,b', '=x', 100.0], ["it's", './y', 0.5]]
+    data = sealed_csv(['name', '-word', 'mAP'], rows)
+    whole = unsealed(data)
+    assert whole == [['name', '-word', 'mAP'], ['a,b', '=x', '100.0'], ["it's", './y', '0.5']]
+    damaged = [data[:k] for k in range(len(data))]
+    damaged += [data[:k] + bytes([data[k] ^ 1 << bit]) + data[k + 1 :] for k in range(len(data)) for bit in range(8)]
+    read = 0
+    for one in damaged:
+        try:
+            assert unsealed(one) == whole
+            read += 1
+        except ValueError as error:
+            assert str(error)
+    assert read <= 2  # the end of the last line says nothing
+    assert unsealed(csv_bytes(['name', '-word', 'mAP'], rows)) == whole
+    mended = data.replace(b'100.0', b'99.0')
+    with pytest.raises(ValueError, match=f'{SEAL} differs.*take out the last column'):
+        unsealed(mended)
+    without = b'\n'.join(line.rpartition(b',')[0] for line in mended.splitlines())
+    assert unsealed(without)[1][2] == '99.0'
+
+
+def test_only_parts_of_killed_writers_are_cleared(tmp_path):
+    path = tmp_path / 'a[1].json'
+    ours, older = part_of(path), path.with_name(f'.{path.name}.host.name.77.part')
+    theirs = [path.with_name(f'.{path.name}.mine.part'), path.with_name(f'.{path.name}.h.1.0123abcd.part.txt'), path]
+    folder, link = part_of(path), part_of(path)
+    for file in (ours, older, *theirs):
+        file.touch()
+    folder.mkdir(), link.symlink_to(theirs[0])
+    clear_parts(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in (*theirs, folder, link))

@@ -39,8 +39,8 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
     from trmml_nb.yours.photographs import PhotosJob
 
 # %% auto #0
-__all__ = ['app', 'RUN', 'OPEN', 'options_of', 'as_options', 'complain', 'with_messages', 'result_table', 'show_result',
-           'OnDemand', 'command', 'open_lab', 'view', 'review', 'main']
+__all__ = ['SAME', 'AFTER_A_STOP', 'app', 'RUN', 'OPEN', 'options_of', 'as_options', 'complain', 'with_messages', 'result_table',
+           'show_result', 'OnDemand', 'command', 'open_lab', 'view', 'review', 'open_streams', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def options_of(
@@ -85,13 +85,18 @@ def as_options(
 
 
 def complain(
-    error: BaseException,  # with a message for people
+    error: BaseException | str,  # with a message for people
 ) -> None:
     "One message on standard error, then status 1."
     Console(stderr=True).print(f'error: {as_options(str(error))}', style='red', markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 # %% ../nbs/library/04_cli.ipynb #0dd608f5
+SAME = 'the same command goes on where it was'
+AFTER_A_STOP = dict(train='go on with the same command and --resume; --out says which folder', encode=SAME, compare=SAME,
+                    prepare=SAME, photos=SAME, reproduce=SAME, view='the notebook stays', review='every answer is saved')
+
+
 def with_messages(
     command: Callable,  # of the command line
 ) -> Callable:  # the same, with messages instead of tracebacks
@@ -102,12 +107,13 @@ def with_messages(
                 warnings.showwarning = lambda message, *_, **__: print(f'note: {message}', file=sys.stderr)
                 return command(**given)
         except KeyboardInterrupt:
-            Console(stderr=True).print('stopped; an unfinished run goes on with --resume', style='red')
+            Console(stderr=True).print(f'stopped; {AFTER_A_STOP.get(command.__name__, "nothing was written")}', style='red')
             raise typer.Exit(130) from None
         except Exception as error:
-            if os.environ.get('TRMML_DEBUG') or not isinstance(error, (TrmmlError, OSError)):
+            if os.environ.get('TRMML_DEBUG') or not isinstance(error, (TrmmlError, OSError, MemoryError)):
                 raise
-            complain(error)
+            complain('the memory of this machine is full; use smaller pictures (--image-size), fewer of them, or '
+                     'another machine' if isinstance(error, MemoryError) else error)
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = introspect.signature(command, eval_str=True)
     run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
@@ -134,7 +140,7 @@ def show_result(
     metrics: dict,  # as in metrics.json
 ) -> None:
     "Print the table, and what it rests on."
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names say what they say, also [bold]
     console.print(result_table(metrics, f"{metrics['data']}/{metrics['split']}, {metrics['images']} images (percent)"))
     if metrics.get('mAP_difficult_absent') is not None:
         console.print(f"Classes with difficult objects only are left out, as in VOC's own evaluation; counted as "
@@ -144,7 +150,7 @@ def show_result(
     if metrics['classes_left_out']:
         console.print(f"{metrics['classes_left_out']} categories without a known present or a known absent label are "
                       f"left out of the mean: "
-                      f"{', '.join(metrics['left_out'][:8])}", markup=False)
+                      f"{', '.join(metrics['left_out'][:8])}")
 
 # %% ../nbs/library/04_cli.ipynb #3b6795f3
 class OnDemand(TyperGroup):
@@ -448,6 +454,18 @@ def review(run: RUN, open: OPEN = True):
         open_lab(path)
 
 # %% ../nbs/library/04_cli.ipynb #00c1ec9c
+def open_streams() -> None:
+    "Give closed streams (`2>&-`) an end that swallows all: else the next file that is opened gets their number, and what they say."
+    for number, name in enumerate(('stdin', 'stdout', 'stderr')):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, 'w' if number else 'r', encoding='utf-8', closefd=False))
+
+
 def main() -> None:
     "Entry point of the `trmml` command."
+    open_streams()
     app()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import glob
+import hashlib
 import io
 import itertools
 import json
@@ -15,18 +17,21 @@ import os
 import re
 import secrets
 import socket
+import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from .errors import RunError, TrmmlError
 
 # %% auto #0
-__all__ = ['part_of', 'write_atomic', 'plain_values', 'write_json', 'parse_json', 'check_fields', 'read_json', 'guarded',
-           'unguarded', 'csv_chunks', 'csv_bytes', 'alone']
+__all__ = ['SEAL', 'PATIENT', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'plain_values', 'write_json', 'parse_json',
+           'check_fields', 'read_json', 'guarded', 'unguarded', 'csv_chunks', 'csv_bytes', 'table_digest',
+           'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by', 'waiting_for', 'alone']
 
 # %% ../nbs/library/01_io.ipynb #702a922c
 def part_of(
@@ -51,6 +56,26 @@ def write_atomic(
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def clear_parts(
+    path: Path,  # a file that was being written when its writer was killed
+) -> None:
+    "Remove the unfinished files of killed writers: only plain files with a name that `part_of` gives; a file of a person stays."
+    ours = re.compile(rf'\.{re.escape(path.name)}\..*\.\d+(\.[0-9a-f]{{8}})?\.part')
+    for part in path.parent.glob(f'.{glob.escape(path.name)}.*.part'):
+        if ours.fullmatch(part.name) and part.is_file() and not part.is_symlink():
+            part.unlink(missing_ok=True)
+
+# %% ../nbs/library/01_io.ipynb #d8bd1456
+def readable(
+    size: int,  # bytes
+) -> str:
+    "A size for people: three digits and a unit."
+    value, units = float(size), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.3g} {units[0]}" if value < 1000 else f"{value:,.0f} {units[0]}"
 
 # %% ../nbs/library/01_io.ipynb #43c1e896
 def plain_values(
@@ -187,18 +212,108 @@ def csv_bytes(
     "A table as CSV, in one piece."
     return b''.join(csv_chunks(header, rows))
 
+# %% ../nbs/library/01_io.ipynb #e2da36a3
+SEAL = 'table_sha256'  # name of the last column of a sealed table
+
+
+def table_digest(
+    cells: Sequence[Sequence[str]],  # header and rows, as they stand in the file
+) -> str:  # 16 hex digits
+    "Digest of all cells of a table."
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:16]
+
+
+def table_cells(
+    data: bytes,  # a CSV file in UTF-8
+) -> list[list[str]]:  # header and rows, guards on
+    "Cells of a table whose rows are all as long as its header. Errors: a `ValueError` with the line; the caller knows the file."
+    reader = csv.reader(io.StringIO(data.decode('utf-8-sig'), newline=''), strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ValueError(f'line {reader.line_num}: {error}') from None
+    if len(rows) < 2:
+        raise ValueError('holds no row')
+    for line, row in rows:
+        if len(row) != len(rows[0][1]):
+            raise ValueError(f'line {line}: {len(row)} cells, expected {len(rows[0][1])}')
+    return [row for _, row in rows]
+
+# %% ../nbs/library/01_io.ipynb #a413775d
+def sealed_csv(
+    header: Sequence[str],  # names of the columns
+    rows: Iterable[Sequence[Any]],  # cells, one row or more
+) -> bytes:  # a whole file
+    "A table as `csv_bytes` writes it, with a last column that tells when a cell was changed or is gone."
+    rows = [list(row) for row in rows]
+    seal = table_digest(table_cells(csv_bytes(header, rows)))
+    return csv_bytes([*header, SEAL], [[*row, seal] for row in rows])
+
+
+def unsealed(
+    data: bytes,  # a CSV file in UTF-8, sealed or not
+) -> list[list[str]]:  # header and rows without the seal, guards off
+    "Cells of a table. Errors: a `ValueError` for one that was changed after it was sealed, or is no table."
+    cells = table_cells(data)
+    rest, last = [row[:-1] for row in cells], {row[-1] for row in cells[1:]}
+    right = last == {table_digest(rest)}
+    if right is not (cells[0][-1] == SEAL):
+        raise ValueError(f'its cells were changed after it was written, or some are gone: {SEAL} differs. Copy it anew; '
+                         f'if the change is meant, take out the last column')
+    return [[unguarded(cell) for cell in row] for row in (rest if right else cells)]
+
 # %% ../nbs/library/01_io.ipynb #4d816fab
+PATIENT = 20.  # seconds to wait in silence
+
+
+def note_beside(
+    lock: str | Path,  # of `alone`
+) -> Path:
+    "Where the holder of a lock says who it is."
+    return Path(f'{lock}.who')
+
+
+def held_by(
+    lock: str | Path,  # of `alone`
+) -> str:  # such as 'process 4711 on lab, since Mon Jun  1 12:00:00 2026'
+    "Who holds a lock, and since when; in general words where it did not say."
+    try:
+        return note_beside(lock).read_text(encoding='utf-8')
+    except (OSError, ValueError):
+        return 'another process'
+
+
+def waiting_for(
+    lock: str | Path,  # of `alone`
+) -> str:
+    "Who is waited for, since when, and how to go on."
+    who = held_by(lock)
+    number = re.search(r'process (\d+)', who)
+    how = f' (kill -CONT {number[1]}), or end it (kill {number[1]})' if number else ', or end it'
+    return (f'waiting for {who}; work goes on by itself when it has finished. If it was stopped, as by Ctrl-Z, let it '
+            f'go on{how}: what it has finished stays.')
+
+
 @contextlib.contextmanager
 def alone(
     path: str | Path,  # the lock: a hidden file beside what is worked on
-    wait: float = 0.,  # seconds to wait for another process
+    wait: float | None = 0.,  # seconds to wait for another process; None: as long as it takes, and say so
 ) -> Iterator[None]:
     "Work while no other process does. Errors: `filelock.Timeout` if one still does after the wait; those of the system."
-    lock = FileLock(str(path), timeout=wait)
-    lock.acquire()
+    lock, note = FileLock(str(path)), note_beside(path)
     try:
+        lock.acquire(timeout=PATIENT if wait is None else wait)
+    except Timeout:
+        if wait is not None:
+            raise
+        warnings.warn(f'{path}: {waiting_for(path)}', stacklevel=3)
+        lock.acquire()
+    try:
+        with contextlib.suppress(OSError):  # a full disk keeps nobody from work that is allowed
+            write_atomic(note, f'process {os.getpid()} on {socket.gethostname()}, since {time.ctime()}'.encode())
         yield
     finally:
         with contextlib.suppress(OSError):
+            note.unlink(missing_ok=True)
             os.unlink(lock.lock_file)  # while it is held: whoever waits for it notices, and makes a new one
         lock.release()

@@ -4,10 +4,8 @@
 
 # %% ../nbs/library/03_tiny_clip.ipynb #63f5da07
 from __future__ import annotations
-import csv
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -18,7 +16,8 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from torch import nn
-from safetensors.torch import save_file
+from safetensors.torch import save
+from .io import csv_bytes, write_atomic
 from .data.scenes import CATEGORIES, draw_scene, plural, scene_seeds
 from .method.attention import loudness
 from .towers import plain
@@ -282,13 +281,6 @@ def trained_tokens(
     "Ids of the tokens that occur in any caption, with the start, end and padding tokens."
     return torch.unique(open_clip.SimpleTokenizer(context_length=context_length)([c for cs in captions for c in cs]))
 
-def _replace(file: Path, write: Callable) -> None:
-    "Write beside a file, then put it in its place at once."
-    part = file.with_name(file.name + '.part')
-    write(part)
-    part.chmod(0o644)
-    os.replace(part, file)
-
 def save_tiny_clip(
     model: torch.nn.Module,  # trained; it is not changed
     config: dict,  # the model's
@@ -303,8 +295,8 @@ def save_tiny_clip(
     blank = torch.ones(len(state['token_embedding.weight']), dtype=torch.bool)
     blank[tokens] = False
     state['token_embedding.weight'][blank] = 0
-    _replace(folder / 'open_clip_model.safetensors', lambda f: save_file(state, f))
-    _replace(folder / 'open_clip_config.json', lambda f: f.write_text(json.dumps(config, indent=1), encoding='utf-8'))
+    write_atomic(folder / 'open_clip_model.safetensors', save(state))
+    write_atomic(folder / 'open_clip_config.json', json.dumps(config, indent=1).encode())
     return folder
 
 # %% ../nbs/library/03_tiny_clip.ipynb #833e96ad
@@ -335,12 +327,7 @@ def write_history(history: list[dict],  # entries with the same keys, from `trai
                   file: str | Path,  # .csv, replaced if it is there
                   ) -> None:
     "A training history as a table, one row an entry."
-    def write(part):
-        with open(part, 'w', encoding='utf-8', newline='') as f:
-            table = csv.DictWriter(f, list(history[0]))
-            table.writeheader()
-            table.writerows(history)
-    _replace(Path(file), write)
+    write_atomic(file, csv_bytes(list(history[0]), (entry.values() for entry in history)))
 
 if __name__ == '__main__' and '__file__' in globals():  # as a program; in a notebook there is no file
     torch.set_num_threads(1)  # one order of adding up, so that it repeats

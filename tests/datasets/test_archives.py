@@ -229,7 +229,7 @@ def test_a_full_disk_is_seen_first(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage(10**6, 9 * 10**5, 10**5))
     with PracticeServer({"a.zip": BODY}) as server:
-        with pytest.raises(ArchiveError, match=r"a\.zip needs 0\.0 GB and 0\.0 GB are free; free some space"):
+        with pytest.raises(ArchiveError, match=r"a\.zip needs .*B and 97\.7 KiB are free; free some space"):
             get(source_of(server.url("a.zip")), tmp_path)
     assert not (tmp_path / ".a.zip.part").exists(), "not a byte was written"
     require_disk(tmp_path, 90_000, "less")
@@ -237,7 +237,7 @@ def test_a_full_disk_is_seen_first(tmp_path, monkeypatch):
 
 def test_two_at_once(tmp_path):
     with locked(tmp_path / "x.lock"):
-        with pytest.raises(ArchiveError, match="another process is at work"):
+        with pytest.raises(ArchiveError, match="process [0-9]+ on .* is at work"):
             with locked(tmp_path / "x.lock", wait=0.05):
                 pass
     with locked(tmp_path / "x.lock", wait=0.05):

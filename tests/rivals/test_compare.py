@@ -278,6 +278,24 @@ def test_rows_are_kept_once_and_the_newest_wins(tmp_path):
     )
 
 
+def test_a_table_that_is_cut_short_or_changed_is_refused(tmp_path):
+    "No cut and no single digit that differs is taken for a result; names that look like formulas or like nothing come back."
+    path = tmp_path / 't.csv'
+    odd = {'data': '=cmd|1', 'clip': 'NA', 'AP -word': 12.5, 'left_out': 'val: 1 images: b.jpg'}
+    add_rows(path, [cell(value=100.0) | odd, cell(seed=1, value=40.0) | odd])
+    whole, data = read_table(path), path.read_bytes()
+    assert list(whole['data']) == ['=cmd|1'] * 2 and list(whole['clip']) == ['NA'] * 2
+    assert list(whole['AP -word']) == [12.5] * 2 and list(whole['left_out']) == ['val: 1 images: b.jpg'] * 2
+    assert b"\n'=cmd" in data and b'\n=cmd' not in data
+    r = np.random.default_rng(0)
+    cuts = [data[:k] for k in r.integers(0, len(data) - 1, 60)]
+    flips = [data[:k] + bytes([data[k] ^ 1 << r.integers(8)]) + data[k + 1 :] for k in r.integers(0, len(data), 140)]
+    for damaged in (*cuts, *flips):
+        path.write_bytes(damaged)
+        with pytest.raises(CompareError, match='t.csv'):
+            read_table(path)
+
+
 def _add(path, seed):
     add_rows(path, [cell(seed=seed)])
 

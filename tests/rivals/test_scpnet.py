@@ -21,6 +21,7 @@ from trmml_nb.rivals.scpnet import (
     SCPNetConfig,
     class_thresholds,
     position_view,
+    relation_divergence,
     relation_matrix,
 )
 from trmml_nb.towers.encode import encode_dataset
@@ -401,3 +402,35 @@ def test_release_form(tower):
     assert not any(p.requires_grad for p in method.calibration.parameters())
     with pytest.raises(PriorError, match="form is 'other', expected ours or release"):
         SCPNetConfig(form='other')
+
+
+def test_release_thresholds_come_from_counts_of_pseudo_labels(tower):
+    method = SCPNet.from_tower(
+        tower, ['cat', 'dog'], SCPNetConfig(form='release', status_momentum=0.5, threshold=0.8, threshold_floor=0.5)
+    )
+    method.learn_status(
+        torch.tensor([[0.9, 0.1], [0.85, 0.9], [0.9, 0.2]]), torch.tensor([[-1, -1], [-1, -1], [1, -1]])
+    )
+    assert torch.allclose(method.status, torch.tensor([0.5 + 0.5, 0.5 + 0.5 / 3]))
+    share = (0.5 + 0.5 / 3) / 1.0
+    assert torch.allclose(method.thresholds, torch.tensor([0.8, 0.8 * share / (2 - share)]))
+    method.learn_status(torch.ones(1, 2), torch.ones(1, 2, dtype=torch.int8))
+    assert torch.allclose(method.status, torch.tensor([1.0, 0.5 + 0.5 / 3])), 'no unknown label, nothing learned'
+
+
+def test_relation_divergence_by_hand():
+    relation, logits = torch.tensor([[0.8, 0.2], [0.3, 0.7]]), torch.tensor([[1.0, -1.0], [0.5, 2.0]])
+    present = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    wanted, said = np.array([0.8, 0.3]) / 1.1, np.exp([1.0, -1.0]) / np.exp([1.0, -1.0]).sum()
+    expected = (wanted * np.log(wanted / said)).sum()
+    assert relation_divergence(logits, present, relation).item() == pytest.approx(expected, abs=1e-6)
+    assert relation_divergence(logits, 0 * present, relation).item() == 0
+
+
+def test_release_form_trains_with_its_third_loss(tower):
+    features = tower.encode_images(torch.randn(4, 3, tower.image_size, tower.image_size))
+    method = SCPNet.from_tower(tower, ['cat', 'dog', 'car'], SCPNetConfig(form='release')).train()
+    targets = torch.tensor([[1, -1, 0], [-1, 1, -1], [0, 0, -1], [1, 0, 0]], dtype=torch.int8)
+    total, parts = method.loss(method(features), targets, targets != -1, LossState(5, 10))
+    total.backward()
+    assert parts['relation'] > 0 and method.graph.middle.grad.abs().sum() > 0

@@ -1,8 +1,15 @@
 """What a training can be told."""
 
+from dataclasses import fields
+
 import pytest
 
-from trmml_nb.runs.options import JobError, TrainJob
+from trmml_nb.datasets.reproduce import ReproduceJob
+from trmml_nb.runs.compare_job import CompareJob
+from trmml_nb.runs.encode_job import EncodeJob
+from trmml_nb.runs.options import JobError, TowerChoice, TrainJob
+from trmml_nb.towers.weights import RESIZES
+from trmml_nb.yours.photographs import PhotosJob
 
 
 @pytest.mark.parametrize(
@@ -19,3 +26,25 @@ from trmml_nb.runs.options import JobError, TrainJob
 def test_options_that_contradict(options, message):
     with pytest.raises(JobError, match=message):
         TrainJob(**options)
+
+
+def test_names_as_papers_write_them_reach_every_method_with_texts():
+    assert TrainJob(class_names='papers').method == 'trmml:class_names=papers'
+    assert TrainJob(class_names='papers', method='pvlr:lr=0.1').method == 'pvlr:lr=0.1,class_names=papers'
+    assert TrainJob(class_names='papers', method='query2label').method == 'query2label', 'it reads no text'
+    assert TrainJob().method == TrainJob(class_names='spoken').method == 'trmml'
+    said = CompareJob(methods='zero_shot,query2label,coop:lr=0.1,linear_ignore', class_names='papers').methods
+    assert said == (
+        'zero_shot:class_names=papers,query2label,coop:lr=0.1,class_names=papers,linear_ignore:class_names=papers'
+    )
+    asked = ReproduceJob(data='voc2007', class_names='papers', root='.', clip='tiny')
+    assert asked.class_names == 'papers' and 'class_names' in {f.name for f in fields(PhotosJob)}
+    with pytest.raises(JobError, match="--class-names is 'mine', expected one of spoken, papers"):
+        TrainJob(class_names='mine')
+
+
+def test_every_command_with_a_tower_knows_the_ways_to_squares():
+    for job in (TrainJob, CompareJob, EncodeJob, ReproduceJob, PhotosJob):
+        assert 'resize' in {f.name for f in fields(job)}, job
+    told = next(f.metadata['help'] for f in fields(TowerChoice) if f.name == 'resize')
+    assert all(name in told for name in RESIZES)

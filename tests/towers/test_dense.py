@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from trmml_nb.towers.dense import raw_features, resize_position_table, resize_tower
+from trmml_nb.towers.dense import choose_dense, raw_features, resize_position_table, resize_tower
 from trmml_nb.errors import TowerError
 from trmml_nb.towers.tower import load_tower
 
@@ -244,3 +244,35 @@ def test_patch_dropout_is_off():
 def test_unknown_image_tower_is_refused():
     with pytest.raises(TowerError, match="kind Linear; known kinds: ModifiedResNet"):
         raw_features(nn.Linear(3, 3), torch.zeros(1, 3, 8, 8))
+
+
+def test_dualcoops_way_to_dense_features_by_hand(registry):
+    "The position code before the value projection, the mean token kept: a row of 1 + N, and another identity."
+    plain = make("t-resnet")
+    tower = load_tower("t-resnet", "random", image_size=128, dense="dualcoop")
+    tower.model.load_state_dict({
+        **plain.model.state_dict(),
+        **{"visual.attnpool.positional_embedding": tower.model.visual.attnpool.positional_embedding},
+    })
+    pixels = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    visual = tower.model.visual
+    with torch.no_grad():
+        maps = (
+            visual.forward_intermediates(pixels, indices=1)["image_intermediates"][-1].flatten(2).double()
+        )  # [B, c, N]
+        tokens = torch.cat([maps.mean(-1, keepdim=True), maps], -1).transpose(1, 2)
+        tokens = tokens + visual.attnpool.positional_embedding.double()
+        for layer in (visual.attnpool.v_proj, visual.attnpool.c_proj):
+            tokens = tokens @ layer.weight.double().T + layer.bias.double()
+        seen = tower.raw(pixels)
+        assert torch.allclose(seen.pooled, tower.model.encode_image(pixels), atol=1e-5)
+    assert tower.grid == seen.grid == (1, 17) and torch.allclose(seen.dense.double(), tokens, atol=1e-4)
+    assert torch.equal(tower.encode_images(pixels).dense.isfinite(), torch.ones(2, 17, 16, dtype=torch.bool))
+    config = tower.config
+    assert config["dense"] == "dualcoop" and "dense" not in plain.config
+    for model, name, said in (
+        ("t-vit-tok", "dualcoop", "this tower is a VisionTransformer"),
+        ("t-resnet", "mine", "expected one of dualcoop"),
+    ):
+        with pytest.raises(TowerError, match=said):
+            choose_dense(make(model).model.visual, name)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -487,6 +488,45 @@ def test_pictures_become_squares_as_projects_do_it():
     assert chosen["interpolation"] == "bilinear"
     with pytest.raises(TowerError, match="resize_mode is 'stretch', expected one of squash, shortest, dualcoop"):
         load_tower("tiny", resize_mode="stretch")
+
+
+def test_tags_on_the_hub_in_every_form(tmp_path):
+    """A published tag of an architecture, from asking to features: whatever form its repository holds, the very weights;
+    a second time from the cache; gated, unknown and empty ones say what to do; another activation comes with the tag."""
+    state = weights_of(BASE)
+    forms = {
+        "usual": {"open_clip_model.safetensors": save(state)},
+        "half": {"open_clip_model.safetensors": save({k: v.half() for k, v in state.items()})},
+        "bin": {"open_clip_pytorch_model.bin": torch_bytes(state)},
+        "gated": {"open_clip_model.safetensors": save(state)},
+        "empty": {"README.md": b"x"},
+    }
+    (tmp_path / "small-clip.json").write_text(json.dumps(BASE["model_cfg"]))
+    code = f"""
+import open_clip
+from open_clip import pretrained
+from trmml_nb.towers.tower import load_tower
+from trmml_nb.errors import TowerError
+open_clip.add_model_config({str(tmp_path / "small-clip.json")!r})
+tags = {{t: dict(hf_hub='lab/' + t + '/', mean=(.5, .5, .5), std=(.5, .5, .5), interpolation='bicubic', resize_mode='squash',
+               quick_gelu=True) for t in {[*forms, "unknown"]!r}}}
+pretrained._PRETRAINED['small-clip'] = pretrained._PRETRAINED['small_clip'] = tags
+for tag in tags:
+    try: print(tag, load_tower('small-clip', tag).fingerprint)
+    except TowerError as error: print(tag, str(error).replace(chr(10), ' '))
+"""
+    with StandInHub({f"lab/{name}": files for name, files in forms.items()}, gated=["lab/gated"]) as hub:
+        first = hub.python(code, tmp_path / "home")
+        asked = len(hub.log)
+        again = hub.python(code.replace("for tag in tags", "for tag in ('usual', 'bin')"), tmp_path / "home")
+        assert len(hub.log) == asked, "the cache is asked first"
+    assert first.returncode == again.returncode == 0, first.stderr[-2000:] + again.stderr[-2000:]
+    said, later = (dict(line.split(" ", 1) for line in done.stdout.splitlines()) for done in (first, again))
+    assert re.fullmatch("[0-9a-f]{64}", said["usual"]), said
+    assert said["usual"] == said["bin"] == later["usual"] == later["bin"] != said["half"]
+    assert "gated: accept its terms" in said["gated"] and "hf auth login" in said["gated"]
+    assert "if it is private" in said["unknown"] and "hf auth login" in said["unknown"]
+    assert "holds none of open_clip_model.safetensors" in said["empty"]
 
 
 def test_openais_rn50_at_full_size(tmp_path):

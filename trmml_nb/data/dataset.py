@@ -100,6 +100,8 @@ def open_image(
         rgb, turn = _to_rgb(image, name), _turn(image, name)
     except DataError:
         raise
+    except MemoryError:
+        raise DataError(f'{name}: {image.width} x {image.height} pixels are too large for the memory that is free now.') from None
     except Exception as e:
         raise DataError(f'{name}: damaged picture ({e or type(e).__name__}).') from None
     finally:

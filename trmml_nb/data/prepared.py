@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import DataError
-from ..io import check_fields, parse_json
+from ..io import check_fields, parse_json, unguarded
 from .dataset import FileImage, MultiLabelDataset
 from .labels import ABSENT, UNKNOWN
 from .own_data import image_path
@@ -53,6 +53,7 @@ class Provenance(BaseModel):
     splits: dict[str, list[str]]  # a split, and the stored ones it is made of
     masks: list[dict[str, Any]] = []  # mask files, each with its split
     table: _Table
+    beside: dict[Literal['categories.txt', 'missing.txt'], str] = {}  # sha256 of other files; version 0.3 wrote none
 
 
 def read_provenance(
@@ -72,10 +73,13 @@ def read_provenance(
     except (OSError, ValueError) as error:
         raise PrepareError(f'{folder / "provenance.json"}: damaged ({error}); move it away and prepare again: '
                            'what is downloaded stays.') from error
-    path = folder / 'labels.csv'
-    if not path.is_file() or path.stat().st_size != size or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise PrepareError(f'{path}: missing or changed since it was written; move {folder / "provenance.json"} and '
-                           f'it away, and prepare again.')
+    expected = {'labels.csv': (size, sha256)} | {name: (None, sum) for name, sum in about.get('beside', {}).items()}
+    for name, (size, sha256) in expected.items():
+        path = folder / name
+        if (not path.is_file() or size not in (None, path.stat().st_size)
+                or hashlib.sha256(path.read_bytes()).hexdigest() != sha256):
+            raise PrepareError(f'{path}: missing or changed since it was written; move {folder / "provenance.json"} and '
+                               f'it away, and prepare again.')
     return about
 
 # %% ../../nbs/library/data/06_prepared.ipynb #9aa14f9c
@@ -108,9 +112,9 @@ def prepared_dataset(
     names = (folder / 'categories.txt').read_text(encoding='utf-8').splitlines()
     warn_of_numbers(about['title'], names)
     kind = np.float32 if about['unknown'] else np.int8
-    frame = pd.read_csv(folder / 'labels.csv', header=0, names=['', ' ', *names],
+    frame = pd.read_csv(folder / 'labels.csv', header=0, names=['', ' ', *names], keep_default_na=False, na_values=[''],
                         dtype={'': str, ' ': str} | dict.fromkeys(names, kind))
-    paths, stored = frame[''].to_numpy(), frame[' '].to_numpy()
+    paths, stored = (np.array([unguarded(cell) for cell in frame[column]], dtype=object) for column in ('', ' '))
     lost = set((folder / 'missing.txt').read_text(encoding='utf-8').splitlines()) if about['missing'] or about.get('undecodable') else set()
     undecodable = about.get('undecodable') or {}
     mine = np.isin(stored, about['splits'][split])
@@ -178,5 +182,9 @@ def single_positive_list(
         if record.get('split') == split and (name := record.get('single_positive')):
             masks = Path(folder).parent / 'masks'
             path = Path(image_path(masks, str(name), False, f'{Path(folder) / "provenance.json"}, masks'))
+            wanted = record.get('file_sha256')
+            if path.is_file() and wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+                raise PrepareError(f'{path}: was changed since it was written; move it and '
+                                   f'{Path(folder) / "provenance.json"} away, and prepare again.')
             return path if path.is_file() else None
     return None

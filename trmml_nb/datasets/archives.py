@@ -33,14 +33,14 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from fastcore.basics import patch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from PIL import Image
 from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
 from urllib3.util import Retry
 
 from ..errors import DataError
-from ..io import write_atomic
+from ..io import alone, held_by, readable, write_atomic
 
 # %% auto #0
 __all__ = ['PATIENT', 'UNPACKING', 'ArchiveError', 'WrongFile', 'digests', 'Source', 'check_file', 'identify', 'PracticeServer',
@@ -250,7 +250,7 @@ def require_disk(
     "Refuse before the work rather than after it. Errors: too little free space, with both sizes."
     free = shutil.disk_usage(folder).free
     if needed * 1.02 > free:
-        raise ArchiveError(f'{folder}: {what} needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; free some '
+        raise ArchiveError(f'{folder}: {what} needs {readable(needed)} and {readable(free)} are free; free some '
                            'space, or choose a folder on another disk.')
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #03051714
@@ -385,15 +385,12 @@ def locked(
 ) -> Iterator[None]:
     "Only one process at a time. Errors: another one is at work."
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(str(path))
-    try:
-        lock.acquire(timeout=wait)
-    except Timeout:
-        raise ArchiveError(f'{path}: another process is at work here; wait until it has finished.') from None
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(alone(path, wait))
+        except Timeout:
+            raise ArchiveError(f'{path}: {held_by(path)}, is at work here; wait until it has finished.') from None
         yield
-    finally:
-        lock.release()
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #d8ca2ead
 def _twice(source: Source, url: str, part: Path, patience: Patience, progress: bool) -> None:
@@ -615,12 +612,14 @@ def _blaming(path: Path) -> Iterator[None]:
         if error.errno is not None:  # of the disk, not of the archive
             raise ArchiveError(f'{path}: cannot be unpacked ({error.strerror}: {error.filename}).') from error
         raise ArchiveError(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
+    except MemoryError:
+        raise ArchiveError(f'{path}: asks for more memory than is free; if it is the official file, try on a larger machine.') from None
     except NotImplementedError as error:
         raise ArchiveError(
             f'{path}: packed in a way that is not read here ({error}); get it from its official source.'
         ) from None
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, ValueError,
-            OverflowError, RuntimeError, IndexError, MemoryError) as error:
+            OverflowError, RuntimeError, IndexError) as error:
         raise ArchiveError(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
 
 

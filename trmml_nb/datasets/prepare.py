@@ -40,7 +40,7 @@ from trmml_nb.datasets.archives import (
     unpack,
 )
 from ..data.dataset import FileImage, MultiLabelDataset
-from ..io import write_atomic
+from ..io import csv_bytes, write_atomic
 from ..runs.options import option
 from trmml_nb.data.labels import (
     ABSENT,
@@ -854,6 +854,7 @@ def write_masks(
         shape=list(targets.shape),
         single_positive=path.name,
         sha256=mask_sha256(targets == PRESENT),
+        file_sha256=digests(path)['sha256'],
         published={f'{m.known:g}': m.published for m in published.itertuples()},
     )
 
@@ -862,12 +863,9 @@ def table_bytes(
     table: LabelTable,  # to be written
 ) -> bytes:  # the CSV file
     "labels.csv: image, split, and a column per category; 1, 0, 2 (difficult) or blank (unknown)."
-    frame = pd.DataFrame(table.labels, columns=table.class_names)
-    if (table.labels == UNKNOWN).any():
-        frame = frame.astype(object).where(table.labels != UNKNOWN, '')
-    frame.insert(0, 'image', table.images, allow_duplicates=True)
-    frame.insert(1, 'split', table.splits, allow_duplicates=True)
-    return frame.to_csv(index=False, lineterminator='\n').encode()
+    cells = np.array(['', 0, 1, 2], dtype=object)[table.labels + 1].tolist()  # UNKNOWN is -1
+    rows = ([image, split, *row] for image, split, row in zip(table.images, table.splits, cells))
+    return csv_bytes(['image', 'split', *table.class_names], rows)
 
 
 def write_label_table(
@@ -976,6 +974,8 @@ def prepare_benchmark(
             write_masks(as_dataset(benchmark, table, truth, split), benchmark, Path(root) / 'masks')
             for split in benchmark.masks
         ]
+        about['beside'] = {name: digests(folder / name)['sha256'] for name in ('categories.txt', 'missing.txt')
+                           if (folder / name).is_file()}
         write_json(folder / 'provenance.json', about)
     return folder
 

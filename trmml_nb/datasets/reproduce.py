@@ -222,6 +222,10 @@ class ReproduceJob:
     clip: str | None = option(None, "Another tower than the setting's, as for train.")
     pretrained: str | None = option(None, "Its weights: a tag or a checkpoint FILE.")
     image_size: int | None = option(None, 'Another side of the square input in pixels.')
+    resize: str | None = option(None, 'How pictures become squares, as for train; squash if not given.')
+    dense: str | None = option(None, "Way to dense features of CLIP's ResNets, as for train.")
+    class_names: str | None = option(None, 'How categories are written in texts, as for train; the papers of the '
+                                     'published rows mostly say papers.')
     methods: str | None = option(None, "Methods, separated by commas; the setting's (trmml) if not given.")
     known: str | None = option(None, 'Some of the shares, separated by commas, such as 0.1,0.5.')
     seeds: str | None = option(None, 'Seeds, separated by commas.')
@@ -250,6 +254,9 @@ class ReproduceJob:
             clip=tower[0],
             pretrained=self.pretrained or tower[1],
             image_size=self.image_size or tower[2],
+            resize=self.resize,
+            dense=self.dense,
+            class_names=self.class_names,
             methods=self.methods or s.method,
             known=self.known or ','.join(s.known),
             seeds=self.seeds or ','.join(map(str, s.seeds)),

@@ -124,9 +124,12 @@ def prior_bias(
 ) -> float:  # the bias to start a `Calibration` from
     "The bias with which the mean of sigmoid(scale * cosine + bias) equals a rate. Errors: no cosines, bad numbers."
     _positive('scale', scale)
-    if not (0 < rate < 1 and cosines.numel() and cosines.isfinite().all()):
+    if not cosines.isfinite().all():
+        raise MatchingError(f'{int((~cosines.isfinite()).sum())} of {cosines.numel()} cosines are no finite numbers: '
+                            'the features or the texts are damaged; encode them anew.')
+    if not (0 < rate < 1 and cosines.numel()):
         raise MatchingError(f'rate is {rate} and cosines have shape {tuple(cosines.shape)}, expected 0 < rate < 1 '
-                            'and at least one cosine, all finite.')
+                            'and at least one cosine.')
     x = scale * cosines.detach().double().flatten()
     prior = math.log(rate / (1 - rate))
     low, high = prior - x.max().item(), prior - x.min().item()  # all logits at or below, and at or above the prior

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ from ..data.labels import UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, combine_scores, text_image_scores
 from .contract import LossState, Method, MethodOutput, evaluating
+from ..towers.texts import WORDINGS, class_texts
 from ..towers.tower import FrozenTower, PromptLearner
 
 # %% auto #0
@@ -252,9 +253,11 @@ class PVLRConfig:
     label_attention: bool = True  # reconstruction of "relationships across all labels"
     interaction: bool = True  # stated; False: IFM fuses without cross-attention
     dual_attention: str = 'both'  # stated; 'labels' (only labels read), 'regions' (only regions read) or 'none'
+    class_names: str = field(default='spoken',
+                             metadata=dict(later=True))  # in texts; 'papers': as the data set spells them
 
     def __post_init__(self):
-        choices = dict(norm=('post', 'pre'), start=('zero-shot', 'random'), pool=('mean', 'max', 'softmax'),
+        choices = dict(class_names=WORDINGS, norm=('post', 'pre'), start=('zero-shot', 'random'), pool=('mean', 'max', 'softmax'),
                        score=('local', 'mean'), prompting=('dual', 'knowledge', 'context'),
                        dual_attention=('both', 'labels', 'regions', 'none'))
         for name, allowed in choices.items():
@@ -332,13 +335,15 @@ class PVLR(PVLRBlocks):
         cfg = config or PVLRConfig()
         prompts = None
         if cfg.context_length:
-            prompts = PromptLearner(tower, class_names, cfg.context_length, cfg.context_phrase or None, seed=cfg.seed)
+            prompts = PromptLearner(tower, class_names, cfg.context_length, cfg.context_phrase or None, seed=cfg.seed,
+                                    wording=cfg.class_names)
             if len(prompts.context) != cfg.context_length:
                 raise PVLRError(f'context_phrase {cfg.context_phrase!r} has {len(prompts.context)} tokens and '
                                 f'context_length '
                                 f"is {cfg.context_length}: make them agree, or pass context_phrase='' for a random "
                                 f"start.")
-        return cls(tower.encode_classes(class_names, cfg.template), tower.logit_scale, tower.logit_bias, cfg, prompts)
+        texts = class_texts(tower, class_names, cfg.class_names, cfg.template)
+        return cls(texts, tower.logit_scale, tower.logit_bias, cfg, prompts)
 
     def forward(
         self,

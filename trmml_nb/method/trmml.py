@@ -26,6 +26,7 @@ from .contract import LossState, Method, MethodOutput, PseudoLabels, evaluating
 from .neighbours import NeighbourMemory, join_neighbours
 from .prototypes import PrototypeMemory, combine_evidence, prototype_scores, pseudo_labels
 from .regions import CategoryRegions
+from ..towers.texts import WORDINGS, class_texts
 from ..towers.tower import FrozenTower, PromptLearner
 from ..towers.views import ViewStore
 
@@ -149,9 +150,11 @@ class TextChoices(ChoiceGroup):
     text_offset: float = later(0.0)  # reconstruction: such as 15: each category learns an offset from its text, and a
     # level, this number x (unexplained share) ** 2 times as fast as the rest learns; 0: the texts stay. After Task
     # Residual (Yu et al., CVPR 2023)
+    class_names: str = later('spoken')  # how texts write names; 'papers': as the data set spells them
 
     def __post_init__(self):
         super().__post_init__()
+        self.one_of('class_names', *WORDINGS)
         self.expect('text_offset', 0 <= self.text_offset < float('inf'), 'a finite number from 0')
 
 # %% ../../nbs/book/10_trmml.ipynb #c0re0008
@@ -341,8 +344,9 @@ class RegionModel(Method):
     ) -> _Own:
         "The model for a tower and a list of categories."
         config = config or TRMMLConfig()
-        prompts = PromptLearner(tower, class_names, config.context_length) if config.context_length else None
-        texts = tower.encode_classes(class_names)
+        prompts = (PromptLearner(tower, class_names, config.context_length, wording=config.class_names)
+                   if config.context_length else None)
+        texts = class_texts(tower, class_names, config.class_names)
         return cls(texts, tower.grid, tower.logit_scale, tower.logit_bias, config, prompts)
 
     def current_texts(self) -> Tensor:

@@ -23,13 +23,13 @@ from ..method.losses import partial_asymmetric_loss
 from ..method.matching import Calibration, start_bias, text_image_scores, text_pixel_scores
 from ..method.contract import LossState, Method, MethodOutput
 from ..method.contract import PseudoLabels
-from ..towers.texts import DEFAULT_TEMPLATES
+from ..towers.texts import WORDINGS, class_texts
 from ..towers.tower import FrozenTower
 
 # %% auto #0
-__all__ = ['TREATMENTS', 'WORDINGS', 'BaselineError', 'splc_targets', 'treat_unknown', 'written_names', 'class_texts',
-           'ZeroShotConfig', 'ZeroShotScores', 'ZeroShot', 'LinearHeadConfig', 'LinearScores', 'LinearHead',
-           'grouped_readout', 'AttendingDecoderLayer', 'Query2LabelConfig', 'LabelDecoder', 'Query2Label']
+__all__ = ['TREATMENTS', 'BaselineError', 'splc_targets', 'treat_unknown', 'ZeroShotConfig', 'ZeroShotScores', 'ZeroShot',
+           'LinearHeadConfig', 'LinearScores', 'LinearHead', 'grouped_readout', 'AttendingDecoderLayer',
+           'Query2LabelConfig', 'LabelDecoder', 'Query2Label']
 
 # %% ../../nbs/rivals/00_baselines.ipynb #dd408875
 class BaselineError(MethodError):
@@ -76,31 +76,6 @@ def _choice(name: str, value: str, allowed: Sequence[str]) -> None:
     "Raise `BaselineError` unless a setting is one of the choices."
     if value not in allowed:
         raise BaselineError(f'{name} is {value!r}, expected one of {", ".join(map(repr, allowed))}.')
-
-
-WORDINGS = ('spoken', 'papers')  # how names of categories are written in texts
-
-
-def written_names(
-    class_names: Sequence[str],  # as the data set spells them
-    wording: str = 'spoken',  # 'spoken': as people write them; 'papers': the data set's spelling, underscores as spaces
-) -> list[str] | None:  # names for texts; None = the tower's own way, which is 'spoken'
-    "Names of categories for texts. Errors: an unknown wording. 'papers' is what DualCoOp, TaI-DPT and SCPNet do."
-    _choice('class_names', wording, WORDINGS)
-    return None if wording == 'spoken' else [name.replace('_', ' ') for name in class_names]
-
-
-def class_texts(
-    tower: FrozenTower,  # reads the texts
-    class_names: Sequence[str],  # C names
-    wording: str = 'spoken',  # as for `written_names`
-) -> Tensor:  # [C, d] length 1
-    "One text vector a category, in the default template."
-    names = written_names(class_names, wording)
-    if names is None:
-        return tower.encode_classes(class_names)
-    vectors = [tower.encode_texts([t.replace('{}', name) for name in names]) for t in DEFAULT_TEMPLATES]
-    return F.normalize(torch.stack(vectors).mean(0), dim=-1)
 
 # %% ../../nbs/rivals/00_baselines.ipynb #fd18c6ae
 def _over(store: FeatureStore, device: torch.device, scores: Callable[[ImageFeatures], Tensor]) -> Tensor:
@@ -206,9 +181,11 @@ class LinearHeadConfig:
     )
     splc_threshold: float = 0.6  # stated by Zhang et al.
     splc_start: int = 1  # released code of SPLC: from the second epoch, counted from 0
+    class_names: str = field(default='spoken', metadata=dict(later=True))  # 'papers': names as the data set spells them
 
     def __post_init__(self):
         _choice('loss', self.loss, TREATMENTS)
+        _choice('class_names', self.class_names, WORDINGS)
         _choice('init', self.init, ('text', 'zeros'))
         if not 0 <= self.splc_threshold <= 1:
             raise BaselineError(f'splc_threshold is {self.splc_threshold}, expected a probability in [0, 1].')
@@ -267,7 +244,8 @@ class LinearHead(LinearScores):
                    config: LinearHeadConfig | None = None,  # choices
                    ) -> LinearHead:
         "The method for a tower and a list of categories."
-        return cls(tower.encode_classes(class_names), tower.logit_scale, tower.logit_bias, config)
+        wording = (config or LinearHeadConfig()).class_names
+        return cls(class_texts(tower, class_names, wording), tower.logit_scale, tower.logit_bias, config)
 
     def seen(
         self,

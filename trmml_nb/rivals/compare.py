@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from ..errors import RunError
 from ..towers.store import FeatureStore
-from ..io import write_atomic
+from ..io import alone, sealed_csv, unsealed, write_atomic
 from ..data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask
 from ..method.contract import LossState
 from .registry import METHODS, build_method, configure, parse_spec, settings_sha256, trained_parameters
@@ -29,9 +28,9 @@ from ..training.trainer import Trainer, predict_logits, predict_outputs
 from ..towers.views import StoreRows, ViewStore
 
 # %% auto #0
-__all__ = ['KEY', 'FIRST', 'CompareError', 'World', 'hidden_targets', 'views_of', 'view_logits', 'score', 'unknown_quality',
-           'fit_watching', 'run_cell', 'read_table', 'add_rows', 'rows_of', 'missing_cells', 'compare', 'hold_out',
-           'summarise', 'wide', 'margins']
+__all__ = ['KEY', 'FIRST', 'TEXT_COLUMNS', 'CompareError', 'World', 'hidden_targets', 'views_of', 'view_logits', 'score',
+           'unknown_quality', 'fit_watching', 'run_cell', 'read_table', 'add_rows', 'rows_of', 'missing_cells',
+           'compare', 'hold_out', 'summarise', 'wide', 'margins']
 
 # %% ../../nbs/rivals/04_compare.ipynb #3fcc7db0
 class CompareError(RunError):
@@ -52,6 +51,7 @@ class World:
     masks: dict[float | str, np.ndarray] = field(default_factory=dict)  # known -> targets [M, C] from a published mask
     views: str = 'plain'  # whose logits are averaged where images are scored, joined by +; training sees the first
     places: Places | None = None  # where objects of the reported images are, to ask the maps of each method
+    left_out: str = ''  # images that rows do not rest on, by name, as the table says it
 
 
 def hidden_targets(
@@ -163,7 +163,7 @@ def run_cell(
                  tower=world.tower.fingerprint[:12],
                  method=spec, known=known, seed=seed, split=world.report[0], epochs=training.epochs, lr=training.lr,
                  trained_parameters=trained_parameters(method), mask_sha256=mask_sha256(targets != UNKNOWN)[:16],
-                 settings=settings_sha256(spec, world.data))
+                 settings=settings_sha256(spec, world.data), **(dict(left_out=world.left_out) if world.left_out else {}))
     place = lambda m: {} if world.places is None else localise(m, views_of(world.report[1])[0], world.places)
     measured = lambda m: place(m) | score(view_logits(m, world.report[1]).numpy(), world.report[2], world.class_names)
     if not METHODS[parse_spec(spec)[0]].trains:
@@ -184,6 +184,8 @@ KEY = ['data', 'clip', 'image_size', 'views', 'method', 'known', 'seed']  # what
 FIRST = [*KEY, 'split', 'selection', 'mAP', 'CF1', 'OF1', 'epoch', 'epochs', 'lr', 'train_seconds',
          'trained_parameters',
          'mask_sha256', 'tower', 'settings']  # order of the columns; the AP of every class follows
+TEXT_COLUMNS = ('data', 'clip', 'views', 'method', 'known', 'split', 'selection', 'mask_sha256', 'tower',
+                'settings', 'left_out')  # of a table; all others hold numbers
 
 
 def read_table(
@@ -192,11 +194,17 @@ def read_table(
     "Rows made so far; `known` is text ('0.1' ... '1.0', 'single'). Raises `CompareError` for a file that is no such table."
     if not Path(path).is_file():
         return pd.DataFrame(columns=FIRST)
-    table = pd.read_csv(path, dtype=dict(known=str, mask_sha256=str, tower=str, settings=str))
-    missing = [c for c in FIRST if c not in table]
-    if missing:
-        raise CompareError(f'{path}: has no column {missing[0]!r}, so it is no table of comparisons; choose another '
-                           f'file.')
+    try:
+        header, *rows = unsealed(Path(path).read_bytes())
+        table = pd.DataFrame(rows, columns=header)
+        missing = [c for c in FIRST if c not in header]
+        if missing or len(set(header)) < len(header):
+            raise ValueError(f'has no column {missing[0]!r}' if missing else 'has a column twice')
+        for name in [c for c in header if c not in TEXT_COLUMNS]:
+            table[name] = pd.to_numeric(table[name].mask(table[name] == ''))
+    except (OSError, ValueError) as error:
+        raise CompareError(f'{path}: {error}; so it is no table of comparisons that can be gone on with. Put it back, '
+                           f'or choose another file.') from error
     return table
 
 
@@ -207,12 +215,13 @@ def add_rows(
     "Add rows in one move, also while other processes add theirs; rows of a cell that is there are replaced."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f'.{path.name}.lock')):
+    with alone(path.with_name(f'.{path.name}.lock'), wait=None):
         new = pd.DataFrame(rows).astype(dict(known=str))
         table = pd.concat([t for t in (read_table(path), new) if len(t)]).drop_duplicates([*KEY, 'selection'],
             keep='last')
         table = table[[*FIRST, *(c for c in table if c not in FIRST)]].sort_values([*KEY, 'selection'], kind='stable')
-        write_atomic(path, table.round({c: 3 for c in table if c != 'lr'}).to_csv(index=False).encode())
+        table = table.round({c: 3 for c in table if c != 'lr'}).astype(object)
+        write_atomic(path, sealed_csv(list(table.columns), table.where(table.notna(), '').to_numpy().tolist()))
 
 # %% ../../nbs/rivals/04_compare.ipynb #8ca6e768
 def rows_of(

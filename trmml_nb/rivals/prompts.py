@@ -22,9 +22,8 @@ from ..data.labels import UNKNOWN
 from ..method.losses import partial_asymmetric_loss
 from ..method.matching import Calibration, text_image_scores, text_pixel_scores
 from ..method.contract import LossState, Method, MethodOutput
-from .baselines import WORDINGS, written_names
-from ..towers.texts import insert_context
-from ..towers.tower import FrozenTower, PromptLearner, unit
+from ..towers.texts import WORDINGS
+from ..towers.tower import FrozenTower, PromptLearner
 
 # %% auto #0
 __all__ = ['PromptError', 'PromptSets', 'CoOpConfig', 'CoOp', 'dual_pool', 'DualCoOpConfig', 'DualCoOp', 'winner_take_all',
@@ -51,23 +50,18 @@ class PromptSets(PromptLearner):
     ):
         if sets < 1 or length < 1:
             raise PromptError(f'sets is {sets} and length is {length}, expected both to be 1 or more.')
-        super().__init__(tower, list(class_names) * sets, length, init or None, seed=seed)
+        super().__init__(tower, list(class_names) * sets, length, init or None, seed=seed, wording=wording)
         self.sets, shape = sets, (sets, len(class_names) if per_class else 1, *self.context.shape)
         start = self.context.detach().expand(shape).clone()
         if not init:
             start = 0.02 * torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(start)
         self.context = nn.Parameter(start)  # [K, C or 1, M, w]
-        names = written_names(self.class_names, wording)
-        self.sentences = None if names is None else [f'{name}.' for name in names]
 
     def forward(self) -> Tensor:
         "Text vectors [K, C, d] with the present contexts."
         count = len(self.class_names) // self.sets
         context = self.context.expand(-1, count, -1, -1).flatten(0, 1)  # [K * C, M, w]
-        tower = self._tower[0]
-        texts = (tower.encode_prompts(context, self.class_names) if self.sentences is None
-                 else unit(insert_context(tower.texts, context.to(tower.device), self.sentences)))
-        return texts.unflatten(0, (self.sets, count))
+        return self.read(context).unflatten(0, (self.sets, count))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PromptSets:
         memo[id(self._tower[0])] = self._tower[0]  # shared, not copied

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # heavy, and only needed once a method is built
 
 # %% auto #0
 __all__ = ['PLAIN', 'PROMPTS', 'OURS', 'FASTER', 'METHODS', 'ABLATIONS', 'Entry', 'on_scenes', 'register_method', 'parse_spec',
-           'configure', 'settings_sha256', 'build_method', 'trained_parameters']
+           'with_wording', 'configure', 'settings_sha256', 'build_method', 'trained_parameters']
 
 # %% ../../nbs/rivals/03_registry.ipynb #89f69a87
 @dataclass(frozen=True)
@@ -160,6 +160,17 @@ def parse_spec(
     return name, chosen, trained
 
 # %% ../../nbs/rivals/03_registry.ipynb #725fa13b
+def with_wording(
+    spec: str,  # as in `parse_spec`
+    wording: str | None,  # 'papers': names in texts as the data set spells them; None or 'spoken': as people do
+) -> str:  # the spec with that setting, where the method reads texts and the spec does not say it itself
+    "Say for a method how names are written in its texts."
+    name, chosen, _ = parse_spec(spec)
+    if wording in (None, 'spoken') or 'class_names' in chosen or all(f.name != 'class_names' for f in fields(METHODS[name].config)):
+        return spec
+    return f'{spec}{"," if ":" in spec else ":"}class_names={wording}'
+
+
 def configure(
     spec: str,  # as in `parse_spec`
     seed: int = 0,  # of first weights, order of images and dropout

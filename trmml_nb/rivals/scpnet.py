@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import MethodError
-from .baselines import TREATMENTS, WORDINGS, class_texts, treat_unknown
+from .baselines import TREATMENTS, treat_unknown
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..data.labels import PRESENT, UNKNOWN
@@ -25,10 +25,12 @@ from ..method.contract import LossState, Method, MethodOutput
 from .prompts import PromptSets
 from ..method.prototypes import pseudo_labels
 from ..method.contract import PseudoLabels
+from ..towers.texts import WORDINGS, class_texts
 from ..towers.tower import FrozenTower
 
 # %% auto #0
-__all__ = ['PriorError', 'relation_matrix', 'ClassGraph', 'position_view', 'class_thresholds', 'SCPNetConfig', 'SCPNet']
+__all__ = ['PriorError', 'relation_matrix', 'ClassGraph', 'position_view', 'class_thresholds', 'SCPNetConfig', 'SCPNet',
+           'relation_divergence']
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #3e7c1edc
 class PriorError(MethodError):
@@ -168,7 +170,10 @@ class SCPNetConfig:
     seed: int = 0  # of the first weights
     form: str = field(
         default='ours', metadata=dict(later=True)
-    )  # 'release': graph, relation and scale of the released code
+    )  # 'release': graph, relation, scale, thresholds and third loss of the released code
+    relation_weight: float = field(
+        default=1.0, metadata=dict(later=True)
+    )  # reconstruction: of the divergence from related pseudo-labels, in form 'release'; 0: off
     class_names: str = field(
         default='spoken', metadata=dict(later=True)
     )  # 'papers': names as the data set spells them, as the released code does
@@ -180,6 +185,7 @@ class SCPNetConfig:
                      unknown=(self.unknown in TREATMENTS, f'one of {", ".join(TREATMENTS)}'),
                      context_length=(self.context_length >= 1, 'a whole number from 1'),
                      hidden=(self.hidden is None or self.hidden >= 0, 'None or a whole number from 0'),
+                     relation_weight=(0 <= self.relation_weight < math.inf, 'a number from 0'),
                      consistency_weight=(0 <= self.consistency_weight < math.inf, 'a number from 0'),
                      keep=(0 < self.keep <= 1, 'a share in (0, 1]'),
                      status_momentum=(0 <= self.status_momentum < 1, 'a number in [0, 1)'),
@@ -247,7 +253,8 @@ def thresholds(
     self: SCPNet,
 ) -> Tensor:
     "[C] probability from which an unknown label counts as present."
-    return class_thresholds(self.status, self.config.threshold, self.config.threshold_floor)
+    floor = 0.0 if self.config.form == 'release' else self.config.threshold_floor
+    return class_thresholds(self.status, self.config.threshold, floor)
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #a2104da6
 @patch
@@ -299,13 +306,34 @@ def learn_status(
     probabilities: Tensor,  # [B, C] of the weak view
     targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN, known labels only
 ) -> None:
-    "Move the status of categories with a known present label in the batch towards their mean probability there."
+    "Move the status of categories with a known present label in the batch towards their mean probability there; in the form of the release, towards the share of unknown labels that are surely present."
+    if self.config.form == 'release':
+        unknown = targets == UNKNOWN
+        sure = ((probabilities >= self.config.threshold) & unknown).sum(0) / unknown.sum(0).clamp(min=1)
+        m = self.config.status_momentum
+        self.status.copy_(torch.where(unknown.any(0), m * self.status + (1 - m) * sure, self.status))
+        return
     present = (targets == PRESENT).float()
     count, m = present.sum(0), self.config.status_momentum
     mean = (probabilities * present).sum(0) / count.clamp(min=1)
     self.status.copy_(torch.where(count > 0, m * self.status + (1 - m) * mean, self.status))
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #b5341735
+def relation_divergence(
+    logits: Tensor,  # [B, C] of the strong view
+    present: Tensor,  # [B, C] in [0, 1]: given and pseudo-labels, unknown ones 0
+    relation: Tensor,  # [C, C] rows sum to 1
+) -> Tensor:  # mean over images that have a present label; 0 without any
+    "Kullback-Leibler divergence of the strong view from the labels as the relation spreads them: related categories get a share."
+    with torch.autocast(logits.device.type, enabled=False):
+        wanted = present.float() @ relation.T  # [B, C]
+        total = wanted.sum(-1, keepdim=True)
+        wanted = wanted / total.clamp(min=1e-12)
+        each = F.kl_div(logits.float().log_softmax(-1), wanted, reduction='none').sum(-1)
+        has = (total[:, 0] > 0).float()
+        return (each * has).sum() / has.sum().clamp(min=1)
+
+
 @patch
 def loss(
     self: SCPNet,
@@ -327,6 +355,10 @@ def loss(
         )  # binary cross-entropy
         parts['consistency'] = consistency.detach()
         total = total + cfg.consistency_weight * consistency
+        if cfg.form == 'release' and cfg.relation_weight:
+            related = relation_divergence(output.features['strong'], filled.targets.clamp(min=0), self.graph.relation)
+            parts['relation'] = related.detach()
+            total = total + cfg.relation_weight * related
         if self.training:
             self.learn_status(output.probabilities, targets)
     return total, parts

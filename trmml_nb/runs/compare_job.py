@@ -16,11 +16,11 @@ import pandas as pd
 from ..rivals.compare import World, compare, hidden_targets, hold_out
 from ..data.dataset import MultiLabelDataset, check_labels, scenes_dataset
 from ..towers.store import FeatureStore
-from .options import DataChoice, JobError, LabelChoice, Place, TowerChoice, option
+from .options import DataChoice, JobError, LabelChoice, Place, TextChoice, TowerChoice, option
 from ..towers.loading import in_memory
 from .sets import hide_labels, load_sets
 from ..data.labels import ABSENT, PRESENT, mask_sha256, read_mask_file
-from ..rivals.registry import ABLATIONS, METHODS, configure, parse_spec
+from ..rivals.registry import ABLATIONS, METHODS, configure, parse_spec, with_wording
 from ..training.localisation import Places, read_boxes, scene_places
 from ..data.prepared import prepared_dataset, read_provenance
 from ..io import write_json
@@ -31,7 +31,7 @@ from ..towers.views import ViewStore
 
 # %% auto #0
 __all__ = ['split_specs', 'split_knowns', 'split_seeds', 'CompareJob', 'selection_set', 'published_masks', 'known_places',
-           'make_world', 'config_folder', 'write_configs', 'compare_job']
+           'left_out_of', 'make_world', 'config_folder', 'write_configs', 'compare_job']
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #1760a7a7
 def split_specs(
@@ -78,7 +78,7 @@ def split_seeds(
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #1df15a35
 @dataclass
-class CompareJob(Place, TowerChoice, DataChoice):
+class CompareJob(Place, TextChoice, TowerChoice, DataChoice):
     "Everything that `trmml compare` can be told."
     methods: str = option('all', f"Methods, separated by commas: {', '.join(METHODS)}; 'all', or 'ablations' (TRM-ML "
                           'without each of its parts). Settings: trmml:distill=none,lr=1e-4')
@@ -101,7 +101,9 @@ class CompareJob(Place, TowerChoice, DataChoice):
                       'beside it.')
 
     def __post_init__(self):
-        split_specs(self.methods), split_knowns(self.known), split_seeds(self.seeds), self.check_data()
+        specs = split_specs(self.methods), split_knowns(self.known), split_seeds(self.seeds), self.check_data()
+        if self.class_names:
+            self.methods = ','.join(with_wording(spec, self.class_names) for spec in specs[0])
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #7acddce1
 def selection_set(
@@ -162,6 +164,19 @@ def known_places(
     return places
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #407e8967
+def left_out_of(
+    *sets: MultiLabelDataset,  # that rows rest on
+    most: int = 20,  # names that are told of each set
+) -> str:  # empty where nothing was left out
+    "Which images were left out because they could not be had or decoded, for the table."
+    said = []
+    for s in sets:
+        if s.skipped:
+            names = [name for name, _ in s.skipped[:most]] + [f'{len(s.skipped) - most} more'] * (len(s.skipped) > most)
+            said.append(f'{s.split}: {len(s.skipped)} images: {" ".join(names)}')
+    return '; '.join(said)
+
+
 def make_world(
     job: CompareJob,  # says which data and tower
     progress: bool = True,  # bars while images are encoded
@@ -170,7 +185,8 @@ def make_world(
     train, report = load_sets(job)
     check_labels(train)
     select, device = selection_set(job, report, train), pick_device(job.device)
-    tower = load_tower(job.clip, job.pretrained, job.image_size, device=str(device))
+    tower = load_tower(job.clip, job.pretrained, job.image_size, str(device), job.resize or 'squash',
+                       dense=job.dense)
     def encode(dataset: MultiLabelDataset,
                views: Sequence[str] = tuple(job.views.split('+'))) -> FeatureStore | ViewStore:
         return in_memory(encode_dataset(tower, dataset, job.cache, progress=progress, views=views), device)
@@ -182,7 +198,7 @@ def make_world(
         masks['single'] = hide_labels(train, LabelChoice(single_positive=True), job)[0].targets
     store = encode(train) if job.tune else encode(train, job.views.split('+')[:1])  # training sees the first view
     world = World(train.name, name, tower, train.class_names, store, train.truth, reported, selected, masks, job.views,
-                  known_places(job, report, progress))
+                  known_places(job, report, progress), left_out_of(train, report))
     return hold_out(world, job.tune) if job.tune else world
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #86694a6d

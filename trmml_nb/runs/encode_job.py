@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 from ..data.dataset import MultiLabelDataset
+from ..io import readable
 from ..towers.store import DTYPES, FeatureStore
 from .options import DataChoice, JobError, Place, TowerChoice, option
 from .sets import load_sets
@@ -19,17 +19,7 @@ from ..training.trainer import pick_device
 from ..towers.views import ViewStore, view_parts
 
 # %% auto #0
-__all__ = ['readable', 'EncodeJob', 'plan_line', 'encode_job']
-
-# %% ../../nbs/library/runs/06_encode_job.ipynb #55f98023
-def readable(
-    size: int,  # bytes
-) -> str:
-    "A size for people: three digits and a unit."
-    value, units = float(size), ["bytes", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    return f"{value:.3g} {units[0]}"
+__all__ = ['EncodeJob', 'plan_line', 'encode_job']
 
 # %% ../../nbs/library/runs/06_encode_job.ipynb #201c63e8
 @dataclass
@@ -83,7 +73,8 @@ def encode_job(
     progress: bool = True,  # a line for each split, and bars
 ) -> list[FeatureStore | ViewStore]:  # one for each split; empty for a dry run
     "Encode what a training would need. It can be stopped at any moment, and several may run at once."
-    tower = load_tower(job.clip, job.pretrained, job.image_size, device=str(pick_device(job.device)))
+    tower = load_tower(job.clip, job.pretrained, job.image_size, str(pick_device(job.device)),
+                       job.resize or 'squash', dense=job.dense)
     sets, views = load_sets(job), job.view_list
     chosen = choose_precision(tower, sets[0], job.precision, job.cache)
     tower.precision = precision = chosen.dtype

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
-from ..rivals.registry import METHODS, parse_spec
+from ..rivals.registry import METHODS, parse_spec, with_wording
 
 # %% auto #0
 __all__ = ['SOURCES', 'JobError', 'option', 'check_choices', 'register_data', 'locate_data', 'check_known', 'DataChoice',
-           'LabelChoice', 'TowerChoice', 'TrainOptions', 'Place', 'TrainJob']
+           'LabelChoice', 'TowerChoice', 'TextChoice', 'TrainOptions', 'Place', 'TrainJob']
 
 # %% ../../nbs/library/runs/00_options.ipynb #04759485
 class JobError(RunError):
@@ -37,8 +37,8 @@ def check_choices(
     "Errors: a field whose value is not among its choices."
     for f in fields(job):
         choices = f.metadata.get('choices')
-        if choices and getattr(job, f.name) not in choices:
-            raise JobError(f'--{f.name} is {getattr(job, f.name)!r}, expected one of {", ".join(map(str, choices))}.')
+        if choices and getattr(job, f.name) not in (*choices, f.default):
+            raise JobError(f'--{f.name.replace("_", "-")} is {getattr(job, f.name)!r}, expected one of {", ".join(map(str, choices))}.')
 
 # %% ../../nbs/library/runs/00_options.ipynb #4595a824
 SOURCES: dict[str, Callable[[str, str | None], Any]] = {}  # name -> (split, root) -> MultiLabelDataset
@@ -157,6 +157,20 @@ class TowerChoice:
     pretrained: str | None = option(None, 'For an open_clip name: a tag such as openai, or a checkpoint FILE.')
     image_size: int | None = option(None, "Side of the square input in pixels; the tower's own if not given. The "
                                     "paper's setting: 448.")
+    resize: str | None = option(None, 'How pictures become squares: squash (if not given), shortest (shortest side, '
+                                'centre crop), or the way of a public project: dualcoop, positivecoop, query2label, '
+                                'splc, scpnet, hcplab, tai_dpt.')
+
+    dense: str | None = option(None, "Way to dense features of CLIP's ResNets: plain if not given; dualcoop: with the "
+                               "position code and the mean token.", choices=('dualcoop',))
+
+
+@dataclass
+class TextChoice:
+    "How categories are written in texts."
+    class_names: str | None = option(None, "Names in texts: spoken (if not given), or papers: as the data set "
+                                     'spells them (diningtable), as the public code of DualCoOp, TaI-DPT and SCPNet '
+                                     'does.', choices=('spoken', 'papers'))
 
 
 @dataclass
@@ -183,7 +197,7 @@ class Place:
 
 # %% ../../nbs/library/runs/00_options.ipynb #6a1c0f04
 @dataclass
-class TrainJob(Place, TrainOptions, TowerChoice, LabelChoice, DataChoice):
+class TrainJob(Place, TrainOptions, TextChoice, TowerChoice, LabelChoice, DataChoice):
     "Everything that `trmml train` can be told."
     out: str | None = option(None, 'Run folder to make; runs/<data> (or the next free number) if not given.')
     resume: bool = option(False, 'Go on with the unfinished run in --out.')
@@ -193,3 +207,4 @@ class TrainJob(Place, TrainOptions, TowerChoice, LabelChoice, DataChoice):
         check_known(self.known, self.single_positive, self.mask)
         if not METHODS[parse_spec(self.method)[0]].trains:
             raise JobError(f'--method {self.method}: there is nothing to train; `trmml compare` measures it.')
+        self.method = with_wording(self.method, self.class_names)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
@@ -26,15 +27,16 @@ from ..method.contract import Growing
 from ..errors import RunError
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
-from ..io import plain_values, read_json, write_atomic
+from ..io import parse_json, plain_values, read_json, unsealed, write_atomic
 from ..rivals.registry import METHODS, parse_spec
 from ..towers.encode import encode_dataset
+from ..towers.texts import class_texts
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import pick_device, predict_logits, tensors_sha256
 
 # %% auto #0
 __all__ = ['UNFINISHED', 'method_state', 'save_model', 'note_of', 'RunForm', 'read_config', 'config_sha256', 'growing',
-           'required', 'load_model', 'Prediction', 'Recogniser', 'versions', 'load_run']
+           'required', 'load_model', 'read_history', 'Prediction', 'Recogniser', 'versions', 'load_run']
 
 # %% ../../nbs/library/runs/02_run.ipynb #31079b8b
 def method_state(
@@ -72,6 +74,8 @@ class _TowerNote(BaseModel):
     pretrained: str | None = None
     image_size: Any = None
     fingerprint: str
+    resize: str | None = None
+    dense: str | None = None
 
 
 class RunForm(BaseModel):
@@ -136,7 +140,7 @@ def load_model(
         with safe_open(str(path), 'pt') as file:
             state = {name: file.get_tensor(name) for name in file.keys()}
             note = file.metadata() or {}
-        whole, about = 'about' in note, json.loads(note.get('about', '{}'))
+        whole, about = 'about' in note, parse_json(note.get('about', '{}'))
         wanted = about.pop('sha256', None)
     except (OSError, SafetensorError, ValueError, AttributeError) as error:
         raise RunError(f'{path}: not a readable model ({error}); train again or copy the file anew.') from error
@@ -153,6 +157,18 @@ def load_model(
     return method
 
 # %% ../../nbs/library/runs/02_run.ipynb #5d7c029b
+def read_history(
+    folder: str | Path,  # a run folder
+) -> pd.DataFrame:  # a row per epoch, numbers
+    "The curve of a training. Errors: missing, cut short or changed since it was written."
+    path = Path(folder) / 'history.csv'
+    try:
+        header, *rows = unsealed(path.read_bytes())
+        return pd.DataFrame(rows, columns=header).replace('', 'nan').astype(float)
+    except (OSError, ValueError) as error:
+        raise RunError(f'{path}: no readable history ({error}).') from error
+
+
 @dataclass
 class Prediction:
     "What a model says of one image."
@@ -178,6 +194,12 @@ class Recogniser:
     ):
         self.tower, self.method, self.class_names = tower, method.eval(), list(class_names)
         self.folder = None if folder is None else Path(folder)
+
+    @property
+    def texts(self) -> Tensor:  # [C, d]
+        "Text vectors of the categories, written as the method has them."
+        wording = getattr(getattr(self.method, 'config', None), 'class_names', 'spoken')
+        return class_texts(self.tower, self.class_names, wording)
 
     @torch.no_grad()
     def predict(
@@ -223,7 +245,8 @@ def load_run(
         raise RunError(f'{folder}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out '
                        f'{folder} --resume`.')
     asked = config['tower']
-    tower = load_tower(asked['clip'], asked['pretrained'], asked['image_size'], device=str(device))
+    tower = load_tower(asked['clip'], asked.get('pretrained'), asked.get('image_size'), str(device),
+                       asked.get('resize') or 'squash', dense=asked.get('dense'))
     if tower.fingerprint != asked['fingerprint']:
         raise RunError(f"{folder}: trained on tower {asked['clip']!r} with fingerprint {asked['fingerprint'][:12]}, "
                        f"which is "
@@ -238,7 +261,7 @@ def load_run(
                        f'({error}); it was changed, or made by '
                        'another version. Put the file back, or train again.') from error
     load_model(method, folder / 'model.safetensors')
-    wanted = json.loads(note_of(folder / 'model.safetensors').get('about', '{}')).get('config')
+    wanted = parse_json(note_of(folder / 'model.safetensors').get('about', '{}')).get('config')
     if wanted is not None and wanted != config_sha256(config):
         raise RunError(f'{folder / "config.json"}: was changed since the model was written, so its categories or '
                        f'settings may not be those of the '

@@ -23,6 +23,7 @@ from ..method.matching import text_image_scores, text_pixel_scores
 from ..rivals.registry import METHODS, configure
 from .options import SOURCES, DataChoice, JobError, LabelChoice, TrainJob
 from ..towers.store import FeatureStore
+from ..towers.texts import class_texts
 from ..towers.tower import FrozenTower
 from ..training.trainer import TrainConfig
 
@@ -86,10 +87,11 @@ def hide_labels(
 def zero_shot_cosines(
     tower: FrozenTower,  # gives the texts
     store: FeatureStore,  # M images
-    names: Sequence[str],  # C category names as written into prompts
+    names: Sequence[str],  # C category names
+    wording: str = 'spoken',  # how they are written into prompts, as in `class_texts`
 ) -> dict[str, np.ndarray]:  # 'image' and 'pixel': [M, C] cosines
     "Cosines without any training: whole image against text, and softmax-pooled positions against text."
-    texts, parts, softness = tower.encode_classes(names).cpu(), [], METHODS['zero_shot_pixel'].settings['temperature']
+    texts, parts, softness = class_texts(tower, names, wording).cpu(), [], METHODS['zero_shot_pixel'].settings['temperature']
     for rows in torch.arange(len(store)).split(256):
         features = store.batch(rows, 'cpu')
         parts.append((text_image_scores(features.pooled, texts), text_pixel_scores(features.dense, texts,

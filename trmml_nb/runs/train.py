@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from matplotlib.figure import Figure
 
 from ..towers.loading import in_memory
 from ..data.dataset import MultiLabelDataset, check_labels
-from ..io import write_atomic
+from ..io import alone, clear_parts, held_by, sealed_csv, write_atomic
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
 from .options import JobError, TrainJob
 from .sets import hide_labels, load_sets, settings, zero_shot_cosines
@@ -39,8 +39,8 @@ from ..training.trainer import Evaluation, TrainConfig, Trainer, pick_device, pr
 # %% auto #0
 __all__ = ['CHECKPOINTS', 'DIFFERENCES', 'clear_checkpoints', 'claim_folder', 'made_from', 'what_changed', 'describe',
            'check_same_run', 'difficult_absent', 'measure_run', 'curves_figure', 'per_class_figure', 'examples_figure',
-           'draw_run', 'alone_in', 'claim_config', 'find_checkpoint', 'run_metrics', 'finish_run', 'train_in',
-           'train_job', 'train']
+           'draw_run', 'remove_empty', 'alone_in', 'claim_config', 'find_checkpoint', 'run_metrics', 'finish_run',
+           'train_in', 'train_job', 'train']
 
 # %% ../../nbs/library/runs/03_train.ipynb #52e189ec
 CHECKPOINTS = ('checkpoint.safetensors',
@@ -59,7 +59,7 @@ def clear_checkpoints(
 def claim_folder(
     job: TrainJob,  # says where
 ) -> Path:  # an existing folder that belongs to this run
-    "Make the run folder, or accept an unfinished one to resume. Errors: anything that would overwrite."
+    "Choose the run folder, or accept an unfinished one to resume. Errors: anything that would overwrite."
     if job.out is None:
         if job.resume:
             raise JobError('--resume needs --out DIR, the folder of the unfinished run.')
@@ -80,10 +80,6 @@ def claim_folder(
             raise JobError(f'{folder}: is not empty and holds no run; choose another --out.')
         if not job.resume:
             raise JobError(f'{folder}: holds an unfinished run; go on with --resume, or choose another --out.')
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise JobError(f'{folder}: the folder cannot be made ({error.strerror}); choose another --out.') from error
     return folder
 
 # %% ../../nbs/library/runs/03_train.ipynb #79b59540
@@ -126,6 +122,7 @@ def describe(
     return dict(method=job.method, method_config=asdict(method), train=asdict(config), job=asdict(job),
                 tower=dict(clip=job.clip, pretrained=job.pretrained, image_size=tower.image_size,
                            fingerprint=tower.fingerprint, grid=tower.grid, dim=tower.dim,
+                           **{k: getattr(job, k) for k in ('resize', 'dense') if getattr(job, k) is not None},
                            **({} if tower.precision is None
                               else dict(precision=str(tower.precision).removeprefix('torch.')))),
                 data=dict(name=train.name, split=train.split, images=len(train), mask=mask,
@@ -254,24 +251,35 @@ def draw_run(
         write_atomic(folder / 'figures' / f'{name}.png', figure_png(fig))
 
 # %% ../../nbs/library/runs/03_train.ipynb #26cb59e5
+def remove_empty(
+    folders: Iterable[Path],  # made for a run, the innermost first
+) -> None:
+    "Remove folders of a run that failed before it wrote anything."
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
+
+
 @contextlib.contextmanager
 def alone_in(
     folder: Path,  # of a run
 ) -> Iterator[None]:
     "Keep others out of a run folder; one that was killed keeps nobody out, one that failed leaves nothing. Errors: somebody is at work there."
-    lock = FileLock(folder.with_name(f'.{folder.name}.lock'), timeout=0)
+    lock = folder.with_name(f'.{folder.name}.lock')
+    made = [f for f in (folder, *folder.parents) if not f.exists()]
     try:
-        lock.acquire()
-    except Timeout as error:
-        raise JobError(f'{folder}: another process is training there; wait for it, or choose another --out.') from error
-    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JobError(f'{folder}: the folder cannot be made ({error.strerror}); choose another --out.') from error
+    with contextlib.ExitStack() as at_last:
+        at_last.callback(remove_empty, made[1:])
+        try:
+            at_last.enter_context(alone(lock))
+        except Timeout as error:
+            raise JobError(f'{folder}: another process is training there ({held_by(lock)}); wait for it, or choose '
+                           f'another --out.') from error
+        at_last.callback(remove_empty, made[:1])
         yield
-    finally:
-        if folder.is_dir() and not any(folder.iterdir()):  # it failed before anything was made
-            folder.rmdir()
-        lock.release()
-        if not folder.exists():
-            Path(lock.lock_file).unlink(missing_ok=True)
 
 # %% ../../nbs/library/runs/03_train.ipynb #c8808971
 def claim_config(
@@ -282,8 +290,7 @@ def claim_config(
     if (folder / 'config.json').is_file():
         check_same_run(folder, about)
     else:
-        for part in folder.glob('.config.json.*.part'):
-            part.unlink()
+        clear_parts(folder / 'config.json')
         write_json(folder / 'config.json', about)
 
 # %% ../../nbs/library/runs/03_train.ipynb #bba9b216
@@ -304,7 +311,7 @@ def run_metrics(
     "All numbers of a finished training, and what they rest on."
     store = trainer.evaluation.store
     logits = predict_logits(trainer.final, store, precision=trainer.config.precision).numpy()
-    zero_shot = zero_shot_cosines(tower, store, about['class_names'])
+    zero_shot = zero_shot_cosines(tower, store, about['class_names'], about['method_config'].get('class_names', 'spoken'))
     title = METHODS[parse_spec(about['method'])[0]].title
     metrics = dict(measure_run(logits, zero_shot, test), title=title, split=test.split, data=test.name,
                    known=about['data']['mask'],
@@ -327,7 +334,8 @@ def finish_run(
 ) -> None:
     "Measure the final weights, write model, history, figures and, last of all, metrics."
     metrics = run_metrics(trainer, history, tower, test, about)
-    write_atomic(folder / 'history.csv', history.to_csv(index=False).encode())
+    rows = history.astype(object).where(history.notna(), '').to_numpy().tolist()
+    write_atomic(folder / 'history.csv', sealed_csv(list(history.columns), rows))
     save_model(trainer.final, folder / 'model.safetensors', dict(tower=tower.fingerprint,
         config=config_sha256(read_json(folder / 'config.json'))))
     draw_run(folder, history, metrics, Recogniser(tower, trainer.final, test.class_names), test)
@@ -345,7 +353,8 @@ def train_in(
     train, test = load_sets(job)
     train, mask = hide_labels(train, job, job)
     check_labels(train)
-    tower = load_tower(job.clip, job.pretrained, job.image_size, device=str(device))
+    tower = load_tower(job.clip, job.pretrained, job.image_size, str(device), job.resize or 'squash',
+                       dense=job.dense)
     precision = from_first(choose_precision, tower, train, job.encode_precision, job.cache)
     tower.precision = precision.dtype
     method, config = settings(job)

@@ -119,7 +119,8 @@ def evaluate_job(
                        'predict.')
     store = encode_dataset(recogniser.tower, test, cache or asked['cache'], progress=progress)
     logits = all_finite(predict_logits(recogniser.method, store, precision=config['train']['precision']).numpy(), test.image_ids, run)
-    return dict(measure_run(logits, zero_shot_cosines(recogniser.tower, store, config['class_names']), test),
+    return dict(measure_run(logits, zero_shot_cosines(recogniser.tower, store, config['class_names'],
+        config['method_config'].get('class_names', 'spoken')), test),
                 split=test.split, data=test.name, title=METHODS[parse_spec(config['method'])[0]].title)
 
 # %% ../../nbs/library/runs/04_use.ipynb #f8e576e8
@@ -260,8 +261,7 @@ def inspect_job(
     if Path(out).exists():
         raise JobError(f'{out}: exists and is not overwritten; choose another --out.')
     recogniser, picture = load_run(run, device), open_image(image)
-    texts = recogniser.tower.encode_classes(recogniser.class_names)
     view = match_view(recogniser.method, encode_images_now(recogniser.tower, [picture]), picture,
-                      recogniser.class_names, texts,
+                      recogniser.class_names, recogniser.texts,
                       recogniser.tower.grid, image_id=Path(image).name, name=recogniser.folder.name)
     return inspection_page(view, Path(out))

@@ -14,13 +14,14 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from timm.layers import AttentionPool2d, AttentionPoolLatent
+import torch
 from torch import Tensor, nn
 
 from ..errors import TowerError
 
 # %% auto #0
-__all__ = ['ImageFeatures', 'RawFeatures', 'resnet_features', 'one_key_pool', 'vit_features', 'one_position_maps',
-           'timm_features', 'raw_features', 'resize_position_table', 'resize_tower']
+__all__ = ['DENSE_PATHS', 'ImageFeatures', 'RawFeatures', 'resnet_features', 'one_key_pool', 'vit_features', 'one_position_maps',
+           'timm_features', 'raw_features', 'resize_position_table', 'resize_tower', 'choose_dense']
 
 # %% ../../nbs/library/towers/00_dense.ipynb #4ffdffc6
 class ImageFeatures(NamedTuple):
@@ -44,8 +45,11 @@ def resnet_features(
     "Map of the last stage; value and output projections at each position, without the attention pool."
     out = visual.forward_intermediates(pixels, indices=1)
     last = out["image_intermediates"][-1]  # [B, c, h, w]
-    values = visual.attnpool.v_proj(last.flatten(2).transpose(1, 2))  # [B, N, c]
-    return RawFeatures(out["image_features"], visual.attnpool.c_proj(values), tuple(last.shape[-2:]))
+    at, grid, pool = last.flatten(2).transpose(1, 2), tuple(last.shape[-2:]), visual.attnpool  # [B, N, c]
+    if getattr(visual, "dense_path", "plain") == "dualcoop":
+        at = torch.cat([at.mean(1, keepdim=True), at], 1) + pool.positional_embedding.to(at.dtype)  # [B, 1 + N, c]
+        grid = (1, at.shape[1])
+    return RawFeatures(out["image_features"], pool.c_proj(pool.v_proj(at)), grid)
 
 # %% ../../nbs/library/towers/00_dense.ipynb #69064ec8
 def one_key_pool(
@@ -154,3 +158,18 @@ def resize_tower(
     owner.positional_embedding = nn.Parameter(table, requires_grad=False)
     visual.image_size = (image_size, image_size)
     visual.grid_size = grid
+
+# %% ../../nbs/library/towers/00_dense.ipynb #e344f2dc
+DENSE_PATHS = ("dualcoop",)  # of CLIP's ResNets, beside the plain one
+
+
+def choose_dense(
+    visual: nn.Module,  # the image tower, changed in place
+    name: str,  # one of `DENSE_PATHS`
+) -> None:
+    "Take another way to dense features. Errors: a name that is none; a tower that is no ResNet of CLIP's."
+    if name not in DENSE_PATHS:
+        raise TowerError(f"dense is {name!r}, expected one of {', '.join(DENSE_PATHS)}, or None for the plain path")
+    if not isinstance(visual, ModifiedResNet):
+        raise TowerError(f"dense={name!r} is a way of CLIP's ResNets, this tower is a {type(visual).__name__}; leave it out")
+    visual.dense_path = name

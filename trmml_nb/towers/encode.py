@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from safetensors.torch import save
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -30,15 +31,15 @@ from .store import read_description
 from ..data.dataset import MultiLabelDataset
 from .store import (STORE_VERSION, FeatureStore, check_shard, default_cache, pack_features, read_header,
                                    store_bytes, store_key)
-from ..io import write_atomic
+from ..io import PATIENT, alone, clear_parts, readable, waiting_for, write_atomic
 from .tower import FrozenTower
 from .views import StoreError, ViewStore, view_parts, view_pixels, view_tower
 
 # %% auto #0
 __all__ = ['prepared_pixels', 'encode_pixels', 'worker_pool', 'in_given_order', 'work_size', 'StorePlan', 'plan_stores',
            'known_rows', 'stored_rows', 'encode_rows', 'shard_bytes', 'require_space', 'lock_of', 'read_meta',
-           'write_meta', 'new_meta', 'begin_store', 'write_shard', 'free_shards', 'sweep_store', 'build_store',
-           'encode_dataset']
+           'write_meta', 'new_meta', 'begin_store', 'shard_name', 'write_shard', 'free_shards', 'sweep_store',
+           'build_store', 'encode_dataset']
 
 # %% ../../nbs/library/towers/05_encode.ipynb #590e93a5
 def prepared_pixels(
@@ -239,25 +240,30 @@ def require_space(
     "Refuse before the work rather than after it. Errors: too little free space, with both sizes."
     free = shutil.disk_usage(folder).free
     if needed * 1.05 > free:
-        raise StoreError(f"{folder}: the features need {needed / 2**30:.2f} GiB and {free / 2**30:.2f} GiB are free; "
+        raise StoreError(f"{folder}: the features need {readable(needed)} and {readable(free)} are free; "
                          "free some space, pass cache= another disk, or use a smaller image_size")
 
 # %% ../../nbs/library/towers/05_encode.ipynb #a1c52d98
 def lock_of(
     plan: StorePlan,  # of the store
     part: str,  # what to lock: 'store', or a shard
-) -> FileLock:
-    "A lock that all processes on this folder see; it lies beside the store, and is freed when its holder dies."
+) -> Path:
+    "A lock for `alone` that all processes on this folder see; it lies beside the store."
     folder = plan.cache / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{plan.folder.name}.{part}.lock")
+    return folder / f"{plan.folder.name}.{part}.lock"
 
 # %% ../../nbs/library/towers/05_encode.ipynb #2e79c1a2
 def read_meta(
     plan: StorePlan,  # of a store that was begun
 ) -> dict:
-    "The description as it is now, without shards whose file is gone."
+    "The description as it is now, without shards whose file is gone. Errors: one that is not of the store that is wanted."
     meta = read_description(plan.folder / "store.json")
+    wanted = new_meta(plan, meta["shard_size"])
+    for name in ("version", "grid", "dim", "count", "planned"):
+        if meta[name] != wanted[name]:
+            raise StoreError(f"{plan.folder / 'store.json'}: field {name!r} is {meta[name]!r}, expected {wanted[name]!r}; "
+                             f"delete the folder {plan.folder} and call encode_dataset again")
     meta["shards"] = [r for r in meta["shards"] if (plan.folder / r["file"]).is_file()]
     return meta
 
@@ -295,7 +301,7 @@ def begin_store(
     if path.is_file() and len((meta := read_meta(plan))["shards"]) == meta["planned"]:
         return meta  # finished: nothing is written, so a read-only folder will do
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with lock_of(plan, "store"):
+    with alone(lock_of(plan, "store"), wait=None):
         if path.is_file():
             meta = read_meta(plan)
             for record in meta["shards"]:
@@ -307,6 +313,13 @@ def begin_store(
         return meta
 
 # %% ../../nbs/library/towers/05_encode.ipynb #acca381d
+def shard_name(
+    number: int,  # from 0
+) -> str:
+    "Name of a shard's file."
+    return f"shard-{number:05d}.safetensors"
+
+
 def write_shard(
     plan: StorePlan,  # of the store
     number: int,  # which shard
@@ -314,11 +327,11 @@ def write_shard(
     rows: int,  # images in it
 ) -> None:
     "Write one shard, then add it to the description."
-    path = plan.folder / f"shard-{number:05d}.safetensors"
+    path = plan.folder / shard_name(number)
     write_atomic(path, data)
     record = dict(number=number, file=path.name, rows=rows, bytes=len(data), header=read_header(path)[2],
                   sha256=hashlib.sha256(data).hexdigest())
-    with lock_of(plan, "store"):
+    with alone(lock_of(plan, "store"), wait=None):
         meta = read_meta(plan)
         meta["shards"] = [r for r in meta["shards"] if r["number"] != number] + [record]
         write_meta(plan.folder, meta)
@@ -330,16 +343,19 @@ def free_shards(
     wait: float = 0.2,  # seconds between two looks at shards that others hold
 ) -> Iterator[int]:  # numbers of shards that are ours to encode, each locked until the next is asked for
     "Shards that nobody has finished or is working on; ends when all are finished."
-    finished = {r["number"] for r in meta["shards"]}
+    finished, idle, told = {r["number"] for r in meta["shards"]}, 0.0, False
     while left := [k for k in range(meta["planned"]) if k not in finished]:
         took = False
         for k in left:
-            with contextlib.suppress(Timeout), lock_of(plan, f"{k:05d}").acquire(timeout=0):
+            with contextlib.suppress(Timeout), alone(lock_of(plan, f"{k:05d}")):
                 if k not in {r["number"] for r in read_meta(plan)["shards"]}:
-                    for part in plan.folder.glob(f".shard-{k:05d}.*.part"):
-                        part.unlink(missing_ok=True)
+                    clear_parts(plan.folder / shard_name(k))
                     yield k
                 took = True
+        idle = 0.0 if took else idle + wait
+        if idle > PATIENT and not told:
+            warnings.warn(f"{plan.folder / shard_name(left[0])}: {waiting_for(lock_of(plan, f'{left[0]:05d}'))}", stacklevel=2)
+            told = True
         finished = {r["number"] for r in read_meta(plan)["shards"]}
         time.sleep(0 if took else wait)
 
@@ -348,9 +364,11 @@ def sweep_store(
     plan: StorePlan,  # of a finished store
 ) -> None:
     "Remove what builders that were killed left behind: lock files and half-written files. In a read-only folder they stay."
-    for path in [*(plan.cache / ".locks").glob(f"{plan.folder.name}.*.lock"), *plan.folder.glob(".*.part")]:
-        with contextlib.suppress(OSError):  # somebody else was faster, or we may not
-            path.unlink()
+    with contextlib.suppress(OSError):  # somebody else was faster, or we may not
+        for path in (plan.cache / ".locks").glob(f"{plan.folder.name}.*.lock*"):
+            path.unlink(missing_ok=True)
+        for name in ("store.json", "images.json", *map(shard_name, range(read_meta(plan)["planned"]))):
+            clear_parts(plan.folder / name)
 
 # %% ../../nbs/library/towers/05_encode.ipynb #4b696a98
 def build_store(

@@ -106,7 +106,7 @@ def read_header(
             length = int.from_bytes(first, "little")
             raw = file.read(min(length, 1 << 20))
         return json.loads(raw), 8 + length, hashlib.sha256(first + raw).hexdigest()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path}: not a readable shard ({error}); {mend(path)}") from error
 
 
@@ -207,6 +207,7 @@ class StoreForm(BaseModel):
     grid: list[int] = Field(min_length=2, max_length=2)
     dim: int
     count: int
+    shard_size: int = Field(ge=1)
     planned: int
     complete: bool
     shards: list[ShardForm]

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from open_clip.transformer import text_global_pool
 from torch import Tensor, nn
 
 from ..errors import TowerError
 
 # %% auto #0
-__all__ = ['DEFAULT_TEMPLATES', 'ENSEMBLE_TEMPLATES', 'SPOKEN_NAMES', 'spoken_name', 'fill_template', 'run_text', 'TextTower',
-           'open_ids', 'placed_ids', 'insert_context']
+__all__ = ['DEFAULT_TEMPLATES', 'ENSEMBLE_TEMPLATES', 'SPOKEN_NAMES', 'WORDINGS', 'spoken_name', 'fill_template', 'written_names',
+           'class_texts', 'run_text', 'TextTower', 'open_ids', 'placed_ids', 'insert_context']
 
 # %% ../../nbs/library/towers/01_texts.ipynb #87026f9d
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
@@ -48,6 +49,32 @@ def fill_template(
     if "{}" not in template:
         raise TowerError(f"template {template!r} has no {{}} for the category name: write 'a photo of a {{}}.'")
     return template.replace("{}", spoken_name(name))
+
+# %% ../../nbs/library/towers/01_texts.ipynb #9713cc3a
+WORDINGS = ("spoken", "papers")  # how names of categories are written in texts
+
+
+def written_names(
+    class_names: Sequence[str],  # as the data set spells them
+    wording: str = "spoken",  # 'spoken': as people write them; 'papers': the data set's spelling, underscores as spaces
+) -> list[str] | None:  # names for texts; None = the tower's own way, which is 'spoken'
+    "Names of categories for texts. Errors: an unknown wording. 'papers' is what DualCoOp, TaI-DPT and SCPNet do."
+    if wording not in WORDINGS:
+        raise TowerError(f"class_names is {wording!r}, expected one of {', '.join(map(repr, WORDINGS))}.")
+    return None if wording == "spoken" else [name.replace("_", " ") for name in class_names]
+
+
+def class_texts(
+    tower: Any,  # a `FrozenTower`, which reads the texts
+    class_names: Sequence[str],  # C names
+    wording: str = "spoken",  # as for `written_names`
+    template: str = DEFAULT_TEMPLATES[0],  # one sentence with {}
+) -> Tensor:  # [C, d] length 1
+    "One text vector a category."
+    names = written_names(class_names, wording)
+    if names is None:
+        return tower.encode_classes(class_names) if template == DEFAULT_TEMPLATES[0] else tower.encode_classes(class_names, template)
+    return F.normalize(tower.encode_texts([template.replace("{}", name) for name in names]).float(), dim=-1)
 
 # %% ../../nbs/library/towers/01_texts.ipynb #cead4619
 def run_text(

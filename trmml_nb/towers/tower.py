@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from ..data.dataset import build_transform
 from .folding import Watch, fold
-from .dense import ImageFeatures, RawFeatures, raw_features, resize_tower
+from .dense import ImageFeatures, RawFeatures, choose_dense, raw_features, resize_tower
 from ..errors import TowerError
-from .texts import DEFAULT_TEMPLATES, TextTower, fill_template, insert_context, open_ids
+from .texts import (DEFAULT_TEMPLATES, TextTower, fill_template, insert_context, open_ids,
+                                   written_names)
 from .weights import (BUNDLED, build_model, checkpoint_shapes, fill_weights, find_tower, quiet_logging,
                                       resizing, tower_config,
                                       tower_tokenizer)
@@ -221,9 +222,11 @@ class PromptLearner(nn.Module):
         init: str | None = None,  # a phrase to start from, such as 'a photo of a'
         per_class: bool = False,  # one context for each category
         seed: int = 0,  # for the random start N(0, 0.02)
+        wording: str = "spoken",  # of the names: 'papers' as the data set spells them, see `written_names`
     ):
         super().__init__()
-        self.class_names = list(class_names)
+        self.class_names, names = list(class_names), written_names(class_names, wording)
+        self.sentences = None if names is None else [f"{name}." for name in names]
         width = tower.texts.width
         start = torch.randn(length, width, generator=torch.Generator().manual_seed(seed)) * 0.02
         start = start.to(tower.device) if init is None else tower.embed_words(init).float()
@@ -232,7 +235,17 @@ class PromptLearner(nn.Module):
 
     def forward(self) -> Tensor:
         "Text vectors of all categories [C, d] with the present context."
-        return self._tower[0].encode_prompts(self.context, self.class_names)
+        return self.read(self.context)
+
+    def read(
+        self,
+        context: Tensor,  # [M, w] or [C, M, w]
+    ) -> Tensor:  # [C, d]
+        "Text vectors of all categories behind any context."
+        tower = self._tower[0]
+        if self.sentences is None:
+            return tower.encode_prompts(context, self.class_names)
+        return unit(insert_context(tower.texts, context.to(tower.device), self.sentences))
 
 # %% ../../nbs/book/02_tower.ipynb #146b0f9f
 TOWERS: dict[str, Callable[[int | None, str | torch.device], FrozenTower]] = {}  # name -> (image_size, device) -> tower
@@ -255,6 +268,7 @@ def load_tower(
     device: str | torch.device = "cpu",  # where to run
     resize_mode: str | None = "squash",  # or a project's way, see `RESIZES`; None = the tower's own (often a crop)
     preprocess: dict | None = None,  # override mean, std or interpolation
+    dense: str | None = None,  # of CLIP's ResNets: 'dualcoop' adds the position code and keeps the mean token, as a row of 1 + N; None: plain
 ) -> FrozenTower:
     "A frozen tower of any kind. Errors: `TowerError` with the mend."
     if name in TOWERS:
@@ -276,4 +290,7 @@ def load_tower(
     if image_size and image_size != native:
         resize_tower(model.visual, image_size)
     config = config | {"quick_gelu": bool(record.get("quick_gelu") or config.get("quick_gelu"))}
+    if dense is not None:
+        choose_dense(model.visual, dense)
+        config = config | {"dense": dense}
     return FrozenTower(model.to(device), tower_tokenizer(source), name, image_size or native, chosen, config)

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from tqdm.auto import tqdm
 from ..errors import TrainingError
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
-from ..io import write_atomic
+from ..io import clear_parts, write_atomic
 from ..data.labels import UNKNOWN, from_code
 from ..towers.loading import batches, epoch_order
 from ..method.contract import LossState, Method, MethodOutput, evaluating
@@ -399,11 +398,8 @@ def write_checkpoint(
     path, about = Path(path), about | dict(sha256=tensors_sha256(held, json.dumps(about)))
     try:
         write_atomic(path, save(held, dict(checkpoint=json.dumps(about))))
-        for old in path.parent.glob(f'.{path.name}.*.part'):  # of runs that were killed while writing
-            old.unlink(missing_ok=True)
+        clear_parts(path)  # of runs that were killed while writing
     except (OSError, RuntimeError) as error:
-        for part in path.parent.glob(f'.{path.name}.*.{os.getpid()}.part'):
-            part.unlink(missing_ok=True)
         raise TrainingError(f'{path}: the checkpoint could not be written ({error}); is the disk full or read-only? '
                             'The one written before is still there; free some space and resume.') from error
 
@@ -428,6 +424,8 @@ def read_checkpoint(
         for key, tensor in tensors.items():
             part, _, name = key.partition('/')
             parts.setdefault(part, {})[name] = tensor
+    except MemoryError:
+        raise TrainingError(f'{path}: too large for the memory that is free now; nothing is said against the file.') from None
     except Exception as error:
         raise TrainingError(f'{path}: not a readable checkpoint ({type(error).__name__}: {error}); delete it to start '
                             f'anew.') from error

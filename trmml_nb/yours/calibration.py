@@ -243,8 +243,9 @@ def folds(
     _, of = np.unique(np.arange(count) if groups is None else groups, return_inverse=True)
     units = int(of.max()) + 1 if count else 0
     if not 2 <= parts <= units:
-        raise CalibrationError(f'{parts} folds of {units} images, expected 2 to {units}: give more images or fewer '
-                               f'folds.')
+        what = 'images with a label (copies count as one)'
+        raise CalibrationError(f'{units} {what}: too few for cross-validation, which takes 2 at least; label some more.'
+                               if units < 2 else f'{parts} folds of {units} {what}, expected 2 to {units}.')
     for drawn in np.array_split(np.random.default_rng(seed).permutation(units), parts):
         piece = np.flatnonzero(np.isin(of, drawn))
         yield np.setdiff1d(np.arange(count), piece), np.sort(piece)

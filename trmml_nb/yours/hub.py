@@ -147,7 +147,8 @@ def load_with_tower(
     "A run whose tower is at another place. Errors: another tower."
     config, at = read_json(folder / 'config.json'), pick_device(device)
     asked, entry = config['tower'], METHODS[parse_spec(config['method'])[0]]
-    tower = load_tower(clip, asked['pretrained'], asked['image_size'], device=str(at))
+    tower = load_tower(clip, asked['pretrained'], asked['image_size'], str(at), asked.get('resize') or 'squash',
+                       dense=asked.get('dense'))
     if tower.fingerprint != asked['fingerprint']:
         raise HubError(f'{clip}: has fingerprint {tower.fingerprint[:12]}, the model was trained on '
                        f'{asked["fingerprint"][:12]}: not the same tower.')

@@ -34,7 +34,7 @@ from trmml_nb.yours.calibration import (
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError
 from ..towers.store import FeatureStore
-from ..io import write_atomic
+from ..io import clear_parts, write_atomic
 from ..people.figures import figure_png
 from ..runs.options import TrainJob, option
 from ..towers.loading import in_memory
@@ -199,6 +199,8 @@ class PhotosJob:
                               "knows drawn scenes only.")
     pretrained: str | None = option(None, 'For an open_clip name: a tag such as openai, or a checkpoint FILE.')
     image_size: int | None = option(None, "Side of the square input in pixels; the tower's own if not given.")
+    resize: str | None = option(None, 'How pictures become squares, as for train.')
+    class_names: str | None = option(None, 'How categories are written in texts, as for train.')
     method: str = option('trmml', 'What to train, as for train.')
     epochs: int | None = option(None, "Passes over the photographs; the method's own if not given.")
     folds: int = option(3, 'Parts for cross-validation; more are slower and use more labels.')
@@ -233,7 +235,7 @@ class PhotosJob:
     @property
     def training(self) -> TrainJob:
         "The options that it shares with `trmml train`."
-        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'method', 'epochs', 'seed', 'device', 'cache',
+        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'resize', 'class_names', 'method', 'epochs', 'seed', 'device', 'cache',
                                               'encode_precision')}
         return TrainJob(clip=self.clip or 'tiny', data='csv', labels=self.labels, root=self.photos, out=self.out
                         or next_folder('runs/photos', self.asked), **same)
@@ -541,6 +543,7 @@ def own_folder(
 def deliver(
     made: Path,  # hidden folder with all results
     folder: Path,  # of the run, which holds `made`
+    count: int = 0,  # folds that were kept there
 ) -> None:
     "Move results to their places, the report last, and clear away what a run keeps for itself. Errors: a file that is there and differs."
     files = sorted((p for p in made.iterdir() if p.name != MARK), key=lambda p: (p.name == 'report.html', p.name))
@@ -556,8 +559,10 @@ def deliver(
     made.rmdir()
     pieces = [p for p in folder.glob('fold-*.safetensors')
               if {'key', 'sha256'} <= note_of(p).keys()]  # files that say so of themselves
-    for path in [*pieces, *folder.glob('.fold-*.safetensors.*.part'), *folder.glob(f'.{UNFINISHED}.*.part')]:
+    for path in pieces:
         path.unlink()
+    for name in (UNFINISHED, *(f'fold-{number}.safetensors' for number in range(1, count + 1))):
+        clear_parts(folder / name)
     (folder / UNFINISHED).unlink()
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #c5b6ae9c
@@ -600,7 +605,7 @@ def photos_in(
 ) -> tuple[Result, Kept]:  # what was found out, and what was taken over
     "The work of `photos_job`."
     data, device = sheet.dataset, pick_device(job.device)
-    tower = load_tower(training.clip, job.pretrained, job.image_size, device=str(device))
+    tower = load_tower(training.clip, job.pretrained, job.image_size, str(device), job.resize or 'squash')
     precision = choose_precision(tower, data, job.encode_precision, job.cache)
     tower.precision = precision.dtype
     print(precision.why, flush=True) if progress else None
@@ -623,7 +628,7 @@ def photos_in(
     save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint,
                                                        config=config_sha256(read_json(made / 'config.json'))))
     write_results(made, result, Path(job.photos).resolve().name)
-    deliver(made, folder)
+    deliver(made, folder, job.folds)
     return result, kept
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #9ab40001
