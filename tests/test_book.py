@@ -74,6 +74,14 @@ def test_every_exercise_has_an_answer():
 # -- a symbol means one thing
 
 SYMBOL = re.compile(r"\$([^$]+)\$")
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.S)
+LETTER = re.compile(
+    r"\\(alpha|beta|gamma|delta|epsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|chi|psi|omega|ell)\b"
+    r"|(?<![A-Za-z\\])([A-Za-z])(?![A-Za-z])"
+)
+NAMED = re.compile(r"\\(?:mathrm|text|operatorname)\{[^}]*\}|\\bar\b")  # words inside a formula
+ALWAYS = {"e", "I"}  # the number, and the matrix that changes nothing
+SHAPE = re.compile(r"\[[^\]]*\]|numbers?\b")
 SUBSCRIPTS = re.compile(r"_\{?[icnj,]+\}?$")  # which image, category, position or head is meant
 
 
@@ -93,11 +101,13 @@ def rows(path):
 
 def test_a_symbol_means_one_thing():
     "The notation page has each symbol once, and chapters use no other and give it no second meaning: code names agree."
-    page = {}
+    page, page_shapes = {}, {}
     for symbols, columns in rows(NBS / f"book/{NOTATION}.ipynb"):
+        assert not re.search(r"; in (a|the|chapter)\b", columns[-1]), f"two meanings in one row: {columns}"
         for symbol in symbols:
             assert symbol not in page, f"{symbol} stands twice on the notation page"
             page[symbol] = set(re.findall(r"`([^`]+)`", columns[1]))
+            page_shapes[symbol] = set(SHAPE.findall(columns[2]))
     assert len(page) > 20
     wrong = []
     for path in CHAPTERS:
@@ -110,7 +120,35 @@ def test_a_symbol_means_one_thing():
                     wrong.append(
                         f"{path.name}: {symbol} is {sorted(names)} here, and {sorted(page[symbol])} on the page"
                     )
+                shapes = set(SHAPE.findall(columns[2])) if len(columns) > 3 else set()
+                if symbol in page and shapes and page_shapes[symbol] and not shapes & page_shapes[symbol]:
+                    wrong.append(f"{path.name}: {symbol} is {shapes} here, and {page_shapes[symbol]} on the page")
     assert not wrong, "\n".join(wrong)
+
+
+def letters(text):
+    "The letters of the formulas of a text."
+    for formula in ("".join(found) for found in FORMULA.findall(text)):
+        yield from (greek or latin for greek, latin in LETTER.findall(NAMED.sub(" ", formula)))
+
+
+def test_a_formula_has_no_letter_that_the_notation_page_lacks():
+    "So a letter cannot stand for a second thing without being seen: it is on the page with its one meaning, or nowhere."
+    known = ALWAYS | set(letters("\n".join(c.source for c in cells(NBS / f"book/{NOTATION}.ipynb"))))
+    assert len(known) > 30 and "t" not in known
+    said = [*CHAPTERS, NBS / "book/solutions/00_answers.ipynb"]
+    wrong = [
+        f"{path.name}, cell {cell.get('id')}: {letter}"
+        for path in said
+        for cell in cells(path)
+        if cell.cell_type == "markdown"
+        for letter in sorted(set(letters(cell.source)) - known)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_second_meaning_would_be_found():
+    assert list(letters(r"$\mathrm{softmax}(T_c x / t)$, $$\bar F + \epsilon E$$")) == [*"Tcxt", "F", "epsilon", "E"]
 
 
 def test_the_pooling_of_positions_that_is_named_is_the_one_that_is_used():
@@ -126,9 +164,15 @@ def test_the_pooling_of_positions_that_is_named_is_the_one_that_is_used():
 # -- a number comes from a cell
 
 NUMBER = re.compile(r"(?<![\w.])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(\s?%|\s+points?\b)?")
+WORDS = (
+    "one two three four five six seven eight nine ten eleven twelve fourteen fifteen twenty thirty forty fifty".split()
+)
+WORDS = dict(zip(WORDS, (*range(1, 13), 14, 15, 20, 30, 40, 50)))
+WORD = re.compile(rf"\b({'|'.join(WORDS)})(\s(?:%|points?\b))", re.I)
+SMALL = 20  # a lesson counts to twenty in words and figures; from there on a number is a finding or a setting
 NOT_MEASURED = re.compile(  # code and formulas are checked where they stand; links and sources are names
     r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|https?://\S+|arXiv:? ?[\d.]+"
-    r"|\([^()]*\b(?:19|20)\d\d[^()]*\)",
+    r"|\([^()]*\b(?:19|20)\d\d[^()]*\)|\b[A-Z]{2,}[A-Za-z.]* ?(?:19|20)?\d\d\b|\bRN\d+\b|^\|.*\|$|`.*?`",
     re.S,
 )
 LITERAL = re.compile(r"(?<![A-Za-z_\d.])(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?")
@@ -158,9 +202,10 @@ def pool(some):
 
 
 def untied(some):
-    """Numbers in prose, with decimals or a unit, that no cell of the section holds, as it is or as a share, rounded as
-    in the sentence. The first section and the summary may speak of the whole notebook."""
-    sections = [[]]
+    """Numbers in prose, with decimals, a unit or two digits and more, and number words before a unit, that no cell of
+    the section holds, as it is or as a share, rounded as in the sentence. The first section and the summary may speak
+    of the whole notebook."""
+    sections, some = [[]], list(some)
     for cell in some:
         if cell.cell_type == "markdown" and re.match(r"##? ", cell.source):
             sections.append([])
@@ -171,14 +216,16 @@ def untied(some):
         for cell in (c for c in section if c.cell_type == "markdown"):
             scope = whole if section is sections[1] or "## Summary" in cell.source or not own else own
             text = NOT_MEASURED.sub(" ", cell.source.split("## Exercises")[0])
+            text = WORD.sub(lambda m: f"{WORDS[m[1].lower()]}{m[2]}", text)
             for match in NUMBER.finditer(text):
-                if not (match[2] or match[3]):
+                bare = not (match[2] or match[3])  # a count or a setting: anywhere in the notebook will do
+                if bare and float(match[1].replace(",", "")) < SMALL:
                     continue
                 value, half = (
                     float(match[1].replace(",", "") + (match[2] or "")),
                     0.5 * 10.0 ** -len((match[2] or ".")[1:]),
                 )
-                if not any(abs(v * k - value) <= half + 1e-9 for v in scope for k in (1, 100)):
+                if not any(abs(v * k - value) <= half + 1e-9 for v in (whole if bare else scope) for k in (1, 100)):
                     found.append(
                         f"cell {cell.get('id')}: {match[0]!r} in {text[max(0, match.start() - 40) : match.end() + 9]!r}"
                     )

@@ -88,9 +88,9 @@ def _bad_value(array, bad, code, row_names, class_names) -> str:
 
 
 def from_code(
-    values,  # [N, C] (or any shape) array, tensor, DataFrame or nested list in the foreign code
+    values,  # [M, C] (or any shape) array, tensor, DataFrame or nested list in the foreign code
     code: str,  # 'minus_one' (1 / 0 / -1), 'signed' (1 / -1 / 0) or 'nan' (1 / 0 / NaN)
-    row_names: Sequence[str] | None = None,  # N names for error messages
+    row_names: Sequence[str] | None = None,  # M names for error messages
     class_names: Sequence[str] | None = None,  # C names for error messages
 ):  # int8, same shape: 1 present, 0 absent, -1 unknown; a tensor for a tensor
     "Labels of a foreign code in the one code of this library. Raises `LabelError` at the first value the code has not."
@@ -119,10 +119,10 @@ def to_code(
 
 # %% ../../nbs/book/00_labels.ipynb #c54308d2
 def bernoulli_mask(
-    shape: tuple[int, int],  # (images N, classes C)
+    shape: tuple[int, int],  # (images M, classes C)
     known: float,  # share of labels that stay known, in [0, 1]
     seed: int = 0,  # of numpy's legacy generator; the published masks have 0
-) -> np.ndarray:  # bool [N, C], True where the label stays known
+) -> np.ndarray:  # bool [M, C], True where the label stays known
     "The mask behind '10 % ... 90 % known labels': one coin per label, row by row (HCPLab)."
     if not 0 <= known <= 1:
         raise LabelError(f'known={known} is not a share in [0, 1]: write 10 % as 0.1.')
@@ -140,14 +140,14 @@ def _as_mask(mask, shape=None) -> np.ndarray:
 
 
 def mask_sha256(
-    mask: np.ndarray,  # bool [N, C]
+    mask: np.ndarray,  # bool [M, C]
 ) -> str:  # 64 hex digits
     "Checksum of a mask: sha256 of its packed bits, row by row. It does not hold the shape, so write both."
     return hashlib.sha256(np.packbits(_as_mask(mask)).tobytes()).hexdigest()
 
 
 def describe_mask(
-    mask: np.ndarray,  # bool [N, C]
+    mask: np.ndarray,  # bool [M, C]
 ) -> str:  # one line: shape, share known, first 16 hex digits of the checksum
     "What to print beside every result: which mask was it?"
     mask = _as_mask(mask)
@@ -187,16 +187,16 @@ def check_published(
 
 # %% ../../nbs/book/00_labels.ipynb #67027527
 def apply_mask(
-    truth,  # [N, C] array or tensor in the one code
-    mask: np.ndarray,  # bool [N, C], True where the label stays known
-):  # int8 targets [N, C]: `truth` where the mask is True, UNKNOWN elsewhere; a tensor for a tensor
+    truth,  # [M, C] array or tensor in the one code
+    mask: np.ndarray,  # bool [M, C], True where the label stays known
+):  # int8 targets [M, C]: `truth` where the mask is True, UNKNOWN elsewhere; a tensor for a tensor
     "Hide the labels a mask does not keep."
     array = _as_array(truth)
     return _like(np.where(_as_mask(mask, array.shape), array, UNKNOWN).astype(np.int8), truth)
 
 # %% ../../nbs/book/00_labels.ipynb #6bb49469
 def image_statistics(
-    targets: np.ndarray,  # int8 [N, C] in the one code
+    targets: np.ndarray,  # int8 [M, C] in the one code
 ) -> dict[str, int]:  # images, with_no_known, with_no_present
     "How many images have no known label at all, and how many no known present label."
     targets = np.asarray(targets)
@@ -205,9 +205,9 @@ def image_statistics(
 
 # %% ../../nbs/book/00_labels.ipynb #c23efb1d
 def single_positive_mask(
-    truth: np.ndarray,  # [N, C] in the one code
+    truth: np.ndarray,  # [M, C] in the one code
     seed: int = 1200,  # of numpy's legacy generator; Cole et al. use 1200, anew for each split
-) -> np.ndarray:  # bool [N, C]: one True, at a present label, per image that has one; else none
+) -> np.ndarray:  # bool [M, C]: one True, at a present label, per image that has one; else none
     "One present label per image and nothing else (Cole et al., CVPR 2021), with the calls of their public code."
     truth, rng = np.asarray(truth), np.random.RandomState(seed)
     mask = np.zeros(truth.shape, dtype=bool)
@@ -280,10 +280,10 @@ def _check_rows(path: Path, rows: int, image_ids: list[str]) -> None:
 
 def read_mask_file(
     path: str | Path,  # text; a line is an image id and C values, or C values with commas; 1 / -1 / 0 (unknown)
-    image_ids: Sequence[str],  # the N ids wanted; they set the order of the rows
+    image_ids: Sequence[str],  # the M ids wanted; they set the order of the rows
     class_names: Sequence[str] | None = None,  # the C classes: checks the number of columns, names them in errors
     extra: str = 'error',  # ids of the file that are not in `image_ids`: 'error' or 'ignore'
-) -> np.ndarray:  # int8 targets [N, C] in the one code
+) -> np.ndarray:  # int8 targets [M, C] in the one code
     "Read a mask file, with ids or (as TaI-DPT's) without. Raises `LabelError` naming file and line."
     path, rows, columns = Path(path), {}, None
     for number, line in _read_lines(path):
@@ -309,8 +309,8 @@ def read_mask_file(
 # %% ../../nbs/book/00_labels.ipynb #b49cef0b
 def write_mask_file(
     path: str | Path,  # where to write; must not exist yet
-    image_ids: Sequence[str],  # N ids without white space
-    targets: np.ndarray,  # int8 [N, C] in the one code
+    image_ids: Sequence[str],  # M ids without white space
+    targets: np.ndarray,  # int8 [M, C] in the one code
     ids: bool = True,  # write the image ids; False: TaI-DPT's form, values with commas in the order of `image_ids`
 ) -> Path:  # the path written
     "Write labels as a mask file, in one step: the file is there whole, or not at all."
@@ -330,9 +330,9 @@ def write_mask_file(
 
 # %% ../../nbs/book/00_labels.ipynb #14d9dc9d
 def label_statistics(
-    targets: np.ndarray,  # int8 [N, C] in the one code
+    targets: np.ndarray,  # int8 [M, C] in the one code
     class_names: Sequence[str],  # C names
-    truth: np.ndarray | None = None,  # int8 [N, C]: what the evaluator knows
+    truth: np.ndarray | None = None,  # int8 [M, C]: what the evaluator knows
 ) -> pd.DataFrame:  # a row per class: present, absent, unknown, known_share; with truth: truly_present, hidden_present
     "How many labels of each class are present, absent and unknown."
     targets = np.asarray(targets)
@@ -350,7 +350,7 @@ def label_statistics(
 
 # %% ../../nbs/book/00_labels.ipynb #9516a045
 def co_occurrence(
-    targets: np.ndarray,  # int8 [N, C] in the one code
+    targets: np.ndarray,  # int8 [M, C] in the one code
 ) -> tuple[np.ndarray, np.ndarray]:  # share [C, C] of images with i that have j (NaN: none), counts [C, C] behind it
     "How often class j is present where class i is present, from the images that know both labels."
     present, is_known = (np.asarray(targets) == PRESENT).astype(float), known(np.asarray(targets)).astype(float)

@@ -20,10 +20,10 @@ __all__ = ['prototype_logits', 'ContrastError', 'positive_entries', 'multimodal_
 # %% ../../nbs/book/09_contrast.ipynb #6dc48003
 def prototype_logits(
     z: Tensor,  # [P, d] L2-normalised features
-    prototypes: Tensor,  # [C, d], or [C, K, d] for K prototypes per category; L2-normalised
+    prototypes: Tensor,  # [C, d], or [C, R, d] for R prototypes per category; L2-normalised
     temperature: float = 0.07,  # > 0, divides the cosine
 ) -> Tensor:  # [P, C]
-    "Cosine to each category's prototype over the temperature; for K of them the log of the mean exponential."
+    "Cosine to each category's prototype over the temperature; for R of them the log of the mean exponential."
     if prototypes.ndim == 2:
         return z @ prototypes.T / temperature
     similarity = torch.einsum('pd,ckd->pck', z, prototypes) / temperature
@@ -36,7 +36,7 @@ class ContrastError(MethodError):
 
 def _check(features: Tensor, positives: Tensor, visual: Tensor, texts: Tensor, temperature: float, form: str,
            categories: Tensor | None = None) -> None:
-    "Raise `ContrastError` unless shapes are [B, C, d], [B, C], [C, d] or [C, K, d], [C, d] and options are valid."
+    "Raise `ContrastError` unless shapes are [B, C, d], [B, C], [C, d] or [C, R, d], [C, d] and options are valid."
     if features.ndim != 3:
         raise ContrastError(f'features has shape {tuple(features.shape)}, expected [B, C, d].')
     b, c, d = features.shape
@@ -78,7 +78,7 @@ def positive_entries(
 def multimodal_contrastive_loss(
     features: Tensor,  # [B, C, d], one feature per image and category
     positives: Tensor,  # [B, C] bool, or weights >= 0 (0: not a positive)
-    visual_prototypes: Tensor,  # [C, d], or [C, K, d] for K per category
+    visual_prototypes: Tensor,  # [C, d], or [C, R, d] for R per category
     text_prototypes: Tensor,  # [C, d]
     temperature: float = 0.07,  # > 0, in units of cosine
     form: str = 'joint',  # 'joint': one fraction over both modalities; 'separate': mean of one fraction for each

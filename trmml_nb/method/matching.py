@@ -145,7 +145,7 @@ from fastcore.basics import patch
 def start_bias(
     cosines: Tensor,  # [M, C] of the training images, before any training
     targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
-    scale: float,  # logit scale k
+    scale: float,  # logit scale
     default: float = 0.0,  # returned when no label is known
 ) -> float:  # the bias b
     """The bias at which mean sigmoid(scale * cosine + b) over known labels equals their share of present ones.

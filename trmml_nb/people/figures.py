@@ -80,7 +80,7 @@ LABEL_NAMES = {PRESENT: 'present', ABSENT: 'absent', UNKNOWN: 'unknown'}
 GAIN, LOSS = '#0173b2', '#d55e00'  # better than the baseline, worse than it
 STYLE = {'font.size': 10, 'axes.titlesize': 10, 'axes.labelsize': 10, 'xtick.labelsize': 9, 'ytick.labelsize': 9,
          'legend.fontsize': 9, 'figure.dpi': 100, 'savefig.dpi': 100, 'figure.facecolor': 'white',
-         'axes.facecolor': 'white', 'savefig.bbox': 'tight', 'axes.spines.top': False, 'axes.spines.right': False,
+         'axes.facecolor': 'white', 'savefig.bbox': 'tight', 'savefig.pad_inches': .03, 'axes.spines.top': False, 'axes.spines.right': False,
          'axes.prop_cycle': plt.cycler(color=PALETTE), 'image.cmap': 'magma', 'legend.frameon': False}
 
 # %% ../../nbs/people/00_figures.ipynb #a3b71469
@@ -442,6 +442,9 @@ def bars(
     ax.set(ylim=(len(v) - .4, -.6), xlabel=xlabel or '', title=title or '')
     ax.margins(x=.16 if baseline is None else .3)
     ax.spines[['top', 'right']].set_visible(False)
+    if '%' in (xlabel or '') and 0 <= np.nanmin(np.fmin(v, b)) and np.nanmax(np.fmax(v, b)) <= 100:
+        ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= min(100, ax.get_xlim()[1])])
+        ax.spines['bottom'].set_bounds(0, min(100, ax.get_xlim()[1]))  # numbers may stand beyond 100 %, the axis not
     return ax
 
 # %% ../../nbs/people/00_figures.ipynb #3fb292f4
