@@ -39,8 +39,8 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
     from trmml_nb.yours.photographs import PhotosJob
 
 # %% auto #0
-__all__ = ['SAME', 'AFTER_A_STOP', 'app', 'RUN', 'OPEN', 'options_of', 'as_options', 'complain', 'with_messages', 'result_table',
-           'show_result', 'OnDemand', 'command', 'open_lab', 'view', 'review', 'open_streams', 'main']
+__all__ = ['GOES_ON', 'AFTER_A_STOP', 'app', 'RUN', 'OPEN', 'options_of', 'as_options', 'complain', 'with_messages',
+           'result_table', 'show_result', 'OnDemand', 'command', 'open_lab', 'view', 'review', 'open_streams', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def options_of(
@@ -92,9 +92,10 @@ def complain(
     raise typer.Exit(1)
 
 # %% ../nbs/library/04_cli.ipynb #0dd608f5
-SAME = 'the same command goes on where it was'
-AFTER_A_STOP = dict(train='go on with the same command and --resume; --out says which folder', encode=SAME, compare=SAME,
-                    prepare=SAME, photos=SAME, reproduce=SAME, view='the notebook stays', review='every answer is saved')
+GOES_ON = 'the same command goes on where it was'
+AFTER_A_STOP = dict.fromkeys(('encode', 'compare', 'prepare', 'photos', 'reproduce'), GOES_ON) | dict(
+    train='go on with the same command and --resume; --out says which folder', view='the notebook stays',
+    review='every answer is saved')
 
 
 def with_messages(
@@ -107,7 +108,8 @@ def with_messages(
                 warnings.showwarning = lambda message, *_, **__: print(f'note: {message}', file=sys.stderr)
                 return command(**given)
         except KeyboardInterrupt:
-            Console(stderr=True).print(f'stopped; {AFTER_A_STOP.get(command.__name__, "nothing was written")}', style='red')
+            how = AFTER_A_STOP.get(command.__name__, 'nothing was written')
+            Console(stderr=True).print(f'stopped; {how}', style='red')
             raise typer.Exit(130) from None
         except Exception as error:
             if os.environ.get('TRMML_DEBUG') or not isinstance(error, (TrmmlError, OSError, MemoryError)):
@@ -455,7 +457,7 @@ def review(run: RUN, open: OPEN = True):
 
 # %% ../nbs/library/04_cli.ipynb #00c1ec9c
 def open_streams() -> None:
-    "Give closed streams (`2>&-`) an end that swallows all: else the next file that is opened gets their number, and what they say."
+    "Give closed streams (`2>&-`) an end that swallows all; else the next file that is opened gets their number."
     for number, name in enumerate(('stdin', 'stdout', 'stderr')):
         try:
             os.fstat(number)

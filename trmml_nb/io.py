@@ -29,7 +29,7 @@ from pydantic import BaseModel, ValidationError
 from .errors import RunError, TrmmlError
 
 # %% auto #0
-__all__ = ['SEAL', 'PATIENT', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'plain_values', 'write_json', 'parse_json',
+__all__ = ['SEAL', 'SILENT_FOR', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'plain_values', 'write_json', 'parse_json',
            'check_fields', 'read_json', 'guarded', 'unguarded', 'csv_chunks', 'csv_bytes', 'table_digest',
            'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by', 'waiting_for', 'alone']
 
@@ -61,7 +61,7 @@ def write_atomic(
 def clear_parts(
     path: Path,  # a file that was being written when its writer was killed
 ) -> None:
-    "Remove the unfinished files of killed writers: only plain files with a name that `part_of` gives; a file of a person stays."
+    "Remove unfinished files of killed writers: plain files with a name that `part_of` gives, and no others."
     ours = re.compile(rf'\.{re.escape(path.name)}\..*\.\d+(\.[0-9a-f]{{8}})?\.part')
     for part in path.parent.glob(f'.{glob.escape(path.name)}.*.part'):
         if ours.fullmatch(part.name) and part.is_file() and not part.is_symlink():
@@ -226,7 +226,7 @@ def table_digest(
 def table_cells(
     data: bytes,  # a CSV file in UTF-8
 ) -> list[list[str]]:  # header and rows, guards on
-    "Cells of a table whose rows are all as long as its header. Errors: a `ValueError` with the line; the caller knows the file."
+    "Cells of a table whose rows are all as long as its header. Errors: a `ValueError` with the line."
     reader = csv.reader(io.StringIO(data.decode('utf-8-sig'), newline=''), strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader]
@@ -258,12 +258,12 @@ def unsealed(
     rest, last = [row[:-1] for row in cells], {row[-1] for row in cells[1:]}
     right = last == {table_digest(rest)}
     if right is not (cells[0][-1] == SEAL):
-        raise ValueError(f'its cells were changed after it was written, or some are gone: {SEAL} differs. Copy it anew; '
-                         f'if the change is meant, take out the last column')
+        raise ValueError(f'its cells were changed after it was written, or some are gone: {SEAL} differs. Copy it '
+                         'anew; if the change is meant, take out the last column')
     return [[unguarded(cell) for cell in row] for row in (rest if right else cells)]
 
 # %% ../nbs/library/01_io.ipynb #4d816fab
-PATIENT = 20.  # seconds to wait in silence
+SILENT_FOR = 20.  # seconds to wait in silence
 
 
 def note_beside(
@@ -302,7 +302,7 @@ def alone(
     "Work while no other process does. Errors: `filelock.Timeout` if one still does after the wait; those of the system."
     lock, note = FileLock(str(path)), note_beside(path)
     try:
-        lock.acquire(timeout=PATIENT if wait is None else wait)
+        lock.acquire(timeout=SILENT_FOR if wait is None else wait)
     except Timeout:
         if wait is not None:
             raise

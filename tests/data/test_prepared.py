@@ -246,3 +246,22 @@ def test_paths_of_a_prepared_folder_stay_inside_it(coco, tmp_path):
     sign(coco, masks=[], table=dict(size=len(data), sha256=hashlib.sha256(data).hexdigest()))
     with pytest.raises(ValueError, match=r'labels\.csv, line 2: .*no path inside'):
         prepared_dataset(coco)
+
+
+def test_names_that_look_like_nothing_or_like_formulas(tmp_path):
+    "A category and an image called NA, an image called =x.png: the names that went in come back."
+    from trmml_nb.datasets.prepare import LabelTable, write_label_table
+    from trmml_nb.io import write_json
+
+    folder, images = tmp_path / 'toy', ['NA', '=x.png', 'nan/-1.png']
+    folder.mkdir()
+    table = LabelTable(images, ['train', 'train', 'NA'], ['NA', '-word'], np.array([[1, 0], [-1, 1], [0, 1]], np.int8))
+    about = dict(name='toy', title='Toy', ids='path', image_root='images', missing=0, unknown=1, masks=[])
+    splits = dict(train=['train'], val=['NA'])
+    write_json(folder / 'provenance.json', about | dict(splits=splits, table=write_label_table(table, folder)))
+    assert b'\n./=x.png' in (folder / 'labels.csv').read_bytes() and b"'-word" in (folder / 'labels.csv').read_bytes()
+    train, val = prepared_dataset(folder), prepared_dataset(folder, 'val')
+    assert (
+        train.class_names == ['NA', '-word'] and train.image_ids == ['NA', '=x.png'] and val.image_ids == ['nan/-1.png']
+    )
+    assert train.targets.tolist() == [[1, 0], [-1, 1]] and val.targets.tolist() == [[0, 1]]

@@ -279,7 +279,7 @@ def test_rows_are_kept_once_and_the_newest_wins(tmp_path):
 
 
 def test_a_table_that_is_cut_short_or_changed_is_refused(tmp_path):
-    "No cut and no single digit that differs is taken for a result; names that look like formulas or like nothing come back."
+    "No cut and no single digit that differs is taken for a result; names like formulas or like nothing come back."
     path = tmp_path / 't.csv'
     odd = {'data': '=cmd|1', 'clip': 'NA', 'AP -word': 12.5, 'left_out': 'val: 1 images: b.jpg'}
     add_rows(path, [cell(value=100.0) | odd, cell(seed=1, value=40.0) | odd])

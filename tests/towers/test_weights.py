@@ -491,8 +491,8 @@ def test_pictures_become_squares_as_projects_do_it():
 
 
 def test_tags_on_the_hub_in_every_form(tmp_path):
-    """A published tag of an architecture, from asking to features: whatever form its repository holds, the very weights;
-    a second time from the cache; gated, unknown and empty ones say what to do; another activation comes with the tag."""
+    """A published tag, from asking to features: whatever form its repository holds, the very weights; a second time
+    from the cache; gated, unknown and empty ones say what to do; the activation comes with the tag."""
     state = weights_of(BASE)
     forms = {
         "usual": {"open_clip_model.safetensors": save(state)},
@@ -508,8 +508,8 @@ from open_clip import pretrained
 from trmml_nb.towers.tower import load_tower
 from trmml_nb.errors import TowerError
 open_clip.add_model_config({str(tmp_path / "small-clip.json")!r})
-tags = {{t: dict(hf_hub='lab/' + t + '/', mean=(.5, .5, .5), std=(.5, .5, .5), interpolation='bicubic', resize_mode='squash',
-               quick_gelu=True) for t in {[*forms, "unknown"]!r}}}
+own = dict(mean=(.5, .5, .5), std=(.5, .5, .5), interpolation='bicubic', resize_mode='squash', quick_gelu=True)
+tags = {{t: dict(own, hf_hub='lab/' + t + '/') for t in {[*forms, "unknown"]!r}}}
 pretrained._PRETRAINED['small-clip'] = pretrained._PRETRAINED['small_clip'] = tags
 for tag in tags:
     try: print(tag, load_tower('small-clip', tag).fingerprint)

@@ -101,7 +101,8 @@ def open_image(
     except DataError:
         raise
     except MemoryError:
-        raise DataError(f'{name}: {image.width} x {image.height} pixels are too large for the memory that is free now.') from None
+        raise DataError(f'{name}: {image.width} x {image.height} pixels are too large for the memory that is '
+                        'free now.') from None
     except Exception as e:
         raise DataError(f'{name}: damaged picture ({e or type(e).__name__}).') from None
     finally:

@@ -78,8 +78,8 @@ def read_provenance(
         path = folder / name
         if (not path.is_file() or size not in (None, path.stat().st_size)
                 or hashlib.sha256(path.read_bytes()).hexdigest() != sha256):
-            raise PrepareError(f'{path}: missing or changed since it was written; move {folder / "provenance.json"} and '
-                               f'it away, and prepare again.')
+            raise PrepareError(f'{path}: missing or changed since it was written; move {folder / "provenance.json"} '
+                               'and it away, and prepare again.')
     return about
 
 # %% ../../nbs/library/data/06_prepared.ipynb #9aa14f9c

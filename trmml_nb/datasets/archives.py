@@ -613,7 +613,8 @@ def _blaming(path: Path) -> Iterator[None]:
             raise ArchiveError(f'{path}: cannot be unpacked ({error.strerror}: {error.filename}).') from error
         raise ArchiveError(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
     except MemoryError:
-        raise ArchiveError(f'{path}: asks for more memory than is free; if it is the official file, try on a larger machine.') from None
+        raise ArchiveError(f'{path}: asks for more memory than is free; if it is the official file, try on a '
+                           'larger machine.') from None
     except NotImplementedError as error:
         raise ArchiveError(
             f'{path}: packed in a way that is not read here ({error}); get it from its official source.'

@@ -257,7 +257,8 @@ class PVLRConfig:
                              metadata=dict(later=True))  # in texts; 'papers': as the data set spells them
 
     def __post_init__(self):
-        choices = dict(class_names=WORDINGS, norm=('post', 'pre'), start=('zero-shot', 'random'), pool=('mean', 'max', 'softmax'),
+        choices = dict(class_names=WORDINGS, norm=('post', 'pre'), start=('zero-shot', 'random'),
+                       pool=('mean', 'max', 'softmax'),
                        score=('local', 'mean'), prompting=('dual', 'knowledge', 'context'),
                        dual_attention=('both', 'labels', 'regions', 'none'))
         for name, allowed in choices.items():

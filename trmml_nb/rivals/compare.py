@@ -163,7 +163,8 @@ def run_cell(
                  tower=world.tower.fingerprint[:12],
                  method=spec, known=known, seed=seed, split=world.report[0], epochs=training.epochs, lr=training.lr,
                  trained_parameters=trained_parameters(method), mask_sha256=mask_sha256(targets != UNKNOWN)[:16],
-                 settings=settings_sha256(spec, world.data), **(dict(left_out=world.left_out) if world.left_out else {}))
+                 settings=settings_sha256(spec, world.data),
+                 **(dict(left_out=world.left_out) if world.left_out else {}))
     place = lambda m: {} if world.places is None else localise(m, views_of(world.report[1])[0], world.places)
     measured = lambda m: place(m) | score(view_logits(m, world.report[1]).numpy(), world.report[2], world.class_names)
     if not METHODS[parse_spec(spec)[0]].trains:

@@ -166,7 +166,8 @@ def with_wording(
 ) -> str:  # the spec with that setting, where the method reads texts and the spec does not say it itself
     "Say for a method how names are written in its texts."
     name, chosen, _ = parse_spec(spec)
-    if wording in (None, 'spoken') or 'class_names' in chosen or all(f.name != 'class_names' for f in fields(METHODS[name].config)):
+    reads_texts = any(f.name == 'class_names' for f in fields(METHODS[name].config))
+    if wording in (None, 'spoken') or 'class_names' in chosen or not reads_texts:
         return spec
     return f'{spec}{"," if ":" in spec else ":"}class_names={wording}'
 

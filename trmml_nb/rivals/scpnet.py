@@ -306,7 +306,8 @@ def learn_status(
     probabilities: Tensor,  # [B, C] of the weak view
     targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN, known labels only
 ) -> None:
-    "Move the status of categories with a known present label in the batch towards their mean probability there; in the form of the release, towards the share of unknown labels that are surely present."
+    """Move the status of categories with a known present label in the batch towards their mean probability there; in
+    the form of the release, towards the share of unknown labels that are surely present."""
     if self.config.form == 'release':
         unknown = targets == UNKNOWN
         sure = ((probabilities >= self.config.threshold) & unknown).sum(0) / unknown.sum(0).clamp(min=1)
@@ -324,7 +325,7 @@ def relation_divergence(
     present: Tensor,  # [B, C] in [0, 1]: given and pseudo-labels, unknown ones 0
     relation: Tensor,  # [C, C] rows sum to 1
 ) -> Tensor:  # mean over images that have a present label; 0 without any
-    "Kullback-Leibler divergence of the strong view from the labels as the relation spreads them: related categories get a share."
+    "Divergence (Kullback-Leibler) of the strong view from the labels as the relation spreads them."
     with torch.autocast(logits.device.type, enabled=False):
         wanted = present.float() @ relation.T  # [B, C]
         total = wanted.sum(-1, keepdim=True)

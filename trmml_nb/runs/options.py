@@ -38,7 +38,8 @@ def check_choices(
     for f in fields(job):
         choices = f.metadata.get('choices')
         if choices and getattr(job, f.name) not in (*choices, f.default):
-            raise JobError(f'--{f.name.replace("_", "-")} is {getattr(job, f.name)!r}, expected one of {", ".join(map(str, choices))}.')
+            raise JobError(f'--{f.name.replace("_", "-")} is {getattr(job, f.name)!r}, expected one of '
+                           f'{", ".join(map(str, choices))}.')
 
 # %% ../../nbs/library/runs/00_options.ipynb #4595a824
 SOURCES: dict[str, Callable[[str, str | None], Any]] = {}  # name -> (split, root) -> MultiLabelDataset

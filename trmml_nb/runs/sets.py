@@ -91,7 +91,8 @@ def zero_shot_cosines(
     wording: str = 'spoken',  # how they are written into prompts, as in `class_texts`
 ) -> dict[str, np.ndarray]:  # 'image' and 'pixel': [M, C] cosines
     "Cosines without any training: whole image against text, and softmax-pooled positions against text."
-    texts, parts, softness = class_texts(tower, names, wording).cpu(), [], METHODS['zero_shot_pixel'].settings['temperature']
+    texts, parts = class_texts(tower, names, wording).cpu(), []
+    softness = METHODS['zero_shot_pixel'].settings['temperature']
     for rows in torch.arange(len(store)).split(256):
         features = store.batch(rows, 'cpu')
         parts.append((text_image_scores(features.pooled, texts), text_pixel_scores(features.dense, texts,

@@ -311,7 +311,8 @@ def run_metrics(
     "All numbers of a finished training, and what they rest on."
     store = trainer.evaluation.store
     logits = predict_logits(trainer.final, store, precision=trainer.config.precision).numpy()
-    zero_shot = zero_shot_cosines(tower, store, about['class_names'], about['method_config'].get('class_names', 'spoken'))
+    wording = about['method_config'].get('class_names', 'spoken')
+    zero_shot = zero_shot_cosines(tower, store, about['class_names'], wording)
     title = METHODS[parse_spec(about['method'])[0]].title
     metrics = dict(measure_run(logits, zero_shot, test), title=title, split=test.split, data=test.name,
                    known=about['data']['mask'],

@@ -171,5 +171,6 @@ def choose_dense(
     if name not in DENSE_PATHS:
         raise TowerError(f"dense is {name!r}, expected one of {', '.join(DENSE_PATHS)}, or None for the plain path")
     if not isinstance(visual, ModifiedResNet):
-        raise TowerError(f"dense={name!r} is a way of CLIP's ResNets, this tower is a {type(visual).__name__}; leave it out")
+        raise TowerError(f"dense={name!r} is a way of CLIP's ResNets, this tower is a {type(visual).__name__}; leave "
+                         "it out")
     visual.dense_path = name

@@ -31,7 +31,7 @@ from .store import read_description
 from ..data.dataset import MultiLabelDataset
 from .store import (STORE_VERSION, FeatureStore, check_shard, default_cache, pack_features, read_header,
                                    store_bytes, store_key)
-from ..io import PATIENT, alone, clear_parts, readable, waiting_for, write_atomic
+from ..io import SILENT_FOR, alone, clear_parts, readable, waiting_for, write_atomic
 from .tower import FrozenTower
 from .views import StoreError, ViewStore, view_parts, view_pixels, view_tower
 
@@ -257,13 +257,13 @@ def lock_of(
 def read_meta(
     plan: StorePlan,  # of a store that was begun
 ) -> dict:
-    "The description as it is now, without shards whose file is gone. Errors: one that is not of the store that is wanted."
+    "The description as it is now, without shards whose file is gone. Errors: one of another store."
     meta = read_description(plan.folder / "store.json")
     wanted = new_meta(plan, meta["shard_size"])
     for name in ("version", "grid", "dim", "count", "planned"):
         if meta[name] != wanted[name]:
-            raise StoreError(f"{plan.folder / 'store.json'}: field {name!r} is {meta[name]!r}, expected {wanted[name]!r}; "
-                             f"delete the folder {plan.folder} and call encode_dataset again")
+            raise StoreError(f"{plan.folder / 'store.json'}: field {name!r} is {meta[name]!r}, expected "
+                             f"{wanted[name]!r}; delete the folder {plan.folder} and call encode_dataset again")
     meta["shards"] = [r for r in meta["shards"] if (plan.folder / r["file"]).is_file()]
     return meta
 
@@ -353,8 +353,9 @@ def free_shards(
                     yield k
                 took = True
         idle = 0.0 if took else idle + wait
-        if idle > PATIENT and not told:
-            warnings.warn(f"{plan.folder / shard_name(left[0])}: {waiting_for(lock_of(plan, f'{left[0]:05d}'))}", stacklevel=2)
+        if idle > SILENT_FOR and not told:
+            lock = lock_of(plan, f"{left[0]:05d}")
+            warnings.warn(f"{plan.folder / shard_name(left[0])}: {waiting_for(lock)}", stacklevel=2)
             told = True
         finished = {r["number"] for r in read_meta(plan)["shards"]}
         time.sleep(0 if took else wait)

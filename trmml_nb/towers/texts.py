@@ -73,7 +73,7 @@ def class_texts(
     "One text vector a category."
     names = written_names(class_names, wording)
     if names is None:
-        return tower.encode_classes(class_names) if template == DEFAULT_TEMPLATES[0] else tower.encode_classes(class_names, template)
+        return tower.encode_classes(class_names, *([] if template == DEFAULT_TEMPLATES[0] else [template]))
     return F.normalize(tower.encode_texts([template.replace("{}", name) for name in names]).float(), dim=-1)
 
 # %% ../../nbs/library/towers/01_texts.ipynb #cead4619

@@ -268,7 +268,7 @@ def load_tower(
     device: str | torch.device = "cpu",  # where to run
     resize_mode: str | None = "squash",  # or a project's way, see `RESIZES`; None = the tower's own (often a crop)
     preprocess: dict | None = None,  # override mean, std or interpolation
-    dense: str | None = None,  # of CLIP's ResNets: 'dualcoop' adds the position code and keeps the mean token, as a row of 1 + N; None: plain
+    dense: str | None = None,  # of CLIP's ResNets: 'dualcoop', see `choose_dense`; None: plain
 ) -> FrozenTower:
     "A frozen tower of any kind. Errors: `TowerError` with the mend."
     if name in TOWERS:

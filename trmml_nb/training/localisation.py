@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..errors import DataError
+from ..io import unguarded
 from ..data.dataset import MultiLabelDataset
 from ..towers.store import FeatureStore
 from ..data.labels import PRESENT
@@ -80,6 +81,8 @@ def box_table(
     missing = [c for c in BOX_COLUMNS if c not in table]
     if missing:
         raise PlaceError(f'{path}: has no column {missing[0]!r}, expected {", ".join(BOX_COLUMNS)}.')
+    for column in BOX_COLUMNS[:2]:
+        table[column] = table[column].map(unguarded)
     boxes = table[BOX_COLUMNS[2:]].apply(pd.to_numeric, errors='coerce').to_numpy(float)
     x0, y0, x1, y1 = boxes.T
     fits = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= 1) & (y1 <= 1)  # a blank is NaN and fits nowhere

@@ -425,7 +425,8 @@ def read_checkpoint(
             part, _, name = key.partition('/')
             parts.setdefault(part, {})[name] = tensor
     except MemoryError:
-        raise TrainingError(f'{path}: too large for the memory that is free now; nothing is said against the file.') from None
+        raise TrainingError(f'{path}: too large for the memory that is free now; nothing is said against the '
+                            'file.') from None
     except Exception as error:
         raise TrainingError(f'{path}: not a readable checkpoint ({type(error).__name__}: {error}); delete it to start '
                             f'anew.') from error

@@ -235,7 +235,8 @@ class PhotosJob:
     @property
     def training(self) -> TrainJob:
         "The options that it shares with `trmml train`."
-        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'resize', 'class_names', 'method', 'epochs', 'seed', 'device', 'cache',
+        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'resize', 'class_names', 'method', 'epochs', 'seed',
+                                              'device', 'cache',
                                               'encode_precision')}
         return TrainJob(clip=self.clip or 'tiny', data='csv', labels=self.labels, root=self.photos, out=self.out
                         or next_folder('runs/photos', self.asked), **same)
