@@ -1,7 +1,7 @@
 """Run chapter 12 on photographs and keep its numbers: python scripts/on_photographs.py --data FOLDER [--tower NAME]
 
-Takes the two cells of the chapter's appendix in place of its own, and writes results/end_to_end.json. FOLDER holds VOC2007 as the
-data set's own archives do, with partial-labels/ and boxes.csv beside them.
+Takes the two cells of the chapter's appendix in place of its own, and writes results/end_to_end.json. FOLDER holds
+VOC2007 as the data set's own archives do, with partial-labels/ and boxes.csv beside them.
 """
 
 import argparse

@@ -133,7 +133,7 @@ def letters(text):
 
 
 def test_a_formula_has_no_letter_that_the_notation_page_lacks():
-    "So a letter cannot stand for a second thing without being seen: it is on the page with its one meaning, or nowhere."
+    "So a letter cannot stand for a second thing unseen: it is on the page with its one meaning, or nowhere."
     known = ALWAYS | set(letters("\n".join(c.source for c in cells(NBS / f"book/{NOTATION}.ipynb"))))
     assert len(known) > 30 and "t" not in known
     said = [*CHAPTERS, NBS / "book/solutions/00_answers.ipynb"]

@@ -175,7 +175,7 @@ class PrototypeChoices(ChoiceGroup):
     "What prototypes are made of, and how they are compared."
     prototype_feature: str = 'region'  # reconstruction: the feature that stays in the tower's space
     contrast_temperature: float = 0.07  # reconstruction: CLIP's own first one, customary in contrastive learning
-    contrast_form: str = 'joint'  # one fraction over both modalities; 'separate' takes one per modality
+    contrast_form: str = 'joint'  # reconstruction: one fraction over both modalities; 'separate': one for each
 
     def __post_init__(self):
         super().__post_init__()

@@ -80,7 +80,8 @@ LABEL_NAMES = {PRESENT: 'present', ABSENT: 'absent', UNKNOWN: 'unknown'}
 GAIN, LOSS = '#0173b2', '#d55e00'  # better than the baseline, worse than it
 STYLE = {'font.size': 10, 'axes.titlesize': 10, 'axes.labelsize': 10, 'xtick.labelsize': 9, 'ytick.labelsize': 9,
          'legend.fontsize': 9, 'figure.dpi': 100, 'savefig.dpi': 100, 'figure.facecolor': 'white',
-         'axes.facecolor': 'white', 'savefig.bbox': 'tight', 'savefig.pad_inches': .03, 'axes.spines.top': False, 'axes.spines.right': False,
+         'axes.facecolor': 'white', 'savefig.bbox': 'tight', 'savefig.pad_inches': .03,
+         'axes.spines.top': False, 'axes.spines.right': False,
          'axes.prop_cycle': plt.cycler(color=PALETTE), 'image.cmap': 'magma', 'legend.frameon': False}
 
 # %% ../../nbs/people/00_figures.ipynb #a3b71469
