@@ -1,7 +1,7 @@
 """Run notebooks in fresh kernels and save their outputs: python scripts/refresh.py [NAME ...] [--slow]
 
 Without names, all of nbs/. Cells flagged `#| eval: false`, `gpu` or `slow` keep the outputs they have; --slow runs the slow ones too.
-Nothing is saved when a cell fails. Widget state and widget views are dropped, and the notebook is cleaned as nbdev-clean does.
+Nothing is saved when a cell fails. Widget state and widget views are dropped, the still twin of a view stays, and the notebook is cleaned as nbdev-clean does.
 """
 
 import argparse
@@ -18,12 +18,21 @@ from nbdev.test import nb_test_cells
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def still(output):
+    "An output without its widget view: its twin, a picture; None where it has none."
+    data = output.get("data", {})
+    if not any("widget" in kind for kind in data):
+        return output
+    if "image/png" not in data:
+        return None
+    output.data = {"image/png": data["image/png"], "text/plain": "a widget; this is its still twin"}
+    return output
+
+
 def joined(outputs):
     "Outputs without widget views, and with neighbouring pieces of one stream made one."
     kept = []
-    for output in outputs:
-        if any("widget" in kind for kind in output.get("data", {})):
-            continue
+    for output in filter(None, map(still, outputs)):
         if kept and output.output_type == kept[-1].output_type == "stream" and output.name == kept[-1].name:
             kept[-1].text += output.text
         else:

@@ -55,9 +55,10 @@ def output_texts(cell):
 
 
 def shows(cell):
-    "Whether a cell has shown something to the reader; stderr and live widgets, which are not saved, do not count."
+    "Whether a cell has shown something to the reader; stderr and live widgets without a still twin are not saved."
     return any(
-        output.get("name") != "stderr" and not any("widget" in kind for kind in output.get("data", {}))
+        output.get("name") != "stderr"
+        and ("image/png" in output.get("data", {}) or not any("widget" in kind for kind in output.get("data", {})))
         for output in cell.get("outputs", [])
     )
 

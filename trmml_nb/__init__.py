@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from .training.trainer import Trainer as Trainer
     from .yours.view import Inspector as Inspector
     from .yours.view import Reviewer as Reviewer
+    from .yours.view import Thresholds as Thresholds
 
 _DOOR = {  # name -> module it comes from
     "load_tower": "towers.tower",
@@ -68,6 +69,7 @@ _DOOR = {  # name -> module it comes from
     "show_saliency": "people.figures",
     "Inspector": "yours.view",
     "Reviewer": "yours.view",
+    "Thresholds": "yours.view",
     "TrmmlError": "errors",
 }
 

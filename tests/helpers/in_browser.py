@@ -32,6 +32,7 @@ START = '''async ([code, css, state]) => {
   const style = document.createElement('style'); style.textContent = css; document.head.append(style);
   const module = await import(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })));
   window.apply = apply;
+  window.fire = name => (heard[name] || []).forEach(f => f());  // what the manager of the widgets would tell
   window.outer = [];
   document.body.addEventListener('keydown', e => window.outer.push(e.key));  // what a page around the widget would hear
   module.default.render({ model, el: document.getElementById('at') });

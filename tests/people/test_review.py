@@ -442,6 +442,8 @@ def test_foreign_files_are_left_alone(folder, text, message):
         (dict(image='no.png'), "row 2: image 'no.png' with category 'cat' is not in labels"),
         (dict(category='catt'), "category 'catt' is not in labels"),
         (dict(image='im, 0.png'), "row 2: 'cat' of image 'im, 0.png' is no blank there"),
+        (dict(image='im, 0.png', model='given', proposed='0', label='0'), 'was given as 0 and is not now'),
+        (dict(image='im, 0.png', model='given', answer='reject', label='0'), None),
         (dict(label='2'), 'is no answer'),
         (dict(label=''), 'is no answer'),
         (dict(label='0'), 'is no answer'),
@@ -457,10 +459,71 @@ def test_rows_that_do_not_fit(folder, change, message):
     with open(folder / 'answers.csv', 'w', encoding='utf-8', newline='') as f:
         csv.writer(f).writerows([R.COLUMNS, row.values()])
     if message is None:
-        assert reopen(folder).answers[0].time == 'a,b'
+        assert reopen(folder).answers[0].time == row['time']
         return
     with pytest.raises(R.ReviewError, match=message):
         reopen(folder)
+
+
+def test_a_given_label_is_corrected_and_the_file_says_so(folder, review):
+    review.correct(0, 0, ABSENT)  # given present
+    assert review.targets[0, 0] == ABSENT and review.dataset.targets[0, 0] == PRESENT
+    assert (review.answers[0].answer, review.answers[0].model, review.answers[0].proposed) == ('reject', 'given', 1)
+    again = reopen(folder)
+    assert again.answers == review.answers and again.progress()['answered'] == 0  # no blank was answered
+    assert R.proposal_precision(again.answers).loc['all', 'judged'] == 0  # no proposal was judged
+    again.correct(0, 0, PRESENT)  # confirmed: one answer about one label
+    assert [a.answer for a in again.answers] == ['accept'] and again.targets[0, 0] == PRESENT
+    table, sources = again.export(folder / 'out.csv')
+    said = pd.read_csv(sources).set_index(['image', 'category'])
+    assert said.loc[('im, 0.png', 'cat'), 'said_by'] == 'Ada' and said.loc[('im, 0.png', 'dog'), 'kind'] == 'given'
+    again.correct(0, 0, None)
+    assert again.answers == [] and again.targets[0, 0] == PRESENT
+    again.correct(3, 1, PRESENT)  # a blank: as an answer to its proposal
+    assert again.answers[0].model == 'm' and again.progress()['answered'] == 1
+    with pytest.raises(R.ReviewError, match='label is 2'):
+        again.correct(0, 0, 2)
+
+
+def suspects():
+    "Sixty labels of two categories, of which three are turned over, and what a model thinks of the truth."
+    r = np.random.default_rng(1)
+    truth = np.stack([np.arange(60) % 2, np.arange(60) % 3 == 0], 1).astype(int)
+    p = np.where(truth == 1, 0.9, 0.1) + r.uniform(-0.05, 0.05, truth.shape)
+    given, wrong = truth.copy(), [(7, 0), (30, 0), (9, 1)]
+    for at in wrong:
+        given[at], p[at] = 1 - given[at], 0.98 * truth[at] + 0.01  # the model is as sure as it ever is
+    given[50:, 1] = UNKNOWN
+    return p, given, wrong
+
+
+def test_given_labels_that_look_wrong_are_found_and_no_others():
+    pytest.importorskip('cleanlab', reason='needs pip install "trmml_nb[notebooks]"')
+    p, given, wrong = suspects()
+    found = R.suspect_labels(p, given)
+    assert sorted(map(tuple, found.tolist())) == sorted(wrong)
+    belief = np.where(given == 1, p, 1 - p)[tuple(found.T)]
+    assert (np.diff(belief) >= 0).all()  # the least believable first
+    assert len(R.suspect_labels(p[:, :1], np.ones((60, 1)))) == 0  # of one kind alone nothing can be said
+
+
+def test_a_review_of_given_labels(folder):
+    pytest.importorskip('cleanlab', reason='needs pip install "trmml_nb[notebooks]"')
+    p, given, wrong = suspects()
+    data = MultiLabelDataset('x', 'all', ['a', 'b'], [str(i) for i in range(60)], given, None, [None] * 60)
+    review = R.Review(data, p, folder / 'given.csv', 'Ada', 'm', what='given')
+    q = review.proposals(count=1)[0]
+    assert q.label == given[q.row, q.column] and review.progress()['total'] == 3
+    review.answer((q, 'reject'))
+    assert review.targets[q.row, q.column] == 1 - q.label and review.answers[0].model == 'given'
+    assert review.progress() == dict(answered=1, skipped=0, left=2, total=3)
+    blanks = R.Review(data, p, folder / 'given.csv', 'Ada', 'm')  # the same journal, other questions
+    assert blanks.progress()['answered'] == 0 and (blanks.targets == review.targets).all()
+    assert review.renew(p, 'n').what == 'given'
+    review.answer((review.proposals(count=1)[0], 'skip'))
+    assert (review.targets != UNKNOWN).sum() == (given != UNKNOWN).sum()  # a skipped label stays as it is given
+    with pytest.raises(R.ReviewError, match='what is'):
+        R.Review(data, p, folder / 'given.csv', 'Ada', 'm', what='all')
 
 
 def test_answers_of_odd_text_come_back(folder):

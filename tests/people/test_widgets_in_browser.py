@@ -52,11 +52,14 @@ def reviewer(tmp_path):
 
 
 @pytest.fixture
-def inspector():
+def inspector(tmp_path):
     from trmml_nb.people.inspector_widget import InspectorWidget
+    from trmml_nb.people.why import Why
 
     names = [*NAMES, *(f'class {k}' for k in range(196))]
-    return InspectorWidget(fake_inspection(names, SIZES, thresholds=np.full(200, 0.3)))
+    seen = fake_inspection(names, SIZES, thresholds=np.full(200, 0.3))
+    review = Review(seen.dataset, seen.probabilities, tmp_path / 'answers.csv', 'Ada', 'fake', threshold=0.3)
+    return InspectorWidget(seen, review=review, reasons=Why(seen, lambda: seen))
 
 
 FOCUS = "document.querySelector('.trmml').contains(document.activeElement)"
@@ -293,6 +296,122 @@ def test_the_inspector_does_not_jump_and_is_fast_with_200_labels(page, inspector
     assert box['height'] > 500 and abs(pixels[0] - 2 * box['width']) <= 2
 
 
+def test_a_label_is_corrected_where_it_is_seen(page, inspector):
+    w = InBrowser(page, inspector)
+    review, label = inspector.review, inspector.label
+    page.wait_for_function(FOCUS)
+    w.press('y')
+    assert [(a.image, a.category, a.label) for a in review.answers] == [('picture 0.jpg', label, 1)]
+    assert page.locator('.sign.yours').count() == 1 and 'you say' in page.locator('.detail').inner_text()
+    w.press('n')
+    assert [a.label for a in review.answers] == [0]  # one answer about one label
+    w.press('n')
+    assert review.answers == [] and page.locator('.sign.yours').count() == 0
+    page.get_by_role('button', name='absent', exact=True).click()
+    w.settle()
+    w.press('ArrowRight', 'ArrowRight', 'u')  # undone where it was said, and that is shown
+    assert review.answers == [] and (inspector.row, inspector.label) == (0, label)
+    assert 'taken back' in page.locator('.trmml-status').inner_text() and page.evaluate('window.outer') == []
+    page.evaluate("""() => { for (const key of ['ArrowRight', 'y']) document.querySelector('.trmml').dispatchEvent(
+      new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true})); }""")
+    w.settle()
+    assert [a.image for a in review.answers] == ['picture 0.jpg'], 'a quick key counts for the picture that is seen'
+
+
+def test_why_shows_known_regions_and_prototypes(page, inspector):
+    w = InBrowser(page, inspector)
+    w.press('w')
+    near, reason = page.locator('.near figure'), inspector.reasons(0, inspector.names.index(inspector.label))
+    assert near.count() == len(reason.neighbours) > 2
+    said = near.locator('figcaption').all_inner_texts()
+    assert [float(t.split()[-1]) for t in said] == [round(n.cosine, 2) for n in reason.neighbours]
+    assert [('present' in t) for t in said] == [n.label == 1 for n in reason.neighbours]
+    assert 'Nearest texts' in page.locator('.detail').inner_text()
+    w.press('ArrowDown')
+    assert near.count() == 0 and not w.errors  # it was about another label
+
+
+def test_the_overview_opens_what_it_shows(page, inspector):
+    w = InBrowser(page, inspector)
+    height = page.locator('.trmml').bounding_box()['height']
+    w.press('o')
+    board = page.locator('.overview')
+    assert board.is_visible() and page.locator('.trmml').bounding_box()['height'] == height
+    assert board.locator('.brick').count() == len(SIZES) and board.locator('.scores .line').count() == 200
+    shown = [t for t in board.locator('.scores .p').all_inner_texts() if t != '–']
+    assert [float(t) for t in shown] == sorted(float(t) for t in shown)  # weakest first
+    said, there = board.locator('.pairs strong').all_inner_texts()[:2]
+    board.locator('.pairs .line').first.click()
+    w.settle()
+    assert not board.is_visible() and (inspector.filter, inspector.category) == ('false positives', said)
+    there = inspector.names.index(there)
+    assert (inspector.runs[0].reference[inspector.ranking.rows, there] == 1).all()
+    page.get_by_role('button', name=f'with {inspector.beside}').click()
+    w.settle()
+    assert inspector.beside == '' and page.evaluate(FOCUS)
+    w.press('o')
+    board.locator('.brick').nth(1).click()
+    w.settle()
+    assert inspector.row == inspector.ranking.rows[1]
+    w.press('o', 'Escape')
+    assert not board.is_visible() and page.evaluate('window.outer') == [] and not w.errors
+
+
+@pytest.fixture
+def thresholds():
+    from trmml_nb.people.threshold_widget import ThresholdWidget
+
+    r = np.random.default_rng(0)
+    truth = (r.random((300, 4)) < 0.3).astype(int)
+    p = 1 / (1 + np.exp(-r.normal(np.where(truth, 1.5, -1.5), 1)))
+    known = np.where(r.random(truth.shape) < 0.5, truth, -1)
+    kept = []
+    live = ThresholdWidget(p, known, NAMES, [0.5, 0.4, 0.313, 0.5], lambda t: kept.append(t) or 'a list', note='Drawn.')
+    live.kept = kept
+    return live
+
+
+def test_a_threshold_is_dragged_or_stepped_and_saved(page, thresholds):
+    w = InBrowser(page, thresholds)
+    page.wait_for_function(FOCUS)
+    facts = lambda: page.locator('table').inner_text()
+    percent = lambda m, name: f'{100 * m[name]:.1f} %'
+    for press in ((), ('ArrowLeft',), ('Shift+ArrowLeft',), ('ArrowDown', 'ArrowDown'), ('b',)):
+        w.press(*press)
+        m = thresholds.measures()
+        assert page.locator('[aria-selected=true] .name').inner_text() == thresholds.category
+        assert percent(m, 'precision') in facts() and percent(m, 'recall') in facts() and percent(m, 'F1') in facts()
+        assert str(m['proposed']) in facts() and f'of {m["blanks"]} blanks' in facts()
+    assert thresholds.category == NAMES[2] and thresholds.kept == []
+    best = thresholds.measures()['F1']
+    w.press('r')
+    assert thresholds.thresholds[2] == 0.313 and thresholds.measures()['F1'] <= best
+    box = page.locator('.chart canvas').bounding_box()
+    page.mouse.move(box['x'] + 0.2 * box['width'], box['y'] + 60)
+    page.mouse.down()
+    page.mouse.move(box['x'] + 0.7 * box['width'], box['y'] + 60, steps=4)
+    page.mouse.up()
+    w.settle()
+    assert abs(thresholds.thresholds[2] - 0.7) < 0.02
+    assert page.get_by_role('button', name='save 2 thresholds').is_enabled()
+    w.press('Enter')
+    assert len(thresholds.kept) == 1 and thresholds.kept[0].tolist() == thresholds.thresholds
+    assert 'saved: a list' in page.locator('.trmml-status').inner_text()
+    assert page.get_by_role('button', name='nothing to save').is_disabled()
+    assert page.evaluate('window.outer') == [] and not w.errors
+
+
+@pytest.mark.parametrize('dark', [False, True])
+def test_thresholds_are_readable_at_every_width(page, thresholds, dark):
+    w = InBrowser(page, thresholds, dark)
+    for width in (1280, 800, 400):
+        page.set_viewport_size(dict(width=width, height=900))
+        page.wait_for_timeout(150)
+        assert page.locator('.trmml').evaluate(UNREADABLE) == [], width
+        assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
+    assert page.evaluate(UNNAMED) == [] and not w.errors
+
+
 # -- what both owe to eyes and to screen readers
 
 
@@ -321,7 +440,7 @@ def test_the_reviewer_speaks_to_screen_readers(page, reviewer, mode):
 @pytest.mark.parametrize('dark', [False, True])
 def test_the_inspector_is_readable_at_every_width(page, inspector, dark):
     w = InBrowser(page, inspector, dark)
-    w.press('Shift+ArrowUp')
+    w.press('Shift+ArrowUp', 'y', 'w')
     for width in (1280, 800, 400):
         page.set_viewport_size(dict(width=width, height=900))
         page.wait_for_timeout(150)
@@ -385,3 +504,15 @@ def test_a_kernel_that_does_not_answer_is_said(page, which, request):
     page.keyboard.press('ArrowRight' if which == 'inspector' else 'y')
     banner.wait_for()
     assert 'run this cell again' in banner.inner_text()
+
+
+@pytest.mark.parametrize('which', ['reviewer', 'inspector'])
+def test_a_kernel_that_is_restarted_is_said_at_once_and_taken_back_if_it_answers(page, which, request):
+    w = InBrowser(page, request.getfixturevalue(which))
+    banner = page.locator('.trmml .banner')
+    page.evaluate("window.fire('comm_live_update')")
+    w.settle()
+    assert not banner.is_visible() and w.heard[-1] == {'kind': 'ping'}  # it lives after all
+    page.evaluate('() => { window.toPython = () => new Promise(() => {}); }')
+    page.evaluate("window.fire('comm_live_update')")
+    assert banner.is_visible()  # nobody has pressed anything, and nobody has waited

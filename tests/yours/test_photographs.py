@@ -41,6 +41,8 @@ from trmml_nb.yours.photographs import (
     limits,
     next_folder,
     photos_job,
+    few_marks,
+    html_table,
     report_html,
     study,
     sureness,
@@ -608,7 +610,7 @@ def test_positives_only_give_no_ap_and_something_that_works(album, capsys):
     assert metrics['mAP'] is None and metrics['choice_rests_on'] == 'assumed labels' and len(metrics['left_out']) == 4
     assert set(metrics['per_class_AP'].values()) == {None} and metrics['OF1'] is None
     page = (out / 'report.html').read_text()
-    assert 'Never known absent' in page and 'random part of all' in page and 'AP_assumed' in page
+    assert 'Never known absent' in page and 'random part of all' in page and 'blanks as absent' in page
     sheet = read_sheet(album / 'labels.csv')
     p = pd.read_csv(out / 'completed.csv').iloc[:, -4:].to_numpy()
     assert 0.02 < (p >= 0.5).mean() < 0.9, 'neither everything nor nothing is proposed'
@@ -725,7 +727,18 @@ def test_interval_equals_its_definition():
 
 def test_the_report_expects_a_precision(run):
     metrics, page = json.loads((run / 'metrics.json').read_text()), (run / 'report.html').read_text()
-    assert 0 <= metrics['expected_precision'] <= 1 and 'expected_precision' in page and '95 % interval' in page
+    assert (
+        0 <= metrics['expected_precision'] <= 1 and 'share of them that should hold' in page and '95 % interval' in page
+    )
+    assert 'expected_precision' not in page and 'known_share' not in page and 'name="viewport"' in page
+
+
+def test_measures_of_few_labels_are_marked():
+    table = pd.DataFrame(dict(present=[1, 4, 5, 2], AP=[100.0, 50.0, 60.0, np.nan]), index=['a', 'b', 'c', 'd'])
+    marks = few_marks(table)
+    assert marks == {('a', 'AP'): 'from 1 positive', ('b', 'AP'): 'from 4 positives'}
+    page = html_table(table, marks=marks)
+    assert page.count('class="few"') == 2 and '100.00 <span class="few">from 1 positive</span>' in page
 
 
 # -- what a run of photographs is worth to every other command

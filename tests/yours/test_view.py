@@ -11,22 +11,24 @@ from typer.testing import CliRunner
 
 from trmml_nb import cli
 from trmml_nb.data.dataset import MultiLabelDataset, scenes_dataset
-from trmml_nb.data.labels import PRESENT, UNKNOWN
+from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
 from trmml_nb.runs.options import TrainJob
 from trmml_nb.errors import RunError, ViewError
 from trmml_nb.io import write_json
 from trmml_nb.runs.run import load_run
 from trmml_nb.runs.train import train_job
-from trmml_nb.runs.use import training_set
+from trmml_nb.runs.use import complete_job, training_set
 from trmml_nb.yours.photographs import PhotosJob, photos_job
 from trmml_nb.yours.view import (
     Inspector,
     OpenRun,
     Reviewer,
+    Thresholds,
     again,
     from_completed,
     read_decisions,
     review_notebook,
+    save_thresholds,
     view_notebook,
 )
 
@@ -123,6 +125,90 @@ def test_answers_are_kept_in_the_run_and_found_again(home):
     assert Reviewer(home / 'scenes', order='diverse').review.annotator
 
 
+def test_a_label_corrected_in_the_inspector_is_an_answer_of_the_reviewer(home):
+    look, path = Inspector(home / 'album', annotator='Ada'), home / 'album/answers.csv'
+    row, column = np.argwhere(look.runs[0].dataset.targets == PRESENT)[0].tolist()
+    blank = np.argwhere(look.runs[0].dataset.targets == UNKNOWN)[0].tolist()
+    for (r, c), said in (((row, column), ABSENT), (blank, PRESENT)):
+        look.correct(said, NAMES[c], look.runs[0].dataset.image_ids[r])
+    assert 'saved in answers.csv' in look.content['said']
+    ask = Reviewer(home / 'album', annotator='Bob')
+    assert ask.review.targets[row, column] == ABSENT and ask.review.targets[tuple(blank)] == PRESENT
+    assert ask.review.progress()['answered'] == 1  # of the blanks
+    ask.review.correct(row, column, None)  # in the reviewer; the inspector reads the file again before it writes
+    look.correct(ABSENT, NAMES[blank[1]], look.runs[0].dataset.image_ids[blank[0]])
+    assert [a.label for a in look.review.answers] == [ABSENT] and look.reference[row, column] == PRESENT
+    look.undo()
+    assert look.row == blank[0] and look.label == NAMES[blank[1]] and 'taken back' in look.content['said']
+    path.unlink()
+
+
+def test_a_measured_set_has_a_journal_of_its_own(home):
+    learned = home / 'scenes/answers.csv'
+    before = learned.read_bytes() if learned.exists() else None
+    look = Inspector(home / 'scenes', annotator='Ada')
+    look.correct(ABSENT)
+    assert (home / 'scenes/answers-test.csv').is_file()
+    assert (learned.read_bytes() if learned.exists() else None) == before  # training again learns nothing from it
+    assert Inspector(home / 'scenes').review.answers == look.review.answers
+    assert Inspector(home / 'scenes', images=home / 'photos').review is None
+    look.undo()
+    (home / 'scenes/answers-test.csv').unlink()
+
+
+def test_why_names_training_images_with_their_labels(home):
+    look = Inspector(home / 'scenes', annotator='Ada')
+    look.explain()
+    learned = training_set(home / 'scenes')
+    for r in look.why['regions']:
+        assert learned.targets[learned.image_ids.index(r['image']), look.names.index(look.label)] == r['label']
+    assert look.why['kind'] == 'visual' and len(look.why_pictures) == len(look.why['regions']) > 0
+    album = Inspector(home / 'album', annotator='Ada')
+    album.explain()
+    assert album.content['image'] not in [r['image'] for r in album.why['regions']]
+
+
+def test_a_threshold_is_saved_and_decides_everywhere_after(home, tmp_path):
+    before = {p.name: p.read_bytes() for p in (home / 'album').iterdir() if p.is_file()}
+    try:
+        line = Thresholds(home / 'album')
+        reference, p = Inspector(home / 'album').reference, Inspector(home / 'album').runs[0].probabilities
+        column = p[reference[:, 1] == UNKNOWN, 1]
+        line.category = 'tree'
+        assert line.measures()['proposed'] == (column >= line.thresholds[1]).sum()  # as the table has it
+        line.move('tree', 0.125)
+        line.save()
+        assert 'saved' in line.said and line.thresholds[1] == pytest.approx(0.125, abs=0.0011)
+        look = Inspector(home / 'album')
+        assert look.runs[0].thresholds.tolist() == line.thresholds
+        np.testing.assert_array_equal(look.runs[0].probabilities, p)  # those of the table, by its own thresholds
+        asked = {(q.row, q.column): q.label for q in Reviewer(home / 'album', annotator='Ada').review.proposals()}
+        assert all(label == (p[r, c] >= line.thresholds[c]) for (r, c), label in asked.items())
+        complete_job(
+            home / 'album', home / 'photos/labels.csv', tmp_path / 'done.csv', cache=str(home / 'cache'), progress=False
+        )
+        done = pd.read_csv(tmp_path / 'done.csv')
+        blank = done['tree (source)'].str.startswith('proposed') if 'tree (source)' in done else done.index >= 0
+        said = done.loc[blank, 'tree'] == 1
+        assert (said == (done.loc[blank, 'tree (probability)'] >= line.thresholds[1])).all()
+        changed = {n for n, data in before.items() if (home / 'album' / n).read_bytes() != data}
+        assert changed == {'decisions.json'}
+        with pytest.raises(ViewError, match='between 0 and 1'):
+            save_thresholds(home / 'album', NAMES, [0.5, 1, 0.5])
+    finally:
+        (home / 'album/decisions.json').write_bytes(before['decisions.json'])
+
+
+def test_thresholds_of_a_training_rest_on_the_measured_set(home):
+    line, learned = Thresholds(home / 'scenes'), training_set(home / 'scenes')
+    c = line.names.index(line.category)
+    assert line.measures()['blanks'] == (learned.targets[:, c] == UNKNOWN).sum() and 'measured' in line.note
+    line.move(line.category, 0.3)
+    line.save()
+    assert read_decisions(home / 'scenes', line.names).thresholds[c] == line.thresholds[c]
+    (home / 'scenes/decisions.json').unlink()
+
+
 @pytest.mark.parametrize('which', ['scenes', 'album'])
 def test_training_again_learns_from_the_answers_and_leaves_the_run(home, which):
     before = {p.name: p.read_bytes() for p in (home / which).iterdir() if p.is_file()}
@@ -167,7 +253,7 @@ def test_a_notebook_of_two_lines_that_runs(home, tmp_path, monkeypatch, make, wi
     monkeypatch.chdir(home)
     path = make('album', tmp_path)
     cell = json.loads(path.read_text())['cells'][0]['source']
-    assert len(cell) == 2 and cell[1] == f"{widget}('album')"
+    assert cell == [f'from trmml_nb import {widget}\n', f"{widget}('album')"]
     names = {}
     exec(''.join(cell), names)
     path.write_text('changed by a person')

@@ -51,19 +51,20 @@ def _section(view: MatchView, chosen: int, uri: str, size: tuple[int, int]) -> s
 
 # %% ../../nbs/people/02_html_page.ipynb #c110d5a2
 PAGE = '''<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>__TITLE__</title><style>
-body{font:14px system-ui,sans-serif;margin:16px;color:#111;background:#fff} h1{font-size:18px} h2{font-size:15px;margin:12px 0 4px}
-.row{display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start} figure{margin:0;width:__WIDTH__px} figcaption{font-size:12px}
-canvas,img{width:100%;display:block;cursor:crosshair} .list{max-height:__HEIGHT__px;overflow:auto} .claims{min-height:1.4em;font-size:13px}
+:root{color-scheme:light dark} body{font:14px system-ui,sans-serif;margin:16px;color:#111;background:#fff}
+@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}} @page{size:A4;margin:14mm} @media print{body{margin:0;color:#000;background:#fff}} h1{font-size:18px} h2{font-size:15px;margin:12px 0 4px}
+.row{display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start} figure{margin:0;width:__WIDTH__px;max-width:100%;break-inside:avoid} figcaption{font-size:12px}
+canvas,img{width:100%;display:block;cursor:crosshair} .list{max-height:__HEIGHT__px;overflow:auto;max-width:100%} .claims{min-height:1.4em;font-size:13px}
 label{margin-right:16px} __CSS__
-</style></head><body><h1>__TITLE__</h1>
+</style></head><body><main><h1>__TITLE__</h1>
 <p><label>opacity <input id="opacity" type="range" min="0" max="1" step="0.05" value="__OPACITY__"></label>
 <label>contour at <input id="threshold" type="range" min="0" max="1" step="0.05" value="__THRESHOLD__"></label>
 <label>colours <select id="cmap">__CMAPS__</select></label> <span>Up and down: next label. Click a patch, or Shift with the arrows: who claims it.</span></p>
 __SECTIONS__
-<script id="data" type="application/json">__DATA__</script><script>__SCRIPT__</script></body></html>
+<script id="data" type="application/json">__DATA__</script><script>__SCRIPT__</script></main></body></html>
 '''
 
 # %% ../../nbs/people/02_html_page.ipynb #db9c24b8

@@ -31,6 +31,7 @@ from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from ..method.contract import evaluating
 from ..method.matching import text_image_scores, text_pixel_scores
 from ..towers.weights import close_names
+from ..training.metrics import mean_average_precision
 from ..training.trainer import predict_logits
 
 # %% auto #0
@@ -38,7 +39,7 @@ __all__ = ['CMAPS', 'GONE', 'RANKING_CSS', 'FILTERS', 'InspectorError', 'patch_c
            'overlay', 'PseudoHistory', 'label_state', 'MatchView', 'center_square', 'match_view', 'ranked_labels',
            'ranking_html', 'Panel', 'fit_side', 'captions', 'panels', 'same_image', 'inspection_figure', 'claims_table',
            'claim_hints', 'patch_at', 'Inspection', 'inspect_method', 'Ranking', 'rank_images', 'object_sizes',
-           'picture_png']
+           'category_scores', 'confused_pairs', 'picture_png']
 
 # %% ../../nbs/people/01_inspector.ipynb #b579c2b1
 class InspectorError(ViewError):
@@ -622,6 +623,7 @@ def rank_images(
     small: float = 0.02,  # an object below this share is small
     other: Any = None,  # [M, C] probabilities of another run, for 'runs differ'
     label: int | None = None,  # look at one category only
+    beside: int | None = None,  # only images that are known to show this other category
 ) -> Ranking:
     "The images that a filter keeps, worst first. Errors: an unknown filter, shapes that do not fit."
     p, t = as_numpy(probabilities).astype(float), as_numpy(reference)
@@ -636,7 +638,8 @@ def rank_images(
         return Ranking(np.arange(len(p)), np.full(len(p), -1), np.zeros(len(p)))
     value = _misfits(kind, p, t, threshold, sizes, small, other)
     value = value if label is None else np.where(np.arange(p.shape[1]) == label, value, np.nan)
-    rows = np.flatnonzero(np.isfinite(value).any(1))
+    shown = np.ones(len(p), bool) if beside is None else t[:, beside] == PRESENT
+    rows = np.flatnonzero(np.isfinite(value).any(1) & shown)
     value = value[rows]
     worst = np.where(np.isnan(value), -np.inf, value).argmax(1) if len(rows) else rows
     score = np.nanmean(value, 1) if kind == 'uncertain' else value[np.arange(len(rows)), worst]
@@ -662,12 +665,41 @@ def rank(
     small: float = 0.02,  # an object that covers less of the picture is small
     other: Inspection | None = None,  # another run on the same images, for 'runs differ'
     label: int | None = None,  # look at one category only
+    reference: Any = None,  # [M, C] what to judge against; None: the inspection's own
+    beside: int | None = None,  # only images that are known to show this other category
 ) -> Ranking:
     "The images that a filter keeps, worst first; see `rank_images`."
     sizes = self.sizes if kind == 'missed small objects' else None
     threshold = threshold if threshold is not None else .5 if self.thresholds is None else self.thresholds
-    return rank_images(kind, self.probabilities, self.reference, threshold, sizes, small,
-                       None if other is None else other.probabilities, label)
+    return rank_images(kind, self.probabilities, self.reference if reference is None else reference, threshold, sizes,
+                       small, None if other is None else other.probabilities, label, beside)
+
+# %% ../../nbs/people/01_inspector.ipynb #e0a10002
+def category_scores(
+    probabilities: Any,  # [M, C] in [0, 1]
+    reference: Any,  # [M, C] PRESENT / ABSENT / UNKNOWN: what to judge against
+    threshold: Any = 0.5,  # probability from which a label is read as present: one for all, or [C]
+) -> pd.DataFrame:  # C rows: AP (percent, NaN without a present or an absent one), present, false_positives, missed
+    "How good each category is, on the labels that are known."
+    p, t = as_numpy(probabilities).astype(float), as_numpy(reference)
+    said = p >= threshold
+    return pd.DataFrame(dict(AP=mean_average_precision(p, t)[1], present=(t == PRESENT).sum(0),
+                             false_positives=(said & (t == ABSENT)).sum(0), missed=(~said & (t == PRESENT)).sum(0)))
+
+
+def confused_pairs(
+    probabilities: Any,  # [M, C] in [0, 1]
+    reference: Any,  # [M, C] PRESENT / ABSENT / UNKNOWN: what to judge against
+    threshold: Any = 0.5,  # probability from which a label is read as present: one for all, or [C]
+    top: int = 10,  # pairs at most
+) -> list[tuple[int, int, int]]:  # category said in error, category that is there, images; the most frequent first
+    "Which categories are said where another is."
+    p, t = as_numpy(probabilities).astype(float), as_numpy(reference)
+    wrong, there = ((p >= threshold) & (t == ABSENT)).astype(int), (t == PRESENT).astype(int)
+    counts = wrong.T @ there  # [C, C]
+    order = np.argsort(-counts, axis=None, kind='stable')[:top]
+    pairs = zip(*(axis.tolist() for axis in np.unravel_index(order, counts.shape)))
+    return [(a, b, int(counts[a, b])) for a, b in pairs if counts[a, b]]
 
 # %% ../../nbs/people/01_inspector.ipynb #ce5d72f6
 def picture_png(

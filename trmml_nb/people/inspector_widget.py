@@ -21,10 +21,11 @@ except ImportError as error:
 import numpy as np
 from PIL import Image
 
-from ..errors import DataError
-from .figures import figure_png
-from .inspector import (FILTERS, GONE, Inspection, InspectorError, MatchView, Ranking, center_square,
-                                       inspection_figure, map_levels)
+from ..data.labels import ABSENT, PRESENT, UNKNOWN
+from ..errors import DataError, ViewError
+from .figures import LABEL_NAMES, figure_png
+from .inspector import (FILTERS, GONE, Inspection, InspectorError, MatchView, Ranking, category_scores,
+                                       center_square, confused_pairs, inspection_figure, map_levels)
 from ..towers.weights import close_names
 
 # %% auto #0
@@ -44,8 +45,10 @@ class Reporter(anywidget.AnyWidget):
         self.on_msg(self._hear)
 
     def _hear(self, _: Any, content: dict, __: Any) -> None:
-        "Acknowledge a message, then do what it asks for."
+        "Acknowledge a message, then do what it asks for; a ping only asks whether anybody is there."
         self.heard += 1
+        if content.get('kind') == 'ping':
+            return
         self.set_trait('event', {**content, 'n': self.event.get('n', 0) + 1})
 
     def still(self) -> bytes:
@@ -253,6 +256,15 @@ const speaker = (model, el) => {
     el.classList.toggle('mute', on);
   };
   model.on('change:heard', () => mute(false));
+  model.on('comm_live_update', () => {
+    // the kernel was restarted or has ended: said at once, and taken back if it answers after all
+    mute(true);
+    try {
+      model.send({ kind: 'ping' });
+    } catch {
+      // nobody is there
+    }
+  });
   return message => {
     try {
       model.send(message);
@@ -500,6 +512,7 @@ function render({ model, el }) {
     shown = [],
     hover = -1,
     plain = false,
+    surveying = false,
     floor = true,
     chip = 'all',
     image = null,
@@ -637,6 +650,10 @@ function render({ model, el }) {
         ['Enter', 'keep this label in view beside the next ones, up to four'],
         ['Space', 'held: the plain photograph'],
         ['Z', 'zoom in on the region'],
+        ['Y, N', 'correct the chosen label: it is present, it is absent; once more takes it back'],
+        ['U', 'undo the last answer'],
+        ['W', 'why this label: nearest training regions and prototypes'],
+        ['O', 'overview: all categories, confused pairs, a wall of pictures'],
         ['/', 'search labels'],
         ['Shift + arrows', 'choose a patch: who claims it?'],
         ['Escape', 'no patch; from a control: back to the keys'],
@@ -644,6 +661,7 @@ function render({ model, el }) {
       ].map(([k, t]) => make('tr', {}, make('td', {}, make('kbd', {}, k)), make('td', {}, t))),
     ),
   );
+  const board = make('div', { className: 'help overview', hidden: true, role: 'region', 'aria-label': 'overview' });
   svg.classList.add('link');
   svg.append(path);
   svg.setAttribute('aria-hidden', 'true');
@@ -664,8 +682,14 @@ function render({ model, el }) {
     centre,
     detail,
     svg,
+    board,
     help,
   );
+  const aside = make('button', {
+    type: 'button',
+    title: 'show the other images too',
+    onclick: () => put('beside', ''),
+  });
   el.replaceChildren(
     make(
       'div',
@@ -680,10 +704,12 @@ function render({ model, el }) {
       button('next', '\u2192', () => send('step', { by: 1 })),
       filter,
       because,
+      aside,
       jump,
       make(
         'span',
-        { className: 'push' },
+        { className: 'push row' },
+        button('overview', 'O', () => act('o')),
         button('keys', '?', () => act('?')),
       ),
     ),
@@ -712,7 +738,8 @@ function render({ model, el }) {
   };
   const p = (k, run = 0) => c().runs[run].p[k],
     kind = () => (now.view === 'pixels' ? 0 : 1),
-    reference = k => (c().truth[k] >= 0 ? c().truth[k] : c().targets[k]);
+    answer = k => c().answers[k],
+    reference = k => (answer(k) >= 0 ? answer(k) : c().truth[k] >= 0 ? c().truth[k] : c().targets[k]);
   const wrong = k => reference(k) >= 0 && p(k) >= c().thresholds[k] !== (reference(k) === 1);
   const chosen = () => names.indexOf(now.label),
     drawnLabels = () => [...new Set([...now.labels.map(n => names.indexOf(n)), chosen()])].slice(-4);
@@ -754,7 +781,7 @@ function render({ model, el }) {
       pass = {
         all: () => true,
         present: k => reference(k) === 1,
-        unknown: k => (c().targets[k] < 0 && c().truth[k] < 0) || c().states[k] === 'unknown',
+        unknown: k => answer(k) < 0 && ((c().targets[k] < 0 && c().truth[k] < 0) || c().states[k] === 'unknown'),
         wrong,
       }[chip];
     const fits = order().filter(k => names[k].toLowerCase().includes(text) && pass(k));
@@ -776,7 +803,10 @@ function render({ model, el }) {
         if (at >= 0) dot.style.background = SHADES[at];
         const sign = make(
           'span',
-          { className: `sign ${words[reference(k)]}`, title: `${words[reference(k)]}; ${c().states[k]}` },
+          {
+            className: `sign ${words[reference(k)]} ${answer(k) >= 0 ? 'yours' : ''}`,
+            title: answer(k) >= 0 ? `you say ${words[answer(k)]}` : `${words[reference(k)]}; ${c().states[k]}`,
+          },
           signs[reference(k)],
         );
         r.append(
@@ -820,6 +850,146 @@ function render({ model, el }) {
         : '';
     hint.hidden = cell < 0;
   };
+  const correct = value => {
+    if (c().can_answer)
+      send('answer', { image: c().image, label: now.label, said: answer(chosen()) === value ? null : value });
+  };
+  const asking = () => {
+    // is the chosen label there? what a person says is kept
+    const yes = button('present', 'Y', () => correct(1), 'say that it is there; once more takes it back'),
+      no = button('absent', 'N', () => correct(0), 'say that it is not there; once more takes it back');
+    yes.setAttribute('aria-pressed', answer(chosen()) === 1);
+    no.setAttribute('aria-pressed', answer(chosen()) === 0);
+    return make('div', { className: 'row asking', role: 'group', 'aria-label': `is ${now.label} there?` }, yes, no);
+  };
+  const reasons = () => {
+    // the nearest training regions with their labels, and the nearest prototypes
+    const w = model.get('why'),
+      ask = button('why?', 'W', () => send('explain'), 'nearest training regions and prototypes');
+    if (!c().can_why) return [];
+    if (w.label !== now.label || w.image !== c().image) return [make('div', { className: 'row asking' }, ask)];
+    const tiles = w.regions.map((r, i) => {
+      const face = make('canvas', { role: 'img' }),
+        word = r.label ? 'present' : 'absent',
+        tile = make(
+          'figure',
+          {},
+          face,
+          make('figcaption', {}, `${word} ${r.cosine.toFixed(2)}`),
+        );
+      face.setAttribute('aria-label', `${r.image}, known ${word}, cosine ${r.cosine.toFixed(2)}`);
+      tile.title = r.image;
+      const s = new Stage(face),
+        data = model.get('why_maps')[i],
+        m = data && new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      s.load(model.get('why_pictures')[i]).then(() =>
+        s.draw({ layers: m && m.length ? [{ fine: finer(m, w.grid), color: SHADES[0], width: 1.5 }] : [] }),
+      );
+      return tile;
+    });
+    return [
+      make('h4', {}, 'Nearest training regions'),
+      tiles.length
+        ? make('div', { className: 'near' }, ...tiles)
+        : make('p', { className: 'soft' }, 'no training image has a known label here'),
+      make('h4', {}, w.kind === 'visual' ? 'Nearest prototypes' : 'Nearest texts'),
+      make(
+        'table',
+        {},
+        ...w.prototypes.map(([name, v]) => make('tr', {}, make('td', {}, name), make('td', {}, v.toFixed(2)))),
+      ),
+    ];
+  };
+  const survey = () => {
+    // all categories, the pairs that are confused, and a wall of pictures
+    const o = model.get('overview');
+    if (!o.categories) return;
+    const go = more => {
+      show(false);
+      send('only', { filter: 'disagreements', ...more });
+    };
+    const ap = v => (v.ap === null ? '\u2013' : v.ap.toFixed(1)),
+      ranked = [...o.categories].sort((a, b) => (a.ap ?? 101) - (b.ap ?? 101));
+    const categories = ranked.map(k => {
+      const fill = make('span', { className: 'trmml-fill' }),
+        b = make(
+          'button',
+          {
+            type: 'button',
+            className: 'line',
+            onclick: () => go({ category: k.name }),
+            title: `${k.wrong} wrong, ${k.present} known present`,
+          },
+          make('span', { className: 'name' }, k.name),
+          ...(k.present < 5 ? [make('span', { className: 'few' }, `from ${k.present}`)] : []),
+          make('span', { className: 'trmml-bar' }, fill),
+          make('span', { className: 'p' }, ap(k)),
+        );
+      fill.style.width = `${k.ap || 0}%`;
+      b.disabled = !k.wrong;
+      return b;
+    });
+    const pairs = o.pairs.map(([a, b, n]) =>
+      make(
+        'button',
+        {
+          type: 'button',
+          className: 'line',
+          onclick: () => go({ filter: 'false positives', category: a, beside: b }),
+        },
+        make('span', { className: 'name' }, make('strong', {}, a), ' said, ', make('strong', {}, b), ' there'),
+        make('span', { className: 'p' }, n),
+      ),
+    );
+    const tiles = o.images.map((t, i) => {
+      const face = make('canvas'),
+        tile = make(
+          'button',
+          {
+            type: 'button',
+            className: 'brick',
+            title: t.image,
+            onclick: () => {
+              show(false);
+              send('find', { image: t.image });
+            },
+          },
+          face,
+          ...(t.label ? [make('span', {}, t.label)] : []),
+        );
+      tile.setAttribute('aria-label', t.label ? `${t.image}, because of ${t.label}` : t.image);
+      const s = new Stage(face);
+      s.load(model.get('wall')[i]).then(() => s.draw());
+      return tile;
+    });
+    const part = (title, kids, none, className) =>
+      make(
+        'div',
+        { className },
+        make('h4', {}, title),
+        ...(kids.length ? kids : [make('p', { className: 'soft' }, none)]),
+      );
+    board.replaceChildren(
+      part('Average precision, weakest first', categories, 'no categories', 'scores'),
+      part('Most confused', pairs, 'no category is said where another is', 'pairs'),
+      make(
+        'div',
+        { className: 'bricks' },
+        make(
+          'h4',
+          {},
+          `${o.images.length < o.total ? `${o.images.length} of ${o.total}` : o.total} images under "${o.filter}"`,
+        ),
+        make('div', { className: 'wall' }, ...tiles),
+      ),
+    );
+  };
+  const show = on => {
+    surveying = on;
+    board.hidden = !on;
+    if (on) send('survey');
+    line();
+  };
   const layers = run => {
     if (plain || now.view === 'photograph') return [];
     const some = drawnLabels().map((k, i) => ({
@@ -862,6 +1032,7 @@ function render({ model, el }) {
       word = v => ({ 1: 'present', 0: 'absent', '-1': 'unknown' })[v];
     const rank = (values, mine) => `rank ${1 + values.filter(v => v > mine).length} of ${names.length}`,
       facts = [
+        ...(answer(k) >= 0 ? [['you say', word(answer(k))]] : []),
         ['truth', word(c().truth[k])],
         ['in training', c().states[k]],
         ['threshold', c().thresholds[k].toFixed(2)],
@@ -914,6 +1085,7 @@ function render({ model, el }) {
         : [];
     detail.replaceChildren(
       make('h3', {}, now.label),
+      ...(c().can_answer ? [asking()] : []),
       make('div', { className: 'thumbs' }, ...thumbs),
       make(
         'table',
@@ -921,6 +1093,7 @@ function render({ model, el }) {
         ...facts.map(([a, b]) => make('tr', {}, make('th', { scope: 'row' }, a), make('td', {}, b))),
       ),
       ...cells,
+      ...reasons(),
     );
     thumbs.forEach(b => {
       const s = new Stage(b.firstChild);
@@ -946,6 +1119,7 @@ function render({ model, el }) {
       !row ||
       !s.bitmap ||
       plain ||
+      surveying ||
       now.view === 'photograph' ||
       s.canvas.getBoundingClientRect().left < rows.getBoundingClientRect().right
     )
@@ -976,6 +1150,8 @@ function render({ model, el }) {
     filter.value = now.filter;
     because.value = now.category;
     because.disabled = now.filter === 'all';
+    aside.hidden = !now.beside;
+    aside.textContent = `with ${now.beside} \u2715`;
     opacity.value = now.opacity;
     level.value = now.level;
     outline.checked = now.outline;
@@ -1016,7 +1192,14 @@ function render({ model, el }) {
         plain = true;
         draw();
       }
-    } else if (key === '/') search.focus();
+    } else if (key === 'y' || key === 'n') {
+      if (!e.repeat) correct(key === 'y' ? 1 : 0);
+    } else if (key === 'u') {
+      if (c().can_answer && !e.repeat) send('undo');
+    } else if (key === 'w') {
+      if (c().can_why && !e.repeat) send('explain');
+    } else if (key === 'o') show(board.hidden);
+    else if (key === '/') search.focus();
     else if (key === 'z') {
       stages.forEach((s, run) => {
         s.zoom = s.zoom > 1 ? 1 : 2.5;
@@ -1026,6 +1209,7 @@ function render({ model, el }) {
     } else if (key === '?') help.hidden = !help.hidden;
     else if (key === 'Escape') {
       help.hidden = true;
+      if (surveying) show(false);
       put('patch', -1);
       light();
       draw();
@@ -1067,7 +1251,13 @@ function render({ model, el }) {
   model.on('change:drawn', take);
   model.on('change:content', () => {
     live.textContent = c().said;
+    if (image === c().image && levels.length) {
+      list();
+      tell();
+    }
   });
+  model.on('change:why', tell);
+  model.on('change:overview', survey);
   take();
   return () => {
     model.off('change:drawn', take);
@@ -1170,6 +1360,102 @@ _INSPECT_CSS = STAGE_CSS + '''
 }
 .trmml-inspector .sign.absent {
   background: #8a4b00;
+}
+.trmml-inspector .sign.yours {
+  outline: 2px solid var(--ink);
+  outline-offset: 1px;
+}
+.trmml-inspector .asking {
+  margin: 0 0 8px;
+}
+.trmml-inspector .asking button {
+  flex: 1;
+  padding: 4px 6px;
+}
+.trmml-inspector .near {
+  display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(74px, 1fr));
+  gap: 4px;
+}
+.trmml-inspector .near figure {
+  margin: 0;
+}
+.trmml-inspector .near canvas {
+  height: 68px;
+}
+.trmml-inspector .near figcaption {
+  font-size: 11.5px;
+  line-height: 1.3;
+}
+.trmml-inspector .overview {
+  display: grid;
+  grid-template-columns: minmax(220px, 280px) minmax(180px, 240px) minmax(0, 1fr);
+  gap: 16px;
+  inset: 0;
+}
+.trmml-inspector .overview > div {
+  min-width: 0;
+  min-height: 0;
+  overflow: auto;
+  padding-right: 4px;
+}
+.trmml-inspector .overview h4 {
+  margin: 0 0 6px;
+  font-size: 14px;
+}
+.trmml-inspector .line {
+  display: flex;
+  align-items: center;
+  gap: 6px;
+  width: 100%;
+  text-align: left;
+  background: none;
+  border-color: transparent;
+  padding: 2px 4px;
+  min-height: 26px;
+  font-size: 13px;
+}
+.trmml-inspector .line:hover:enabled,
+.trmml-inspector .brick:hover {
+  border-color: var(--blue);
+}
+.trmml-inspector .line .name {
+  flex: 1;
+  min-width: 0;
+  overflow-wrap: anywhere;
+}
+.trmml-inspector .line .trmml-bar {
+  flex: none;
+}
+.trmml-inspector .line .p {
+  min-width: 42px;
+  text-align: right;
+  font-variant-numeric: tabular-nums;
+}
+.trmml-inspector .few {
+  font-size: 11.5px;
+  border: 1px dashed var(--soft);
+  border-radius: 3px;
+  padding: 0 4px;
+  white-space: nowrap;
+}
+.trmml-inspector .wall {
+  display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(92px, 1fr));
+  gap: 4px;
+}
+.trmml-inspector .brick {
+  padding: 2px;
+  min-width: 0;
+  line-height: 1.2;
+  font-size: 11.5px;
+}
+.trmml-inspector .brick canvas {
+  height: 84px;
+}
+.trmml-inspector .brick span {
+  display: block;
+  overflow-wrap: anywhere;
 }
 .trmml-inspector .wrong {
   background: #7a1f1f;
@@ -1276,6 +1562,13 @@ _INSPECT_CSS = STAGE_CSS + '''
   .trmml-inspector .detail {
     grid-column: 1/3;
   }
+  .trmml-inspector .overview {
+    grid-template-columns: minmax(0, 1fr) minmax(0, 1fr);
+    grid-template-rows: minmax(0, 1fr) minmax(0, 1fr);
+  }
+  .trmml-inspector .bricks {
+    grid-column: 1/3;
+  }
 }
 @container (max-width:560px) {
   .trmml-inspector .body {
@@ -1288,6 +1581,9 @@ _INSPECT_CSS = STAGE_CSS + '''
   }
   .trmml-inspector .detail {
     grid-column: 1;
+  }
+  .trmml-inspector .overview {
+    display: block;
   }
   .trmml-inspector .link {
     display: none;
@@ -1327,18 +1623,26 @@ class InspectorWidget(Reporter):
     outline = traitlets.Bool(True)  # the object's true outline, where known
     filter = traitlets.Enum(FILTERS, 'all')  # which images, and in which order
     category = traitlets.Unicode('')  # filter by this category only; '' for all
+    beside = traitlets.Unicode('')  # only images that are known to show this other category; '' for all
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of the categories
     filters = traitlets.List(traitlets.Unicode()).tag(sync=True)  # those that this data set can answer
     content = traitlets.Dict().tag(sync=True)  # from `view_content`, with what is chosen
     picture = traitlets.Bytes().tag(sync=True)  # a JPEG
     maps = traitlets.Bytes().tag(sync=True)  # a byte per run, kind (pixels, region), category and patch
     masks = traitlets.Bytes().tag(sync=True)  # true outlines, 64 x 64 bytes per category; empty where not known
+    why = traitlets.Dict().tag(sync=True)  # neighbours and prototypes of a label, once it was asked
+    why_pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)  # a JPEG per neighbour
+    why_maps = traitlets.List(traitlets.Bytes()).tag(sync=True)  # its region, a byte per patch; empty without one
+    overview = traitlets.Dict().tag(sync=True)  # categories, confused pairs and the images of the filter
+    wall = traitlets.List(traitlets.Bytes()).tag(sync=True)  # a JPEG per image of the overview
     drawn = traitlets.Int(0).tag(sync=True)  # number of the drawing
 
     def __init__(
         self,
         inspection: Inspection,  # from `inspect_method`
         other: Inspection | None = None,  # another run or epoch on the same images, shown below
+        review: Any = None,  # a `review.Review` of the same images: labels can be corrected, and it keeps what is said
+        reasons: Any = None,  # `why.Why` of the inspection: answers why a label was found
         **traits: Any,  # first values of the traits above
     ):
         data = inspection.dataset
@@ -1348,7 +1652,7 @@ class InspectorWidget(Reporter):
                                  'categories; expected the same images and categories in the same order.')
         if not len(data):
             raise InspectorError(f'{data.name}/{data.split} holds no images, expected at least one.')
-        self.runs = [inspection] + [other] * (other is not None)
+        self.runs, self.review, self.reasons = [inspection] + [other] * (other is not None), review, reasons
         self.can = [f for f in FILTERS if (f != 'runs differ' or len(self.runs) > 1)
                     and (f != 'missed small objects' or data.object_masks(0) is not None)]
         given, self._silent = set(traits), True
@@ -1357,12 +1661,12 @@ class InspectorWidget(Reporter):
         self.milliseconds, self.drawings, self.trouble = 0., 0, ''
         super().__init__(names=list(data.class_names), filters=self.can, **dict(label=data.class_names[0]) | traits)
         self.observe(self._changed, ['row', 'label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter',
-                                     'category'])
+                                     'category', 'beside'])
         self.observe(self._event, 'event')
         self._silent = False
         self._open('row' if 'row' in given else 'filter', keep_label='label' in given)
 
-    @traitlets.validate('row', 'label', 'labels', 'patch', 'category', 'filter')
+    @traitlets.validate('row', 'label', 'labels', 'patch', 'category', 'beside', 'filter')
     def _there(self, proposal: dict) -> Any:
         "Refuse what is not there, before anything changes."
         name, value, data = proposal['trait'].name, proposal['value'], self.runs[0].dataset
@@ -1376,8 +1680,8 @@ class InspectorWidget(Reporter):
             raise InspectorError(f'filter {value!r} needs {needs}.')
         if name == 'labels' and len(value) > 3:
             raise InspectorError(f'labels holds {len(value)} categories, expected at most 3 beside the chosen one.')
-        for label in value if name == 'labels' else [value] if name in ('label', 'category') else []:
-            if label not in data.class_names and (label or name != 'category'):
+        for label in value if name == 'labels' else [value] if name in ('label', 'category', 'beside') else []:
+            if label not in data.class_names and (label or name == 'label'):
                 close = close_names(label, data.class_names)
                 raise InspectorError(f'{name} {label!r} is none of the categories; {close}.')
         return value
@@ -1403,7 +1707,7 @@ def _changed(self: InspectorWidget, change: dict) -> None:
     "A trait has a new value: open another image, or draw this one anew."
     if self._silent:
         return
-    if change['name'] in ('row', 'filter', 'category'):
+    if change['name'] in ('row', 'filter', 'category', 'beside'):
         self._open(change['name'])
     else:
         self.draw()
@@ -1415,8 +1719,9 @@ def _open(self: InspectorWidget, because: str, keep_label: bool = False) -> None
     started, run, self._silent = perf_counter(), self.runs[0], True
     try:
         if because != 'row' or self.ranking.rows is None:
-            label = run.dataset.class_names.index(self.category) if self.category else None
-            self.ranking = run.rank(self.filter, other=self.runs[-1] if len(self.runs) > 1 else None, label=label)
+            label, beside = (self.names.index(c) if c else None for c in (self.category, self.beside))
+            self.ranking = run.rank(self.filter, other=self.runs[-1] if len(self.runs) > 1 else None, label=label,
+                                    reference=self.reference, beside=beside)
             if because != 'row' and len(self.ranking.rows):
                 self.row = int(self.ranking.rows[0])
         try:
@@ -1456,13 +1761,28 @@ def draw(
     at, count, view = self._position(), len(self.ranking.rows), self.views[0]
     place = f'not among the {count}' if count else 'none found; this one is not'
     place = place if at is None else f'{at + 1} of {count}'
-    traits = ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter', 'category')
+    traits = ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter', 'category', 'beside')
     state = f'{self.label} is {view.state(view.index(self.label))}'
     with self.hold_sync():
-        self.content = dict(view_content(self.views), start={name: getattr(self, name) for name in traits},
+        self.content = dict(view_content(self.views), **self.answers(),
+                            start={name: getattr(self, name) for name in traits},
                             said=f'{self.trouble}{view.image_id}: {place} under "{self.filter}"; {state}')
         self.drawn += 1
     self.milliseconds, self.drawings = 1000 * (perf_counter() - started), self.drawings + 1
+
+
+@patch(as_prop=True)
+def reference(self: InspectorWidget) -> np.ndarray:
+    "[M, C] what to judge against: what was said here, else truth, else what training may see."
+    known = self.runs[0].reference
+    return known if self.review is None else np.where(self.review.said != UNKNOWN, self.review.said, known)
+
+
+@patch
+def answers(self: InspectorWidget) -> dict:
+    "What people said of the labels of the open image, and what else can be asked."
+    said = np.full(len(self.names), UNKNOWN) if self.review is None else self.review.said[self.row]
+    return dict(answers=[int(v) for v in said], can_answer=self.review is not None, can_why=self.reasons is not None)
 
 
 @patch
@@ -1523,7 +1843,121 @@ def step_patch(
     hardest = int(view.attention[view.index(self.label)].argmax())
     self.patch = hardest if self.patch < 0 else min(max(y + down, 0), h - 1) * w + min(max(x + right, 0), w - 1)
 
+# %% ../../nbs/people/03_inspector_widget.ipynb #a7b20002
+@patch
+def _journal(self: InspectorWidget, act: Any) -> Any:
+    "Do something to the review, on the file as it is now; what cannot be done is said, and gives None."
+    if self.review is None:
+        return self.say('answers are not kept here: open the inspector on a run folder, or give it review=')
+    try:
+        try:
+            return act(self.review) or True
+        except ViewError as error:
+            if 'changed since' not in str(error):
+                raise
+            self.review = self.review.renew(self.review.probabilities, self.review.model)
+            return act(self.review) or True
+    except ViewError as error:
+        return self.say(str(error))
 
+
+@patch
+def correct(
+    self: InspectorWidget,
+    said: int | None,  # PRESENT or ABSENT; None takes back what was said
+    label: str | None = None,  # a category; None: the chosen one
+    image: str | None = None,  # name of an image; None: the open one
+) -> None:
+    "Say what a label is; it is saved at once."
+    label, row = label or self.label, self.row if image is None else self.runs[0].find(image)
+    if self._journal(lambda review: review.correct(row, self.names.index(label), said)):
+        word = 'taken back' if said is None else f'you say {LABEL_NAMES[said]}'
+        self.content = {**self.content, **self.answers(), 'said': f'{self.runs[0].dataset.image_ids[row]}: {label}, '
+                        f'{word}; saved in {self.review.path.name}'}
+
+
+@patch
+def undo(self: InspectorWidget) -> None:
+    "Take back the last answer, and open what it was about."
+    gone = self._journal(lambda review: review.undo())
+    if gone is True:
+        return self.say('nothing to take back')
+    if gone:
+        self._silent = True
+        try:
+            self.row, self.label = self.runs[0].find(gone[-1].image), gone[-1].category
+        finally:
+            self._silent = False
+        self._open('row', keep_label=True)
+        more = f' and {len(gone) - 1} more' if len(gone) > 1 else ''
+        self.say(f'taken back: {gone[-1].category} in {gone[-1].image}{more}')
+
+# %% ../../nbs/people/03_inspector_widget.ipynb #a7b20004
+def _small(inspection: Inspection, row: int, side: int) -> bytes:
+    "A small picture; a grey one if its file is gone."
+    try:
+        image = inspection.dataset.image(row)
+    except DataError:
+        image = GONE
+    return photo_bytes(center_square(image) if inspection.crop else image, side)
+
+
+@patch
+def explain(self: InspectorWidget) -> None:
+    "Show which known training regions and which prototypes are nearest to the chosen label's region."
+    if self.reasons is None:
+        return self.say('training is not known here: open the inspector on a run folder, or give it reasons=')
+    try:
+        reason = self.reasons(self.row, self.names.index(self.label))
+    except ViewError as error:
+        return self.say(str(error))
+    learned, near = self.reasons.training, reason.neighbours
+    with self.hold_sync():
+        self.why_pictures = [_small(learned, n.row, 240) for n in near]
+        self.why_maps = [map_bytes(n.saliency) if len(n.saliency) else b'' for n in near]
+        self.why = dict(label=self.label, image=self.views[0].image_id, kind=reason.kind,
+                        prototypes=[[name, round(cosine, 3)] for name, cosine in reason.prototypes],
+                        grid=list(learned.store.grid),
+                        regions=[dict(image=learned.dataset.image_ids[n.row], label=n.label, cosine=round(n.cosine, 3))
+                                 for n in near])
+
+
+@patch
+def survey(
+    self: InspectorWidget,
+    count: int = 48,  # pictures at most
+) -> None:
+    "Make the overview: categories, confused pairs, and the images of the filter."
+    run, names = self.runs[0], self.names
+    limit = .5 if run.thresholds is None else run.thresholds
+    scores, rows = category_scores(run.probabilities, self.reference, limit), self.ranking.rows[:count]
+    why = [names[c] if c >= 0 else '' for c in self.ranking.labels[:count]]
+    with self.hold_sync():
+        self.wall = [_small(run, int(r), 150) for r in rows]
+        self.overview = dict(
+            filter=self.filter, total=len(self.ranking.rows),
+            images=[dict(image=run.dataset.image_ids[r], label=w) for r, w in zip(rows, why)],
+            categories=[dict(name=name, ap=None if np.isnan(s.AP) else round(float(s.AP), 1), present=int(s.present),
+                             wrong=int(s.false_positives + s.missed)) for name, s in zip(names, scores.itertuples())],
+            pairs=[[names[a], names[b], k] for a, b, k in confused_pairs(run.probabilities, self.reference, limit)])
+
+
+@patch
+def show_only(
+    self: InspectorWidget,
+    filter: str,  # one of FILTERS
+    category: str = '',  # that puts an image there; '' for any
+    beside: str = '',  # another category that the image is known to show; '' for any
+) -> None:
+    "Go to the images of a filter, as the overview does."
+    self._silent = True
+    try:
+        self.filter, self.category, self.beside = filter, category, beside
+    finally:
+        self._silent = False
+    self._open('filter')
+
+# %% ../../nbs/people/03_inspector_widget.ipynb #a7b20006
 @patch
 def _event(self: InspectorWidget, change: dict) -> None:
     "Something happened in the browser. What it set and has drawn itself is taken over in silence."
@@ -1533,7 +1967,13 @@ def _event(self: InspectorWidget, change: dict) -> None:
         self.step(event['by'])
     elif kind == 'find':
         self.find(event['image'])
-    elif kind == 'set' and name in ('filter', 'category'):
+    elif kind == 'answer' and event.get('said') in (PRESENT, ABSENT, None):
+        self.correct(event['said'], event['label'], event['image'])
+    elif kind in ('undo', 'explain', 'survey'):
+        dict(undo=self.undo, explain=self.explain, survey=self.survey)[kind]()
+    elif kind == 'only':
+        self.show_only(event['filter'], event.get('category', ''), event.get('beside', ''))
+    elif kind == 'set' and name in ('filter', 'category', 'beside'):
         setattr(self, name, event['value'])
     elif kind == 'set' and name in ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline'):
         self._silent = True

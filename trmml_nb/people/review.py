@@ -32,10 +32,10 @@ from ..towers.weights import close_names
 from ..training.trainer import Evaluation, TrainConfig, Trainer, predict_logits
 
 # %% auto #0
-__all__ = ['ORDERS', 'QUICK', 'ANSWERS', 'COLUMNS', 'PATIENCE', 'PROBABILITY_COLUMN', 'ReviewError', 'entropy_bits',
+__all__ = ['ORDERS', 'QUICK', 'ANSWERS', 'GIVEN', 'COLUMNS', 'PATIENCE', 'PROBABILITY_COLUMN', 'ReviewError', 'entropy_bits',
            'class_effect', 'spread_out', 'proposal_order', 'Retrained', 'retrain', 'Answer', 'Proposal', 'utc_now',
-           'answers_csv', 'read_answers', 'Review', 'proposal_precision', 'evidence', 'changed_answers',
-           'read_predictions', 'open_review', 'simulate', 'answers_needed', 'against_random']
+           'answers_csv', 'read_answers', 'Review', 'proposal_precision', 'evidence', 'suspect_labels',
+           'changed_answers', 'read_predictions', 'open_review', 'simulate', 'answers_needed', 'against_random']
 
 # %% ../../nbs/people/04_review.ipynb #38794f38
 class ReviewError(ViewError):
@@ -139,6 +139,7 @@ def retrain(
 
 # %% ../../nbs/people/04_review.ipynb #415e11b1
 ANSWERS = ('accept', 'reject', 'skip')
+GIVEN = 'given'  # who proposed, where a person judges a label that stands in the table
 COLUMNS = ('step', 'image', 'category', 'label', 'answer', 'said_by', 'proposed', 'model', 'probability', 'time')
 
 
@@ -152,7 +153,7 @@ class Answer:
     answer: str  # one of ANSWERS
     said_by: str  # the person
     proposed: int  # PRESENT / ABSENT
-    model: str  # who proposed it
+    model: str  # who proposed it; GIVEN: it stands in the table
     probability: float  # that the model gave to 'present'
     time: str  # UTC, ISO 8601
 
@@ -188,7 +189,10 @@ def _answer(cells: Sequence[str], dataset: MultiLabelDataset, rows: dict[str, in
     c = dict(zip(COLUMNS, cells))
     if c['image'] not in rows or c['category'] not in dataset.class_names:
         raise wrong(f"image {c['image']!r} with category {c['category']!r} is not in {dataset.name}")
-    if dataset.targets[rows[c['image']], dataset.class_names.index(c['category'])] != UNKNOWN:
+    given = dataset.targets[rows[c['image']], dataset.class_names.index(c['category'])]
+    if c['model'] == GIVEN and c['proposed'] != str(given):
+        raise wrong(f"{c['category']!r} of image {c['image']!r} was given as {c['proposed']} and is not now")
+    if c['model'] != GIVEN and given != UNKNOWN:
         raise wrong(f"{c['category']!r} of image {c['image']!r} is no blank there")
     try:
         a = Answer(int(c['step']), c['image'], c['category'], UNKNOWN if c['label'] == '' else int(c['label']),
@@ -251,12 +255,14 @@ class Review:
         features: Any = None,  # [M, d] vectors of the images, for order 'diverse'
         seed: int = 0,  # of order 'random'
         clock: Callable[[], str] = utc_now,  # the time, as text
+        what: str = 'blanks',  # what is asked: 'blanks', or 'given', the given labels that look wrong
     ):
         self.dataset, self.path, self.annotator, self.model = dataset, Path(path), annotator.strip(), model.strip()
         self.probabilities, self.threshold, self.order, self.clock = as_numpy(probabilities).astype(float), threshold, order, clock
-        self.features, self.seed = features, seed
+        self.features, self.seed, self.what = features, seed, what
         self._check()
-        self.entries = proposal_order(order, self.probabilities, dataset.targets, features, seed)  # [K, 2]
+        self.entries = (proposal_order(order, self.probabilities, dataset.targets, features, seed) if what == 'blanks'
+                        else suspect_labels(self.probabilities, dataset.targets))  # [K, 2]
         self._rows = {name: i for i, name in enumerate(dataset.image_ids)}
         self._columns = {name: c for c, name in enumerate(dataset.class_names)}
         self._on_disk = self.path.read_bytes() if self.path.exists() else None
@@ -274,7 +280,9 @@ class Review:
         if t.shape not in ((), shape[1:]) or not ((t > 0) & (t < 1)).all():
             raise ReviewError(f'threshold is {self.threshold}, expected a probability between 0 and 1, or one for '
                               f'each of {shape[1]} categories.')
-        if not self.annotator or self.annotator in (self.model, 'given'):
+        if self.what not in ('blanks', GIVEN):
+            raise ReviewError(f"what is {self.what!r}, expected 'blanks' or 'given'.")
+        if not self.annotator or GIVEN in (self.annotator, self.model) or self.annotator == self.model:
             raise ReviewError(f"annotator is {self.annotator!r} and model {self.model!r}: name the person who "
                               f"answers, other than the "
                               "model and than 'given'.")
@@ -320,6 +328,12 @@ def _save(self: Review, answers: list[Answer]) -> None:
 
 
 # %% ../../nbs/people/04_review.ipynb #8db6d41a
+@patch(as_prop=True)
+def source(self: Review) -> str:
+    "Who proposes what is asked: the model, or the table itself."
+    return GIVEN if self.what == GIVEN else self.model
+
+
 @patch
 def proposals(
     self: Review,
@@ -334,6 +348,7 @@ def proposals(
     e = self.entries[~self._done[tuple(self.entries.T)]]
     e = e if category is None else e[e[:, 1] == self._columns[category]]
     said = np.where(self.probabilities >= self.threshold, PRESENT, ABSENT)
+    said = self.dataset.targets if self.what == GIVEN else said
     e = e if label is None else e[said[tuple(e.T)] == label]
     return [Proposal(r, c, int(said[r, c]), float(self.probabilities[r, c])) for r, c in e[:count].tolist()]
 
@@ -350,11 +365,12 @@ def answer(
         name, category = self.dataset.image_ids[r], self.dataset.class_names[c]
         if said not in ANSWERS:
             raise ReviewError(f'answer is {said!r}, expected one of {", ".join(ANSWERS)}.')
-        if self._done[r, c] or self.dataset.targets[r, c] != UNKNOWN or any((a.image, a.category) == (name, category)
+        given = int(self.dataset.targets[r, c]) if self.what == GIVEN else UNKNOWN
+        if self._done[r, c] or self.dataset.targets[r, c] != given or any((a.image, a.category) == (name, category)
             for a in new):
             raise ReviewError(f'{category!r} of image {name!r} is answered or given already; undo first.')
         label = {'accept': proposal.label, 'reject': 1 - proposal.label, 'skip': UNKNOWN}[said]
-        new.append(Answer(step, name, category, label, said, self.annotator, proposal.label, self.model,
+        new.append(Answer(step, name, category, label, said, self.annotator, proposal.label, self.source,
                           round(proposal.probability, 6), time))
     if new:
         self._save(self.answers + new)
@@ -389,7 +405,7 @@ def proposal_precision(
     answers: Sequence[Answer],  # skipped ones are not judged
 ) -> pd.DataFrame:  # rows all, present, absent; columns judged, accepted, precision (percent, NaN if none was judged)
     "How often proposals were accepted, over all and for each proposed label."
-    judged = [a for a in answers if a.answer != 'skip']
+    judged = [a for a in answers if a.answer != 'skip' and a.model != GIVEN]
     rows = {}
     for name, part in dict(all=judged, present=[a for a in judged if a.proposed == PRESENT],
                            absent=[a for a in judged if a.proposed == ABSENT]).items():
@@ -402,10 +418,11 @@ def proposal_precision(
 def progress(
     self: Review,
 ) -> dict[str, int]:  # answered, skipped, left, total
-    "Where the review stands."
-    skipped = sum(a.answer == 'skip' for a in self.answers)
-    return dict(answered=len(self.answers) - skipped, skipped=skipped, left=len(self.entries) - len(self.answers),
-                total=len(self.entries))
+    "Where the review stands; answers about other labels than it asks for do not count."
+    asked = {tuple(e) for e in self.entries.tolist()}
+    mine = [a for a in self.answers if (self._rows[a.image], self._columns[a.category]) in asked]
+    skipped = sum(a.answer == 'skip' for a in mine)
+    return dict(answered=len(mine) - skipped, skipped=skipped, left=len(asked) - len(mine), total=len(asked))
 
 # %% ../../nbs/people/04_review.ipynb #82a3610e
 def evidence(
@@ -425,14 +442,20 @@ def evidence(
 
 # %% ../../nbs/people/04_review.ipynb #d1185f80
 @patch(as_prop=True)
+def said(self: Review) -> np.ndarray:  # int8 [M, C]
+    "What people answered; UNKNOWN where nothing was said, or it was skipped."
+    found = np.full(self.dataset.targets.shape, UNKNOWN, np.int8)
+    for a in self.answers:
+        found[self._rows[a.image], self._columns[a.category]] = a.label
+    return found
+
+
+@patch(as_prop=True)
 def targets(
     self: Review,
 ) -> np.ndarray:  # int8 [M, C]
-    "Labels given and answered; skipped and open ones are UNKNOWN."
-    filled = self.dataset.targets.copy()
-    for a in self.answers:
-        filled[self._rows[a.image], self._columns[a.category]] = a.label
-    return filled
+    "Labels given and answered; an answer goes before a given label, and open ones are UNKNOWN."
+    return np.where(self.said != UNKNOWN, self.said, self.dataset.targets)
 
 
 @patch
@@ -459,13 +482,58 @@ def export(
         a = said.get(key)
         if sure[r, c]:
             return *key, labels[r, c], 'model', self.model, f'{p[r, c]:.6f}', now
-        return (*key, labels[r, c], 'person', a.said_by, f'{a.probability:.6f}', a.time) if a else (*key, labels[r, c],
-            'given', '', '', '')
+        if a and a.label != UNKNOWN:
+            return *key, labels[r, c], 'person', a.said_by, f'{a.probability:.6f}', a.time
+        return *key, labels[r, c], 'given', '', '', ''
     cells = np.where(labels == UNKNOWN, '', labels.astype(str))
     write_atomic(beside, csv_bytes(('image', 'category', 'label', 'kind', 'said_by', 'probability', 'time'),
                               (source(r, c) for r, c in np.argwhere(labels != UNKNOWN).tolist())))
     write_atomic(path, csv_bytes(('image', *data.class_names), ([i, *row] for i, row in zip(data.image_ids, cells))))
     return path, beside
+
+# %% ../../nbs/people/04_review.ipynb #c0a11ab2
+@patch
+def correct(
+    self: Review,
+    row: int,  # of the data set
+    column: int,  # category number
+    label: int | None,  # PRESENT or ABSENT; None takes back what was said
+) -> None:
+    "Say what any label is, given or blank, answered or not, and save. Errors: a label that is none of the three."
+    if label not in (PRESENT, ABSENT, None):
+        raise ReviewError(f'label is {label!r}, expected {PRESENT}, {ABSENT}, or None to take back what was said.')
+    name, category = self.dataset.image_ids[row], self.dataset.class_names[column]
+    others = [a for a in self.answers if (a.image, a.category) != (name, category)]
+    if label is None:
+        return self._save(others) if len(others) < len(self.answers) else None
+    given, p = int(self.dataset.targets[row, column]), float(self.probabilities[row, column])
+    limit = np.broadcast_to(self.threshold, self.dataset.targets.shape[1])[column]
+    proposed = given if given != UNKNOWN else PRESENT if p >= limit else ABSENT
+    step = 1 + max((a.step for a in self.answers), default=0)
+    self._save([*others, Answer(step, name, category, label, 'accept' if label == proposed else 'reject',
+                                self.annotator, proposed, GIVEN if given != UNKNOWN else self.model, round(p, 6),
+                                self.clock())])
+
+# %% ../../nbs/people/04_review.ipynb #c0a11ab5
+def suspect_labels(
+    probabilities: Any,  # [M, C] in [0, 1], of images that training did not see, where that can be had
+    targets: Any,  # [M, C] PRESENT / ABSENT / UNKNOWN; the known ones are judged
+) -> np.ndarray:  # [K, 2] (image, category), the least believable first
+    "Given labels that look wrong, by confident learning (Northcutt et al., 2021). Errors: cleanlab is not installed."
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError as error:
+        raise ReviewError('given labels are judged by the library cleanlab, which is not installed: '
+                          'pip install "trmml_nb[notebooks]"') from error
+    p, t, found = as_numpy(probabilities).astype(float), as_numpy(targets), []
+    for c in range(p.shape[1]):
+        rows = np.flatnonzero(t[:, c] != UNKNOWN)
+        given, q = t[rows, c].astype(int), p[rows, c]
+        if len(np.unique(given)) == 2:  # of one kind alone nothing can be said
+            at = find_label_issues(given, np.stack([1 - q, q], 1), filter_by='confident_learning', n_jobs=1,
+                                   return_indices_ranked_by='self_confidence')
+            found += [(float(np.where(given[i] == PRESENT, q[i], 1 - q[i])), int(rows[i]), c) for i in at]
+    return np.array([[r, c] for _, r, c in sorted(found)], int).reshape(-1, 2)
 
 # %% ../../nbs/people/04_review.ipynb #cab7699c
 def changed_answers(
@@ -497,8 +565,7 @@ def renew(
 ) -> Review:
     "The same review with new proposals in a new order; the answers are read from the file."
     return Review(self.dataset, probabilities, self.path, self.annotator, model, self.order, self.threshold,
-                  self.features,
-                  self.seed, self.clock)
+                  self.features, self.seed, self.clock, self.what)
 
 # %% ../../nbs/people/04_review.ipynb #11ab534c
 PROBABILITY_COLUMN = ' (probability)'  # may end the names of columns

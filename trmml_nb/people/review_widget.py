@@ -104,9 +104,9 @@ function render({ model, el }) {
     choose(
       'proposed',
       [
-        ['all blanks', 'any'],
-        ['proposed present', 'present'],
-        ['proposed absent', 'absent'],
+        [c().given ? 'all doubtful labels' : 'all blanks', 'any'],
+        [`${c().given ? 'given' : 'proposed'} present`, 'present'],
+        [`${c().given ? 'given' : 'proposed'} absent`, 'absent'],
       ],
       'proposed',
     ),
@@ -133,7 +133,7 @@ function render({ model, el }) {
   );
   el.classList.add('trmml', 'trmml-reviewer');
   el.setAttribute('role', 'group');
-  el.setAttribute('aria-label', 'reviewer: answer what is blank');
+  el.setAttribute('aria-label', `reviewer: ${c().given ? 'judge given labels' : 'answer what is blank'}`);
   el.replaceChildren(
     make(
       'div',
@@ -228,7 +228,7 @@ function render({ model, el }) {
         ? [
             bar(now.tiles[0].p, now.threshold),
             `probability ${now.tiles[0].p.toFixed(2)}, threshold ${now.threshold.toFixed(2)}: ` +
-              `the run says ${now.tiles[0].says}`,
+              `the ${now.given ? 'table' : 'run'} says ${now.tiles[0].says}`,
             make('span', { className: 'name' }, now.tiles[0].image),
           ]
         : now.tiles.length
@@ -644,7 +644,7 @@ def draw(
     view = self.inspection.view if self.inspection is not None else None
     views = [view(q.row, image) for q, image in zip(self.page, images)] if view else []
     maps = [map_bytes(view.attention[q.column]) for view, q in zip(views, self.page)] or [b''] * len(self.page)
-    right = proposal_precision(self.review.answers).loc['all']
+    given = self.review.what == 'given'
     threshold = np.broadcast_to(self.review.threshold, len(self.names))
     with self.hold_sync():
         self.pictures, self.maps = [photo_bytes(image, 1000 if single else 440) for image in images], maps
@@ -653,10 +653,22 @@ def draw(
             trouble=self.trouble, grid=list(views[0].grid) if views else [1, 1], marks=list(self.marks),
             recent=self.recent(), changes=self.changes, reread=self.foreign, retrain=self.again is not None,
             threshold=float(threshold[self.page[0].column]) if self.page else .5,
-            precision=f'{right.accepted:.0f} of {right.judged:.0f} proposals were right' if right.judged else '',
+            given=given, precision=self.judged(),
             tiles=[dict(image=ids[q.row], p=q.probability, says=LABEL_NAMES[q.label]) for q in self.page])
         self.drawn += 1
     self.milliseconds = 1000 * (perf_counter() - started)
+
+
+@patch
+def judged(
+    self: ReviewWidget,
+) -> str:
+    "How proposals, or given labels, have stood the test so far; empty before the first answer."
+    if self.review.what == 'given':
+        mine = [a for a in self.review.answers if a.model == 'given' and a.answer != 'skip']
+        return f'{sum(a.answer == "reject" for a in mine)} of {len(mine)} given labels were wrong' if mine else ''
+    right = proposal_precision(self.review.answers).loc['all']
+    return f'{right.accepted:.0f} of {right.judged:.0f} proposals were right' if right.judged else ''
 
 
 @patch

@@ -55,10 +55,11 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['MODELS', 'PLACES', 'KEPT', 'PAGE_STYLE', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness', 'fit_rows', 'Kept',
-           'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone', 'html_table',
-           'picture_uri', 'limits', 'report_html', 'claim_photos', 'photos_key', 'same_result', 'own_folder', 'deliver',
-           'write_results', 'photos_in', 'check_tower', 'check_album', 'photos_job']
+__all__ = ['MODELS', 'PLACES', 'KEPT', 'PAGE_STYLE', 'IN_WORDS', 'FEW', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness',
+           'fit_rows', 'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study',
+           'tower_alone', 'html_table', 'few_marks', 'picture_uri', 'limits', 'report_html', 'claim_photos',
+           'photos_key', 'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower',
+           'check_album', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -350,26 +351,61 @@ def tower_alone(
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #247d46b7
 KEPT = dict(trained='the trained model', tower='the tower alone, without training')  # what was chosen, in words
-PAGE_STYLE = ('body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 '
-              '1rem;color:#222}table{border-collapse:collapse;margin:1rem 0}'
-         'td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid '
-         '#ddd}td:first-child,th:first-child{text-align:left}'
-         'img{max-width:100%}figure{display:inline-block;margin:.4rem;width:9rem;vertical-align:top;font-size:.85rem;overflow-wrap:anywhere}')
+PAGE_STYLE = '''
+:root{color-scheme:light dark;--ink:#222;--paper:#fff;--rule:#ddd;--soft:#595959;--card:#f4f4f4}
+@media(prefers-color-scheme:dark){:root{--ink:#eee;--paper:#161616;--rule:#444;--soft:#b8b8b8;--card:#242424}}
+body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:var(--ink);
+background:var(--paper);overflow-wrap:anywhere}
+table{border-collapse:collapse;margin:1rem 0;font-size:.9rem;font-variant-numeric:tabular-nums}
+td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid var(--rule);vertical-align:top}
+th{vertical-align:bottom;font-weight:600;line-height:1.25}td:first-child,th:first-child{text-align:left}
+.few{display:inline-block;border:1px dashed var(--soft);border-radius:3px;padding:0 .3rem;font-size:.75rem;white-space:nowrap}
+img{max-width:100%;height:auto;background:#fff}figure{display:inline-block;margin:.4rem;width:9rem;vertical-align:top;
+font-size:.85rem}
+@media screen and (max-width:52rem){table,tbody,tr{display:block}thead{display:none}
+tr{display:grid;grid-template-columns:1fr 1fr;background:var(--card);border-radius:6px;padding:.4rem .6rem;margin:.5rem 0}
+td{border:0;padding:.1rem .3rem;text-align:left}td:first-child{grid-column:1/3;font-weight:700}
+td::before{content:attr(data-name) " ";color:var(--soft)}td:first-child::before{content:""}}
+@page{size:A4;margin:14mm}
+@media print{:root{color-scheme:light;--ink:#000;--paper:#fff;--rule:#bbb;--soft:#444}body{max-width:none;margin:0;padding:0;
+font-size:10pt}table{font-size:7pt;width:100%}td,th{padding:1pt 2.5pt}figure{width:3.3cm;break-inside:avoid}
+tr,li{break-inside:avoid}h2{break-after:avoid}}
+'''
+IN_WORDS = dict(present='known present', absent='known absent', known_share='share known', AP='average precision (%)',
+             AP_assumed='average precision, blanks as absent (%)', threshold='present from', seconds='seconds',
+             proposed_present='proposed as present', expected_precision='share of them that should hold',
+             **{'from': 'at least', 'to': 'at most'}, image='photograph', category='category', row='line')
+FEW = 5  # fewer known present labels than this are marked beside a measure
 
 
 def html_table(
     frame: pd.DataFrame,  # its index is the first column
     digits: int = 2,  # after the point
+    marks: dict[tuple[Any, str], str] | None = None,  # (row, column) -> a few words beside that number
 ) -> str:
-    "A table as HTML, everything escaped; NaN is a dash."
+    "A table as HTML, everything escaped, columns in plain words; NaN is a dash."
     def text(v: Any) -> str:
         if isinstance(v, (float, np.floating)):
             return '–' if np.isnan(v) else f'{v:.{digits}f}'
         return html.escape(str(v))
-    head = ''.join(f'<th>{html.escape(str(c))}</th>' for c in [frame.index.name or '', *frame.columns])
-    body = ''.join('<tr>' + ''.join(f'<td>{text(v)}</td>' for v in [i, *row]) + '</tr>' for i,
-                   row in zip(frame.index, frame.astype(object).values.tolist()))
+    def cell(row: Any, column: str, v: Any) -> str:
+        mark = (marks or {}).get((row, column))
+        beside = f' <span class="few">{html.escape(mark)}</span>' if mark else ''
+        return f'<td data-name="{html.escape(plain(column))}">{text(v)}{beside}</td>'
+    plain = lambda c: IN_WORDS.get(c, str(c).replace('_', ' '))
+    columns = [frame.index.name or 'category', *frame.columns]
+    head = ''.join(f'<th scope="col">{html.escape(plain(c))}</th>' for c in columns)
+    body = ''.join('<tr>' + ''.join(cell(i, c, v) for c, v in zip(columns, [i, *row])) + '</tr>' for i, row in
+                   zip(frame.index, frame.astype(object).values.tolist()))
     return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def few_marks(
+    table: pd.DataFrame,  # a row per category, with the columns present and AP
+) -> dict[tuple[Any, str], str]:  # as `html_table` takes them
+    "What to say beside a measure that rests on very few labels."
+    few = table.index[(table['present'] > 0) & (table['present'] < FEW) & table['AP'].notna()]
+    return {(name, 'AP'): f'from {n} positive{"s" if n > 1 else ""}' for name, n in table.loc[few, 'present'].items()}
 
 
 def picture_uri(
@@ -421,7 +457,7 @@ def limits(
                     'labelled photograph was taken as absent in training, and probabilities were divided by the share '
                     'of the present ones that is noted, estimated '
                     f'at {100 * share.min():.0f} to {100 * share.max():.0f} %. Both assume that the noted ones are a '
-                    f'random part of all. AP_assumed reads what was '
+                    f'random part of all. Its average precision with blanks as absent reads what was '
                     'not noted as absent: it is too low by as much as is missing. Twenty absent labels per category '
                     'would make it a measurement.')
     return said
@@ -444,14 +480,14 @@ def report_html(
                        f'{html.escape(r.image)}</figcaption></figure>' for r in result.check_first(check).itertuples())
     dis, say = result.sheet.disagreements, lambda v: '–' if v is None or np.isnan(v) else f'{v:.1f}'
     return ''.join([
-        f'<!doctype html><html lang="en"><head><meta '
-        f'charset="utf-8"><title>{html.escape(title)}</title><style>{PAGE_STYLE}</style></head><body>',
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title><style>{PAGE_STYLE}</style></head><body><main>',
         f'<h1>{html.escape(title)}</h1><p>{m["images"]} photographs, {len(data.class_names)} categories, '
         f'{m["known_share"]:.1f} % of the labels known. '
         f'{len(result.sheet.unlabelled_images)} photographs without any label, {len(data.skipped)} left out because '
         f'they cannot be read.</p>',
         '<h2>How the table was read</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in result.sheet.notes), '</ul>',
-        '<h2>What is missing, and how good the model is</h2>', html_table(result.table),
+        '<h2>What is missing, and how good the model is</h2>', html_table(result.table, marks=few_marks(result.table)),
         f'<p>mAP on labels that training did not see: {say(m["trained_mAP"])} after training, '
         f'{say(m["zero_shot_mAP"])} by the tower alone. '
         f'{len(m["left_out"])} of {m["categories"]} categories are left out of it: they lack a known present or a '
@@ -463,13 +499,13 @@ def report_html(
         'is present should be proposed; per category in the table, as a share with its 95 % interval. Percent, by '
         'cross-validation.</p>',
         '<h2>How far to trust a probability</h2>',
-        f'<img alt="reliability" src="data:image/png;base64,{base64.b64encode(figure_png(fig)).decode()}">',
+        f'<img alt="share present against the probability, before and after calibration" src="data:image/png;base64,{base64.b64encode(figure_png(fig)).decode()}">',
         f'<p>Mean gap between probability and share present: {m["calibration_error_raw"]:.3f} before and '
         f'{m["calibration_error"]:.3f} after calibration.</p>',
         '<h2>Check these first</h2><p>The least sure proposals.</p>', pictures,
         f'<h2>Where people '
         f'disagree</h2>{html_table(dis.head(30).set_index("image")) if len(dis) else "<p>Nowhere.</p>"}',
-        '<h2>Limits</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in limits(result)), '</ul></body></html>'])
+        '<h2>Limits</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in limits(result)), '</ul></main></body></html>'])
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #7bc1e64f
 def claim_photos(

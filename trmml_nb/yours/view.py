@@ -23,10 +23,11 @@ from ..data.own_data import image_folder
 from ..data.formats import read_labels
 from ..data.tables import Sheet
 from ..errors import ViewError
-from ..io import read_json, write_atomic
+from ..io import read_json, write_atomic, write_json
 from ..people.figures import as_numpy
 from ..people.inspector import Inspection, inspect_method
 from ..people.review import Review
+from ..people.why import Why
 from ..rivals.registry import build_method
 from ..runs.options import TrainJob
 from ..towers.loading import in_memory
@@ -42,8 +43,8 @@ from .calibration import PlattScaling
 from .photographs import PhotosJob, fit_rows, held_out_logits, study, tower_alone
 
 # %% auto #0
-__all__ = ['Decisions', 'read_decisions', 'photo_list', 'album_of', 'from_completed', 'OpenRun', 'again', 'Inspector',
-           'who_answers', 'Reviewer', 'view_notebook', 'review_notebook']
+__all__ = ['Decisions', 'read_decisions', 'photo_list', 'album_of', 'from_completed', 'OpenRun', 'again', 'Inspector', 'journal',
+           'who_answers', 'Reviewer', 'save_thresholds', 'Thresholds', 'view_notebook', 'review_notebook']
 
 # %% ../../nbs/library/yours/04_view.ipynb #8ba58277
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Decisions:
     "How a run turns logits into probabilities, and probabilities into labels."
     calibration: PlattScaling  # of logits
     thresholds: np.ndarray  # [C] in (0, 1)
+    filled: np.ndarray | None = None  # [C] that filled `completed.csv`, where others were set since
 
 
 def read_decisions(
@@ -67,8 +69,9 @@ def read_decisions(
         raise ViewError(f'{path}: no threshold or shift for {missing[0]!r} ({len(missing)} of {len(names)} categories '
                         'are missing): it belongs to another run; copy the file anew.')
     pick = lambda part: np.array([float(said[part][c]) for c in names])
-    noted = pick('noted') if 'noted' in said else 1.0
-    return Decisions(PlattScaling(float(said.get('slope', 1.)), pick('shift'), noted), pick('threshold'))
+    noted = pick('noted') if 'noted' in said else 1.
+    filled = pick('threshold_of_table') if 'threshold_of_table' in said else None
+    return Decisions(PlattScaling(float(said.get('slope', 1.)), pick('shift'), noted), pick('threshold'), filled)
 
 # %% ../../nbs/library/yours/04_view.ipynb #88502b86
 def photo_list(
@@ -208,7 +211,7 @@ class OpenRun:
         (data, seen), decide = self.dataset(split, photos), self.decisions
         store, tower = self.store(data), self.recogniser.tower
         if self.is_photos and photos is None:
-            p = from_completed(self.folder, data, decide.thresholds)
+            p = from_completed(self.folder, data, decide.thresholds if decide.filled is None else decide.filled)
         else:
             p = decide.calibration(predict_logits(self.recogniser.method, store).numpy())
         crop = tower.preprocess.get('resize_mode') == 'shortest'
@@ -245,7 +248,9 @@ def Inspector(
     run: str | Path,  # run folder made by `trmml train` or `trmml photos`
     split: str | None = None,  # None: what was measured, or the album; 'train': what was learned from; or a name
     other: str | Path | None = None,  # another run on the same images, to compare with
-    images: Any = None,  # photographs instead: a file, a folder or a list of files
+    images: Any = None,  # photographs instead: a file, a folder or a list of files; their labels cannot be corrected
+    annotator: str | None = None,  # who corrects labels; None: the name of this machine's user
+    answers: str | Path | None = None,  # file of the corrections; None: in the run folder, see `journal`
     root: str | None = None,  # where the data are now, if they moved
     device: str = 'auto',  # where to compute
     cache: str | None = None,  # folder of features; None: the run's own
@@ -253,8 +258,23 @@ def Inspector(
 ) -> Any:  # an `InspectorWidget`
     "Look at a run: every label with the place it was found. Errors: no run, lost data, two runs that do not fit."
     from trmml_nb.people.inspector_widget import InspectorWidget
-    folders = [folder for folder in (run, other) if folder is not None]
-    return InspectorWidget(*(OpenRun(f, root, device, cache).inspection(split, images) for f in folders), **traits)
+    opened = [OpenRun(folder, root, device, cache) for folder in (run, other) if folder is not None]
+    views = [each.inspection(split, images) for each in opened]
+    first, review = views[0], None
+    if images is None:
+        path = journal(opened[0].folder, first) if answers is None else Path(answers)
+        review = Review(first.dataset, first.probabilities, path, annotator or who_answers(), f'run {first.name}',
+                        threshold=first.thresholds)
+    reasons = Why(first, lambda: first if first.seen else opened[0].inspection('train'))
+    return InspectorWidget(*views, review=review, reasons=reasons, **traits)
+
+
+def journal(
+    folder: Path,  # of a run
+    seen: Inspection,  # of some of its images
+) -> Path:  # answers.csv for what was learned from; what is only measured has a journal of its own
+    "The file of answers about images. A measured set is kept apart, so that training again never learns from it."
+    return folder / ('answers.csv' if seen.seen else f'answers-{seen.dataset.split}.csv')
 
 
 def who_answers() -> str:
@@ -270,24 +290,71 @@ def Reviewer(
     annotator: str | None = None,  # who answers; None: the name of this machine's user
     answers: str | Path | None = None,  # file of the answers; None: answers.csv in the run folder
     order: str = 'effect',  # what is asked first, one of `review.ORDERS`
+    what: str = 'blanks',  # what is asked: 'blanks', or 'given', the given labels that look wrong
     root: str | None = None,  # where the data are now, if they moved
     device: str = 'auto',  # where to compute
     cache: str | None = None,  # folder of features; None: the run's own
     **traits: Any,  # first values of the widget's traits, for example mode='grid'
 ) -> Any:  # a `ReviewWidget`
-    "Answer the blanks of a run's training images, the most useful first. Errors: no run, data that are gone, no blank."
+    "Answer the blanks of a run's training images, or judge given labels. Errors: no run, data that are gone, no blank."
     from trmml_nb.people.review_widget import ReviewWidget
     opened = OpenRun(run, root, device, cache)
     seen = opened.inspection('train')
-    if seen.dataset.known_mask.all():
+    if what == 'blanks' and seen.dataset.known_mask.all():
         raise ViewError(f'{run}: every label of its {len(seen.dataset)} training images is given, so there is '
-                        'nothing to ask. Look at it with Inspector, or train with fewer labels (--known).')
-    path = Path(answers) if answers is not None else opened.folder / 'answers.csv'
+                        "nothing to ask. Ask for given labels that look wrong with what='given', look at it with "
+                        'Inspector, or train with fewer labels (--known).')
+    path = Path(answers) if answers is not None else journal(opened.folder, seen)
     vectors = as_numpy(seen.store.pooled) if order == 'diverse' else None
     review = Review(seen.dataset, seen.probabilities, path, annotator or who_answers(), f'run {seen.name}', order,
-                    seen.thresholds, vectors)
+                    seen.thresholds, vectors, what=what)
     learn: Callable[[np.ndarray], Inspection] = lambda labels: again(opened, seen.dataset, seen.store, labels)
     return ReviewWidget(review, seen, learn, **traits)
+
+# %% ../../nbs/library/yours/04_view.ipynb #f4d30006
+def save_thresholds(
+    run: str | Path,  # run folder
+    class_names: Sequence[str],  # C names
+    thresholds: Any,  # [C] in (0, 1)
+) -> str:  # the file
+    "Make these the thresholds of a run. Errors: a threshold outside (0, 1), a folder that cannot be written."
+    path, values = Path(run) / 'decisions.json', np.asarray(thresholds, float)
+    if values.shape != (len(class_names),) or not ((values > 0) & (values < 1)).all():
+        raise ViewError(f'thresholds is {values.tolist()}, expected {len(class_names)} probabilities between 0 and 1.')
+    by_name = lambda numbers: dict(zip(class_names, map(float, np.broadcast_to(numbers, len(class_names)))))
+    said = read_json(path) if path.is_file() else dict(slope=1., shift=by_name(0.), noted=by_name(1.))
+    if 'threshold' in said and 'threshold_of_table' not in said:
+        said['threshold_of_table'] = said['threshold']
+    try:
+        write_json(path, said | dict(threshold=by_name(values)))
+    except OSError as error:
+        raise ViewError(f'{path}: cannot be written ({error.strerror}); nothing was changed.') from error
+    return str(path)
+
+
+def Thresholds(
+    run: str | Path,  # run folder made by `trmml train` or `trmml photos`
+    root: str | None = None,  # where the data are now, if they moved
+    device: str = 'auto',  # where to compute
+    cache: str | None = None,  # folder of features; None: the run's own
+    **traits: Any,  # first values of the widget's traits, for example category='train'
+) -> Any:  # a `ThresholdWidget`
+    "See what a run's thresholds say and miss, move them, and save them. Errors: no run, data that are gone."
+    from trmml_nb.people.threshold_widget import ThresholdWidget
+    opened = OpenRun(run, root, device, cache)
+    seen, path = opened.inspection(), None
+    reference, blanks = seen.reference, None
+    if (path := journal(opened.folder, seen)).is_file():
+        said = Review(seen.dataset, seen.probabilities, path, who_answers(), f'run {seen.name}').said
+        reference = np.where(said != UNKNOWN, said, reference)
+    if not seen.seen:
+        learned = opened.inspection('train')
+        blanks = np.where(learned.dataset.known_mask, np.nan, learned.probabilities)
+    note = ('Known labels of the album, each with the probability of a model that did not see it.' if seen.seen else
+            'Known labels of the measured set: what is chosen on them is no longer measured by them. Blanks of the '
+            'training images.')
+    return ThresholdWidget(seen.probabilities, reference, opened.names, seen.thresholds,
+                           lambda t: save_thresholds(run, opened.names, t), blanks, note, **traits)
 
 # %% ../../nbs/library/yours/04_view.ipynb #0d803d44
 def _notebook(kind: str, widget: str, run: str | Path, folder: str | Path) -> Path:
@@ -299,7 +366,7 @@ def _notebook(kind: str, widget: str, run: str | Path, folder: str | Path) -> Pa
                         f'--resume`.')
     path = Path(folder) / f'{kind}-{run.resolve().name}.ipynb'
     if not path.exists():
-        source = [f'from trmml_nb.yours.view import {widget}\n', f'{widget}({run.as_posix()!r})']
+        source = [f'from trmml_nb import {widget}\n', f'{widget}({run.as_posix()!r})']
         cell = dict(cell_type='code', id=kind, execution_count=None, metadata={}, outputs=[], source=source)
         kernel = dict(display_name='Python 3 (ipykernel)', language='python', name='python3')
         content = dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)

@@ -1,0 +1,100 @@
+"""What axe-core, the accessibility checker, says of the pages: nothing serious.
+
+It is fetched from npm into a temporary folder; where there is no npm, or no network, these tests skip and say so."""
+
+import shutil
+import subprocess
+import tarfile
+
+import numpy as np
+import pytest
+from helpers.fakes import fake_inspection
+from helpers.in_browser import CHROMIUM, FLAGS
+from PIL import Image
+
+pytest.importorskip('anywidget', reason='the widgets need pip install "trmml_nb[notebooks]"')
+SIZES = [(320, 240), (240, 320)] * 4
+NAMES = ['aeroplane', 'sheep', 'potted plant']
+RUN = """async () => (await axe.run(document)).violations.filter(v => ['serious', 'critical'].includes(v.impact))
+  .map(v => `${v.id}: ${v.help}: ${v.nodes[0].html.slice(0, 160)}`)"""
+
+
+@pytest.fixture(scope='module')
+def axe(tmp_path_factory):
+    "The checker's script."
+    if shutil.which('npm') is None:
+        pytest.skip('no npm on this machine, which axe-core comes from')
+    folder = tmp_path_factory.mktemp('axe')
+    done = subprocess.run(['npm', 'pack', 'axe-core', '--silent'], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f'npm cannot fetch axe-core: {done.stderr.strip()[-200:]}')
+    with tarfile.open(next(folder.glob('axe-core-*.tgz'))) as archive:
+        return archive.extractfile('package/axe.min.js').read().decode()
+
+
+@pytest.fixture(scope='module')
+def browser():
+    if CHROMIUM is None:
+        pytest.skip('no chromium on this machine: apt-get install chromium')
+    sync_api = pytest.importorskip('playwright.sync_api')
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport=dict(width=1280, height=900))
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+def serious(page, axe):
+    page.add_script_tag(content=axe)
+    return page.evaluate(RUN)
+
+
+@pytest.fixture
+def report(tmp_path):
+    "The report of a small album, from logits that were drawn; one category has a single positive label."
+    from trmml_nb.data.formats import read_labels
+    from trmml_nb.yours.photographs import report_html, study
+
+    r = np.random.default_rng(0)
+    truth = (r.random((40, 3)) < 0.4).astype(int)
+    truth[:, 2] = np.arange(40) == 3
+    lines = ['image,dog,tree,a category with a long name']
+    for i in range(40):
+        Image.fromarray(r.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(tmp_path / f'{i:02d}.png')
+        cells = ['' if (i + c) % 4 == 0 and not (c == 2 and i == 3) else str(truth[i, c]) for c in range(3)]
+        lines.append(f'{i:02d}.png,' + ','.join(cells))
+    (tmp_path / 'labels.csv').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    sheet = read_labels(tmp_path / 'labels.csv', tmp_path)
+    logits = np.where(truth == 1, 1.0, -1.0) + r.normal(0, 1, truth.shape)
+    return report_html(study(sheet, logits, logits - 0.1 * r.normal(0, 1, truth.shape)), 'An album')
+
+
+@pytest.mark.parametrize('dark', [False, True])
+def test_the_report_fits_and_is_accessible(page, axe, report, dark):
+    page.emulate_media(color_scheme='dark' if dark else 'light')
+    page.set_content(report)
+    assert serious(page, axe) == []
+    assert 'from 1 positive' in page.locator('table').first.inner_text()
+    for width in (1280, 800, 400):
+        page.set_viewport_size(dict(width=width, height=900))
+        assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), width
+    page.set_viewport_size(dict(width=680, height=900))  # A4 between its margins, at 96 pixels an inch
+    page.emulate_media(media='print')
+    assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == 'rgb(255, 255, 255)'
+
+
+def test_the_page_of_one_image(page, axe):
+    from trmml_nb.people.html_page import inspection_html
+
+    page.set_content(inspection_html(fake_inspection(NAMES, SIZES).view(0)))
+    assert serious(page, axe) == []
+    page.set_viewport_size(dict(width=400, height=900))
+    assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
