@@ -1656,6 +1656,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'trmml_nb/rivals/registry.py'),
                                           'trmml_nb.rivals.registry.Entry.config': ( 'rivals/registry.html#entry.config',
                                                                                      'trmml_nb/rivals/registry.py'),
+                                          'trmml_nb.rivals.registry._fits': ('rivals/registry.html#_fits', 'trmml_nb/rivals/registry.py'),
                                           'trmml_nb.rivals.registry._value': ('rivals/registry.html#_value', 'trmml_nb/rivals/registry.py'),
                                           'trmml_nb.rivals.registry.build_method': ( 'rivals/registry.html#build_method',
                                                                                      'trmml_nb/rivals/registry.py'),

@@ -81,6 +81,7 @@ class RegionChoices(ChoiceGroup):
     def __post_init__(self):
         super().__post_init__()
         self.one_of('score', 'mean', 'query', 'region')
+        self.expect('ffn_dim', 1 <= self.ffn_dim <= 2**16, f'a whole number from 1 to {2**16}')
 
 
 @dataclass

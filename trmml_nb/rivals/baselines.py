@@ -382,6 +382,8 @@ class Query2LabelConfig:
         _choice('form', self.form, ('ours', 'release'))
         if self.layers < 1:
             raise BaselineError(f'layers is {self.layers}, expected 1 or more: without one no query sees the image.')
+        if not 1 <= self.ffn_dim <= 2**16:
+            raise BaselineError(f'ffn_dim is {self.ffn_dim}, expected a whole number from 1 to {2**16}.')
 
 # %% ../../nbs/rivals/00_baselines.ipynb #104e44d9
 class LabelDecoder(Method):

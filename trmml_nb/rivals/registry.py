@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from ..errors import MethodError
 
@@ -139,6 +139,12 @@ def _value(text: str) -> Any:
         return text
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    "Whether a value is of a declared type; a whole number will do for a number."
+    kinds = get_args(hint) or (hint,)
+    return type(value) in kinds or (type(value) is int and float in kinds)
+
+
 def parse_spec(
     spec: str,  # 'name' or 'name:setting=value,...'
 ) -> tuple[str, dict[str, Any], dict[str, Any]]:  # name; settings of the method; settings of the training
@@ -157,6 +163,11 @@ def parse_spec(
             raise MethodError(f'{spec!r}: {part!r} is no setting of {name}; write name=value with one of '
                               f'{", ".join(sorted(own))} (method) or {", ".join(sorted(training))} (training).')
         (chosen if key in own else trained)[key] = _value(value)
+    for kind, said in zip(kinds, (chosen, trained)):
+        hints = get_type_hints(kind) if said else {}
+        for key, value in said.items():
+            if key in hints and not _fits(value, hints[key]):
+                raise MethodError(f'{spec!r}: {key} is {value!r}, expected {getattr(hints[key], "__name__", hints[key])}.')
     return name, chosen, trained
 
 # %% ../../nbs/rivals/03_registry.ipynb #725fa13b

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
-from ..rivals.registry import METHODS, parse_spec, with_wording
+from ..rivals.registry import METHODS, configure, parse_spec, with_wording
 
 # %% auto #0
-__all__ = ['SOURCES', 'JobError', 'option', 'check_choices', 'register_data', 'locate_data', 'check_known', 'DataChoice',
-           'LabelChoice', 'TowerChoice', 'TextChoice', 'TrainOptions', 'Place', 'TrainJob']
+__all__ = ['BOUNDS', 'SOURCES', 'JobError', 'option', 'check_choices', 'register_data', 'locate_data', 'check_known',
+           'DataChoice', 'LabelChoice', 'TowerChoice', 'TextChoice', 'TrainOptions', 'Place', 'TrainJob']
 
 # %% ../../nbs/library/runs/00_options.ipynb #04759485
 class JobError(RunError):
@@ -31,14 +31,23 @@ def option(
     return field(default=default, metadata=dict(help=help, **extra))
 
 # %% ../../nbs/library/runs/00_options.ipynb #4fb1f00b
+BOUNDS = dict(seed=(0, 2**63 - 1), image_size=(16, 8192), batch_size=(1, 2**20), epochs=(1, 10**6), every=(1, 10**9))
+
+
 def check_choices(
     job: Any,  # a dataclass whose fields were made by `option`
 ) -> None:
-    "Errors: a field whose value is not among its choices."
+    "Errors: a field whose value is not among its choices, a number out of bounds, a text that no system takes."
     for f in fields(job):
+        value, (low, high) = getattr(job, f.name), BOUNDS.get(f.name, (None, None))
+        name = f'--{f.name.replace("_", "-")}'
+        if low is not None and value is not None and not low <= value <= high:
+            raise JobError(f'{name} is {value}, expected a whole number from {low} to {high}.')
+        if isinstance(value, str) and '\0' in value:
+            raise JobError(f'{name} holds a NUL character, which no name of a file can; leave it out.')
         choices = f.metadata.get('choices')
         if choices and getattr(job, f.name) not in (*choices, f.default):
-            raise JobError(f'--{f.name.replace("_", "-")} is {getattr(job, f.name)!r}, expected one of '
+            raise JobError(f'{name} is {getattr(job, f.name)!r}, expected one of '
                            f'{", ".join(map(str, choices))}.')
 
 # %% ../../nbs/library/runs/00_options.ipynb #4595a824
@@ -124,8 +133,8 @@ class DataChoice:
 
     def check_data(self) -> None:
         "Call a prepared benchmark by its name and folder. Errors: no such data, or options that contradict each other."
-        self.data, self.root = locate_data(self.data, self.root)
         check_choices(self)
+        self.data, self.root = locate_data(self.data, self.root)
         if self.data == 'csv' and not self.labels:
             raise JobError('--data csv needs --labels FILE, a table with the header image,<category>,...')
         if self.data == 'csv':
@@ -209,3 +218,4 @@ class TrainJob(Place, TrainOptions, TextChoice, TowerChoice, LabelChoice, DataCh
         if not METHODS[parse_spec(self.method)[0]].trains:
             raise JobError(f'--method {self.method}: there is nothing to train; `trmml compare` measures it.')
         self.method = with_wording(self.method, self.class_names)
+        configure(self.method)  # refuses a setting that cannot be
