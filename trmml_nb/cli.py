@@ -420,6 +420,44 @@ def complete(
     print(f"{counts['given']} labels were given; proposed {counts['proposed_present']} present and "
           f"{counts['proposed_absent']} absent\ncompleted: {table}")
 
+# %% ../nbs/library/04_cli.ipynb #ce8b9284
+@command()
+def export(
+    run: Annotated[str, typer.Argument(help='Run folder made by `trmml train` or `trmml photos`.')],
+    out: Annotated[str, typer.Option(help='ONNX file to make.')] = 'run.onnx',
+):
+    """Write a run as one ONNX file: tower, regions, scores, labels. Checked by onnxruntime."""
+    from trmml_nb.yours.onnx_file import export_onnx
+
+    path, difference = export_onnx(run, out)
+    print(f'model: {path} ({path.stat().st_size / 2**20:.1f} MiB; largest difference in onnxruntime {difference:.1g})')
+
+
+@command()
+def cache(
+    cache: Annotated[str | None, typer.Option(help='Folder of features; the usual one if not given.')] = None,
+    empty: Annotated[bool, typer.Option('--empty', help='Remove all of it, after asking.')] = False,
+    yes: Annotated[bool, typer.Option('--yes', help='With --empty: do not ask.')] = False,
+):
+    """List the encoded features that are kept, with their sizes; --empty removes them."""
+    from trmml_nb.runs.encode_job import readable
+    from trmml_nb.towers.cache import cached_stores, remove_stores
+    from trmml_nb.towers.store import default_cache
+
+    stores = cached_stores(cache)
+    for store in stores:
+        print(f'{store.folder.name[:12]}  {readable(store.bytes):>9}  {store.images:>7} images at {store.side} px  '
+              f'{store.days:4.0f} days old  {store.tower}{"" if store.whole else "  (not finished)"}')
+    number = lambda some: f'{len(some)} store{"s" * (len(some) != 1)}'
+    print(f'{cache or default_cache()}: {readable(sum(s.bytes for s in stores))} in {number(stores)}')
+    if not empty or not stores:
+        return
+    if not (yes or typer.confirm('Remove them all? They are encoded again when they are needed.')):
+        return print('nothing was removed')
+    gone, kept = remove_stores(stores)
+    print(f'removed {number(gone)}, {readable(sum(s.bytes for s in gone))}'
+          + (f'; {number(kept)} left, another process is at work there' if kept else ''))
+
 # %% ../nbs/library/04_cli.ipynb #02ef79b9
 def open_lab(
     notebook: Path,  # to open
