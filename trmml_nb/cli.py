@@ -77,7 +77,8 @@ def as_options(
     words = [(r"\bpass (root|cache)= another", r'pass --\1 another'),
              (r"\b(?!image=)([a-z]+(?:_[a-z]+)*)=(['\"]?)([\w./-]+)\2(?![\w=(\[])",
               lambda found: f"--{found[1].replace('_', '-')} {found[3]}"),
-             (r' \(\.skipped will list (?:them|it)\)', ''), (r'call `?encode_dataset`? again', 'start the same command again'),
+             (r' \(\.skipped will list (?:them|it)\)', ''),
+             (r'call `?encode_dataset`? again', 'start the same command again'),
              (r'pictures without labels are read with `?image_folder`?', 'give a table of labels')]
     for pattern, meant in words:
         message = re.sub(pattern, meant, message)
@@ -88,7 +89,8 @@ def complain(
     error: BaseException | str,  # with a message for people
 ) -> None:
     "One message on standard error, then status 1."
-    Console(stderr=True).print(f'error: {as_options(str(error))}', style='red', markup=False, highlight=False, soft_wrap=True)
+    said = f'error: {as_options(str(error))}'
+    Console(stderr=True).print(said, style='red', markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 # %% ../nbs/library/04_cli.ipynb #0dd608f5

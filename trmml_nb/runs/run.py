@@ -98,8 +98,8 @@ def read_config(
 ) -> dict:
     "Settings of a run. Errors: missing, damaged, of another form, with the field; photographs that are still at work."
     if (Path(folder) / UNFINISHED).is_file():
-        raise RunError(f'{folder}: the run is not finished. Start the same `trmml photos` command again; it goes on where '
-                       f'it was.')
+        raise RunError(f'{folder}: the run is not finished. Start the same `trmml photos` command again; it goes on '
+                       f'where it was.')
     return read_json(Path(folder) / 'config.json', form=RunForm)
 
 

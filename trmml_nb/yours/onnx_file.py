@@ -109,13 +109,14 @@ def onnx_bytes(
         raise OnnxError(f'{" and ".join(lacking)} not installed: pip install "trmml_nb[onnx]"')
     import onnx
 
+    side = path.tower.image_size
     for name, meant in {'aten::mT': _transposed, 'aten::logaddexp': _log_sum}.items():
         torch.onnx.register_custom_op_symbolic(name, meant, 17)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad(), plain_attention():
         warnings.simplefilter('ignore')  # of a tracer, on conditions that are the same for every picture
         file = Path(folder, 'run.onnx')
         try:
-            torch.onnx.export(path.eval(), (torch.zeros(1, 3, path.tower.image_size, path.tower.image_size),), str(file),
+            torch.onnx.export(path.eval(), (torch.zeros(1, 3, side, side),), str(file),
                               input_names=['pixels'], output_names=['probabilities'], opset_version=17, dynamo=False)
         except Exception as error:
             raise OnnxError(f'this method cannot be written as ONNX: {str(error).splitlines()[-1][:200]}') from error

@@ -362,8 +362,8 @@ def _notebook(kind: str, widget: str, run: str | Path, folder: str | Path) -> Pa
     run = Path(run)
     read_config(run)  # before a notebook is made for nothing
     if not (run / 'model.safetensors').is_file():
-        raise ViewError(f'{run}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out {run} '
-                        f'--resume`.')
+        raise ViewError(f'{run}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out '
+                        f'{run} --resume`.')
     path = Path(folder) / f'{kind}-{run.resolve().name}.ipynb'
     if not path.exists():
         source = [f'from trmml_nb import {widget}\n', f'{widget}({run.as_posix()!r})']
