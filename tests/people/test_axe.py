@@ -1,4 +1,4 @@
-"""What axe-core, the accessibility checker, says of the pages: nothing serious.
+"""What axe-core, the accessibility checker, says of the widgets and the pages: nothing serious.
 
 It is fetched from npm into a temporary folder; where there is no npm, or no network, these tests skip and say so."""
 
@@ -9,8 +9,10 @@ import tarfile
 import numpy as np
 import pytest
 from helpers.fakes import fake_inspection
-from helpers.in_browser import CHROMIUM, FLAGS
+from helpers.in_browser import CHROMIUM, FLAGS, InBrowser
 from PIL import Image
+
+from trmml_nb.people.review import Review
 
 pytest.importorskip('anywidget', reason='the widgets need pip install "trmml_nb[notebooks]"')
 SIZES = [(320, 240), (240, 320)] * 4
@@ -54,6 +56,32 @@ def page(browser):
 def serious(page, axe):
     page.add_script_tag(content=axe)
     return page.evaluate(RUN)
+
+
+def test_the_widgets(browser, axe, tmp_path):
+    from trmml_nb.people.inspector_widget import InspectorWidget
+    from trmml_nb.people.review_widget import ReviewWidget
+    from trmml_nb.people.threshold_widget import ThresholdWidget
+    from trmml_nb.people.why import Why
+
+    seen = fake_inspection(NAMES, SIZES, thresholds=np.full(3, 0.4))
+    review = lambda name: Review(seen.dataset, seen.probabilities, tmp_path / name, 'Ada', 'fake', threshold=0.4)
+    look = InspectorWidget(seen, review=review('a.csv'), reasons=Why(seen, lambda: seen))
+    line = ThresholdWidget(seen.probabilities, seen.dataset.targets, NAMES, [0.4] * 3, note='Drawn.')
+    found = {}
+    for name, live, keys in (
+        ('inspector', look, ('y', 'w')),
+        ('overview', look, ('o',)),
+        ('reviewer', ReviewWidget(review('b.csv'), seen), ('y',)),
+        ('grid', ReviewWidget(review('c.csv'), seen, mode='grid'), ('ArrowRight', 'y')),
+        ('thresholds', line, ('ArrowLeft',)),
+    ):
+        tab = browser.new_page(viewport=dict(width=1280, height=900))
+        tab.set_default_timeout(60_000)
+        InBrowser(tab, live).press(*keys)
+        found[name] = serious(tab, axe)
+        tab.close()
+    assert not any(found.values()), found
 
 
 @pytest.fixture

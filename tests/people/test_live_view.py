@@ -145,14 +145,24 @@ def test_the_figure_draws_the_rows():
         and lines['val'] == [[1, 50], [2, 60]]
         and lines['averaged'] == [[1, 40], [2, 50]]
     )
-    assert lines['precision +'] == [[2, 90]] and lines['recall +'] == [
-        [1, 0],
-        [2, 20],
-    ]  # NaN is left out, shares are percent
+    # NaN is left out, shares are percent; in the warm-up there is no recall, and 0 is not drawn
+    assert lines['precision +'] == [[2, 90]] and lines['recall +'] == [[2, 20]]
     assert [ax.get_title(loc='left') for ax in fig.axes] == ['loss and its parts', 'mAP (%)', 'pseudo-labels (%)']
     assert fig.axes[0].get_yscale() == 'log' and fig.axes[0].get_xlim()[1] > 7 and not plt.get_fignums()
     assert L.live_figure([dict(epoch=0, loss=-1.0)]).axes[0].get_yscale() == 'linear'
     assert [ax.texts[0].get_text() for ax in L.live_figure([]).axes] == ['no epoch yet', 'not measured', 'none yet']
+
+
+def test_the_axis_of_map_does_not_zoom_to_noise_and_ends_at_a_hundred():
+    for values in ([61.0, 61.3], [99.0, 99.9], [0.1, 0.2], [5.0, 98.0], [50.0], [], [float('nan')]):
+        low, high = L.percent_limits(values)
+        assert 0 <= low and high <= 100 and high - low >= 20
+        assert all(low <= v <= high for v in values if v == v)
+    axes = L.live_figure(ROWS, zero_shot=30.0).axes
+    assert axes[1].get_ylim()[0] < 30 and axes[1].texts[0].get_text() == 'zero-shot'
+    order = [t.get_text() for t in axes[1].get_legend().get_texts()]
+    crossed = [dict(ROWS[0], val_mAP=10.0), ROWS[1]]
+    assert [t.get_text() for t in L.live_figure(crossed).axes[1].get_legend().get_texts()] == order  # they never swap
 
 
 def test_every_picture_has_one_size(data, store):
@@ -217,7 +227,8 @@ def test_one_place_is_drawn_anew(data, store, monkeypatch):
         L, 'perf_counter', iter(range(0, 10_000, 5)).__next__
     )  # a clock: drawing takes as long as anything else
     trainer.fit(progress=False, on_epoch=live)
-    assert page.places == 1 and len(page.shown) == live.drawn == 3 and len(set(page.shown)) == 3
+    assert page.places == 1 and len(page.shown) == live.drawn == 4 and len(set(page.shown)) == 4
+    assert page.shown[0] == L.fixed_png(L.live_figure([], live.probe, [], 3, 'epoch 0 of 3'))  # before the first epoch
     assert len({Image.open(io.BytesIO(png)).size for png in page.shown}) == 1
     assert (
         page.shown[-1] == L.fixed_png(live.figure())
@@ -230,7 +241,8 @@ def test_drawing_keeps_to_its_share(data, store, monkeypatch):
     page, trainer, now = Page(monkeypatch), make_trainer(data, store, epochs=12), [0.0]
     monkeypatch.setattr(L, 'perf_counter', lambda: now[0])
     live = L.LiveView(trainer, show=True, share=0.25)
-    draw = live.draw
+    page.shown.clear()  # what stands there before the first epoch
+    live.drawn, draw = 0, live.draw
 
     def slow():
         draw()

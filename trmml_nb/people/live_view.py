@@ -33,8 +33,8 @@ from ..towers.weights import close_names
 from ..training.trainer import Trainer
 
 # %% auto #0
-__all__ = ['SHORT', 'MARKERS', 'LiveViewError', 'HistoryColumns', 'history_columns', 'Probe', 'make_probe', 'Frame', 'take_frame',
-           'spaced', 'live_figure', 'fixed_png', 'in_notebook', 'LiveView']
+__all__ = ['SHORT', 'MARKERS', 'SPAN', 'LiveViewError', 'HistoryColumns', 'history_columns', 'Probe', 'make_probe', 'Frame',
+           'take_frame', 'spaced', 'begun', 'percent_limits', 'live_figure', 'fixed_png', 'in_notebook', 'LiveView']
 
 # %% ../../nbs/people/07_live_view.ipynb #db2d4c32
 class LiveViewError(ViewError):
@@ -123,10 +123,36 @@ SHORT = dict(pseudo_precision_present='precision +', pseudo_recall_present='reca
              pseudo_precision_absent='precision \u2212',
              pseudo_recall_absent='recall \u2212')  # of the present and the absent ones
 MARKERS = 'osD^vP*X'  # so that colour is never the only sign
+SPAN = 20.  # points of mAP that an axis shows at least, or it would zoom to noise
+
+
+def begun(
+    table: pd.DataFrame,  # a row per epoch
+) -> pd.DataFrame:  # the same, without a recall of pseudo-labels where there are none yet
+    "In the warm-up nothing is filled in: its recall is not 0, there is none."
+    table = table.copy()
+    for kind in ('present', 'absent'):
+        precision, recall = f'pseudo_precision_{kind}', f'pseudo_recall_{kind}'
+        if precision in table and recall in table:
+            table[recall] = table[recall].where(table[precision].notna())
+    return table
+
+
+def percent_limits(
+    values: Any,  # numbers in [0, 100]; NaN is passed over
+) -> tuple[float, float]:  # lowest and highest of an axis, within 0 and 100
+    "Limits that hold all values, show SPAN points at least, and never go beyond 100."
+    v = np.asarray(values, float)
+    v = v[np.isfinite(v)]
+    if not len(v):
+        return 0., 100.
+    middle, half = (v.min() + v.max()) / 2, max(SPAN, 1.2 * (v.max() - v.min())) / 2
+    low = min(max(middle - half, 0.), 100. - 2 * half) if half < 50 else 0.
+    return max(low, 0.), min(max(low, 0.) + 2 * half, 100.)
 
 
 def _panel(ax: Axes, table: pd.DataFrame, names: Sequence[str], title: str, empty: str, log: bool = False) -> None:
-    "Curves of some columns over the epochs, named at the side in the order in which they end; a word where there is nothing yet."
+    "Curves of some columns over the epochs, each with a name that keeps its place; a word where there is nothing yet."
     shown = [n for n in names if len(table) and table[n].notna().any()]
     log = log and bool(shown) and bool((table[shown].min() > 0).all())
     for name, color, marker in zip(shown, PALETTE, MARKERS):
@@ -135,8 +161,7 @@ def _panel(ax: Axes, table: pd.DataFrame, names: Sequence[str], title: str, empt
         ax.plot(part.epoch + 1, part[name] * (100 if name in SHORT else 1), marker=marker, ms=3.5, lw=1.6, color=color,
                 label=said)
     if shown:
-        lines = sorted(ax.lines, key=lambda line: -line.get_ydata()[-1])
-        ax.legend(handles=lines, loc='upper center', bbox_to_anchor=(.5, -.32), ncols=2, fontsize=8, handlelength=1.2,
+        ax.legend(loc='upper center', bbox_to_anchor=(.5, -.32), ncols=2, fontsize=8, handlelength=1.2,
                   columnspacing=1, frameon=False)
     else:
         ax.text(.5, .5, empty, ha='center', va='center', transform=ax.transAxes, color='#6b6b6b', fontsize=9)
@@ -158,9 +183,10 @@ def live_figure(
     frames: Sequence[Frame] = (),  # its frames
     epochs: int | None = None,  # how many the run will have: the width of the panels; None: as many as there are
     title: str = '',  # text above
+    zero_shot: float | None = None,  # mAP without training, in percent: a line to compare with
 ) -> Figure:
     "Loss, mAP and pseudo-labels over the epochs, and the probe's saliency below; the same size however much there is."
-    table, found = pd.DataFrame(list(rows)), history_columns(rows)
+    table, found = begun(pd.DataFrame(list(rows))), history_columns(rows)
     height = 4.6 if probe else 3.0
     fig = Figure(figsize=(7.2, height))
     axes = fig.add_gridspec(1, 3, left=.065, right=.985, top=1 - .6 / height, bottom=1 - 2.05 / height,
@@ -168,6 +194,14 @@ def live_figure(
     _panel(axes[0], table, found.loss, 'loss and its parts', 'no epoch yet', True)
     _panel(axes[1], table, found.score, 'mAP (%)', 'not measured')
     _panel(axes[2], table, found.pseudo, 'pseudo-labels (%)', 'none yet')
+    scores = [] if not len(table) else table[found.score].to_numpy(float).ravel().tolist()
+    axes[1].set_ylim(percent_limits(scores + [zero_shot] * (zero_shot is not None)))
+    if zero_shot is not None:
+        axes[1].axhline(zero_shot, color='#6b6b6b', ls='--', lw=1)
+        axes[1].annotate('zero-shot', (1, zero_shot), xycoords=('axes fraction', 'data'), ha='right', va='bottom',
+                         fontsize=8, color='#6b6b6b')
+    if found.pseudo and len(table):
+        axes[2].set_ylim(-2, 102)
     for ax in axes:
         ax.set_xlim(.7, max(epochs or 0, len(rows), 2) + .3)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -214,6 +248,7 @@ class LiveView:
         trainer: Trainer,  # what is followed; its history so far is taken over
         probe: Probe | None = None,  # from `make_probe`; None: no picture
         show: bool | None = None,  # draw while it trains; None: where this is a notebook
+        zero_shot: float | None = None,  # mAP without training, in percent: a line to compare with
         share: float = 0.2,  # at most about this share of the time goes into drawing; rows and frames are kept of all epochs
     ):
         if not 0 < share <= 1:
@@ -222,7 +257,9 @@ class LiveView:
         self.show = in_notebook() if show is None else show
         self.rows, self.frames = list(trainer.history), []
         self.handle, self.seconds, self.drawn = None, 0., 0
-        self.cost, self.ended = 0., perf_counter()  # of the last drawing
+        self.cost, self.ended, self.zero_shot = 0., perf_counter(), zero_shot  # of the last drawing
+        if self.show:
+            self.draw()  # the place is there before the first epoch ends
 
     def __call__(
         self,
@@ -249,7 +286,8 @@ from fastcore.basics import patch
 def figure(self: LiveView) -> Figure:
     "What there is to see now, as a figure: also where nothing was shown."
     done, total = len(self.rows), self.trainer.config.epochs
-    return live_figure(self.rows, self.probe, self.frames, total, f'epoch {done} of {total}')
+    return live_figure(self.rows, self.probe, self.frames, total, f'epoch {done} of {total}',
+                       self.zero_shot)
 
 
 @patch
