@@ -371,3 +371,12 @@ def test_file_image_check(photos):
     FileImage(str(photos / 'a.png')).check()
     with pytest.raises(DataError):
         FileImage(str(photos / 'a.png')).check(decode=True)
+
+
+def test_one_is_not_many():
+    data = scenes_dataset('val', 2)
+    assert '2 images, 20 classes' in repr(data)
+    one = data.subset([0])
+    assert '1 image, 20 classes' in repr(one)
+    alone = MultiLabelDataset('a', 'all', ['dog'], ['x'], np.array([[1]]), None, [one.images[0]])
+    assert repr(alone).startswith('a/all: 1 image, 1 class, 100.0 %')

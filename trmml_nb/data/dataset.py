@@ -260,7 +260,9 @@ class LabelledImages:
     def __repr__(self) -> str:
         share = f'{100 * self.known_mask.mean():.1f} %' if self.targets.size else 'none'
         skipped = f', {len(self.skipped)} files skipped' if self.skipped else ''
-        return (f'{self.name}/{self.split}: {len(self)} images, {len(self.class_names)} classes, '
+        many = lambda count, word, ending: f'{count} {word}{ending * (count != 1)}'
+        size = many(len(self), 'image', 's') + ', ' + many(len(self.class_names), 'class', 'es')
+        return (f'{self.name}/{self.split}: {size}, '
                 f'{share} of labels known{skipped}')
 
     @property
