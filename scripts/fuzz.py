@@ -1,11 +1,12 @@
 """Damage every file that the library reads, and count what becomes of it:
-python scripts/fuzz.py [--trials N] [--seed S] [--only READER ...]
+python scripts/fuzz.py [--trials N] [--seed S] [--only READER ...] [--note FILE]
 
 Each trial damages a good file (bits, cuts, copies, words that have hurt other programs; in JSON also values, types
 and names) and reads it. What may happen: `refused`, an error of the library's own with a message, and `read`, a
 result. What must not: `raw`, an error from inside; `silent`, a file that carries a digest gave another result than
 the undamaged one; `hang`, more than a minute of the processor. The command fails if any of the three occurs, and
-says with which reader, seed and error, so that the trial can be repeated.
+says with which reader, seed and error, so that the trial can be repeated. With --note, the counts go into a JSON file,
+from which the notebook of faults makes its table.
 """
 
 import argparse
@@ -36,7 +37,8 @@ from trmml_nb.errors import TrmmlError
 from trmml_nb.io import csv_bytes, write_json
 from trmml_nb.people.review import Review, read_answers, read_predictions
 from trmml_nb.runs.options import TrainJob
-from trmml_nb.runs.run import load_model, load_run, read_config
+from trmml_nb.rivals.compare import FIRST, TEXT_COLUMNS, add_rows, read_table
+from trmml_nb.runs.run import load_model, load_run, read_config, read_history
 from trmml_nb.runs.train import train_job
 from trmml_nb.towers.store import FeatureStore
 from trmml_nb.towers.tower import load_tower
@@ -229,6 +231,18 @@ def readers(work: Path) -> dict[str, Reader]:
         run = train_job(TrainJob(**options, out=str(work / 'run')), progress=False)
     finally:
         jobs.finish_run, jobs.draw_run = finish, draw
+    found['history'] = Reader(run / 'history.csv', lambda: read_history(run).to_csv(), sealed=True)
+    compared = work / 'table.csv'
+    add_rows(
+        compared,
+        [
+            {name: 1.0 for name in FIRST}
+            | {name: 'x' for name in TEXT_COLUMNS}
+            | {'AP cat': 12.5, 'known': k, 'seed': 0}
+            for k in ('0.1', '0.5')
+        ],
+    )
+    found['comparison'] = Reader(compared, lambda: read_table(compared).to_csv(), sealed=True)
     checkpoint = put('checkpoint.safetensors', kept['data'])
     totals = lambda: sorted(
         (part, name, v.double().sum().item())
@@ -310,6 +324,7 @@ def main():
     parser.add_argument('--trials', type=int, default=3000)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--only', nargs='*', default=[])
+    parser.add_argument('--note', type=Path, help='JSON file to write the counts to')
     asked = parser.parse_args()
     torch.set_num_threads(1)
     work = Path(tempfile.mkdtemp(prefix='trmml-fuzz-'))
@@ -324,6 +339,9 @@ def main():
     for name, count in [*counts.items(), ('together', sum(counts.values(), Counter()))]:
         print(f'{name:16}' + ''.join(f'{count[k]:9}' for k in kinds))
     print('\n'.join(wrong[:40]))
+    if asked.note is not None:
+        rows = {name: {k: count[k] for k in kinds} for name, count in counts.items()}
+        write_json(asked.note, dict(trials=asked.trials, seed=asked.seed, outcomes=rows))
     sys.exit(bool(wrong))
 
 

@@ -1,6 +1,7 @@
 """What every test needs: no network for model weights, no window for figures, no trace in the user's cache, and with several workers
 (`pytest -n 2`) an even share of the cores and of the work. And one marker: a test that is `young` runs in an interpreter of its own, with one thread."""
 
+import json
 import os
 import re
 import runpy
@@ -28,6 +29,12 @@ def pytest_addoption(parser):
         metavar='COMMIT',
         help='only tests of the notebooks and tests that differ from a commit (HEAD if none is named), and of the '
         'modules that import them',
+    )
+
+    parser.addoption(
+        '--faults',
+        metavar='FILE',
+        help='note in a JSON file what became of the tests that are marked as faults; the notebook of faults shows it',
     )
 
 
@@ -63,6 +70,39 @@ def pytest_configure(config):
         'young: forks, so it runs in a new interpreter; a child forked from a process whose thread pools have '
         'worked would wait for threads that it does not have',
     )
+    config.addinivalue_line('markers', 'fault(group, fault, then): a line of the table of faults, shown by this test')
+    if config.getoption('--faults'):
+        config.pluginmanager.register(FaultNotes(Path(config.getoption('--faults'))))
+
+
+class FaultNotes:
+    "Outcomes of the marked tests, a line a test, whatever its parameters; lines of tests that did not run stay."
+
+    def __init__(self, file):
+        self.file, self.seen = file, {}
+
+    def pytest_runtest_logreport(self, report):
+        mark = dict(report.user_properties).get('fault')
+        if mark is None or report.when != 'call' and report.passed:
+            return
+        key = re.sub(r'^(tests/)?(.*)\.py::', r'\2::', report.nodeid).partition('[')[0].partition('@')[0]
+        line = self.seen.setdefault(key, dict(zip(('group', 'fault', 'then'), mark)) | dict(runs=0, outcome='passed'))
+        line['runs'] += 1
+        if not report.passed:
+            line['outcome'] = report.outcome
+
+    def pytest_sessionfinish(self):
+        known = json.loads(self.file.read_text(encoding='utf-8')) if self.file.is_file() else {}
+        found = dict(sorted((known | self.seen).items()))
+        self.file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if mark := item.get_closest_marker('fault'):
+        report.user_properties.append(('fault', mark.args))
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)

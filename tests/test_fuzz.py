@@ -4,11 +4,18 @@ import importlib.util
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 spec = importlib.util.spec_from_file_location('fuzz', Path(__file__).parent.parent / 'scripts' / 'fuzz.py')
 fuzz = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fuzz)
 
 
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'every kind of file that is read, damaged at random',
+    'refused in words, or read; nothing else',
+)
 def test_damaged_files_are_refused_in_words_or_read(tmp_path):
     found = fuzz.readers(tmp_path)
     counts, wrong = fuzz.campaign(found, 360, seed=7)

@@ -3,6 +3,7 @@ left on the disk is gone on with, to the same bytes. A process that has imported
 
 import json
 import multiprocessing
+import os
 import shutil
 import threading
 import warnings
@@ -30,6 +31,7 @@ from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower
 
 FORK = multiprocessing.get_context('fork')
+KILLS = int(os.environ.get('TRMML_KILLS', 30))  # of each kind of work; scripts/kills.py asks for more
 
 
 def in_child(work, place, after=None):
@@ -63,7 +65,7 @@ def in_child(work, place, after=None):
     return not done
 
 
-def kill_often(folder, work, result, begin=Path.mkdir, kills=30, tries=300, seed=0):
+def kill_often(folder, work, result, begin=Path.mkdir, kills=KILLS, tries=10 * KILLS, seed=0):
     """Kill `work` in mid-work `kills` times, alone and several times in a row. What each kill has left is copied and gone on with to the end:
     `result(place)` must be that of a run that nobody disturbed. Returns how many different states of the disk the kills have left.
 
@@ -92,6 +94,8 @@ def kill_often(folder, work, result, begin=Path.mkdir, kills=30, tries=300, seed
         assert_same(result(kept), expected, f'kill {counted}, in try {attempt}')
         shutil.rmtree(kept)
     assert counted >= kills, f'{counted} kills in {tries} tries'
+    if log := os.environ.get('TRMML_KILLS_LOG'):
+        Path(log).write_text(json.dumps(dict(kills=counted, tries=attempt, states=len(states))), encoding='utf-8')
     return len(states)
 
 
@@ -132,6 +136,11 @@ def quiet():
         yield
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    f'encoding killed at {KILLS} random moments',
+    'goes on where it was; the same bytes as without',
+)
 @pytest.mark.young
 def test_encoding(tmp_path):
     torch.set_num_threads(1)
@@ -147,6 +156,11 @@ def test_encoding(tmp_path):
     assert states > 3
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    f'`trmml train --every 1` killed at {KILLS} random moments',
+    '`--resume` ends with the same model and metrics, bit for bit',
+)
 @pytest.mark.young
 def test_training(tmp_path, monkeypatch, quiet):
     "`trmml train --every 1`, then again and again with --resume. Its figures, which come last, are left out: they take most of the time."
@@ -184,6 +198,11 @@ def test_training(tmp_path, monkeypatch, quiet):
     assert kill_often(tmp_path, work, result, begin) > 3
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    f'`trmml complete` killed at {KILLS} random moments',
+    'the table is whole or not there; again: the same bytes',
+)
 @pytest.mark.young
 def test_completing(tmp_path, monkeypatch, quiet):
     torch.set_num_threads(1)
@@ -214,6 +233,11 @@ def test_completing(tmp_path, monkeypatch, quiet):
     assert contents(photos) == before
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    f'preparing a benchmark killed at {KILLS} random moments',
+    'goes on; the same files',
+)
 @pytest.mark.young
 def test_preparing(tmp_path):
     "Download, unpack, read, check and write; the practice server is a process of its own."
@@ -242,6 +266,11 @@ def test_preparing(tmp_path):
     assert states > 3
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    f'`trmml photos` killed at {KILLS} random moments',
+    'the same command takes finished folds over; the same files',
+)
 @pytest.mark.young
 def test_own_photographs(tmp_path, monkeypatch, quiet):
     "`trmml photos`, and the same command again; afterwards nothing but the results is there."

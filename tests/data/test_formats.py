@@ -80,6 +80,7 @@ def test_a_real_coco_file_has_unordered_ids(tmp_path):
     )
 
 
+@pytest.mark.fault('damaged or foreign files', 'damaged COCO JSON', 'refused with what is wrong')
 @pytest.mark.parametrize(
     'text',
     [
@@ -187,6 +188,11 @@ def coco_with(**more):
     ) | {k: v for k, v in more.items()}
 
 
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'a COCO image or category that is listed twice',
+    'refused with both places',
+)
 @pytest.mark.parametrize(
     'change, said',
     [

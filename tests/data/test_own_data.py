@@ -224,6 +224,7 @@ def test_a_cell_without_a_digit_is_no_label(tmp_path, cell):
         csv_dataset(tmp_path / 'l.csv')
 
 
+@pytest.mark.fault('damaged or foreign files', 'a folder that cannot be read', 'told, by name')
 def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     "In whatever depth: an error that names it, or an entry of what was skipped; never fewer pictures without a word."
     for name in ('a', 'closed', 'a/closed'):

@@ -160,6 +160,11 @@ def test_a_server_without_ranges_starts_again(tmp_path):
     assert [status for *_, status in server.log] == [200, 200]
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    'download dropped, slow or cut off',
+    'retried, resumed; given up with a message after some tries',
+)
 def test_a_server_that_drops_forever_is_given_up(tmp_path):
     "No ranges, and each answer ends at the same byte: no progress, so it ends."
     with PracticeServer({"a.zip": BODY}, {"a.zip": ["drop 300000"] * 50}, ranges=False) as server:
@@ -465,6 +470,7 @@ def test_links_and_devices_in_tars(tmp_path, kind, target):
     assert not (tmp_path / "evil.txt").exists() and {p.name for p in (tmp_path / "cage").iterdir()} == {"ok.txt"}
 
 
+@pytest.mark.fault('hostile files', 'archive with links', 'refused')
 def test_links_in_zips(tmp_path):
     info = zipfile.ZipInfo("in")
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -484,6 +490,7 @@ def test_a_link_that_lies_there_already(tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.fault('hostile files', 'archive that grows without end', 'stopped')
 @each_kind
 def test_bombs(tmp_path, make):
     path = make(tmp_path / "x", [(f"{i}.bin", bytes(3_000_000)) for i in range(4)])
@@ -505,6 +512,7 @@ def test_a_tar_that_lies_about_its_names(tmp_path):
         unpack(path, tmp_path / "cage", 1000)
 
 
+@pytest.mark.fault('hostile files', 'archive that lies about its sizes', 'stopped')
 def test_a_zip_that_lies_about_its_sizes(tmp_path):
     path = make_zip(tmp_path / "x.zip", [("a.bin", bytes(100_000))])
     raw = bytearray(path.read_bytes())
@@ -545,6 +553,7 @@ def test_a_flipped_bit_in_a_zip(tmp_path):
     assert not (tmp_path / "out" / "a.bin").exists()
 
 
+@pytest.mark.fault('stopped in the middle', 'unpacking killed', 'goes on')
 def test_unpacking_continues_after_a_kill(tmp_path, monkeypatch):
     path = make_tar(tmp_path / "x.tgz", [(f"{i}.txt", b"%d" % i) for i in range(10)])
     real, count = os.replace, [0]

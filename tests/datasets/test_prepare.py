@@ -690,6 +690,11 @@ def test_a_second_run_does_nothing(server, tmp_path, monkeypatch):
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    'preparing stopped before and after each of its steps',
+    'goes on, and downloads nothing twice',
+)
 @pytest.mark.parametrize(
     "step", ["obtain", "unpack", "broken_images", "write_label_table", "write_masks", "write_json"]
 )
@@ -742,6 +747,7 @@ def test_mirrors_and_wrong_checksums(server, tmp_path):
         make(replace(benchmark, sources=(replace(source, urls=source.urls[:2]),)), tmp_path / "b")
 
 
+@pytest.mark.fault('disk and clock', 'disk too small for a download', 'refused before the work')
 def test_a_disk_that_is_too_small(server, tmp_path, monkeypatch):
     benchmark = put(server, "voc2007", tiny_voc())
     usage = namedtuple("usage", "total used free")
@@ -865,6 +871,7 @@ def test_images_of_a_table_stay_in_their_folder():
             LabelTable([name], ["train"], ["cat"], [[1]])
 
 
+@pytest.mark.fault('overwriting', 'a prepared folder with other content', 'refused')
 def test_nothing_is_overwritten(server, tmp_path):
     benchmark = put(server, "voc2007", tiny_voc())
     (tmp_path / "voc2007").mkdir()

@@ -253,6 +253,7 @@ def test_a_failed_save_changes_nothing(review, folder, monkeypatch):
     assert len(reopen(folder).answers) == 2
 
 
+@pytest.mark.fault('two at once', 'two reviews of one table', 'the second is told, and writes nothing over the first')
 def test_two_reviews_of_one_file_do_not_overwrite_each_other(review, folder):
     other = reopen(folder)
     other.answer((first(other), 'reject'))
@@ -285,6 +286,11 @@ def answer_until_done(folder, number, confirmed):
             assert 'changed since this review wrote it' in str(error), error
 
 
+@pytest.mark.fault(
+    'two at once',
+    'eight people who answer the blanks of one table at once',
+    'every answer that was confirmed is in the file',
+)
 @pytest.mark.young
 def test_eight_people_answering_at_once_lose_nothing(tmp_path):
     "Every answer that was confirmed to somebody is in the file, said by that person; nobody waits for ever, and no lock is left."
@@ -384,6 +390,7 @@ while True:
 '''
 
 
+@pytest.mark.fault('stopped in the middle', 'reviewer killed between two answers', 'every answer given is on the disk')
 def test_killed_between_answers(folder):
     "A process that answers without a pause is killed; the file is whole, and the review goes on from it."
     path, before = folder / 'answers.csv', sha(folder / 'labels.csv')

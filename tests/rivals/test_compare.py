@@ -278,6 +278,11 @@ def test_rows_are_kept_once_and_the_newest_wins(tmp_path):
     )
 
 
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'a table of results that was cut short, or a digit of it changed',
+    'refused: its digest differs',
+)
 def test_a_table_that_is_cut_short_or_changed_is_refused(tmp_path):
     "No cut and no single digit that differs is taken for a result; names like formulas or like nothing come back."
     path = tmp_path / 't.csv'
@@ -300,6 +305,7 @@ def _add(path, seed):
     add_rows(path, [cell(seed=seed)])
 
 
+@pytest.mark.fault('two at once', 'several processes add to one table of results', 'no row is lost')
 def test_processes_that_write_at_once_lose_nothing(tmp_path):
     jobs = [
         multiprocessing.get_context('fork').Process(target=_add, args=(tmp_path / 't.csv', seed)) for seed in range(6)
@@ -308,6 +314,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path):
     assert sorted(read_table(tmp_path / 't.csv').seed) == list(range(6))
 
 
+@pytest.mark.fault('stopped in the middle', 'comparison stopped', 'finished cells stay, the rest is run')
 def test_a_stopped_comparison_goes_on(world, tmp_path):
     class Stop(Exception):
         pass

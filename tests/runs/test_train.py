@@ -68,6 +68,11 @@ def test_same_seed_same_metrics(run, place):
     assert (run / 'model.safetensors').read_bytes() == (other / 'model.safetensors').read_bytes()
 
 
+@pytest.mark.fault(
+    'overwriting',
+    'a run folder that is finished, or holds files of yours',
+    'refused; it stays as it was',
+)
 def test_nothing_is_overwritten(run, place):
     before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
     (run / 'checkpoint.safetensors').touch()  # killed between its last two acts
@@ -91,6 +96,11 @@ def test_a_run_killed_before_its_first_file_was_whole_begins_anew(place, resume)
     assert made == folder and (folder / 'model.safetensors').is_file() and not list(folder.glob('.*'))
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    '`trmml train` stopped',
+    '`--resume` gives the same model; without it the folder is refused',
+)
 def test_killed_run_resumes_to_the_same_model(run, place, monkeypatch):
     from trmml_nb.training import trainer as training
 
@@ -160,6 +170,7 @@ def test_labels_that_teach_nothing(place):
     assert not (place / 'n' / 'model.safetensors').exists()
 
 
+@pytest.mark.fault('damaged or foreign files', 'model damaged, or the tower changed since', 'refused')
 def test_damaged_model_and_changed_tower(run, place):
     import shutil
 
@@ -251,6 +262,11 @@ def reordered(folder):
     frame[['image', *frame.columns[:0:-1]]].to_csv(folder / 'labels.csv', index=False)
 
 
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'labels, names, pictures or categories changed since a run began',
+    'resume, complete and evaluate refuse, and name which',
+)
 def test_a_run_is_gone_on_with_and_used_only_on_the_data_it_was_made_from(album, tmp_path, monkeypatch):
     "Labels turned over, pictures swapped, files renamed, categories reordered: each is named, on resume, complete and evaluate."
     from trmml_nb.runs.use import complete_job, evaluate_job
@@ -295,6 +311,11 @@ def test_a_run_is_gone_on_with_and_used_only_on_the_data_it_was_made_from(album,
         load_run(done)
 
 
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'one bit of a model or a checkpoint turned over',
+    'refused: sha256 differs',
+)
 def test_one_bit_that_differs_is_noticed(album, tmp_path):
     "In the tensors of a model and of a checkpoint, 200 places each."
     from trmml_nb.training.trainer import read_checkpoint
@@ -330,6 +351,7 @@ def test_one_bit_that_differs_is_noticed(album, tmp_path):
                 load(path)
 
 
+@pytest.mark.fault('damaged or foreign files', 'a model whose weights are no numbers', 'nothing is written')
 def test_a_model_without_numbers_writes_nothing(album, tmp_path):
     from trmml_nb.runs.run import save_model
     from trmml_nb.runs.predict import predict_job
@@ -354,6 +376,7 @@ def test_a_model_without_numbers_writes_nothing(album, tmp_path):
         assert not (tmp_path / 'out.csv').exists()
 
 
+@pytest.mark.fault('overwriting', 'a file of yours that is called like a checkpoint', 'it stays')
 def test_files_of_a_person_stay(run, place):
     "A checkpoint is removed only if it says of itself that it is one."
     for name in ('checkpoint.safetensors', 'checkpoint.pt'):

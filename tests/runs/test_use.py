@@ -37,6 +37,7 @@ def test_evaluate_gives_the_numbers_of_the_run(run, place):
     )
 
 
+@pytest.mark.fault('overwriting', 'a table that exists', 'refused; the file stays as it was')
 def test_no_table_is_overwritten(run, place, photos):
     (place / 'there.csv').write_text('mine')
     with pytest.raises(JobError, match='there.csv: exists'):

@@ -97,6 +97,11 @@ def test_second_call_encodes_nothing(tower, data, tmp_path):
     assert np.array_equal(encode_dataset(tower, seen, tmp_path, progress=False).pooled, first.pooled) and not seen.seen
 
 
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'photograph replaced between two runs',
+    'noticed by its content, and encoded again',
+)
 def test_changed_photograph_is_encoded_again(tower, tmp_path):
     for name, colour in (("a.png", 10), ("b.png", 200)):
         Image.new("RGB", (40, 40), (colour, 0, 0)).save(tmp_path / name)
@@ -154,6 +159,7 @@ def test_labels_and_masks_share_a_store(tower, tmp_path):
     )
 
 
+@pytest.mark.fault('disk and clock', 'disk too small for features', 'refused before the work, with both sizes')
 def test_full_disk_is_refused_before_encoding(tower, data, tmp_path, monkeypatch):
     monkeypatch.setattr(store_building.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     seen = Failing(data)
@@ -355,6 +361,7 @@ def test_what_a_builder_left_that_died_after_its_last_shard_is_swept(tower, data
     assert not list(tmp_path.glob("**/*.part"))
 
 
+@pytest.mark.fault('two at once', 'two builders of one feature store', 'they share the work')
 @pytest.mark.young
 def test_two_builders_share_the_work(tower, data, tmp_path):
     whole = encode_dataset(tower, data, tmp_path / "whole", batch_size=2, shard_size=4, progress=False)

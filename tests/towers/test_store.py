@@ -107,6 +107,7 @@ def test_sharded_array_indexes_like_numpy():
         array[8]
 
 
+@pytest.mark.fault('damaged or foreign files', 'feature file cut short or with other bytes', 'found, and encoded anew')
 @pytest.mark.parametrize(
     "damage, match",
     [

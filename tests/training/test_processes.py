@@ -213,6 +213,7 @@ def test_other_methods_need_nothing_of_their_own(rank_and_size, tmp_path, spec):
     agree(alone, launch(job, tmp_path)[0])
 
 
+@pytest.mark.fault('stopped in the middle', 'training of two processes stopped', 'resumed bit for bit')
 @pytest.mark.young
 def test_a_run_of_two_processes_resumes_bit_identical(rank_and_size, tmp_path):
     "With dropout: each process has its own random numbers, and they are all in the checkpoint."

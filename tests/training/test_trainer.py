@@ -149,6 +149,7 @@ def test_nan_loss_stops_with_names(world):
         t.fit(progress=False)
 
 
+@pytest.mark.fault('disk and clock', 'disk full while a checkpoint is written', 'the checkpoint before it stays')
 def test_full_disk_leaves_the_old_checkpoint(world, tmp_path, monkeypatch):
     t = trainer(world)
     t.train_epoch()
@@ -165,6 +166,11 @@ def test_full_disk_leaves_the_old_checkpoint(world, tmp_path, monkeypatch):
     assert (tmp_path / 'c.pt').read_bytes() == old and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'checkpoint damaged, or of another run',
+    'refused, with the file and what to do',
+)
 def test_damaged_or_foreign_checkpoints_are_refused(world, tmp_path):
     t = trainer(world)
     t.train_epoch()
@@ -190,6 +196,7 @@ def test_a_checkpoint_is_opened_once(world, tmp_path):
     assert all(torch.equal(v, tensors[part][name]) for part, held in parts.items() for name, v in held.items())
 
 
+@pytest.mark.fault('hostile files', 'checkpoint or weights that are a pickle', 'never run')
 def test_pickled_code_in_a_checkpoint_is_not_run(world, tmp_path):
     class Evil:
         def __reduce__(self):
@@ -369,6 +376,11 @@ def test_no_checkpoint_is_written_after_a_loss_that_was_not_looked_at(world, tmp
 # -- killed
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    'training killed within an epoch',
+    'resumed at that step; the same weights, bit for bit',
+)
 @pytest.mark.young
 @pytest.mark.parametrize('every', [1, 3])
 def test_killed_in_mid_epoch_ends_bit_identical(world, tmp_path, every):

@@ -274,6 +274,7 @@ def test_files_and_given_labels(run, album):
     assert 'cross-validation' in metrics['measured'] and metrics['per_class_known']['kite'] == 0
 
 
+@pytest.mark.fault('hostile files', 'formulas in names (`=cmd`)', 'written so that no spreadsheet runs them')
 def test_no_cell_is_a_formula_and_no_name_is_html(run):
     for name in ('completed.csv', 'disagreements.csv'):
         for cell in re.split(r'[,\n]', (run / name).read_text()):
@@ -485,6 +486,11 @@ def test_a_stopped_run_goes_on_and_says_so(album, monkeypatch, capsys):
     assert PhotosJob(**job).training.out == 'runs/photos-2'
 
 
+@pytest.mark.fault(
+    'stopped in the middle',
+    '`trmml photos` stopped, and labels mended before it goes on',
+    'folds of the old labels are not used, and it says so',
+)
 def test_labels_that_changed_in_between_are_used(album, monkeypatch, capsys):
     labels, out = album.parent / 'mended.csv', album.parent / 'mended'
     text = (album / 'labels.csv').read_text()
@@ -510,6 +516,11 @@ def test_labels_that_changed_in_between_are_used(album, monkeypatch, capsys):
         assert (out / name).read_bytes() == (fresh / name).read_bytes(), name
 
 
+@pytest.mark.fault(
+    'overwriting',
+    'a file of yours in the folder of an unfinished run',
+    'refused; the file stays as it was',
+)
 def test_what_a_person_puts_into_an_unfinished_run_stays(album, monkeypatch):
     out = album.parent / 'mine'
     job = PhotosJob(str(album), epochs=1, folds=2, out=str(out), cache=str(album.parent / 'cache'))
