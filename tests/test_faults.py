@@ -217,7 +217,7 @@ def test_who_is_waited_for_is_told(tmp_path, monkeypatch):
     while not list((tmp_path / 'c').glob('.locks/*.00000.lock.who')):
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGSTOP)
-    monkeypatch.setattr(store_building, 'PATIENT', 0.5)
+    monkeypatch.setattr(store_building, 'SILENT_FOR', 0.5)
     threading.Timer(3, os.kill, (child.pid, signal.SIGCONT)).start()
     with pytest.warns(
         UserWarning, match=rf'process {child.pid} on .*, since .*\d{{4}}; .*kill -CONT {child.pid}'
@@ -230,7 +230,7 @@ def test_who_is_waited_for_is_told(tmp_path, monkeypatch):
 
 @pytest.mark.fault('two at once', 'a lock that is held for long', 'who holds it is told')
 def test_a_lock_that_is_waited_for_says_who_holds_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, 'PATIENT', 0.1)
+    monkeypatch.setattr(files, 'SILENT_FOR', 0.1)
     lock, held, go = tmp_path / '.a.lock', threading.Event(), threading.Event()
 
     def hold():
@@ -399,7 +399,7 @@ def test_a_wrong_neighbour_spoils_no_encoding(tmp_path):
     'refused or made anew; what the message says to delete helps',
 )
 def test_advice_for_a_wrong_store_helps(tmp_path):
-    "Another version, or another value in any field: it is read, made anew, or refused; what the message says to delete helps."
+    "Another version, or another value in any field: it is read, made anew, or refused, and the advice helps."
     tower, data = make_tower(), scenes_dataset('test', 3)
     folder = encode_dataset(tower, data, tmp_path, progress=False).folder
     whole, refused = contents(folder), 0

@@ -93,9 +93,9 @@ def kill_often(folder, work, result, begin=Path.mkdir, kills=KILLS, tries=10 * K
         assert not in_child(work, kept)
         assert_same(result(kept), expected, f'kill {counted}, in try {attempt}')
         shutil.rmtree(kept)
+        if log := os.environ.get('TRMML_KILLS_LOG'):
+            Path(log).write_text(json.dumps(dict(kills=counted, states=len(states))), encoding='utf-8')
     assert counted >= kills, f'{counted} kills in {tries} tries'
-    if log := os.environ.get('TRMML_KILLS_LOG'):
-        Path(log).write_text(json.dumps(dict(kills=counted, tries=attempt, states=len(states))), encoding='utf-8')
     return len(states)
 
 
