@@ -780,6 +780,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'trmml_nb/method/matching.py'),
                                           'trmml_nb.method.matching.distill_kl': ( 'book/matching.html#distill_kl',
                                                                                    'trmml_nb/method/matching.py'),
+                                          'trmml_nb.method.matching.outranked': ( 'book/matching.html#outranked',
+                                                                                  'trmml_nb/method/matching.py'),
                                           'trmml_nb.method.matching.prior_bias': ( 'book/matching.html#prior_bias',
                                                                                    'trmml_nb/method/matching.py'),
                                           'trmml_nb.method.matching.start_bias': ( 'book/matching.html#start_bias',

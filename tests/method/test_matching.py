@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trmml_nb.data.labels import UNKNOWN
+from trmml_nb.data.labels import PRESENT, UNKNOWN
 from trmml_nb.method.matching import (
     Calibration,
     MatchingError,
@@ -20,6 +20,7 @@ from trmml_nb.method.matching import (
     text_image_scores,
     text_pixel_scores,
     text_region_scores,
+    outranked,
     unexplained,
 )
 from trmml_nb.method.contract import LossState, MethodOutput
@@ -365,3 +366,23 @@ def test_unexplained_extremes():
         torch.full_like(truth, UNKNOWN),
     ):
         assert unexplained(right, one_kind) == 0.0
+
+
+def test_present_labels_alone_are_judged_by_their_rank():
+    "Against a count pair by pair; a tower near chance leaves everything open, a good one nothing."
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(-3, 4, (40, 7), generator=generator).float()  # with ties
+    targets = torch.where(torch.rand(40, 7, generator=generator) < 0.2, PRESENT, UNKNOWN)
+    pairs = [
+        (logits[i, c], logits[i, k])
+        for i in range(40)
+        for c in range(7)
+        for k in range(7)
+        if targets[i, c] == PRESENT and targets[i, k] == UNKNOWN
+    ]
+    expected = sum(1.0 if other > own else 0.5 if other == own else 0.0 for own, other in pairs) / len(pairs)
+    assert outranked(logits, targets) == pytest.approx(expected)
+    assert unexplained(logits, targets) == pytest.approx(min(max(4 * expected - 1, 0), 1))
+    assert unexplained(torch.where(targets == PRESENT, 1.0, -1.0), targets) == 0.0
+    assert unexplained(torch.where(targets == PRESENT, -1.0, 1.0), targets) == 1.0
+    assert outranked(logits, torch.full_like(targets, UNKNOWN)) == 0.0

@@ -30,10 +30,10 @@ def test_options_that_contradict(options, message):
 
 
 def test_names_as_papers_write_them_reach_every_method_with_texts():
-    assert TrainJob(class_names='papers').method == 'trmml:class_names=papers'
+    assert TrainJob(class_names='papers').method == 'trmml_adaptive:class_names=papers'
     assert TrainJob(class_names='papers', method='pvlr:lr=0.1').method == 'pvlr:lr=0.1,class_names=papers'
     assert TrainJob(class_names='papers', method='query2label').method == 'query2label', 'it reads no text'
-    assert TrainJob().method == TrainJob(class_names='spoken').method == 'trmml'
+    assert TrainJob().method == TrainJob(class_names='spoken').method == 'trmml_adaptive'
     said = CompareJob(methods='zero_shot,query2label,coop:lr=0.1,linear_ignore', class_names='papers').methods
     assert said == (
         'zero_shot:class_names=papers,query2label,coop:lr=0.1,class_names=papers,linear_ignore:class_names=papers'

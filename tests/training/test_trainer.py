@@ -13,7 +13,7 @@ import torch
 
 from trmml_nb.training import trainer as training
 from trmml_nb.data.dataset import scenes_dataset
-from trmml_nb.data.labels import LabelError, bernoulli_mask
+from trmml_nb.data.labels import UNKNOWN, LabelError, bernoulli_mask
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower
 from trmml_nb.training.trainer import (
@@ -478,3 +478,21 @@ def test_reading_ahead_and_blocks_change_no_bit_of_what_is_read(world, tmp_path)
     from_disk, from_memory = trainer((tower, data, test, [disk, stores[1]]), epochs=1), trainer(world, epochs=1)
     from_disk.fit(progress=False), from_memory.fit(progress=False)
     assert torch.equal(weights(from_disk), weights(from_memory))
+
+
+@pytest.mark.parametrize(
+    'absent, unexplained, share', [(True, 0.0, 1.0), (False, 0.0, 0.2), (False, 0.6, 0.6), (False, 1.5, 1.0)]
+)
+def test_steps_are_smaller_where_no_label_is_known_absent(world, absent, unexplained, share):
+    "Unless the method found that the tower knows nothing of these labels."
+    tower, data, _, stores = world
+    method = TRMML.from_tower(tower, data.class_names, TRMMLConfig(ffn_dim=32))
+    method.unexplained = unexplained
+    targets = data.targets if absent else np.where(data.targets == 1, 1, UNKNOWN)
+    t = Trainer(method, stores[0], targets, TrainConfig(lr=1e-3, positive_rate=0.2, device='cpu'))
+    assert t.schedule.optimizer.param_groups[0]['max_lr'] == pytest.approx(1e-3 * share)
+    assert Trainer(method, stores[0], targets, TrainConfig(lr=1e-3, device='cpu')).schedule.optimizer.param_groups[0][
+        'max_lr'
+    ] == pytest.approx(1e-3)
+    with pytest.raises(TrainingError, match='positive_rate is 0, expected a share above 0'):
+        TrainConfig(positive_rate=0)

@@ -67,6 +67,7 @@ class Method(nn.Module):
     trains: ClassVar[bool] = True  # whether there is anything to train
     completes: ClassVar[bool] = False  # whether `complete` ever fills in a label
     prunes: bool = False  # whether `forward` wants to be told which labels are known in training
+    unexplained: float = 0.0  # share of the known labels that it leaves open untrained, where `prepare` measures that
 
     @classmethod
     def from_tower(

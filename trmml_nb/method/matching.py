@@ -16,7 +16,7 @@ from ..data.labels import PRESENT, UNKNOWN
 
 # %% auto #0
 __all__ = ['MatchingError', 'text_image_scores', 'text_pixel_scores', 'cosine_logits', 'text_region_scores', 'Calibration',
-           'prior_bias', 'start_bias', 'unexplained', 'combine_scores', 'distill_kl', 'distill_binary',
+           'prior_bias', 'start_bias', 'outranked', 'unexplained', 'combine_scores', 'distill_kl', 'distill_binary',
            'distill_cosine']
 
 # %% ../../nbs/book/06_matching.ipynb #63c0d82c
@@ -173,17 +173,29 @@ def fit(
     self.bias.fill_(start_bias(cosines.cpu(), torch.as_tensor(targets).cpu(), self.scale.item(), self.bias.item()))
 
 # %% ../../nbs/book/06_matching.ipynb #5e1d0b02
+def outranked(
+    logits: Tensor,  # [M, C] scores
+    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
+) -> float:  # 0: present labels come first in their image; 0.5: no better than chance
+    "How often an unknown label of the same image, most of which are absent, scores above a present one. 0 without pairs."
+    rows, columns = (targets == PRESENT).nonzero(as_tuple=True)
+    unknown, own = targets[rows] == UNKNOWN, logits[rows, columns, None]  # [P, C], [P, 1]
+    above = (logits[rows] > own).double() + 0.5 * (logits[rows] == own)
+    return (above * unknown).sum().item() / max(unknown.sum().item(), 1)
+
+
 def unexplained(
     logits: Tensor,  # [M, C] of the training images, before any training; their bias does not matter
     targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
 ) -> float:  # 0: nothing is left to learn; 1: no better than knowing the share of present labels
     """What untrained scores leave open of the known labels: their cross-entropy over the entropy of the share present.
 
-    0 where only present or only absent labels are known, as nothing can be judged by them. Source: reconstruction."""
+    Where only present labels are known they can but be ranked: 0 if at most a quarter of the unknown labels beside them
+    score higher, 1 if a half does. 0 where only absent labels are known. Source: reconstruction."""
     known = targets != UNKNOWN
     rate = (targets[known] == PRESENT).double().mean().item() if known.any() else 0.0
     if not 0 < rate < 1:
-        return 0.0
+        return min(max(4 * outranked(logits, targets) - 1, 0.0), 1.0)
     shifted = logits[known].double() + start_bias(logits, targets, 1.0)
     entropy = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
     return F.binary_cross_entropy_with_logits(shifted, (targets[known] == PRESENT).double()).item() / entropy

@@ -484,7 +484,7 @@ class ReadyMatcher(RegionMatcher):
             return
         with evaluating(self):
             scores = torch.cat([self(part).scores['region'].float().cpu() for part in parts()])
-        left = unexplained(scores, targets.cpu())
+        left = self.unexplained = unexplained(scores, targets.cpu())
         self.trust = 1.0 if self.config.distill_reach is None else believed(left, self.config.distill_reach)
         if self.config.text_offset:
             self.offset_rate.fill_(self.config.text_offset * min(left, 1.0) ** 2)

@@ -186,7 +186,7 @@ class TextChoice:
 @dataclass
 class TrainOptions:
     "How to train."
-    method: str = option('trmml', f"What to train: {', '.join(n for n, m in METHODS.items() if m.trains)}; settings "
+    method: str = option('trmml_adaptive', f"What to train: {', '.join(n for n, m in METHODS.items() if m.trains)}; settings "
                          'after a colon: trmml:distill=none')
     epochs: int | None = option(None, "Passes over the training images; the method's own if not given.")
     batch_size: int | None = option(None, "Images a step; the method's own if not given.")

@@ -27,7 +27,7 @@ from ..errors import TrainingError
 from ..towers.dense import ImageFeatures
 from ..towers.store import FeatureStore
 from ..io import clear_parts, write_atomic
-from ..data.labels import UNKNOWN, from_code
+from ..data.labels import ABSENT, UNKNOWN, from_code
 from ..towers.loading import batches, epoch_order
 from ..method.contract import LossState, Method, MethodOutput, evaluating
 from .metrics import mean_average_precision
@@ -53,6 +53,9 @@ class TrainConfig:
     seed: int = 0  # order of the images, and dropout
     device: str = 'auto'  # 'auto' takes a GPU where there is one
     precision: str = 'fp32'  # 'bf16' = autocast to bfloat16
+    positive_rate: float = field(default=1.0,
+                                 # the rate is multiplied by this where no label is known to be absent
+                                 metadata=dict(later=True))
     patience: int | None = field(default=None,
                                  # stop after so many epochs without a better evaluation; None: never
                                  metadata=dict(later=True))
@@ -60,7 +63,8 @@ class TrainConfig:
     def __post_init__(self):
         rules = dict(epochs=(lambda v: v >= 1, 'a whole number from 1'), batch_size=(lambda v: v >= 1,
             'a whole number from 1'),
-                     lr=(lambda v: 0 < v < 1e3, 'a number above 0'), weight_decay=(lambda v: v >= 0, 'a number from 0'),
+                     lr=(lambda v: 0 < v < 1e3, 'a number above 0'), positive_rate=(lambda v: 0 < v <= 1, 'a share above 0, up to 1'),
+                     weight_decay=(lambda v: v >= 0, 'a number from 0'),
                      warmup=(lambda v: 0 < v < 1, 'a share between 0 and 1'), ema=(lambda v: 0 <= v < 1,
                          'a decay in [0, 1)'),
                      seed=(lambda v: v >= 0, 'a whole number from 0'), precision=(lambda v: v in ('fp32', 'bf16'),
@@ -204,10 +208,12 @@ class TrainingState:
         share_state(method)
         self.trained = [p for p in method.parameters() if p.requires_grad]
         self.places = image_tensors(method, store, self.device) if rank_and_size()[1] > 1 else ()
-        self.optimizer = torch.optim.AdamW(self.trained, lr=self.config.lr, weight_decay=self.config.weight_decay)
+        slow = min(max(self.config.positive_rate, method.unexplained), 1.)
+        lr = self.config.lr * (1. if (self.targets == ABSENT).any() else slow)
+        self.optimizer = torch.optim.AdamW(self.trained, lr=lr, weight_decay=self.config.weight_decay)
         total = math.ceil(len(store) / self.config.batch_size) * self.config.epochs
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, self.config.lr, total_steps=max(total, 2), pct_start=self.config.warmup)
+            self.optimizer, lr, total_steps=max(total, 2), pct_start=self.config.warmup)
         average = get_ema_multi_avg_fn(self.config.ema) if self.config.ema else None
         self.averaged = AveragedModel(self.method, multi_avg_fn=average) if average else None
 
@@ -400,6 +406,7 @@ def write_checkpoint(
         write_atomic(path, save(held, dict(checkpoint=json.dumps(about))))
         clear_parts(path)  # of runs that were killed while writing
     except (OSError, RuntimeError) as error:
+        clear_parts(path)
         raise TrainingError(f'{path}: the checkpoint could not be written ({error}); is the disk full or read-only? '
                             'The one written before is still there; free some space and resume.') from error
 

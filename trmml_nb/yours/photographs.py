@@ -202,7 +202,7 @@ class PhotosJob:
     image_size: int | None = option(None, "Side of the square input in pixels; the tower's own if not given.")
     resize: str | None = option(None, 'How pictures become squares, as for train.')
     class_names: str | None = option(None, 'How categories are written in texts, as for train.')
-    method: str = option('trmml', 'What to train, as for train.')
+    method: str = option('trmml_adaptive', 'What to train, as for train.')
     epochs: int | None = option(None, "Passes over the photographs; the method's own if not given.")
     folds: int = option(3, 'Parts for cross-validation; more are slower and use more labels.')
     seed: int = option(0, 'Decides folds, first weights and order.')
