@@ -163,7 +163,7 @@ def test_labels_and_masks_share_a_store(tower, tmp_path):
 def test_full_disk_is_refused_before_encoding(tower, data, tmp_path, monkeypatch):
     monkeypatch.setattr(store_building.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     seen = Failing(data)
-    with pytest.raises(StoreError, match="the features need 0.00 GiB and 0.00 GiB are free; .*pass cache="):
+    with pytest.raises(StoreError, match="the features need 5.57 KiB and 0.977 KiB are free; .*pass cache="):
         encode_dataset(tower, seen, tmp_path, progress=False)
     assert not seen.seen
 
