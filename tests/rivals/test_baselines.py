@@ -18,16 +18,15 @@ from trmml_nb.rivals.baselines import (
     Query2LabelConfig,
     ZeroShot,
     ZeroShotConfig,
-    class_texts,
     grouped_readout,
     splc_targets,
     treat_unknown,
-    written_names,
 )
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import UNKNOWN
 from trmml_nb.method.matching import MatchingError
 from trmml_nb.method.contract import LossState, MethodOutput
+from trmml_nb.towers.texts import class_texts, written_names
 from trmml_nb.towers.tower import load_tower
 
 B, C, N, D = 5, 3, 6, 8
