@@ -105,21 +105,45 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+# the longest files, longest first, so that no worker is left with one of them at the end
+LONGEST = ('test_kills', 'test_jupyterlab', 'test_wheel', 'test_site', 'test_photographs', 'test_project')
+
+
+def group_of(nodeid):
+    "What goes to one worker in one piece: a file, for its tests share what was made for them; or one notebook's run."
+    return nodeid if 'fresh_kernel' in nodeid else nodeid.split('::')[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "`--dist loadgroup` shares out these groups, in the order of the tests; pytest-xdist's own is undone by pytest 9.2."
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    if config.getoption('dist') == 'loadgroup':
+        config.option.loadscopereorder = False
+        return Groups(config, log)
+
+
+def turn(item):
+    "When a test has its turn: first the longest files; last the notebooks' runs, small pieces that even out the work."
+    stem = item.path.stem
+    return (group_of(item.nodeid) == item.nodeid, LONGEST.index(stem) if stem in LONGEST else len(LONGEST))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """The tests of a file stay with one worker, for they share what was trained; each notebook's run is its own piece of
-    work, and comes last. With --changed, what a change does not concern is left out."""
+    "With --changed, what a change does not concern is left out."
     if commit := config.getoption('--changed'):
         tests, notebooks = affected(commit)
         of_notebook = lambda item: item.path.stem == 'test_notebooks' and any(f'[{n}]' in item.name for n in notebooks)
         chosen = [item for item in items if item.path in tests or of_notebook(item)]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
-    runs = [item for item in items if "fresh_kernel" in item.name]
-    for item in items:
-        if item not in runs and config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items[:] = [item for item in items if item not in runs] + runs
+    items.sort(key=turn)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -127,9 +151,8 @@ def pytest_pyfunc_call(pyfuncitem):
     "Run a test marked `young` in a process of its own, and fail with what that says."
     if pyfuncitem.get_closest_marker('young') is None or os.environ.get(ALONE):
         return None
-    name = pyfuncitem.nodeid.removesuffix(f'@{pyfuncitem.path.stem}')  # pytest-xdist appends its group
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', name],
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', pyfuncitem.nodeid],
         cwd=pyfuncitem.config.rootpath,
         env={**os.environ, ALONE: '1', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'},
         capture_output=True,

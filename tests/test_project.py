@@ -536,3 +536,16 @@ def test_check_masks_can_fail(tmp_path):
     np.save(path, mask)
     bad = ask()
     assert bad.returncode == 1 and "none of the published masks" in bad.stdout + bad.stderr
+
+
+def test_two_workers_share_out_whole_files(tmp_path):
+    "With `--dist loadgroup` every test of a file runs in one worker, so that what its fixtures made is made once."
+    shutil.copy(ROOT / 'tests/conftest.py', tmp_path)
+    tests = [f'def test_{k}():\n    time.sleep(0.01)\n' for k in range(12)]
+    for name in ('test_a', 'test_b', 'test_c'):
+        (tmp_path / f'{name}.py').write_text('\n\n'.join(['import time', *tests]), encoding='utf-8')
+    command = [sys.executable, '-m', 'pytest', '-v', '-n', '2', '--dist', 'loadgroup', '-p', 'no:cacheprovider', '.']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ran = set(re.findall(r'\[(gw\d)\].* PASSED test_(\w)\.py', done.stdout))
+    assert '36 passed' in done.stdout, done.stdout + done.stderr
+    assert ''.join(sorted(name for _, name in ran)) == 'abc' and len({worker for worker, _ in ran}) == 2, ran
