@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 import tqdm.auto
-from test_store import make_tower
-from test_prepare import QUICK, served, tiny_coco
+from helpers.benchmarks import QUICK, served, tiny_coco
+from helpers.stores import make_tower
 
 from trmml_nb.runs import train as jobs
 from trmml_nb.yours import photographs as own_photographs

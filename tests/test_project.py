@@ -549,3 +549,15 @@ def test_two_workers_share_out_whole_files(tmp_path):
     ran = set(re.findall(r'\[(gw\d)\].* PASSED test_(\w)\.py', done.stdout))
     assert '36 passed' in done.stdout, done.stdout + done.stderr
     assert ''.join(sorted(name for _, name in ran)) == 'abc' and len({worker for worker, _ in ran}) == 2, ran
+
+
+def test_no_test_imports_from_another():
+    "What several test files use is in tests/helpers, or a fixture in a conftest.py."
+    others = {p.stem for p in (ROOT / 'tests').rglob('*.py') if p.parent.name != 'helpers'}
+    found = []
+    for path in sorted((ROOT / 'tests').rglob('*.py')):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            names = [node.module or ''] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [f'{path.relative_to(ROOT)}:{node.lineno}: {n}' for n in names if n.split('.')[-1] in others]
+    assert len(others) > 50 and not found, '\n'.join(found)

@@ -27,20 +27,7 @@ from trmml_nb.errors import DataError
 from trmml_nb.data.labels import PRESENT, UNKNOWN, LabelError, bernoulli_mask
 from trmml_nb.data.own_data import image_folder
 from trmml_nb.data.scenes import CATEGORIES, draw_scene, scene_seeds
-
-
-def noise(width=24, height=16, seed=0):
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-@pytest.fixture
-def photos(tmp_path):
-    "A folder with three small pictures a.png, b.png, c.png."
-    folder = tmp_path / 'photos'
-    folder.mkdir()
-    for i, name in enumerate('abc'):
-        noise(seed=i).save(folder / f'{name}.png')
-    return folder
+from helpers.pictures import noise
 
 
 # --- open_image ------------------------------------------------------------------------------------------------------

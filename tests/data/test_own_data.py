@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from test_dataset import noise, photos  # noqa: F401 (photos is a fixture)
+from helpers.pictures import noise
 
 from trmml_nb.errors import DataError
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from test_prepare import make, put, server, tiny_coco, tiny_vg, tiny_voc  # noqa: F401 (server is a fixture)
+from helpers.benchmarks import make, put, tiny_coco, tiny_vg, tiny_voc
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app

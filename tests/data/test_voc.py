@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from test_dataset import noise
+from helpers.pictures import noise
 
 from trmml_nb.errors import DataError
 from trmml_nb.data.labels import ABSENT, UNKNOWN

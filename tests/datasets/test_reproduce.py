@@ -17,7 +17,7 @@ import pytest
 import torch
 from helpers.hub import StandInHub
 from safetensors.torch import save
-from test_prepare import jpeg, make, put, server, tiny_voc  # noqa: F401, F811 (server is a fixture)
+from helpers.benchmarks import jpeg, make, put, tiny_voc
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app

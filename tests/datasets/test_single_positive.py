@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_prepare import flickr, make, put, served, tiny_cub, tiny_nus_official, tiny_voc, wider_coco
-from test_prepare import server  # noqa: F401 (a fixture)
+from helpers.benchmarks import flickr, make, put, served, tiny_cub, tiny_nus_official, tiny_voc, wider_coco
 
 from trmml_nb.runs.compare_job import CompareJob, compare_job, make_world, published_masks
 from trmml_nb.runs.options import JobError, TrainJob

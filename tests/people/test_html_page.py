@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from test_inspector import C, Method, by_hand, evil, parts, run  # noqa: F401 (the last three are fixtures)
+from helpers.inspections import C, Method, by_hand
 
 from trmml_nb.people import inspector as I
 from trmml_nb.people import html_page as P

@@ -18,16 +18,6 @@ from trmml_nb.errors import RunError
 from trmml_nb.errors import TrainingError
 
 
-@pytest.fixture(scope='module')
-def place(tmp_path_factory):
-    return tmp_path_factory.mktemp('jobs')
-
-
-@pytest.fixture(scope='module')
-def run(place):
-    return train_job(TrainJob(limit=80, epochs=2, out=str(place / 'run'), cache=str(place / 'cache')), progress=False)
-
-
 def test_run_folder_holds_what_is_promised(run):
     metrics = json.loads((run / 'metrics.json').read_text())
     for key in (

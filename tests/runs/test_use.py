@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from test_train import place, run  # noqa: F401 (fixtures)
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.errors import DataError
 from trmml_nb.runs.options import JobError, TrainJob

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from test_store import Failing, contents, data, one_thread, pictures, tower  # noqa: F401 (all but two are fixtures)
+from helpers.stores import Failing, contents
 
 from trmml_nb.towers import encode as store_building
 from trmml_nb.data.dataset import scenes_dataset

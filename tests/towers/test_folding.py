@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_dense import images, make, registry  # noqa: F401 (registry is a fixture)
+from helpers.towers import images, make
 from torch import nn
 
 from trmml_nb.towers.folding import Watch, fold, folded_conv

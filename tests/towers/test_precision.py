@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from test_dense import images, make, registry  # noqa: F401 (registry is a fixture)
+from helpers.towers import images, make
 
 from trmml_nb.towers import precision
 from trmml_nb.towers.dense import ImageFeatures

@@ -1,76 +1,13 @@
 "What a feature store is, and how it is read: keys, sizes, types, batches, and damage that is found on opening."
 
-import threading
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import nn
 
 from trmml_nb.towers.store import FeatureStore, ShardedArray, encode_images_now, read_header, store_bytes, store_key
-from trmml_nb.data.own_data import csv_dataset
 from trmml_nb.towers.encode import encode_dataset, require_space
-from trmml_nb.towers.tower import FrozenTower
 from trmml_nb.towers.views import StoreError
-from open_clip.transformer import VisionTransformer
-
-
-def make_tower(seed=0, image_size=32):
-    torch.manual_seed(seed)
-    model = nn.Module()
-    model.visual = VisionTransformer(image_size, 8, 16, 1, 2, 2.0, output_dim=6, pool_type="avg")
-    model.logit_scale, model.logit_bias = nn.Parameter(torch.zeros(())), None
-    return FrozenTower(model, None, "test", image_size, dict(mean=[0.5] * 3, std=[0.25] * 3))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def tower():
-    return make_tower()
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    for i in range(23):
-        Image.fromarray(rng.integers(0, 255, (20 + i, 40, 3), np.uint8)).save(folder / f"{i:02d}.png")
-    (folder / "labels.csv").write_text("image,cat\n" + "".join(f"{i:02d}.png,{i % 2}\n" for i in range(23)))
-    return folder
-
-
-@pytest.fixture
-def data(pictures):
-    return csv_dataset(pictures / "labels.csv", root=pictures)
-
-
-class Failing:
-    "A data set that counts what is decoded and stops at one image."
-
-    def __init__(self, data, at=None):
-        self.data, self.at, self.seen, self.lock = data, at, [], threading.Lock()
-
-    def __getattr__(self, name):
-        return getattr(self.data, name)
-
-    def image(self, i, key=None):
-        with self.lock:
-            self.seen.append(i)
-        if i == self.at:
-            raise KeyboardInterrupt
-        return self.data.image(i, key)
-
-
-def contents(folder):
-    return {p.name: p.read_bytes() for p in folder.iterdir()}
+from helpers.stores import Failing, contents, make_tower
 
 
 @pytest.mark.parametrize("rows", [[0], [22, 3, 3, 11], np.array([9, 10, 19, 20]), torch.tensor([-1, 0]), []])

@@ -3,12 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_dense import make, registry  # noqa: F401 (registry is a fixture)
+from helpers.towers import make
 
 from trmml_nb.errors import TowerError
 from trmml_nb.towers.texts import DEFAULT_TEMPLATES, fill_template
-
-NAMES = ["cat", "potted_plant", "a very long category name of many words"]
+from helpers.towers import NAMES
 
 
 @pytest.mark.parametrize("name", ["t-vit-tok", "t-custom", "t-last"])

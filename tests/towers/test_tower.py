@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from test_dense import images, make, registry  # noqa: F401 (registry is a fixture)
-from test_texts import NAMES
-from test_weights import folder_of
+from helpers.towers import images, make
+from helpers.towers import NAMES
+from helpers.towers import folder_of
 from torch import nn
 
 from trmml_nb.towers import weights as tower_weights

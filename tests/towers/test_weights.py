@@ -13,28 +13,12 @@ import pytest
 import torch
 from helpers.hub import StandInHub
 from safetensors.torch import save, save_file
-from test_dense import CONFIGS, TEXT, images, make, registry  # noqa: F401 (registry is a fixture)
+from helpers.towers import images, make
 
 from trmml_nb.towers import weights as tower_weights
 from trmml_nb.errors import TowerError
 from trmml_nb.towers.tower import load_tower
-
-
-def folder_of(tower, name, path, weights=True):
-    path.mkdir()
-    (path / "open_clip_config.json").write_text(
-        json.dumps(
-            dict(
-                model_cfg={"text_cfg": TEXT} | CONFIGS[name],
-                preprocess_cfg=dict(mean=[0.5] * 3, std=[0.25] * 3, interpolation="bilinear", resize_mode="shortest"),
-            )
-        )
-    )
-    if weights:
-        save_file(
-            {k: v.contiguous() for k, v in tower.model.state_dict().items()}, path / "open_clip_model.safetensors"
-        )
-    return f"local-dir:{path}"
+from helpers.towers import folder_of
 
 
 def test_local_folder(tmp_path):
