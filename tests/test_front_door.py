@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import trmml_nb
+from trmml_nb.cli import OnDemand
 
 SOURCE = Path(trmml_nb.__file__).read_text(encoding='utf-8')
 
@@ -35,9 +36,17 @@ def test_a_name_comes_from_the_room_that_makes_it():
         assert name in made, f'{name} is not made in {room}'
 
 
-@pytest.mark.parametrize(
-    'words', [['--help'], ['--version'], ['train', '--help'], ['train', '--knwon', '1'], ['evaluate']]
-)
+COMMANDS = sorted(OnDemand.waiting)
+ASKED = [
+    ['--help'],
+    ['--version'],
+    ['evaluate'],
+    *([c, '--help'] for c in COMMANDS),
+    *([c, '--knwon'] for c in COMMANDS),
+]
+
+
+@pytest.mark.parametrize('words', ASKED, ids=' '.join)
 def test_the_command_answers_without_torch(words):
     code = (
         'import sys\nfrom trmml_nb.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n'

@@ -29,6 +29,7 @@ from . import __version__
 
 from .errors import TrmmlError, ViewError
 from .io import read_json, write_json
+from .runs.options import DataChoice, Place
 
 if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for torch to read a help text
     from trmml_nb.datasets.prepare import PrepareJob
@@ -39,12 +40,22 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
     from trmml_nb.yours.photographs import PhotosJob
 
 # %% auto #0
-__all__ = ['GOES_ON', 'AFTER_A_STOP', 'app', 'RUN', 'OPEN', 'options_of', 'as_options', 'complain', 'with_messages',
-           'result_table', 'show_result', 'OnDemand', 'command', 'open_lab', 'view', 'review', 'open_streams', 'main']
+__all__ = ['GOES_ON', 'AFTER_A_STOP', 'app', 'DEVICE', 'CACHE', 'FORMAT', 'CODE', 'RUN', 'OPEN', 'at_address', 'options_of',
+           'as_options', 'complain', 'with_messages', 'result_table', 'show_result', 'OnDemand', 'command', 'said_by',
+           'open_lab', 'view', 'review', 'open_streams', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
+def at_address(
+    address: str,  # module:name
+) -> Any:
+    "What an address names, imported now."
+    module, _, name = address.partition(':')
+    return getattr(importlib.import_module(module), name)
+
+
 def options_of(
-    config: type,  # a dataclass; metadata of a field: `help`, perhaps `choices`, `flag` (another name), `argument` (has to be said)
+    config: type,  # a dataclass; a field has a `help`, perhaps `choices`, a `flag` (other name), is an `argument`
+    job: str | None = None,  # address of the class that the function wants: same fields, imported when called
 ) -> Callable:  # a decorator: function(config) -> function(--options)
     "Make a command whose options are the fields of a dataclass."
     hints = typing.get_type_hints(config)
@@ -62,7 +73,7 @@ def options_of(
 
     def decorate(function: Callable) -> Callable:
         def command(**given: Any):
-            return function(config(**given))
+            return function((at_address(job) if job else config)(**given))
         command.__name__, command.__doc__ = function.__name__, function.__doc__
         command.__signature__ = introspect.Signature([parameter(f) for f in fields(config)])
         command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}
@@ -159,7 +170,7 @@ def show_result(
 # %% ../nbs/library/04_cli.ipynb #3b6795f3
 class OnDemand(TyperGroup):
     "Commands whose options are looked up when one of them is asked for; the list of them needs no import."
-    waiting: ClassVar[dict[str, tuple[Callable, str | None]]] = {}  # name -> function, address of its options
+    waiting: ClassVar[dict[str, tuple[Callable, str | None, str | None]]] = {}  # name -> function, two addresses
 
     def list_commands(self, ctx: typer.Context) -> list[str]:
         "Their names, in the order in which they were written."
@@ -169,10 +180,9 @@ class OnDemand(TyperGroup):
         "One command with its options, or None."
         if name not in self.waiting:
             return None
-        function, address = self.waiting[name]
-        if address is not None:
-            module, _, job = address.partition(':')
-            function = options_of(getattr(importlib.import_module(module), job))(function)
+        function, options, job = self.waiting[name]
+        if options is not None:
+            function = options_of(at_address(options), job)(function)
         made = CommandInfo(name=name, callback=with_messages(function), help=function.__doc__)
         return get_command_from_info(made, pretty_exceptions_short=False, rich_markup_mode=None)
 
@@ -180,15 +190,16 @@ class OnDemand(TyperGroup):
         "The list of `trmml --help`."
         with formatter.section('Commands'):
             formatter.write_dl([(name, function.__doc__.strip().splitlines()[0])
-                                for name, (function, _) in self.waiting.items()])
+                                for name, (function, *_) in self.waiting.items()])
 
 
 def command(
     options: str | None = None,  # address module:Class of a dataclass; None: the function's own parameters
+    job: str | None = None,  # address of the class that checks them and is given to the function; None: the same
 ) -> Callable:  # decorator
     "Make a function a command of `trmml`; its name is the function's."
     def decorate(function: Callable) -> Callable:
-        OnDemand.waiting[function.__name__] = function, options
+        OnDemand.waiting[function.__name__] = function, options, job
         return function
     return decorate
 
@@ -226,7 +237,7 @@ def train(
         print(f'run folder: {folder}\nlook at it: trmml view {folder}')
 
 # %% ../nbs/library/04_cli.ipynb #e47b3026
-@command('trmml_nb.runs.encode_job:EncodeJob')
+@command('trmml_nb.runs.options:EncodeOptions', 'trmml_nb.runs.encode_job:EncodeJob')
 def encode(
     job: EncodeJob,  # what was asked
 ):
@@ -239,7 +250,7 @@ def encode(
     encode_job(job)
 
 # %% ../nbs/library/04_cli.ipynb #7dd76fa4
-@command('trmml_nb.runs.compare_job:CompareJob')
+@command('trmml_nb.runs.options:CompareOptions', 'trmml_nb.runs.compare_job:CompareJob')
 def compare(
     job: CompareJob,  # what was asked
 ):
@@ -255,7 +266,7 @@ def compare(
           f'seeds\n{wide(summarise(table)).to_string()}\ntable: {job.out}')
 
 # %% ../nbs/library/04_cli.ipynb #5ffbbc8a
-@command('trmml_nb.datasets.prepare:PrepareJob')
+@command('trmml_nb.runs.options:PrepareOptions', 'trmml_nb.datasets.prepare:PrepareJob')
 def prepare(
     job: PrepareJob,  # what was asked
 ):
@@ -265,7 +276,7 @@ def prepare(
     prepare_job(job)
 
 # %% ../nbs/library/04_cli.ipynb #a979e83d
-@command('trmml_nb.yours.photographs:PhotosJob')
+@command('trmml_nb.runs.options:PhotosOptions', 'trmml_nb.yours.photographs:PhotosJob')
 def photos(
     job: PhotosJob,  # what was asked
 ):
@@ -279,30 +290,33 @@ def photos(
     metrics = read_json(folder / 'metrics.json')
     say = lambda v: '–' if v is None else f'{v:.1f}'
     trained, alone = metrics['trained_mAP'], metrics['zero_shot_mAP']
-    kept = ' The tower was better alone, and was kept as it is.' if trained is not None and alone is not None and alone > trained and metrics['model'] == 'tower' else ''
+    better = None not in (trained, alone) and alone > trained and metrics['model'] == 'tower'
+    kept = ' The tower was better alone, and was kept as it is.' if better else ''
     lacking = len(metrics['left_out'])
     if lacking:
-        kept += f" {lacking} of {metrics['categories']} categories are left out: nothing is known absent, or nothing present."
+        kept += (f" {lacking} of {metrics['categories']} categories are left out: nothing is known absent, or nothing "
+                 f"present.")
     print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: "
           f"{say(metrics['zero_shot_mAP'])}).{kept}\n"
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}\n"
           f"answer what is blank: trmml review {folder}")
 
 # %% ../nbs/library/04_cli.ipynb #9ab70001
-@command('trmml_nb.yours.photographs:PhotosJob')
+@command('trmml_nb.runs.options:PhotosOptions', 'trmml_nb.yours.photographs:PhotosJob')
 def check(
     job: PhotosJob,  # what was asked
 ):
     """What `trmml photos` with the same options would work with, before anything is encoded.
 
-    How the table was read, its values and counts, names that match no photograph, categories never present or never absent, unreadable and duplicate photographs.
+    How the table was read, its values and counts, names that match no photograph, categories never present or never
+    absent, unreadable and duplicate photographs.
     """
     from trmml_nb.yours.photographs import check_album
 
     print(*check_album(job), sep='\n')
 
 # %% ../nbs/library/04_cli.ipynb #7206247e
-@command('trmml_nb.datasets.reproduce:ReproduceJob')
+@command('trmml_nb.runs.options:ReproduceOptions', 'trmml_nb.datasets.reproduce:ReproduceJob')
 def reproduce(
     job: ReproduceJob,  # what was asked
 ):
@@ -320,6 +334,19 @@ def reproduce(
                      f'{cost.train_seconds:.5f} s to train on it once')
     print('\n' + report(*reproduce_job(job), setting))
 
+# %% ../nbs/library/04_cli.ipynb #6a1c0f11
+def said_by(
+    group: type,  # of options
+    name: str,  # of one of them
+) -> Any:
+    "The same option for a command whose options are parameters of a function: its type and its help text."
+    help = next(f.metadata['help'] for f in fields(group) if f.name == name)
+    return Annotated[typing.get_type_hints(group)[name], typer.Option(help=help)]
+
+
+DEVICE, CACHE = said_by(Place, 'device'), said_by(Place, 'cache')
+FORMAT, CODE = said_by(DataChoice, 'format'), said_by(DataChoice, 'code')
+
 # %% ../nbs/library/04_cli.ipynb #998d4508
 @command()
 def evaluate(
@@ -327,13 +354,13 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="Split to measure on; the run's own if not given.")] = None,
     root: Annotated[str | None, typer.Option(help='Where the data are now, if they moved.')] = None,
     out: Annotated[str | None, typer.Option(help='Also write the metrics to this JSON file.')] = None,
-    device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
-    cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
+    device: DEVICE = 'auto',
+    cache: CACHE = None,
     labels: Annotated[str | None,
                       typer.Option(help="Table to measure on, in any form that photos reads, instead of the run's own "
                                         "data.")] = None,
-    code: Annotated[str, typer.Option(help='What numbers in --labels mean, as for photos.')] = 'auto',
-    format: Annotated[str, typer.Option(help='Form of --labels, as for photos, where it is not found out.')] = 'auto',
+    code: CODE = 'auto',
+    format: FORMAT = 'auto',
 ):
     """Measure a run again, on its own split, another, or a table of yours."""
     from trmml_nb.data.tables import Reading
@@ -369,7 +396,7 @@ def predict(
                                         "reports them.")] = 'error',
     split: Annotated[str | None,
                      typer.Option(help='Split of a prepared benchmark; the one that is measured on if not given.')] = None,
-    device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
+    device: DEVICE = 'auto',
     cache: Annotated[str | None,
                      typer.Option(help='Folder where features are kept for another time; not kept if not '
                                        'given.')] = None,
@@ -388,8 +415,9 @@ def predict(
 def inspect(
     run: Annotated[str, typer.Argument(help='Run folder made by `trmml train`.')],
     image: Annotated[str, typer.Argument(help='File of one image.')],
-    out: Annotated[str, typer.Option(help='Page to make: one file that needs neither Python nor a network.')] = 'inspection.html',
-    device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
+    out: Annotated[str, typer.Option(help='Page to make: one file that needs neither Python nor a '
+                                          'network.')] = 'inspection.html',
+    device: DEVICE = 'auto',
 ):
     """Make a page that shows where each label was found in an image."""
     from trmml_nb.runs.use import inspect_job
@@ -410,10 +438,10 @@ def complete(
     threshold: Annotated[float | None,
                          typer.Option(help="Probability from which a blank is proposed as present; the run's own "
                                            "thresholds, or 0.5, if not given.")] = None,
-    device: Annotated[str, typer.Option(help='Where to compute: auto, cpu, cuda, ...')] = 'auto',
-    cache: Annotated[str | None, typer.Option(help='Folder for encoded features.')] = None,
-    format: Annotated[str, typer.Option(help='Form of --labels, as for photos, where it is not found out.')] = 'auto',
-    code: Annotated[str, typer.Option(help='What numbers in --labels mean, as for photos.')] = 'auto',
+    device: DEVICE = 'auto',
+    cache: CACHE = None,
+    format: FORMAT = 'auto',
+    code: CODE = 'auto',
 ):
     """Fill the blanks of a table of labels with proposals."""
     from trmml_nb.runs.use import complete_job

@@ -1,20 +1,35 @@
 """What a training can be told."""
 
+import ast
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
+from trmml_nb.data.formats import FORMATS
+from trmml_nb.data.tables import CELL_CODES
+from trmml_nb.datasets.prepare import BENCHMARKS, PrepareJob
 from trmml_nb.datasets.reproduce import ReproduceJob
+from trmml_nb.runs import options
 from trmml_nb.runs.compare_job import CompareJob
 from trmml_nb.errors import MethodError
 from trmml_nb.runs.encode_job import EncodeJob
 from trmml_nb.runs.options import JobError, TowerChoice, TrainJob
+from trmml_nb.towers.store import DTYPES
 from trmml_nb.towers.weights import RESIZES
 from trmml_nb.yours.photographs import PhotosJob
 
+JOBS = [
+    (EncodeJob, options.EncodeOptions),
+    (CompareJob, options.CompareOptions),
+    (PrepareJob, options.PrepareOptions),
+    (ReproduceJob, options.ReproduceOptions),
+    (PhotosJob, options.PhotosOptions),
+]
+
 
 @pytest.mark.parametrize(
-    'options, message',
+    'said, message',
     [
         (dict(known=0.1, mask='m'), '--known and --mask'),
         (dict(known=1.5), '--known is 1.5'),
@@ -24,9 +39,9 @@ from trmml_nb.yours.photographs import PhotosJob
         (dict(limit=0), '--limit is 0'),
     ],
 )
-def test_options_that_contradict(options, message):
+def test_options_that_contradict(said, message):
     with pytest.raises(JobError, match=message):
-        TrainJob(**options)
+        TrainJob(**said)
 
 
 def test_names_as_papers_write_them_reach_every_method_with_texts():
@@ -79,3 +94,43 @@ def test_settings_of_every_kind_are_taken():
 
     for spec in (*ABLATIONS.values(), 'trmml:lr=1,distill_until=None', 'trmml:distill_reach=1', 'coop:init='):
         configure(spec)
+# -- each option is written once
+
+# a name that stands in several classes that are no relatives, for it means another thing in each
+HOMONYMS = {
+    'data': 'a data set of one\'s own or a published one; a benchmark to prepare; a published setting',
+    'root': 'where data are; where a benchmark is to be put; where the data of a setting are',
+    'labels': 'a table for --data csv; the table beside the photographs',
+    'known': 'one share; several shares',
+    'batch_size': 'images a step; images a forward pass',
+    'workers': 'threads that encode; threads that decode',
+    'views': 'to be encoded, one by one; to be averaged',
+    'out': 'a run folder; a table; a folder of one\'s own photographs',
+    'plan_only': 'of a download; of a comparison',
+}
+
+
+def test_no_option_is_declared_twice():
+    "A class may change what it inherits, or take up an option of another group with `again`; nobody writes it anew."
+    source = ast.parse(Path(options.__file__).read_text(encoding='utf-8'))
+    declared = {}
+    for node in (n for n in source.body if isinstance(n, ast.ClassDef)):
+        for line in node.body:
+            if isinstance(line, ast.AnnAssign) and line.value.func.id == 'option':
+                declared.setdefault(line.target.id, []).append(node.name)
+    twice = {name for name, classes in declared.items() if len(classes) > 1}
+    assert twice == HOMONYMS.keys(), {n: declared.get(n) for n in twice ^ HOMONYMS.keys()}
+    assert len(declared) > 60 and 'clip' not in twice and declared['device'] == ['Place']
+
+
+@pytest.mark.parametrize('job, words', JOBS)
+def test_a_job_has_the_options_of_its_command_and_no_others(job, words):
+    assert issubclass(job, words) and [f.name for f in fields(job)] == [f.name for f in fields(words)]
+
+
+def test_choices_are_those_that_the_library_knows():
+    choices = lambda group, name: next(f for f in fields(group) if f.name == name).metadata['choices']
+    assert choices(options.PhotosOptions, 'format') == FORMATS
+    assert choices(options.PhotosOptions, 'code') == ('auto', *CELL_CODES)
+    assert choices(options.EncodeOptions, 'dtype') == tuple(DTYPES)
+    assert {n.partition('-')[0] for n in BENCHMARKS} == set(choices(options.PrepareOptions, 'data'))

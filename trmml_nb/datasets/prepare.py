@@ -41,7 +41,7 @@ from trmml_nb.datasets.archives import (
 )
 from ..data.dataset import FileImage, MultiLabelDataset
 from ..io import csv_bytes, write_atomic
-from ..runs.options import option
+from ..runs.options import PrepareOptions
 from trmml_nb.data.labels import (
     ABSENT,
     PRESENT,
@@ -1067,32 +1067,8 @@ NUS_SPLITS = ('official', 'labelled', 'asl', 'cole')  # of nuswide; they do not 
 
 
 @dataclass
-class PrepareJob:
-    "Everything that `trmml prepare` can be told."
-    data: str = option(
-        'voc2007',
-        'Benchmark to prepare.',
-        argument=True,
-        choices=('voc2007', 'voc2012', 'coco2014', 'vg200', 'nuswide', 'cub200'),
-    )
-    root: str = option('data', 'Folder for all prepared benchmarks; this one gets a folder of its own in it.')
-    archives: str | None = option(
-        None,
-        'Folder with archives (or unpacked files) that you have already; they are checked, used, and never changed.',
-        flag='--from',
-    )
-    nus_split: str | None = option(
-        None, 'For nuswide, which has four splits that do not compare: official, labelled, asl or cole.'
-    )
-    allow_missing: bool = option(
-        False, 'Go on without images that cannot be had; they are listed, and numbers are not comparable.'
-    )
-    allow_undecodable: bool = option(
-        False, 'Go on without images that cannot be decoded; they are listed, and numbers are not comparable.'
-    )
-    offline: bool = option(False, 'Download nothing: all files must be in --from.')
-    plan_only: bool = option(False, 'Only say what would be done.')
-    workers: int = option(8, 'Threads that decode the images to find damaged ones.')
+class PrepareJob(PrepareOptions):
+    "What `trmml prepare` was told, checked."
 
     def __post_init__(self):
         choices = next(f.metadata['choices'] for f in fields(self) if f.name == 'data')

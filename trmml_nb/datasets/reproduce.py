@@ -24,7 +24,7 @@ from ..rivals.compare import summarise
 from ..runs.compare_job import CompareJob, compare_job, split_knowns, split_specs
 from ..towers.dense import ImageFeatures
 from ..towers.store import store_bytes
-from ..runs.options import option
+from ..runs.options import ReproduceOptions
 from ..runs.sets import load_sets
 from ..method.contract import LossState
 from .prepare import BENCHMARKS
@@ -215,28 +215,8 @@ def beside(
 
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #ae12c6de
 @dataclass
-class ReproduceJob:
-    "Everything that `trmml reproduce` can be told."
-    data: str = option('voc2007', 'Data set, or a FILE with a setting of your own.', argument=True)
-    root: str | None = option(None, 'Folder in which it was prepared (trmml prepare); for voc2007 also a VOCdevkit.')
-    clip: str | None = option(None, "Another tower than the setting's, as for train.")
-    pretrained: str | None = option(None, "Its weights: a tag or a checkpoint FILE.")
-    image_size: int | None = option(None, 'Another side of the square input in pixels.')
-    resize: str | None = option(None, 'How pictures become squares, as for train; squash if not given.')
-    dense: str | None = option(None, "Way to dense features of CLIP's ResNets, as for train.")
-    class_names: str | None = option(None, 'How categories are written in texts, as for train; the papers of the '
-                                     'published rows mostly say papers.')
-    methods: str | None = option(None, "Methods, separated by commas; the setting's (trmml) if not given.")
-    known: str | None = option(None, 'Some of the shares, separated by commas, such as 0.1,0.5.')
-    seeds: str | None = option(None, 'Seeds, separated by commas.')
-    train_split: str | None = option(None, 'Another split to train on.')
-    eval_split: str | None = option(None, 'Another split to report.')
-    limit: int | None = option(None, 'Use only the first N images of each split: for a quick try.')
-    masks: str | None = option(None, 'Folder with published masks, as for compare; they are drawn again if not given.')
-    device: str = option('auto', 'Where to compute: auto, cpu, cuda, ...')
-    cache: str | None = option(None, 'Folder for encoded features; $TRMML_CACHE or the user cache if not given.')
-    out: str | None = option(None, 'Table to make or to go on with; results/reproduce_<data>.csv if not given.')
-    plan_only: bool = option(False, 'Only measure this machine and say what it would cost.')
+class ReproduceJob(ReproduceOptions):
+    "What `trmml reproduce` was told, checked."
 
     @property
     def setting(self) -> Setting:

@@ -16,7 +16,7 @@ import pandas as pd
 from ..rivals.compare import World, compare, hidden_targets, hold_out
 from ..data.dataset import MultiLabelDataset, check_labels, scenes_dataset
 from ..towers.store import FeatureStore
-from .options import DataChoice, JobError, LabelChoice, Place, TextChoice, TowerChoice, option
+from .options import CompareOptions, JobError, LabelChoice
 from ..towers.loading import in_memory
 from .sets import hide_labels, load_sets
 from ..data.labels import ABSENT, PRESENT, mask_sha256, read_mask_file
@@ -78,27 +78,8 @@ def split_seeds(
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #1df15a35
 @dataclass
-class CompareJob(Place, TextChoice, TowerChoice, DataChoice):
-    "Everything that `trmml compare` can be told."
-    methods: str = option('all', f"Methods, separated by commas: {', '.join(METHODS)}; 'all', or 'ablations' (TRM-ML "
-                          'without each of its parts). Settings: trmml:distill=none,lr=1e-4')
-    known: str = option('0.1', "Shares of labels that training may see, separated by commas; 'single' = one present "
-                        'label an image.')
-    seeds: str = option('0', 'Seeds, separated by commas: each cell is trained once with each.')
-    masks: str | None = option(None, 'Folder with published masks, a file for each share whose name ends in _0.1.txt '
-                               'and so on, _single.txt or _single_positive.txt for single.')
-    views: str = option('plain', 'Views whose logits are averaged where images are scored, joined by +, such as '
-                        'plain+flip+scale:320.')
-    boxes: str | None = option(None,
-                               'Table image,category,x0,y0,x1,y1 (fractions) of the reported images, to ask where '
-                               'methods look; scenes know their own.')
-    tune: float | None = option(None, 'For choosing settings: set this share of the training images aside, and report '
-                                'on it.')
-    name: str | None = option(None, "What the table calls the tower; 'tiny', the name of the folder, or the open_clip "
-                              'name if not given.')
-    out: str = option('results/table.csv',
-                      'Table to make or to go on with; a folder `configs` with all settings is put '
-                      'beside it.')
+class CompareJob(CompareOptions):
+    "What `trmml compare` was told, checked."
 
     def __post_init__(self):
         specs = split_specs(self.methods), split_knowns(self.known), split_seeds(self.seeds), self.check_data()

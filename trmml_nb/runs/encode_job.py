@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..data.dataset import MultiLabelDataset
 from ..io import readable
 from ..towers.store import DTYPES, FeatureStore
-from .options import DataChoice, JobError, Place, TowerChoice, option
+from .options import EncodeOptions, JobError
 from .sets import load_sets
 from ..towers.encode import encode_dataset, plan_stores
 from ..towers.precision import choose_precision
@@ -23,17 +23,8 @@ __all__ = ['EncodeJob', 'plan_line', 'encode_job']
 
 # %% ../../nbs/library/runs/06_encode_job.ipynb #201c63e8
 @dataclass
-class EncodeJob(Place, TowerChoice, DataChoice):
-    "Everything that `trmml encode` can be told."
-    views: str = option("plain", "What to encode of each image, separated by commas: plain, flip, scale:SIDE, "
-                        "crop:SEED.")
-    dtype: str = option("float16", "Type of the stored numbers; int8 takes half the disk.", choices=tuple(DTYPES))
-    precision: str = option("auto", "Of the frozen tower, as --encode-precision of train: fp32, bf16, or auto.",
-                            choices=("auto", "fp32", "bf16"))
-    batch_size: int | None = option(None, "Images a forward pass; a measured choice if not given.")
-    workers: int | None = option(None, "Threads; the number of cores if not given.")
-    shard_size: int = option(256, "Images a file of a new store.")
-    dry_run: bool = option(False, "Only say what would be encoded, and how large it is.")
+class EncodeJob(EncodeOptions):
+    "What `trmml encode` was told, checked."
 
     def __post_init__(self):
         for view in self.view_list:

@@ -14,8 +14,10 @@ from ..errors import RunError
 from ..rivals.registry import METHODS, configure, parse_spec, with_wording
 
 # %% auto #0
-__all__ = ['BOUNDS', 'SOURCES', 'JobError', 'option', 'check_choices', 'register_data', 'locate_data', 'check_known',
-           'DataChoice', 'LabelChoice', 'TowerChoice', 'TextChoice', 'TrainOptions', 'Place', 'TrainJob']
+__all__ = ['BOUNDS', 'SOURCES', 'MODELS', 'JobError', 'option', 'again', 'check_choices', 'register_data', 'locate_data',
+           'check_known', 'DataChoice', 'LabelChoice', 'TowerChoice', 'TextChoice', 'TrainOptions', 'Place', 'TrainJob',
+           'EncodeOptions', 'CompareOptions', 'PrepareOptions', 'SettingChoice', 'ReproduceOptions', 'AlbumChoice',
+           'PhotosOptions']
 
 # %% ../../nbs/library/runs/00_options.ipynb #04759485
 class JobError(RunError):
@@ -29,6 +31,16 @@ def option(
 ) -> Any:
     "A dataclass field that knows its help text."
     return field(default=default, metadata=dict(help=help, **extra))
+
+
+def again(
+    group: type,  # of options
+    name: str,  # of one of them
+    **changes: Any,  # another default, help text, or hints for the command line
+) -> Any:
+    "An option of a group for a job that has no use for the others; what it means stays written once."
+    there = next(f for f in fields(group) if f.name == name)
+    return option(**dict(default=there.default, **there.metadata) | changes)
 
 # %% ../../nbs/library/runs/00_options.ipynb #4fb1f00b
 BOUNDS = dict(seed=(0, 2**63 - 1), image_size=(16, 8192), batch_size=(1, 2**20), epochs=(1, 10**6), every=(1, 10**9))
@@ -219,3 +231,153 @@ class TrainJob(Place, TrainOptions, TextChoice, TowerChoice, LabelChoice, DataCh
             raise JobError(f'--method {self.method}: there is nothing to train; `trmml compare` measures it.')
         self.method = with_wording(self.method, self.class_names)
         configure(self.method)  # refuses a setting that cannot be
+
+# %% ../../nbs/library/runs/00_options.ipynb #6a1c0f07
+@dataclass
+class EncodeOptions(Place, TowerChoice, DataChoice):
+    "Everything that `trmml encode` can be told."
+    views: str = option("plain", "What to encode of each image, separated by commas: plain, flip, scale:SIDE, "
+                        "crop:SEED.")
+    dtype: str = option("float16", "Type of the stored numbers; int8 takes half the disk.",
+                        choices=("float16", "bfloat16", "int8"))
+    precision: str = again(TrainOptions, 'encode_precision',
+                           help="Of the frozen tower, as --encode-precision of train: fp32, bf16, or auto.")
+    batch_size: int | None = option(None, "Images a forward pass; a measured choice if not given.")
+    workers: int | None = option(None, "Threads; the number of cores if not given.")
+    shard_size: int = option(256, "Images a file of a new store.")
+    dry_run: bool = option(False, "Only say what would be encoded, and how large it is.")
+
+
+@dataclass
+class CompareOptions(Place, TextChoice, TowerChoice, DataChoice):
+    "Everything that `trmml compare` can be told."
+    methods: str = option('all', f"Methods, separated by commas: {', '.join(METHODS)}; 'all', or 'ablations' (TRM-ML "
+                          'without each of its parts). Settings: trmml:distill=none,lr=1e-4')
+    known: str = option('0.1', "Shares of labels that training may see, separated by commas; 'single' = one present "
+                        'label an image.')
+    seeds: str = option('0', 'Seeds, separated by commas: each cell is trained once with each.')
+    masks: str | None = option(None, 'Folder with published masks, a file for each share whose name ends in _0.1.txt '
+                               'and so on, _single.txt or _single_positive.txt for single.')
+    views: str = option('plain', 'Views whose logits are averaged where images are scored, joined by +, such as '
+                        'plain+flip+scale:320.')
+    boxes: str | None = option(None,
+                               'Table image,category,x0,y0,x1,y1 (fractions) of the reported images, to ask where '
+                               'methods look; scenes know their own.')
+    tune: float | None = option(None, 'For choosing settings: set this share of the training images aside, and report '
+                                'on it.')
+    name: str | None = option(None, "What the table calls the tower; 'tiny', the name of the folder, or the open_clip "
+                              'name if not given.')
+    out: str = option('results/table.csv',
+                      'Table to make or to go on with; a folder `configs` with all settings is put '
+                      'beside it.')
+
+# %% ../../nbs/library/runs/00_options.ipynb #6a1c0f08
+@dataclass
+class PrepareOptions:
+    "Everything that `trmml prepare` can be told."
+    data: str = option(
+        'voc2007',
+        'Benchmark to prepare.',
+        argument=True,
+        choices=('voc2007', 'voc2012', 'coco2014', 'vg200', 'nuswide', 'cub200'),
+    )
+    root: str = option('data', 'Folder for all prepared benchmarks; this one gets a folder of its own in it.')
+    archives: str | None = option(
+        None,
+        'Folder with archives (or unpacked files) that you have already; they are checked, used, and never changed.',
+        flag='--from',
+    )
+    nus_split: str | None = option(
+        None, 'For nuswide, which has four splits that do not compare: official, labelled, asl or cole.'
+    )
+    allow_missing: bool = option(
+        False, 'Go on without images that cannot be had; they are listed, and numbers are not comparable.'
+    )
+    allow_undecodable: bool = option(
+        False, 'Go on without images that cannot be decoded; they are listed, and numbers are not comparable.'
+    )
+    offline: bool = option(False, 'Download nothing: all files must be in --from.')
+    plan_only: bool = option(False, 'Only say what would be done.')
+    workers: int = option(8, 'Threads that decode the images to find damaged ones.')
+
+
+@dataclass
+class SettingChoice:
+    "Which published setting, and where its data are."
+    data: str = option('voc2007', 'Data set, or a FILE with a setting of your own.', argument=True)
+    root: str | None = option(None, 'Folder in which it was prepared (trmml prepare); for voc2007 also a VOCdevkit.')
+
+
+@dataclass
+class ReproduceOptions(Place, TextChoice, TowerChoice, SettingChoice):
+    "Everything that `trmml reproduce` can be told."
+    clip: str | None = again(TowerChoice, 'clip', default=None, help="Another tower than the setting's, as for train.")
+    methods: str | None = again(CompareOptions, 'methods', default=None,
+                                help="Methods, separated by commas; the setting's (trmml) if not given.")
+    known: str | None = again(CompareOptions, 'known', default=None,
+                              help='Some of the shares, separated by commas, such as 0.1,0.5.')
+    seeds: str | None = again(CompareOptions, 'seeds', default=None, help='Seeds, separated by commas.')
+    train_split: str | None = again(DataChoice, 'train_split', help='Another split to train on.')
+    eval_split: str | None = again(DataChoice, 'eval_split', help='Another split to report.')
+    limit: int | None = again(DataChoice, 'limit')
+    masks: str | None = again(CompareOptions, 'masks', help='Folder with published masks, as for compare; they are '
+                              'drawn again if not given.')
+    out: str | None = option(None, 'Table to make or to go on with; results/reproduce_<data>.csv if not given.')
+    plan_only: bool = option(False, 'Only measure this machine and say what it would cost.')
+
+# %% ../../nbs/library/runs/00_options.ipynb #6a1c0f0a
+MODELS = ('best', 'trained', 'tower')  # what --model can be
+
+
+@dataclass
+class AlbumChoice:
+    "Which photographs, and how to read their table."
+    photos: str = option('photos', 'Folder of the photographs, with subfolders.', argument=True)
+    labels: str | None = option(None,
+                                'Table image,[annotator,]<category>,...: 1/yes/x, 0/no, blank unknown; or another '
+                                'form; PHOTOS/labels.csv if not given.')
+    format: str = again(DataChoice, 'format', help='Form of --labels, where it is not found out.', choices=(
+        'auto', 'wide', 'long', 'list', 'openimages', 'xlsx', 'coco', 'voc', 'labelstudio', 'cvat', 'yolo',
+        'googlevision', 'lightroom'))
+    code: str = again(DataChoice, 'code', help='What numbers in the cells mean: signed is 1 / -1 / 0 unknown, '
+                      'minus_one is 1 / 0 / -1 unknown, positives: only present ones were noted.',
+                      choices=('auto', 'blank', 'minus_one', 'signed', 'nan', 'positives'))
+    present: str = option('', 'Own words for present, separated by |.')
+    absent: str = option('', 'Own words for absent, separated by |.')
+    unknown: str = option('', 'Own words for unknown, separated by |.')
+    ignore: str = option('', 'Columns that hold no labels, separated by |.')
+    annotator: str = option('',
+                            "Column with the people who labelled; annotator if not given; none: there is no such "
+                            "column.")
+    unlisted: str = option('unknown',
+                           'What a list of labels does not name: unknown, or absent where every picture was searched '
+                           'for everything.',
+                           choices=('unknown', 'absent'))
+    confidence: float | None = option(None, 'Tables with scores: from here on a label counts as present, below it is '
+                                      'unknown.')
+    proposals: str = option('unknown', 'Cells of a completed table that were proposed and that nobody changed: unknown, '
+                            'or accept.', choices=('unknown', 'accept'))
+    encoding: str = option('', 'Of a table that is neither UTF-8 nor UTF-16, such as cp1252.')
+    sheet: str = option('', 'Of a workbook with several sheets.')
+    categories: str = option('', 'More categories, separated by commas, that have no label yet.')
+    synonyms: str | None = option(None, 'Table name,means: words that mean the same category.')
+
+
+@dataclass
+class PhotosOptions(Place, TextChoice, TowerChoice, AlbumChoice):
+    "Everything that `trmml photos` can be told."
+    clip: str | None = again(TowerChoice, 'clip', default=None, help="Tower, as for train; needed for photographs, "
+                             "such as RN50: 'tiny', which drawings get, knows drawn scenes only.")
+    method: str = again(TrainOptions, 'method', help='What to train, as for train.')
+    epochs: int | None = again(TrainOptions, 'epochs', help="Passes over the photographs; the method's own if "
+                              "not given.")
+    folds: int = option(3, 'Parts for cross-validation; more are slower and use more labels.')
+    seed: int = again(TrainOptions, 'seed', help='Decides folds, first weights and order.')
+    model: str = option('best', "Which model to keep: the better one by cross-validation, the trained one, or the "
+                        "tower alone with words for the categories.", choices=MODELS)
+    on_bad: str = option('error',
+                         "Photographs that cannot be read: 'error' stops, 'skip' leaves them out and reports them.",
+                         choices=('error', 'skip'))
+    encode_precision: str = again(TrainOptions, 'encode_precision', help='Of the frozen tower: fp32, bf16, or auto: '
+                                  'measured on some of the photographs.')
+    out: str | None = option(None, 'Folder to make; runs/photos (or the next free number) if not given.')

@@ -36,7 +36,7 @@ from ..errors import DataError
 from ..towers.store import FeatureStore
 from ..io import clear_parts, write_atomic
 from ..people.figures import figure_png
-from ..runs.options import TrainJob, option
+from ..runs.options import MODELS, PhotosOptions, TrainJob
 from ..towers.loading import in_memory
 from ..runs.sets import settings, zero_shot_cosines
 from ..runs.train import alone_in, claim_folder, describe
@@ -47,19 +47,19 @@ from ..runs.run import UNFINISHED, config_sha256, note_of, save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
 from ..towers.precision import choose_precision
-from ..data.formats import FORMATS, read_labels
+from ..data.formats import read_labels
 from ..data.labels import PRESENT, UNKNOWN
 from ..data.own_data import look_like_photographs
-from ..data.tables import CELL_CODES, Reading, Sheet, sheet_statistics
+from ..data.tables import Reading, Sheet, sheet_statistics
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['MODELS', 'PLACES', 'KEPT', 'PAGE_STYLE', 'IN_WORDS', 'FEW', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness',
-           'fit_rows', 'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study',
-           'tower_alone', 'html_table', 'few_marks', 'picture_uri', 'limits', 'report_html', 'claim_photos',
-           'photos_key', 'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower',
-           'check_album', 'photos_job']
+__all__ = ['PLACES', 'KEPT', 'PAGE_STYLE', 'IN_WORDS', 'FEW', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness', 'fit_rows',
+           'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone',
+           'html_table', 'few_marks', 'picture_uri', 'limits', 'report_html', 'claim_photos', 'photos_key',
+           'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower', 'check_album',
+           'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -160,65 +160,12 @@ def held_out_logits(
     return logits
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #2f78e260
-MODELS = ('best', 'trained', 'tower')  # what --model can be
 PLACES = ('out', 'device', 'cache')  # options that say where, not what
 
 
 @dataclass
-class PhotosJob:
-    "Everything that `trmml photos` can be told."
-    photos: str = option('photos', 'Folder of the photographs, with subfolders.', argument=True)
-    labels: str | None = option(None,
-                                'Table image,[annotator,]<category>,...: 1/yes/x, 0/no, blank unknown; or another '
-                                'form; PHOTOS/labels.csv if not given.')
-    format: str = option('auto', 'Form of --labels, where it is not found out.', choices=FORMATS)
-    code: str = option('auto',
-                       'What numbers in the cells mean: signed is 1 / -1 / 0 unknown, minus_one is 1 / 0 / -1 '
-                       'unknown, positives: only present ones were noted.',
-                       choices=('auto', *CELL_CODES))
-    present: str = option('', 'Own words for present, separated by |.')
-    absent: str = option('', 'Own words for absent, separated by |.')
-    unknown: str = option('', 'Own words for unknown, separated by |.')
-    ignore: str = option('', 'Columns that hold no labels, separated by |.')
-    annotator: str = option('',
-                            "Column with the people who labelled; annotator if not given; none: there is no such "
-                            "column.")
-    unlisted: str = option('unknown',
-                           'What a list of labels does not name: unknown, or absent where every picture was searched '
-                           'for everything.',
-                           choices=('unknown', 'absent'))
-    confidence: float | None = option(None,
-                                      'Tables with scores: from here on a label counts as present, below it is unknown.')
-    proposals: str = option('unknown',
-                            'Cells of a completed table that were proposed and that nobody changed: unknown, or accept.', choices=('unknown', 'accept'))
-    encoding: str = option('', 'Of a table that is neither UTF-8 nor UTF-16, such as cp1252.')
-    sheet: str = option('', 'Of a workbook with several sheets.')
-    categories: str = option('', 'More categories, separated by commas, that have no label yet.')
-    synonyms: str | None = option(None, 'Table name,means: words that mean the same category.')
-    clip: str | None = option(None,
-                              "Tower, as for train; needed for photographs, such as RN50: 'tiny', which drawings get, "
-                              "knows drawn scenes only.")
-    pretrained: str | None = option(None, 'For an open_clip name: a tag such as openai, or a checkpoint FILE.')
-    image_size: int | None = option(None, "Side of the square input in pixels; the tower's own if not given.")
-    resize: str | None = option(None, 'How pictures become squares, as for train.')
-    class_names: str | None = option(None, 'How categories are written in texts, as for train.')
-    method: str = option('trmml_adaptive', 'What to train, as for train.')
-    epochs: int | None = option(None, "Passes over the photographs; the method's own if not given.")
-    folds: int = option(3, 'Parts for cross-validation; more are slower and use more labels.')
-    seed: int = option(0, 'Decides folds, first weights and order.')
-    model: str = option('best',
-                        "Which model to keep: the better one by cross-validation, the trained one, or the tower alone "
-                        "with words for the "
-                        "categories.", choices=('best', 'trained', 'tower'))
-    on_bad: str = option('error',
-                         "Photographs that cannot be read: 'error' stops, 'skip' leaves them out and reports them.",
-                         choices=('error', 'skip'))
-    encode_precision: str = option('auto',
-                                   'Of the frozen tower: fp32, bf16, or auto: measured on some of the photographs.',
-                                   choices=('auto', 'fp32', 'bf16'))
-    device: str = option('auto', 'Where to compute: auto, cpu, cuda, ...')
-    cache: str | None = option(None, 'Folder for encoded features; $TRMML_CACHE or the user cache if not given.')
-    out: str | None = option(None, 'Folder to make; runs/photos (or the next free number) if not given.')
+class PhotosJob(PhotosOptions):
+    "What `trmml photos` was told, checked."
 
     def __post_init__(self):
         self.labels = self.labels or str(Path(self.photos) / 'labels.csv')
@@ -236,9 +183,8 @@ class PhotosJob:
     @property
     def training(self) -> TrainJob:
         "The options that it shares with `trmml train`."
-        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'resize', 'class_names', 'method', 'epochs', 'seed',
-                                              'device', 'cache',
-                                              'encode_precision')}
+        same = {n: getattr(self, n) for n in ('pretrained', 'image_size', 'resize', 'dense', 'class_names', 'method',
+                                              'epochs', 'seed', 'device', 'cache', 'encode_precision')}
         return TrainJob(clip=self.clip or 'tiny', data='csv', labels=self.labels, root=self.photos, out=self.out
                         or next_folder('runs/photos', self.asked), **same)
 
@@ -642,7 +588,8 @@ def photos_in(
 ) -> tuple[Result, Kept]:  # what was found out, and what was taken over
     "The work of `photos_job`."
     data, device = sheet.dataset, pick_device(job.device)
-    tower = load_tower(training.clip, job.pretrained, job.image_size, str(device), job.resize or 'squash')
+    tower = load_tower(training.clip, job.pretrained, job.image_size, str(device), job.resize or 'squash',
+                       job.dense or 'plain')
     precision = choose_precision(tower, data, job.encode_precision, job.cache)
     tower.precision = precision.dtype
     print(precision.why, flush=True) if progress else None
