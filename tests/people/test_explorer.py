@@ -304,5 +304,5 @@ def test_without_the_truth_and_without_the_extra(inspection, monkeypatch):
     blind = replace(inspection, dataset=replace(inspection.dataset, truth=None))
     assert 'company' not in X.explore(blind, X.PrototypeHistory(blind.method)).controls['view'].options
     monkeypatch.setitem(sys.modules, 'ipywidgets', None)
-    with pytest.raises(ImportError, match=r'pip install "trmml_nb\[notebooks\]"'):
+    with pytest.raises(ImportError, match=r"pip install 'trmml_nb\[notebooks\]'"):
         X.explore(inspection, X.PrototypeHistory(inspection.method))

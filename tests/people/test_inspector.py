@@ -507,7 +507,7 @@ def test_scripts_load_nothing(widget):
 def test_without_the_extra_the_message_says_what_to_install(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, 'trmml_nb.people.inspector_widget', raising=False)
-    with pytest.raises(ImportError, match=r'pip install "trmml_nb\[notebooks\]"'):
+    with pytest.raises(ImportError, match=r"pip install 'trmml_nb\[notebooks\]'"):
         importlib.import_module('trmml_nb.people.inspector_widget')
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from .dataset import FileImage, MultiLabelDataset, usable_images
-from ..errors import DataError
+from ..errors import DataError, optional
 from ..io import unguarded
 from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
 from .own_data import folder_files, image_path
@@ -186,10 +186,7 @@ def excel_lines(
     "Cells of a workbook as text. Errors: the reader is missing, several sheets, merged cells, a formula without a value."
     if path.suffix.lower() not in ('.xlsx', '.xlsm'):
         raise TableError(f'{path}: {path.suffix} is not read; save the sheet as .xlsx or as "CSV UTF-8".')
-    try:
-        import openpyxl
-    except ImportError:
-        raise TableError(f'{path}: to read a workbook install trmml_nb[xlsx], or save the sheet as "CSV UTF-8".') from None
+    openpyxl = optional('openpyxl', 'xlsx', f'{path}: a workbook that is not saved as "CSV UTF-8"')
     try:
         book, formulas = (openpyxl.load_workbook(path, data_only=values) for values in (True, False))
     except Exception as error:  # openpyxl raises KeyError, BadZipFile and its own

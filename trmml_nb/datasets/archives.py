@@ -27,20 +27,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
-import requests
-import urllib3
 from fastcore.basics import patch
 from filelock import Timeout
 from PIL import Image
-from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
-from urllib3.util import Retry
 
-from ..errors import DataError
+from ..errors import DataError, optional
 from ..io import alone, held_by, readable, write_atomic
+
+if TYPE_CHECKING:
+    import requests
 
 # %% auto #0
 __all__ = ['PATIENT', 'UNPACKING', 'ArchiveError', 'WrongFile', 'digests', 'Source', 'check_file', 'identify', 'PracticeServer',
@@ -333,10 +332,15 @@ def _receive(answer: requests.Response, source: Source, url: str, part: Path, ha
     return written == total if total is not None else source.size is None or written == source.size
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #d60a1fb7
+def _requests() -> Any:
+    "Only a download needs it."
+    return optional('requests', 'download', 'a download')
+
+
 def _session(url: str, patience: Patience) -> requests.Session:
     "Requests that repeat themselves when a server is busy. Dropped lines are `_fetch`'s business."
-    session = requests.Session()
-    again = Retry(
+    session = _requests().Session()
+    again = optional('urllib3', 'download', 'a download').Retry(
         total=None,
         connect=0,
         read=0,
@@ -348,13 +352,14 @@ def _session(url: str, patience: Patience) -> requests.Session:
         raise_on_status=False,
     )
     for scheme in ('http://', 'https://'):
-        session.mount(scheme, HTTPAdapter(max_retries=again))
+        session.mount(scheme, _requests().adapters.HTTPAdapter(max_retries=again))
     session.trust_env = urlsplit(url).hostname not in ('127.0.0.1', 'localhost')  # no proxy to oneself
     return session
 
 
 def _fetch(source: Source, url: str, part: Path, patience: Patience, progress: bool) -> None:
     "Make the unfinished file whole from one mirror. Errors: a refusal, or too many tries that brought nothing."
+    broken = (_requests().RequestException, optional('urllib3', 'download', 'a download').exceptions.HTTPError)
     size = lambda: part.stat().st_size if part.exists() else 0
     misses, best = 0, size()
     if source.size is not None and best == source.size:  # killed after the last byte
@@ -368,7 +373,7 @@ def _fetch(source: Source, url: str, part: Path, patience: Patience, progress: b
                     if _receive(answer, source, url, part, have, progress):
                         return
                 why = 'the answer ended early'
-            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            except broken as error:
                 why = type(error).__name__
             misses, best = (1, size()) if size() > best else (misses + 1, best)
             if misses >= patience.tries:

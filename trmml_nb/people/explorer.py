@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from ..method.contract import Method
-from ..errors import ViewError
+from ..errors import ViewError, optional
 from .figures import LABEL_MARKS, PALETTE, as_numpy, curve, figure_png, heatmap, show_image
 from .inspector import Inspection, LabelLook, fit_side, map_levels, overlay
 from ..data.labels import UNKNOWN
@@ -350,10 +350,7 @@ def explore(
     view: str = 'resemblance',  # the first view, one of PROTOTYPE_VIEWS
 ) -> Any:  # an ipywidgets.VBox; its `controls` are the two menus, its `picture` holds the PNG
     "The explorer: choose a view and a category. Errors: ipywidgets is not installed."
-    try:
-        import ipywidgets as widgets
-    except ImportError as error:
-        raise ImportError('the explorer needs ipywidgets, which is not installed: pip install "trmml_nb[notebooks]"') from error
+    widgets = optional('ipywidgets', 'notebooks', 'the explorer')
     near, views = nearness(inspection), [v for v in PROTOTYPE_VIEWS if v != 'company' or inspection.dataset.truth is not None]
     menu = lambda options, text: widgets.Dropdown(options=list(options), description=text,
                                                   layout=widgets.Layout(width='240px'))

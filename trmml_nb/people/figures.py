@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
-from ..errors import ViewError
+from ..errors import ViewError, optional
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
@@ -347,7 +347,7 @@ def heatmap(
     vmax: float | None = None,  # value of the last colour
 ) -> Axes:
     "A matrix in colours with a name on each row and column, readable up to about 30 names."
-    import seaborn as sns  # here, for with scipy's statistics it takes a second or two that no other figure needs
+    sns = optional('seaborn', 'plots', 'a heat map')  # here: a second or two that no other figure needs
     m = as_numpy(matrix).astype(float)
     if m.shape != (len(row_names), len(col_names)):
         raise FigureError(f'matrix has shape {m.shape}, expected [{len(row_names)}, {len(col_names)}], '

@@ -10,19 +10,17 @@ import io
 from time import perf_counter
 from typing import Any
 
-try:
-    import anywidget
-    import ipywidgets  # noqa: F401  what anywidget is made of
-    import traitlets
-except ImportError as error:
-    raise ImportError('the inspector widget needs ipywidgets and anywidget, which are not installed: '
-                      'pip install "trmml_nb[notebooks]"') from error
+from ..errors import DataError, ViewError, optional
+
+for package in ('anywidget', 'ipywidgets'):
+    optional(package, 'notebooks', 'the inspector widget')
+import anywidget
+import traitlets
 
 import numpy as np
 from PIL import Image
 
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
-from ..errors import DataError, ViewError
 from .figures import LABEL_NAMES, figure_png
 from .inspector import (FILTERS, GONE, Inspection, InspectorError, MatchView, Ranking, category_scores,
                                        center_square, confused_pairs, inspection_figure, map_levels)

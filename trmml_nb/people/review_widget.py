@@ -10,20 +10,17 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-try:
-    import anywidget  # noqa: F401  what `Reporter` is made of
-    import ipywidgets  # noqa: F401  the same
-    import traitlets
-except ImportError as error:
-    raise ImportError('the review widget needs ipywidgets and anywidget, which are not installed: '
-                      'pip install "trmml_nb[notebooks]"') from error
+from ..errors import DataError, optional
+
+for package in ('anywidget', 'ipywidgets'):
+    optional(package, 'notebooks', 'the review widget')
+import traitlets
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
-from ..errors import DataError
 from .figures import LABEL_NAMES, figure_png, show_image
 from .inspector import GONE, Inspection, center_square
 from .inspector_widget import STAGE, STAGE_CSS, Reporter, map_bytes, photo_bytes

@@ -19,6 +19,7 @@ import socket
 import tempfile
 import threading
 import urllib.parse
+import urllib.request
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -29,7 +30,6 @@ from typing import Any, Literal, Optional
 import huggingface_hub
 import open_clip
 import pydantic
-import requests
 import timm
 import torch
 from huggingface_hub import constants as hub
@@ -70,10 +70,10 @@ def hub_reachable(
     "Whether the model hub (or the proxy in front of it) answers; at once False when HF_HUB_OFFLINE is set."
     if hub.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return False
-    proxy = requests.utils.select_proxy(
-        hub.ENDPOINT, requests.utils.get_environ_proxies(hub.ENDPOINT)
-    )  # no_proxy heeded
-    end = urllib.parse.urlparse(requests.utils.prepend_scheme_if_needed(proxy, "http") if proxy else hub.ENDPOINT)
+    there = urllib.parse.urlparse(hub.ENDPOINT)
+    proxies = {} if urllib.request.proxy_bypass(there.netloc) else urllib.request.getproxies()  # no_proxy is heeded
+    proxy = proxies.get(there.scheme) or proxies.get("all")
+    end = urllib.parse.urlparse(proxy if "://" in proxy else f"http://{proxy}") if proxy else there
     port = end.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(end.scheme, 80)
     found = []
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import TrainingError
+from ..errors import TrainingError, optional
 from ..method.contract import MethodOutput, evaluating
 
 # %% auto #0
@@ -38,8 +38,8 @@ def join_world(
     "Meet the other processes, if a launcher started several. Accelerate finds out how, and which device is ours."
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return None
-    from accelerate import PartialState
-    return PartialState(cpu=device == "cpu").device
+    accelerate = optional('accelerate', 'distributed', 'a training in several processes')
+    return accelerate.PartialState(cpu=device == "cpu").device
 
 # %% ../../nbs/library/training/01_processes.ipynb #b6cee11e
 def part_sizes(

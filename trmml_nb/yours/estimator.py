@@ -15,13 +15,16 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from PIL import Image
+
+from ..errors import RunError, optional
+
+optional('sklearn', 'sklearn', 'the estimator')
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..towers.views import Store
-from ..errors import RunError
 from ..towers.dense import ImageFeatures
 from ..towers.store import encode_images_now
 from ..data.labels import PRESENT, UNKNOWN

@@ -589,7 +589,7 @@ def photos_in(
     "The work of `photos_job`."
     data, device = sheet.dataset, pick_device(job.device)
     tower = load_tower(training.clip, job.pretrained, job.image_size, str(device), job.resize or 'squash',
-                       job.dense or 'plain')
+                       dense=job.dense)
     precision = choose_precision(tower, data, job.encode_precision, job.cache)
     tower.precision = precision.dtype
     print(precision.why, flush=True) if progress else None
