@@ -561,3 +561,11 @@ def test_no_test_imports_from_another():
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             found += [f'{path.relative_to(ROOT)}:{node.lineno}: {n}' for n in names if n.split('.')[-1] in others]
     assert len(others) > 50 and not found, '\n'.join(found)
+
+
+def test_small_things_are_written_once():
+    "One function makes vectors of length 1, and one the logistic function."
+    source = {name: file_of(name).read_text(encoding='utf-8') for name in MODULES}
+    assert [name for name, text in source.items() if re.search(r'^ *def _?unit\b', text, re.M)] == ['towers.tower']
+    own = re.compile(r'1 ?/ ?\(1 ?\+ ?(np|math|torch)\.exp\(-|^def _?(sigmoid|expit|logistic)\b', re.M)
+    assert not [name for name, text in source.items() if own.search(text)]

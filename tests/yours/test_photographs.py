@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.model_selection import KFold
 from safetensors.numpy import save_file
 from PIL import Image
 from typer.testing import CliRunner
@@ -242,6 +243,16 @@ def test_thresholds_and_folds():
     )
     with pytest.raises(CalibrationError, match='4 folds of 3 images'):
         list(folds(3, 4))
+
+
+@pytest.mark.parametrize('count, parts', [(7, 3), (10, 5), (5, 5), (23, 4)])
+def test_folds_are_cut_as_scikit_learn_cuts_them(count, parts):
+    "The same parts as KFold's, of rows in a drawn order; groups of one row change nothing."
+    order = np.random.default_rng(8).permutation(count)
+    for (_, judge), (_, cut) in zip(folds(count, parts, seed=8), KFold(parts).split(order), strict=True):
+        assert judge.tolist() == sorted(order[cut])
+    alone = folds(count, parts, seed=8, groups=np.arange(count))
+    assert [j.tolist() for _, j in alone] == [j.tolist() for _, j in folds(count, parts, seed=8)]
     rng = np.random.default_rng(0)
     noise, labels = rng.normal(size=(60, 3)), rng.integers(0, 2, (60, 3))
     honest, yes = cross_fitted(noise, labels)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import MethodError
+from ..towers.tower import unit
 from ..data.labels import PRESENT, UNKNOWN
 
 # %% auto #0
@@ -22,11 +23,6 @@ __all__ = ['MatchingError', 'text_image_scores', 'text_pixel_scores', 'cosine_lo
 # %% ../../nbs/book/06_matching.ipynb #63c0d82c
 class MatchingError(MethodError):
     "Features, texts or logits that do not fit together; the message names the shapes and what was expected."
-
-
-def _unit(x: Tensor) -> Tensor:
-    "Length-1 vectors, float32 at least."
-    return F.normalize(x if x.dtype == torch.float64 else x.float(), dim=-1)
 
 
 def _expect(name: str, x: Tensor, texts: Tensor, form: str, fits: bool) -> None:
@@ -50,7 +46,7 @@ def text_image_scores(
     "Text-image matching: one vector of the whole image against every text."
     _expect('pooled', pooled, texts, '[B, d]', pooled.ndim == 2)
     with torch.autocast(pooled.device.type, enabled=False):
-        return _unit(pooled) @ _unit(texts).T
+        return unit(pooled) @ unit(texts).T
 
 # %% ../../nbs/book/06_matching.ipynb #ae0ebec2
 def text_pixel_scores(
@@ -63,7 +59,7 @@ def text_pixel_scores(
     _expect('dense', dense, texts, '[B, N, d]', dense.ndim == 3)
     _positive('temperature', temperature)
     with torch.autocast(dense.device.type, enabled=False):
-        maps = _unit(texts) @ _unit(dense).transpose(1, 2)
+        maps = unit(texts) @ unit(dense).transpose(1, 2)
         if pool == 'softmax':
             return ((maps / temperature).softmax(-1) * maps).sum(-1), maps
         if pool not in ('max', 'mean'):
@@ -78,7 +74,7 @@ def cosine_logits(
     "One-to-one matching: the feature of category c against the text of category c, and no other."
     _expect('features', features, texts, '[..., C, d]', features.ndim >= 2 and features.shape[-2] == len(texts))
     with torch.autocast(features.device.type, enabled=False):
-        return (_unit(features) * _unit(texts)).sum(-1)
+        return (unit(features) * unit(texts)).sum(-1)
 
 
 def text_region_scores(

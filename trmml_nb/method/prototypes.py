@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from .contract import PseudoLabels
 from ..errors import MethodError
+from ..towers.tower import unit
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from .losses import can_look
 
@@ -33,11 +34,6 @@ def _as_float(t: Tensor) -> Tensor:
     return t if t.dtype == torch.float64 else t.float()
 
 
-def _unit(t: Tensor) -> Tensor:
-    "Length-1 vectors, float32 at least."
-    return F.normalize(_as_float(t), dim=-1)
-
-
 def _expect(name: str, t: Tensor, shape: tuple) -> None:
     "Raise `PrototypeError` unless `t` has this shape."
     if tuple(t.shape) != tuple(shape):
@@ -54,7 +50,7 @@ def positive_sums(
     if can_look(weight) and not ((weight >= 0) & (weight < float('inf'))).all():
         raise PrototypeError('positives holds a value that is negative or not finite, expected bool or weights >= 0: '
                              'pass `targets == PRESENT`, not the targets themselves.')
-    z = torch.where((weight > 0)[..., None], _unit(features), 0)
+    z = torch.where((weight > 0)[..., None], unit(features), 0)
     return torch.einsum('bcd,bc->cd', z, weight.to(z.dtype)), weight.sum(0)
 
 # %% ../../nbs/book/08_prototypes.ipynb #2702ab27
@@ -75,7 +71,7 @@ class PrototypeMemory(nn.Module):
         if start not in ('mean', 'first', 'text'):
             raise PrototypeError(f"start is {start!r}, expected 'mean', 'first' or 'text'.")
         self.momentum, self.start = momentum, start
-        self.register_buffer('prototypes', _unit(texts.detach()).clone())  # [C, d]
+        self.register_buffer('prototypes', unit(texts.detach()).clone())  # [C, d]
         self.register_buffer('counts', torch.zeros(len(texts), device=texts.device))  # [C] weight of positives so far
 
     def extra_repr(self) -> str:
@@ -102,7 +98,7 @@ def _move(self: PrototypeMemory, total: Tensor, weight: Tensor) -> None:
     m = self._momenta(weight)[:, None]
     moved = m * self.prototypes + (1 - m) * mean
     seen = seen & (moved.norm(dim=-1) > 1e-6)  # opposite vectors may cancel: keep the old direction
-    self.prototypes.copy_(torch.where(seen[:, None], _unit(moved), self.prototypes))
+    self.prototypes.copy_(torch.where(seen[:, None], unit(moved), self.prototypes))
     self.counts.add_(torch.where(seen, weight, 0))
 
 
@@ -144,7 +140,7 @@ def prototype_scores(
     if not 0 < temperature < float('inf'):
         raise PrototypeError(f'temperature is {temperature}, expected a number above 0.')
     with torch.autocast(features.device.type, enabled=False):
-        scores = [_own_softmax(_unit(features), bank, temperature, categories) for bank in banks[modality]]
+        scores = [_own_softmax(unit(features), bank, temperature, categories) for bank in banks[modality]]
         return sum(scores) / len(scores)
 
 
@@ -152,8 +148,8 @@ def _own_softmax(z: Tensor, bank: Tensor, temperature: float, categories: Tensor
     "softmax over categories k of <z_bc, bank_k> / temperature, read at k = c; some rows at a time, as there are B C of them."
     _expect('prototypes', bank, (z.shape[1] if categories is None else len(bank), z.shape[2]))
     own = torch.arange(len(bank), device=z.device).expand(z.shape[:2]) if categories is None else categories
-    unit, at_once = _unit(bank).to(z.dtype).T, max(1, 2**24 // len(bank))
-    parts = [(rows @ unit / temperature).softmax(-1).gather(1, k[:, None])  # [R, C] -> [R, 1]
+    units, at_once = unit(bank).to(z.dtype).T, max(1, 2**24 // len(bank))
+    parts = [(rows @ units / temperature).softmax(-1).gather(1, k[:, None])  # [R, C] -> [R, 1]
              for rows, k in zip(z.flatten(0, 1).split(at_once), own.flatten().split(at_once))]
     return torch.cat(parts).view(z.shape[:2])
 
@@ -165,10 +161,10 @@ def own_similarities(
 ) -> Tensor:  # [B, C, 2] cosine of each feature to its own visual and its own text prototype
     "Similarity of every category's feature to that category's own prototypes."
     with torch.autocast(features.device.type, enabled=False):
-        z = _unit(features)
+        z = unit(features)
         for name, bank in dict(visual=visual, texts=texts).items():
             _expect(name, bank, z.shape[1:])
-        return torch.stack([(z * _unit(bank).to(z.dtype)).sum(-1) for bank in (visual, texts)], -1)
+        return torch.stack([(z * unit(bank).to(z.dtype)).sum(-1) for bank in (visual, texts)], -1)
 
 # %% ../../nbs/book/08_prototypes.ipynb #640c3239
 class SimilarityMemory(nn.Module):

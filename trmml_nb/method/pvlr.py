@@ -24,7 +24,7 @@ from .losses import partial_asymmetric_loss
 from .matching import Calibration, combine_scores, text_image_scores
 from .contract import LossState, Method, MethodOutput, evaluating
 from ..towers.texts import WORDINGS, class_texts
-from ..towers.tower import FrozenTower, PromptLearner
+from ..towers.tower import FrozenTower, PromptLearner, unit
 
 # %% auto #0
 __all__ = ['PVLRError', 'ResidualAttention', 'KnowledgePrompts', 'ContextPrompts', 'Interaction', 'DualModal',
@@ -40,10 +40,6 @@ def _choice(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise PVLRError(f'{name} is {value!r}, expected one of {", ".join(map(repr, allowed))}.')
 
-
-def _unit(x: Tensor) -> Tensor:
-    "Length-1 vectors, float32 at least."
-    return F.normalize(x if x.dtype == torch.float64 else x.float(), dim=-1)
 
 # %% ../../nbs/book/11_pvlr.ipynb #efb5c889
 class ResidualAttention(nn.Module):
@@ -285,7 +281,7 @@ class PVLRBlocks(Method):
         super().__init__()
         self.config, self.prompts, dim = config or PVLRConfig(), prompts, texts.shape[1]
         cfg, generator = self.config, torch.Generator().manual_seed(self.config.seed)
-        self.register_buffer('texts', _unit(texts.detach()).clone(), persistent=False)
+        self.register_buffer('texts', unit(texts.detach()).clone(), persistent=False)
 
         def reader(wanted: bool, scale: float = cfg.label_scale) -> ResidualAttention | None:
             return ResidualAttention(dim, cfg.heads, cfg.dropout, cfg.norm, cfg.start, scale,
@@ -359,7 +355,7 @@ class PVLR(PVLRBlocks):
         labels, maps = self.describe(prompts, dense)
         both = self.dual_attention(labels, dense * math.sqrt(dim))
         with torch.autocast(dense.device.type, enabled=False):
-            pooled, saliency = pool_cosines(_unit(both.labels) @ _unit(both.regions).mT, cfg.pool, cfg.temperature)
+            pooled, saliency = pool_cosines(unit(both.labels) @ unit(both.regions).mT, cfg.pool, cfg.temperature)
             scores = {'local': self.calibration(pooled)}
             if cfg.global_weight or cfg.score == 'mean':
                 scores['global'] = self.global_calibration(text_image_scores(features.pooled, prompts))

@@ -19,6 +19,7 @@ from ..errors import ViewError, optional
 from .figures import LABEL_MARKS, PALETTE, as_numpy, curve, figure_png, heatmap, show_image
 from .inspector import Inspection, LabelLook, fit_side, map_levels, overlay
 from ..data.labels import UNKNOWN
+from ..towers.tower import unit
 from ..towers.weights import close_names
 from ..training.trainer import predict_outputs
 
@@ -33,10 +34,9 @@ class ExplorerError(ViewError):
     "What cannot be compared or drawn; the message names the shape or value, what was expected and how to mend it."
 
 
-def _unit(x: Any) -> np.ndarray:
+def _directions(x: Any) -> np.ndarray:
     "Rows of length 1, float64; rows of zeros stay."
-    x = as_numpy(x).astype(float)
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    return unit(torch.from_numpy(as_numpy(x).astype(float))).numpy()
 
 
 def similarity(
@@ -44,7 +44,7 @@ def similarity(
     b: Any,  # [K, d] vectors, for example text prototypes
 ) -> np.ndarray:  # [C, K] cosines in [-1, 1]
     "Cosine of every row of one table with every row of another. Errors: vectors of different lengths."
-    a, b = _unit(a), _unit(b)
+    a, b = _directions(a), _directions(b)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ExplorerError(f'the tables have shapes {a.shape} and {b.shape}, expected [C, d] and [K, d] with the '
                             f'same d: '
@@ -186,17 +186,17 @@ def nearness(
     prototypes: Any = None,  # [C, d] to compare with; None: the method's own visual ones
 ) -> Nearness:
     "How near every image, region and patch is to every category's prototype, in one pass over the stored features."
-    p = torch.as_tensor(_unit(prototypes_of(inspection.method)[0] if prototypes is None else prototypes)).float()
-    unit, (h, w) = lambda x: nn.functional.normalize(x.float().cpu(), dim=-1), inspection.store.grid
+    p = torch.as_tensor(_directions(prototypes_of(inspection.method)[0] if prototypes is None else prototypes)).float()
+    h, w = inspection.store.grid
     parts = []
     for rows, output in predict_outputs(inspection.method, inspection.store):
         features = inspection.store.batch(rows)
-        patch, place = (unit(features.dense[:, :h * w]) @ p.T).max(1)  # [B, C]; of several views the first
-        region, kept = unit(output.features['region']), output.features.get('kept')
+        patch, place = (unit(features.dense[:, :h * w]).cpu() @ p.T).max(1)  # [B, C]; of several views the first
+        region, kept = unit(output.features['region']).cpu(), output.features.get('kept')
         region = (region * (p if kept is None else p[kept])).sum(-1)
         if kept is not None:  # a category without a region is as far as can be
             region = torch.full(output.logits.shape, -1.).scatter(1, kept.cpu(), region)
-        parts.append((unit(features.pooled) @ p.T, region, patch, place))
+        parts.append((unit(features.pooled).cpu() @ p.T, region, patch, place))
     return Nearness(*(torch.cat(column).numpy() for column in zip(*parts)))
 
 # %% ../../nbs/people/06_explorer.ipynb #be1ebeab
@@ -252,7 +252,7 @@ def drift(
     epochs: Sequence[int] | None = None,  # E numbers; None: from 0
 ) -> pd.DataFrame:  # a row per moment and category: epoch, category, from_start and step, both in degrees
     "How far each prototype is from where it began, and how far it moved since the moment before."
-    p = _unit(prototypes)
+    p = _directions(prototypes)
     if p.ndim != 3 or p.shape[1] != len(class_names) or epochs is not None and len(epochs) != len(p):
         raise ExplorerError(f'prototypes has shape {p.shape}, expected [E, C, d] with C = {len(class_names)} names '
                             f'and an epoch for each of E.')

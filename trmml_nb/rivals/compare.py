@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
 from ..errors import RunError
@@ -90,7 +91,7 @@ def score(
 ) -> dict[str, float]:  # percent; a column for the AP of every class
     "What a row says of the images it is about."
     mean, each = mean_average_precision(logits, truth)
-    f1 = f1_scores(1 / (1 + np.exp(-logits.astype(np.float64))), truth)
+    f1 = f1_scores(expit(logits.astype(np.float64)), truth)
     return dict(mAP=mean, CF1=f1['CF1'], OF1=f1['OF1'], **{f'AP {name}': v for name, v in zip(class_names, each)})
 
 # %% ../../nbs/rivals/04_compare.ipynb #ec936c6e

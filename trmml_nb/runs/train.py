@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from filelock import Timeout
 from matplotlib.figure import Figure
+from scipy.special import expit
 
 from ..towers.loading import in_memory
 from ..data.dataset import MultiLabelDataset, check_labels
@@ -173,7 +174,7 @@ def measure_run(
     dataset: MultiLabelDataset,  # what they are about, with truth
 ) -> dict:  # content of metrics.json that comes from scores
     "All metrics of a run, in percent."
-    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    p = expit(logits.astype(np.float64))
     table = per_class_table(p, dataset.truth, dataset.class_names, scores=logits)
     plain = {name: mean_average_precision(scores, dataset.truth) for name, scores in zero_shot.items()}
     absent = difficult_absent(dataset)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
@@ -184,7 +185,7 @@ def own_probabilities(
         return p
     q = np.clip(np.asarray(p, dtype=np.float64), 1e-12, 1 - 1e-7)
     z = decisions['slope'] * np.log(q / (1 - q)) + decisions['shift']
-    return np.minimum(1, 1 / (1 + np.exp(-np.clip(z, -50, 50))) / decisions['noted'])
+    return np.minimum(1, expit(z) / decisions['noted'])
 
 # %% ../../nbs/library/runs/04_use.ipynb #4cbca55b
 def training_set(

@@ -34,8 +34,8 @@ __all__ = ['TOWERS', 'unit', 'FrozenModel', 'FrozenImages', 'model_digest', 'Fro
 def unit(
     x: Tensor,  # [..., d], any floating type
 ) -> Tensor:
-    "Length-1 vectors in float32, whatever type or autocast the tower ran in."
-    return F.normalize(x.float(), dim=-1)
+    "Length-1 vectors, in float32 at least, whatever type or autocast the tower ran in."
+    return F.normalize(x if x.dtype == torch.float64 else x.float(), dim=-1)
 
 # %% ../../nbs/book/02_tower.ipynb #79307a85
 class FrozenModel(nn.Module):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from scipy.special import expit
 from scipy.stats import beta
 
 from ..errors import MethodError
@@ -64,7 +65,7 @@ class PlattScaling:
                  ) -> np.ndarray:  # [M, C] probabilities
         "Calibrated probabilities of logits [M, C]."
         z = np.clip(self.slope * np.asarray(logits, dtype=np.float64) + self.shift, -50, 50)
-        return np.minimum(1, 1 / (1 + np.exp(-z)) / self.noted)
+        return np.minimum(1, expit(z) / self.noted)
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #7ca7cb93
 def fit_line(
@@ -79,7 +80,7 @@ def fit_line(
                                   # a little ridge: labels may be separable
                                   -sign * (X @ w + offset)).sum() + 5e-5 * w @ w
     for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(X @ w + offset, -50, 50)))
+        p = expit(X @ w + offset)
         curve = X.T @ (X * (p * (1 - p))[:, None]) + 1e-4 * np.eye(2)
         step = np.linalg.solve(curve, X.T @ (present - p) - 1e-4 * w)
         while loss(w + step) > loss(w) and abs(step).max() > 1e-9:
@@ -99,7 +100,7 @@ def own_shifts(
     "Per category the shift that fits best, pulled towards 0: Newton's method on each, all at once."
     shift = np.zeros(categories)
     for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(z + shift[column], -50, 50)))
+        p = expit(z + shift[column])
         slope = np.bincount(column, present - p, categories) - shift / strength
         curve = np.bincount(column, p * (1 - p), categories) + 1 / strength
         shift += np.clip(slope / curve, -2, 2)
@@ -218,7 +219,7 @@ def careful_thresholds(
     own = np.array([of([c]) if both[c] else common for c in range(p.shape[1])])
     count = (t == PRESENT).sum(0)
     pulled = (count * logit(own) + strength * logit(common)) / (count + strength)
-    return np.where(never_absent(t), default, np.clip(1 / (1 + np.exp(-pulled)), .01, .99))
+    return np.where(never_absent(t), default, np.clip(expit(pulled), .01, .99))
 
 
 def precision_interval(

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from PIL import Image
+from scipy.special import expit
 
 from ..errors import RunError, optional
 
@@ -270,7 +271,7 @@ def decision_function(self: TRMMLClassifier, X: Any,  # as in `fit`
 def predict_proba(self: TRMMLClassifier, X: Any,  # as in `fit`
                   ) -> np.ndarray:  # [N, C] of present; for two classes [N, 2], both
     "Probabilities."
-    p = 1 / (1 + np.exp(-self.decision_function(X)))
+    p = expit(self.decision_function(X))
     return np.c_[1 - p, p] if self.binary_ else p
 
 # %% ../../nbs/library/yours/02_estimator.ipynb #69549a31

@@ -24,6 +24,7 @@ import torch
 from matplotlib.figure import Figure
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from scipy.special import expit
 from torch import nn
 
 from ..towers.views import StoreRows
@@ -259,7 +260,7 @@ def study(
     fit = fit_calibration(logits, learn)
     fit.noted = noted_share(fit(logits), data.targets)
     p, (honest, yes) = fit(logits), cross_fitted(logits, data.targets, parts, seed)
-    thresholds, raw = careful_thresholds(p, data.targets), 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
+    thresholds, raw = careful_thresholds(p, data.targets), expit(logits)
     judged = np.where(only, UNKNOWN, data.targets)  # nothing can be said on categories that are never known absent
     table = sheet_statistics(sheet)
     table['AP'], table['threshold'] = zero_each if chosen == 'tower' else each, thresholds
