@@ -40,7 +40,6 @@ USES = [
     ('seaborn', 'plots', lambda: heatmap([[1.0]], ['a'], ['b'])),
     ('accelerate', 'distributed', join),
     ('requests', 'download', lambda: _session('http://127.0.0.1', PATIENT)),
-    ('urllib3', 'download', lambda: _session('http://127.0.0.1', PATIENT)),
     ('sklearn', 'sklearn', lambda: anew('trmml_nb.yours.estimator')),
     ('openpyxl', 'xlsx', lambda: excel_lines(Path('table.xlsx'))),
     ('anywidget', 'notebooks', lambda: anew('trmml_nb.people.inspector_widget')),
