@@ -19,8 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from test_encode import Slow, in_child
-from test_store import contents, make_tower
+from helpers.stores import Slow, contents, in_child, make_tower
 from typer.testing import CliRunner
 
 from trmml_nb import io as files

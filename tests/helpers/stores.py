@@ -1,6 +1,8 @@
 """A tower of one layer, and a data set that stops in the middle."""
 
+import multiprocessing
 import threading
+import time
 
 import torch
 from open_clip.transformer import VisionTransformer
@@ -36,3 +38,26 @@ class Failing:
 
 def contents(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def in_child(target, *args, **options):
+    child = multiprocessing.get_context("fork").Process(target=target, args=args, kwargs=options)
+    child.start()
+    return child
+
+
+class Slow(Failing):
+    "A data set that takes its time, and writes each decoded row to a file that other processes can read."
+
+    def __init__(self, data, note, seconds=0.004):
+        super().__init__(data)
+        self.note, self.seconds = note, seconds
+
+    def image(self, i, key=None):
+        time.sleep(self.seconds)
+        with open(self.note, "a", encoding="utf-8") as file:
+            file.write(f"{i}\n")
+        return self.data.image(i, key)
+
+    def rows(self):
+        return [int(line) for line in self.note.read_text().split()]

@@ -11,8 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from test_train import place, run  # noqa: F401 (fixtures)
-from test_use import photos  # noqa: F401 (fixture)
 from trmml_nb.data.own_data import picture_set
 from trmml_nb.errors import DataError
 from trmml_nb.io import csv_bytes, csv_chunks

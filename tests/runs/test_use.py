@@ -18,16 +18,6 @@ from trmml_nb.runs.use import complete_job, evaluate_job
 from trmml_nb.runs.run import load_run
 
 
-@pytest.fixture(scope='module')
-def photos(place):
-    folder = place / 'photos'
-    (folder / 'sub').mkdir(parents=True)
-    test = scenes_dataset('test', 6)
-    for i in range(6):
-        test.image(i).save(folder / ('sub' if i % 2 else '.') / f'{i}.png')
-    return folder
-
-
 def test_evaluate_gives_the_numbers_of_the_run(run, place):
     again = evaluate_job(run, cache=str(place / 'cache'), progress=False)
     first = json.loads((run / 'metrics.json').read_text())

@@ -1,7 +1,6 @@
 "How a feature store is made: equal to direct encoding, resumable to the byte, shared among builders, never stale."
 
 import json
-import multiprocessing
 import threading
 import time
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from trmml_nb.towers.store import FeatureStore, default_cache, encode_images_now
 from trmml_nb.data.own_data import csv_dataset
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.views import StoreError, ViewStore, crop_box, view_parts, view_pixels, view_tower
+from helpers.stores import Slow, in_child
 
 
 def test_equal_to_direct_encoding(tower, data, tmp_path):
@@ -324,29 +324,6 @@ def test_views_are_verified(tower, data, tmp_path):
 
 
 # -- several builders, kills, growth
-
-
-def in_child(target, *args, **options):
-    child = multiprocessing.get_context("fork").Process(target=target, args=args, kwargs=options)
-    child.start()
-    return child
-
-
-class Slow(Failing):
-    "A data set that takes its time, and writes each decoded row to a file that other processes can read."
-
-    def __init__(self, data, note, seconds=0.004):
-        super().__init__(data)
-        self.note, self.seconds = note, seconds
-
-    def image(self, i, key=None):
-        time.sleep(self.seconds)
-        with open(self.note, "a", encoding="utf-8") as file:
-            file.write(f"{i}\n")
-        return self.data.image(i, key)
-
-    def rows(self):
-        return [int(line) for line in self.note.read_text().split()]
 
 
 def test_what_a_builder_left_that_died_after_its_last_shard_is_swept(tower, data, tmp_path):
