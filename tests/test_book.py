@@ -1,6 +1,7 @@
 """What a reader of the book relies on: chapters follow each other, a symbol means one thing, and a number in a sentence
 comes from a cell. The diagram of the method is what its script draws."""
 
+import ast
 import re
 import runpy
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import trmml_nb
 from helpers.notebooks import NBS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -247,3 +249,27 @@ def test_a_number_from_nowhere_would_be_found():
     assert not untied([md("# T\n> s"), md("## A"), shown, md("It reached 86.9 mAP, and found 73.7 % of them.")])
     assert len(untied([md("# T\n> s"), md("## A"), shown, md("It reached 86.2 mAP, and 16 % were found.")])) == 2
     assert untied([md("# T\n> s"), md("## A"), shown, md("## B"), code("1 + 1"), md("So 86.9 is what it gave.")])
+
+
+# -- what a reader types
+
+
+def not_through_the_door(source, door):
+    "Names that a cell imports from their rooms, though the front door offers them."
+    tree = ast.parse("\n".join(line for line in source.split("\n") if line[:1] not in "%!"))
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)):
+        yield from (a.name for a in node.names if node.module == f"trmml_nb.{door.get(a.name)}")
+
+
+# chapter 10 builds the whole from parts, and says of each which room it comes from
+@pytest.mark.parametrize("path", [p for p in BOOK if p.stem != "10_trmml"], ids=lambda path: path.stem)
+def test_the_book_comes_in_by_the_front_door(path):
+    "What `import trmml_nb` offers is imported from there; modules themselves import from rooms."
+    found = {
+        cell.id: names
+        for cell in cells(path)
+        if cell.cell_type == "code" and not re.search(r"^#\|\s*export", cell.source, re.M)
+        if (names := list(not_through_the_door(cell.source, trmml_nb._DOOR)))
+    }
+    assert not found, f"{path.name}: import these from trmml_nb: {found}"
+    assert list(not_through_the_door("from trmml_nb.method.pvlr import PVLR, x", trmml_nb._DOOR)) == ["PVLR"]
