@@ -13,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
-CACHE = tempfile.mkdtemp(prefix="trmml-tests-")
-os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TRMML_CACHE=CACHE)
+# one cache of encoded images for all workers, kernels and processes of a session, made and removed by the first of them
+SHARED = "TRMML_TESTS_CACHE"
+FIRST = SHARED not in os.environ
+if FIRST:
+    os.environ[SHARED] = tempfile.mkdtemp(prefix="trmml-tests-")
+os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TRMML_CACHE=os.environ[SHARED])
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault(
         "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers))
@@ -58,7 +62,8 @@ def affected(commit):
 
 
 def pytest_unconfigure(config):
-    shutil.rmtree(CACHE, ignore_errors=True)
+    if FIRST:
+        shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True)
 
 
 ALONE = 'TRMML_TEST_ALONE'

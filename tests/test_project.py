@@ -541,14 +541,19 @@ def test_check_masks_can_fail(tmp_path):
 def test_two_workers_share_out_whole_files(tmp_path):
     "With `--dist loadgroup` every test of a file runs in one worker, so that what its fixtures made is made once."
     shutil.copy(ROOT / 'tests/conftest.py', tmp_path)
-    tests = [f'def test_{k}():\n    time.sleep(0.01)\n' for k in range(12)]
+    note = "    cache = os.environ['TRMML_CACHE']\n    assert Path(cache).is_dir()\n    open('told', 'a').write(cache + '\\n')\n"
+    tests = [f'def test_{k}():\n    time.sleep(0.01)\n' + note for k in range(12)]
     for name in ('test_a', 'test_b', 'test_c'):
-        (tmp_path / f'{name}.py').write_text('\n\n'.join(['import time', *tests]), encoding='utf-8')
+        text = '\n\n'.join(['import os, time\nfrom pathlib import Path', *tests])
+        (tmp_path / f'{name}.py').write_text(text, encoding='utf-8')
     command = [sys.executable, '-m', 'pytest', '-v', '-n', '2', '--dist', 'loadgroup', '-p', 'no:cacheprovider', '.']
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    alone = {k: v for k, v in os.environ.items() if k != 'TRMML_TESTS_CACHE'}
+    done = subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, text=True, timeout=120)
     ran = set(re.findall(r'\[(gw\d)\].* PASSED test_(\w)\.py', done.stdout))
     assert '36 passed' in done.stdout, done.stdout + done.stderr
     assert ''.join(sorted(name for _, name in ran)) == 'abc' and len({worker for worker, _ in ran}) == 2, ran
+    told = (tmp_path / 'told').read_text(encoding='utf-8').splitlines()
+    assert len(told) == 36 and len(set(told)) == 1 and not Path(told[0]).exists(), 'one cache, removed at the end'
 
 
 def test_no_test_imports_from_another():
