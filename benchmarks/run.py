@@ -304,7 +304,8 @@ def same_quality(size, cache, asked):
 
 
 def photographs(size, cache, asked):
-    "The same for photographs: time of training from the store, with and without the building, against encoding in the loop, and mAP of both."
+    """The same for photographs: time of training from the store, with and without the building, against encoding in
+    the loop, and mAP of both."""
     if not asked.photographs:
         print("no --photographs given: that part is skipped", flush=True)
         return
@@ -494,7 +495,8 @@ def growing_stores(size, cache, asked):
 
 
 def step_of(categories, batch, size, chunk, keep):
-    "CPU seconds of one training step of TRM-ML with so many categories, after one to warm up; other work on the machine hardly counts."
+    """CPU seconds of one training step of TRM-ML with so many categories, after one to warm up; other work on the
+    machine hardly counts."""
     from torch.nn import functional as F
     from trmml_nb.method.contract import LossState
     from trmml_nb.towers.dense import ImageFeatures
@@ -535,7 +537,8 @@ def many_categories(size, cache, asked):
 
 
 def several_processes(size, cache, asked):
-    "Training in several processes against one, at the same global batch; one thread each. A light step and a heavy one."
+    """Training in several processes against one, at the same global batch; one thread each. A light step and a heavy one.
+    """
     from trmml_nb.training.trainer import TrainConfig, Trainer
     from trmml_nb.method.trmml import TRMML, TRMMLConfig
 
@@ -591,7 +594,8 @@ def several_processes(size, cache, asked):
 
 
 class Random(Store):
-    "A store of random features: on the device if it fits there, else in memory, and where even that lacks fewer images, read again and again."
+    """A store of random features: on the device if it fits there, else in memory, and where even that lacks fewer
+    images, read again and again."""
 
     def __init__(self, count, grid, dim, device):
         from trmml_nb.towers.loading import free_bytes
@@ -635,7 +639,8 @@ def clock(job, device, repeats=1):
 
 
 def limits(device, side):
-    "What the device can do, measured: floating point operations a second of a bf16 product, and bytes a second of a copy."
+    """What the device can do, measured: floating point operations a second of a bf16 product, and bytes a second of a
+    copy."""
     a = torch.randn(side, side, device=device, dtype=torch.bfloat16)
     copied = torch.empty(64 * side * side, dtype=torch.uint8, device=device)
     other = torch.empty_like(copied)
@@ -666,7 +671,8 @@ class Drawn:
 
 
 def gpu_encoders(size, device):
-    "Building a store against the bare encoder in bf16 on pixels that are on the device already, and bf16 against float32."
+    """Building a store against the bare encoder in bf16 on pixels that are on the device already, and bf16 against
+    float32."""
     from trmml_nb.towers.encode import encode_dataset, prepared_pixels, work_size
     from trmml_nb.towers.tower import load_tower
 
@@ -697,7 +703,8 @@ def gpu_encoders(size, device):
 
 
 def gpu_heads(size, device):
-    "A step of three methods, and an epoch of TRM-ML over a large store, against the floors of arithmetic and bandwidth."
+    """A step of three methods, and an epoch of TRM-ML over a large store, against the floors of arithmetic and bandwidth.
+    """
     from torch.utils.flop_counter import FlopCounterMode
     from trmml_nb.rivals.registry import METHODS, build_method
     from trmml_nb.towers.tower import load_tower

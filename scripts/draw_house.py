@@ -1,8 +1,7 @@
 """The house in CONTRIBUTING.md, drawn from the imports as they are: python scripts/draw_house.py [--check].
 
-Packages stand in the order in which they may be imported: each only from itself and from those above it. The question a package answers is the docstring of its
-`__init__.py`. Nothing here is typed by hand but the order.
-"""
+Packages stand in the order in which they may be imported: each only from itself and from those above it. The
+question a package answers is the docstring of its `__init__.py`. Nothing here is typed by hand but the order."""
 
 import ast
 import re

@@ -1,9 +1,8 @@
 """The diagram of the method, whole and with one part lit for each chapter: python scripts/draw_method.py [--check].
 
 Writes nbs/images/method.svg and nbs/images/method_PART.svg. Text only: no picture, no font and no program is needed
-to draw them. A box is lit where the chapter is about it; the others are grey, so that a reader sees what stands and what
-is still missing. The colours are those of `trmml_nb.people.figures`.
-"""
+to draw them. A box is lit where the chapter is about it; the others are grey, so that a reader sees what stands and
+what is still missing. The colours are those of `trmml_nb.people.figures`."""
 
 import sys
 from html import escape

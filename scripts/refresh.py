@@ -1,8 +1,8 @@
 """Run notebooks in fresh kernels and save their outputs: python scripts/refresh.py [NAME ...] [--slow]
 
-Without names, all of nbs/. Cells flagged `#| eval: false`, `gpu` or `slow` keep the outputs they have; --slow runs the slow ones too.
-Nothing is saved when a cell fails. Widget state and widget views are dropped, the still twin of a view stays, and the notebook is cleaned as nbdev-clean does.
-"""
+Without names, all of nbs/. Cells flagged `#| eval: false`, `gpu` or `slow` keep the outputs they have; --slow runs
+the slow ones too. Nothing is saved when a cell fails. Widget state and widget views are dropped, the still twin of a
+view stays, and the notebook is cleaned as nbdev-clean does."""
 
 import argparse
 import re

@@ -1,4 +1,5 @@
-"""What a plain install does without: each use of such a package names the extra that brings it, and every extra is asked for somewhere."""
+"""What a plain install does without: each use of such a package names the extra that brings it, and every extra is
+asked for somewhere."""
 
 import ast
 import importlib

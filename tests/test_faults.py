@@ -1,4 +1,5 @@
-"""Faults that the tests of single modules do not try: malformed tables by the dozen, two trainings in one folder, clocks that are wrong."""
+"""Faults that the tests of single modules do not try: malformed tables by the dozen, two trainings in one folder,
+clocks that are wrong."""
 
 import ast
 import errno

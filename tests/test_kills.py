@@ -1,5 +1,6 @@
-"""Thirty times each: encoding, training, completing, preparing and a run on one's own photographs are killed at a random moment, and what is
-left on the disk is gone on with, to the same bytes. A process that has imported everything forks one child for each kill."""
+"""Thirty times each: encoding, training, completing, preparing and a run on one's own photographs are killed at a
+random moment, and what is left on the disk is gone on with, to the same bytes. A process that has imported
+everything forks one child for each kill."""
 
 import json
 import multiprocessing
@@ -35,7 +36,8 @@ KILLS = int(os.environ.get('TRMML_KILLS', 30))  # of each kind of work; scripts/
 
 
 def in_child(work, place, after=None):
-    "Do `work(place)` in a child, and kill it `after` so many seconds of work. Returns whether it was killed while it worked."
+    """Do `work(place)` in a child, and kill it `after` so many seconds of work. Returns whether it was killed while it
+    worked."""
     here, there = FORK.Pipe(duplex=False)
 
     def run():
@@ -163,7 +165,8 @@ def test_encoding(tmp_path):
 )
 @pytest.mark.young
 def test_training(tmp_path, monkeypatch, quiet):
-    "`trmml train --every 1`, then again and again with --resume. Its figures, which come last, are left out: they take most of the time."
+    """`trmml train --every 1`, then again and again with --resume. Its figures, which come last, are left out: they
+    take most of the time."""
     torch.set_num_threads(1)
     tower = load_tower()
     monkeypatch.setattr(jobs, 'load_tower', lambda *_, **__: tower)  # read once

@@ -1,4 +1,5 @@
-"""Every command on every kind of run folder: it works, or it says in one line, in the words of the command, what to do."""
+"""Every command on every kind of run folder: it works, or it says in one line, in the words of the command, what to
+do."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""What must be in step: notebooks and modules, README and index, settings.ini and pyproject.toml, code and its promises."""
+"""What must be in step: notebooks and modules, README and index, settings.ini and pyproject.toml, code and its
+promises."""
 
 import ast
 import configparser
@@ -73,7 +74,7 @@ def copy(tmp_path):
 
 
 def test_modules_are_those_the_notebooks_export(copy):
-    "nbdev-export on a bare copy gives trmml_nb/ byte for byte, _modidx.py included, and leaves pyproject.toml as it is."
+    """nbdev-export on a bare copy gives trmml_nb/ byte for byte, _modidx.py included, and leaves pyproject.toml as it is."""
     nbdev("doclinks", copy)
     made, kept = (
         {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.py")}
@@ -220,7 +221,8 @@ def test_readers_too_import_names_from_where_they_are_made(path):
 
 
 def test_every_import_is_declared():
-    "What a module imports is a dependency by name, or an optional one of the notebooks; not a lucky guest of another package."
+    """What a module imports is a dependency by name, or an optional one of the notebooks; not a lucky guest of another
+    package."""
     clean = lambda requirement: re.split(r"[<>=!~\[; ]", requirement)[0].lower().replace("-", "_")
     extras = PROJECT["project"]["optional-dependencies"]
     optional = [r for name, group in extras.items() if name != "dev" for r in group]
@@ -259,7 +261,8 @@ def functions(name, thing):
 
 
 def undocumented(function, owner=None):
-    "Parameters that neither a docment (as fastcore reads them) nor the docstring names; overrides of torch's own methods are known."
+    """Parameters that neither a docment (as fastcore reads them) nor the docstring names; overrides of torch's own
+    methods are known."""
     if any(
         function.__name__ in vars(base)
         for base in getattr(owner, "__mro__", ())[1:]
@@ -326,7 +329,7 @@ def test_long_lines_become_fewer():
         p.read_text(encoding="utf-8") for d in ("tests", "scripts", "benchmarks") for p in (ROOT / d).rglob("*.py")
     ]
     long = sum(len(line) > 120 for text in cells + scripts for line in text.split("\n"))
-    assert long <= 285, f"{long} lines are longer than 120 columns, 285 were left"
+    assert long <= 197, f"{long} lines are longer than 120 columns, 197 were left"
 
 
 def test_no_two_public_names_are_alike():

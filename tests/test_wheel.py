@@ -1,4 +1,5 @@
-"""What a user gets from pip: the wheel's contents, and that it works in an empty environment, far from the source tree."""
+"""What a user gets from pip: the wheel's contents, and that it works in an empty environment, far from the source
+tree."""
 
 import os
 import re
@@ -89,7 +90,8 @@ def link(source, target):
 def clean_environment(wheel, tmp_path_factory):
     """An empty virtual environment with the wheel and what it declares to need, and nothing else; removed afterwards.
 
-    pip installs the wheel. What it needs has been fetched once already, for the tests themselves, and torch alone is gigabytes: those files are linked."""
+    pip installs the wheel. What it needs has been fetched once already, for the tests themselves, and torch alone
+    is gigabytes: those files are linked."""
     folder = tmp_path_factory.mktemp("clean")
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
@@ -154,7 +156,8 @@ for name in {names}:
 
 
 def test_command_and_library_work_far_from_the_source_tree(clean_environment, environment, tmp_path):
-    "`trmml --help`, a one-epoch training on the bundled world, and then the README's lines of library use, as they stand there."
+    """`trmml --help`, a one-epoch training on the bundled world, and then the README's lines of library use, as they
+    stand there."""
     trmml = clean_environment.with_name("trmml" + clean_environment.suffix)
     assert "train" in run(trmml, "--help", cwd=tmp_path, env=environment)
     run(trmml, "train", "--epochs", "1", "--limit", "100", "--out", "runs/scenes", cwd=tmp_path, env=environment)

@@ -50,7 +50,8 @@ def optional(
     extra: str,  # of this library, that brings it
     what: str,  # needs it, for the message
 ) -> Any:  # the package
-    "Import a package that not everybody needs. Errors: it is not installed; the message has the command that installs it."
+    """Import a package that not everybody needs. Errors: it is not installed; the message has the command that
+    installs it."""
     try:
         return import_module(package)
     except ImportError as error:

@@ -167,7 +167,8 @@ def guarded(
     text: str,  # what a cell shall say
     path: bool = False,  # it names a file: './' in front still finds it
 ) -> str:
-    "The same text, with an apostrophe (or './') in front where a spreadsheet would run it as a formula. Numbers stay as they are."
+    """The same text, with an apostrophe (or './') in front where a spreadsheet would run it as a formula. Numbers stay
+    as they are."""
     if not _FORMULA.match(text):
         return text
     with contextlib.suppress(ValueError):
@@ -299,7 +300,8 @@ def alone(
     path: str | Path,  # the lock: a hidden file beside what is worked on
     wait: float | None = 0.,  # seconds to wait for another process; None: as long as it takes, and say so
 ) -> Iterator[None]:
-    "Work while no other process does. Errors: `filelock.Timeout` if one still does after the wait; those of the system."
+    """Work while no other process does. Errors: `filelock.Timeout` if one still does after the wait; those of the system.
+    """
     lock, note = FileLock(str(path)), note_beside(path)
     try:
         lock.acquire(timeout=SILENT_FOR if wait is None else wait)

@@ -1,4 +1,5 @@
-"Data: pictures as people see them, the data set type, transforms; good input against references, bad input against messages."
+"""Data: pictures as people see them, the data set type, transforms; good input against references, bad input against
+messages."""
 
 import hashlib
 import io

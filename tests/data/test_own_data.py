@@ -1,4 +1,5 @@
-"Your own pictures: tables in every dialect, and folders; good input against labels by hand, bad input against messages."
+"""Your own pictures: tables in every dialect, and folders; good input against labels by hand, bad input against
+messages."""
 
 import os
 from pathlib import Path

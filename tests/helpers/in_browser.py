@@ -1,4 +1,5 @@
-"""A widget of ours in a real browser without a notebook around it: its script runs in a page, and its Python half answers from the test."""
+"""A widget of ours in a real browser without a notebook around it: its script runs in a page, and its Python half
+answers from the test."""
 
 import base64
 import json

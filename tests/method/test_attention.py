@@ -1,4 +1,5 @@
-"""Category attention: the position code against DETR's formula, the looks of each head against torch.nn.MultiheadAttention in float64."""
+"""Category attention: the position code against DETR's formula, the looks of each head against
+torch.nn.MultiheadAttention in float64."""
 
 import math
 

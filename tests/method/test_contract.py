@@ -1,4 +1,5 @@
-"""The contract of a method: hooks that do nothing by default, and everything it says the same after it was saved and loaded."""
+"""The contract of a method: hooks that do nothing by default, and everything it says the same after it was saved and
+loaded."""
 
 import pytest
 import torch

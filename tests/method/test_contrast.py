@@ -172,7 +172,8 @@ def test_same_on_gpu():
 @pytest.mark.parametrize('form', ['joint', 'separate'])
 @pytest.mark.parametrize('weighted', [False, True])
 def test_keeping_every_entry_gives_the_same_loss_and_gradients(monkeypatch, form, weighted):
-    "What is done on a GPU, where the number of positives is not looked at; features of entries that are no positives may be anything."
+    """What is done on a GPU, where the number of positives is not looked at; features of entries that are no positives
+    may be anything."""
     from trmml_nb.method import contrast
 
     z, positives, visual, texts = make(k=2, dtype=torch.float64)

@@ -368,7 +368,8 @@ def _batch(step):
 
 
 def test_memories_leave_the_gathering_to_the_trainer(monkeypatch):
-    "Every process is shown the whole batch, so nothing may be added up again: counts would grow with the number of processes."
+    """Every process is shown the whole batch, so nothing may be added up again: counts would grow with the number of
+    processes."""
     make = lambda: (PrototypeMemory(torch.eye(4)[:3], momentum=0.7), SimilarityMemory(3))
     several, alone = make(), make()
 

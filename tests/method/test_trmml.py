@@ -125,7 +125,8 @@ def test_prototypes_move_only_in_training_and_only_from_known_present():
 
 @pytest.mark.parametrize('how', ['image', 'pixel'])
 def test_older_matchings_change_the_maps_and_learn_all_else(how):
-    "Text-image: one map for all categories, by length; text-pixel: the softmax of the text's own cosines, and a mean of cosines as the score."
+    """Text-image: one map for all categories, by length; text-pixel: the softmax of the text's own cosines, and a mean
+    of cosines as the score."""
     model, features, targets = make(matching=how)
     features = features._replace(norms=0.5 + torch.rand(B, N, generator=torch.Generator().manual_seed(5)))
     maps = model.given_looks(features, model.texts)
@@ -357,7 +358,8 @@ def test_views_whose_positions_look_like_repeated_grids():
 
 
 def test_levels_follow_the_known_labels_of_training_and_reach_the_evidence():
-    "With levels on they move in training only, they are saved, and evidence is the calibrated probability where prototypes weigh nothing."
+    """With levels on they move in training only, they are saved, and evidence is the calibrated probability where
+    prototypes weigh nothing."""
     texts = torch.nn.functional.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
     model = TRMML(
         texts, (2, 2), 10.0, config=TRMMLConfig(ffn_dim=16, pseudo_levels=True, pseudo_share=0.0, dropout=0.0)
@@ -438,7 +440,8 @@ def test_trust_scales_the_distillation_and_nothing_else():
 
 
 def test_trust_and_rate_follow_the_known_labels():
-    "Labels that the untrained regions tell perfectly: believed, slow offsets; the opposite labels: not believed, full rate."
+    """Labels that the untrained regions tell perfectly: believed, slow offsets; the opposite labels: not believed,
+    full rate."""
     model, features, _ = make(distill_reach=0.4, text_offset=15.0)
     model.calibration.log_scale.data.fill_(math.log(400.0))
     scores = model.eval()(features).scores['region']

@@ -201,7 +201,8 @@ def test_nearness_against_a_loop(inspection):
 
 
 def test_a_category_without_a_region_is_as_far_as_can_be(inspection, monkeypatch):
-    "Where a method gives only some categories of an image a region, those are as near as they were; the others stand at -1."
+    """Where a method gives only some categories of an image a region, those are as near as they were; the others stand
+    at -1."""
     whole, plain = X.nearness(inspection), type(inspection.method).forward
 
     def pruned(self, features):

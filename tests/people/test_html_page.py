@@ -1,4 +1,5 @@
-"""The page to send: what it holds by hand, that it refers to nothing, that names stay text, and that no file is written over."""
+"""The page to send: what it holds by hand, that it refers to nothing, that names stay text, and that no file is
+written over."""
 
 import ast
 import base64

@@ -1,8 +1,8 @@
 """The notebooks with widgets in a real JupyterLab and a real browser, used as a person uses them.
 
-Playwright comes with the `dev` extra; Chromium is the system's (apt-get install chromium), nothing is downloaded by a test. Where either is missing
-the tests are skipped and say why; where CI=true, as in `.ci/run`, that is a failure. TRMML_SHOTS=FOLDER keeps the screenshots; in a folder named
-nbs/images only the two that the README shows."""
+Playwright comes with the `dev` extra; Chromium is the system's (apt-get install chromium), nothing is downloaded by
+a test. Where either is missing the tests are skipped and say why; where CI=true, as in `.ci/run`, that is a
+failure. TRMML_SHOTS=FOLDER keeps the screenshots; in a folder named nbs/images only the two that the README shows."""
 
 import io
 import json
@@ -323,7 +323,8 @@ def test_the_reviewers_notebook(page, lab, outside, tmp_path):
 
 
 def test_the_live_views_notebook(page, lab, outside, tmp_path):
-    "While it trains: one picture in one place, drawn anew, never gone and never of another height; and no widget state is saved."
+    """While it trains: one picture in one place, drawn anew, never gone and never of another height; and no widget
+    state is saved."""
     open_and_run(page, lab, "people/07_live_view.ipynb")
     page.evaluate(WATCH, "live = LiveView(trainer, probe)")
     finished(page)
@@ -444,7 +445,8 @@ def test_page_works_from_a_file_without_a_network(browser, tmp_path):
     [((), 0, False, True), (("chromium",), 0, False, False), ((), 1000, False, False), ((), 0, True, False)],
 )
 def test_ci_installs_chromium_only_where_it_should(tmp_path, there, root, within, asked):
-    "`.ci/run` with stand-ins for everything it calls: apt-get is asked where there is no browser, by root, and never from within a test."
+    """`.ci/run` with stand-ins for everything it calls: apt-get is asked where there is no browser, by root, and never
+    from within a test."""
     bin_, log = tmp_path / "bin", tmp_path / "log"
     bin_.mkdir()
     (tmp_path / ".ci").mkdir()

@@ -1,4 +1,5 @@
-"""The live view: columns by hand, one place on the page, silence elsewhere, and a training that is not changed by being watched."""
+"""The live view: columns by hand, one place on the page, silence elsewhere, and a training that is not changed by
+being watched."""
 
 import io
 import sys

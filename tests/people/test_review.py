@@ -1,4 +1,5 @@
-"""The reviewer: orders by hand, answers that survive a kill, files that stay untouched, precision, rounds; the widget without a browser."""
+"""The reviewer: orders by hand, answers that survive a kill, files that stay untouched, precision, rounds; the widget
+without a browser."""
 
 import ast
 import base64
@@ -267,7 +268,8 @@ def test_two_reviews_of_one_file_do_not_overwrite_each_other(review, folder):
 
 
 def answer_until_done(folder, number, confirmed):
-    "One person of several: answers whatever is open, opens the review anew when somebody else was faster, and says what was confirmed."
+    """One person of several: answers whatever is open, opens the review anew when somebody else was faster, and says
+    what was confirmed."""
     while True:
         review = R.open_review(
             folder / 'labels.csv', folder / 'scores.csv', folder / 'answers.csv', f'person {number}', model='m'
@@ -293,7 +295,8 @@ def answer_until_done(folder, number, confirmed):
 )
 @pytest.mark.young
 def test_eight_people_answering_at_once_lose_nothing(tmp_path):
-    "Every answer that was confirmed to somebody is in the file, said by that person; nobody waits for ever, and no lock is left."
+    """Every answer that was confirmed to somebody is in the file, said by that person; nobody waits for ever, and no
+    lock is left."""
     fork, names = multiprocessing.get_context('fork'), [f'class {c}' for c in range(8)]
     for i in range(12):
         Image.new('RGB', (4, 4)).save(tmp_path / f'{i}.png')
@@ -1101,7 +1104,8 @@ def test_two_people_in_two_files_and_in_turn(folder):
 
 @pytest.mark.parametrize('with_inspection', [True, False])
 def test_a_picture_that_is_gone(widget, review, inspection, folder, with_inspection):
-    "When the table is opened: refused with the line. While it is open: a word, a grey picture, and the question can be skipped."
+    """When the table is opened: refused with the line. While it is open: a word, a grey picture, and the question can
+    be skipped."""
     live = widget.ReviewWidget(review, inspection if with_inspection else None)
     name = review.dataset.image_ids[live.page[0].row]
     (folder / name).rename(folder / 'elsewhere')
@@ -1139,7 +1143,8 @@ def test_somebody_else_writes_the_file_while_it_is_open(live, folder):
 
 
 def test_ten_thousand_images(tmp_path):
-    "A table of 10,000 pictures and 20 categories with blanks, from files: opened in a moment, and answered without a wait."
+    """A table of 10,000 pictures and 20 categories with blanks, from files: opened in a moment, and answered without a
+    wait."""
     import tracemalloc
 
     count, names, r = 10_000, [f'class {c}' for c in range(20)], np.random.default_rng(0)

@@ -1,4 +1,5 @@
-"""Both widgets in a real browser, by keyboard and mouse, without a notebook around them; what a person sees and what reaches the page behind."""
+"""Both widgets in a real browser, by keyboard and mouse, without a notebook around them; what a person sees and what
+reaches the page behind."""
 
 import os
 

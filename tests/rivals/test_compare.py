@@ -95,7 +95,7 @@ def test_a_value_of_the_wrong_kind_is_the_configurations_own_error():
 
 @pytest.mark.parametrize('name', METHODS)
 def test_every_method_keeps_the_contract(world, name):
-    "Logits, saliency that sums to 1, a finite loss whose unknown labels do not matter, and gradients for all it trains."
+    """Logits, saliency that sums to 1, a finite loss whose unknown labels do not matter, and gradients for all it trains."""
     method = build_method(name, world.tower, world.class_names)
     features = world.store.batch(range(8))
     if hasattr(method, 'prepare'):

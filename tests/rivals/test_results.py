@@ -1,4 +1,5 @@
-"""The stored tables: complete, made with the settings that the code has now, with a file for each row, and told truly in the README."""
+"""The stored tables: complete, made with the settings that the code has now, with a file for each row, and told truly
+in the README."""
 
 import json
 import re
@@ -41,7 +42,8 @@ def test_ours_and_the_strongest_others_have_every_tenth(tables, name, method, se
 
 @pytest.mark.parametrize('name', VIEWS)
 def test_a_lead_at_a_tenth_is_over_five_seeds(tables, name):
-    "Whoever turns out to be the best other method there, ours and it have five seeds; a tower that is not trained has one."
+    """Whoever turns out to be the best other method there, ours and it have five seeds; a tower that is not trained
+    has one."""
     summary = summarise(tables[name][tables[name]['method'].isin(METHODS)])
     best = margins(summary, 'trmml_plus')['best_other']
     for known in (f'{tenth / 10:.1f}' for tenth in range(1, 10)):
@@ -84,7 +86,8 @@ def test_readme_tells_what_the_table_holds(tables):
 
 
 def test_the_lead_that_readme_and_notebook_speak_of(tables):
-    "TRM-ML+ over the methods as their sources state them, and over all, PVLR with both branches included; photographs at 40 % are the closest."
+    """TRM-ML+ over the methods as their sources state them, and over all, PVLR with both branches included;
+    photographs at 40 % are the closest."""
     stated = [m for m in METHODS if not m.startswith('trmml') and m != 'pvlr_both']
     for name, least, over_all, at_40 in (('voc2007_lab', 2.0, 1.0, 0.85), ('scenes', 0.0, 0.25, 0.5)):
         summary = summarise(tables[name][tables[name]['method'].isin(METHODS)])

@@ -258,7 +258,8 @@ def reordered(folder):
     'resume, complete and evaluate refuse, and name which',
 )
 def test_a_run_is_gone_on_with_and_used_only_on_the_data_it_was_made_from(album, tmp_path, monkeypatch):
-    "Labels turned over, pictures swapped, files renamed, categories reordered: each is named, on resume, complete and evaluate."
+    """Labels turned over, pictures swapped, files renamed, categories reordered: each is named, on resume, complete
+    and evaluate."""
     from trmml_nb.runs.use import complete_job, evaluate_job
     from trmml_nb.training import trainer as training
 

@@ -148,7 +148,8 @@ def test_real_resnet_50_at_448():
     ],
 )
 def test_real_families_at_two_sizes(name, grids, linear):
-    "Image halves with random weights: the pooled vector is the model's own, and the mean of dense where the head is average and linear."
+    """Image halves with random weights: the pooled vector is the model's own, and the mean of dense where the head is
+    average and linear."""
     visual = open_clip.create_model(name, load_weights=False).visual.eval()
     for size, side in zip((224, 448), grids):
         if size == 448:

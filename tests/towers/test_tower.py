@@ -1,4 +1,5 @@
-"The frozen tower: what never changes, what is learned in front of it, its scale, bias, transform and fingerprint; random weights, no network."
+"""The frozen tower: what never changes, what is learned in front of it, its scale, bias, transform and fingerprint;
+random weights, no network."""
 
 import open_clip
 import pytest

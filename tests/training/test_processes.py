@@ -161,7 +161,7 @@ def agree(one, two, metric=1e-3, weights=2e-4):
 
 @pytest.mark.young
 def test_two_processes_train_to_the_metrics_of_one(rank_and_size, tmp_path):
-    "Losses, mAP of plain and averaged weights, pseudo-label quality, prototypes: three epochs with uneven last batches."
+    """Losses, mAP of plain and averaged weights, pseudo-label quality, prototypes: three epochs with uneven last batches."""
 
     def job(folder):
         t = make(rank_and_size)

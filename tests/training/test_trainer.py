@@ -272,7 +272,8 @@ def test_a_target_outside_the_code_is_named_before_training(world):
 
 
 class Looks(torch.utils._python_dispatch.TorchDispatchMode):
-    "Notes operations whose result the processor would have to wait for on a GPU. Integers are left out: token numbers and counters live on the CPU."
+    """Notes operations whose result the processor would have to wait for on a GPU. Integers are left out: token
+    numbers and counters live on the CPU."""
 
     def __init__(self):
         super().__init__()
@@ -319,7 +320,8 @@ class Looks(torch.utils._python_dispatch.TorchDispatchMode):
     ],
 )
 def test_a_step_looks_at_no_value_where_a_look_would_wait(world, monkeypatch, spec):
-    "The rules of a GPU on a CPU: no check of values, losses looked at later. Optimiser and average are left out: their counters are on the CPU everywhere."
+    """The rules of a GPU on a CPU: no check of values, losses looked at later. Optimiser and average are left out:
+    their counters are on the CPU everywhere."""
     from trmml_nb.method import contrast
     from trmml_nb.method import losses
     from trmml_nb.method import prototypes
@@ -409,7 +411,8 @@ def test_killed_in_mid_epoch_ends_bit_identical(world, tmp_path, every):
         t.fit(path, progress=False, every=every)
 
     def after(steps):
-        "Where the last checkpoint stands when so many steps more are done: written after each epoch and after every third (or each) step of one."
+        """Where the last checkpoint stands when so many steps more are done: written after each epoch and after every
+        third (or each) step of one."""
         epoch, step = stands()
         done = [divmod(n, 4) for n in range(4 * epoch + step, 4 * epoch + step + steps + 1)]
         return [place for place in done if place[1] % every == 0][-1]

@@ -576,7 +576,8 @@ def test_folders_that_are_claimed_and_those_that_are_not(album, tmp_path):
 
 
 def test_a_delivery_that_was_stopped_is_ended(tmp_path):
-    "Half of the results are in their places, under another spelling of --out; and everything that a run keeps for itself goes."
+    """Half of the results are in their places, under another spelling of --out; and everything that a run keeps for
+    itself goes."""
     made = tmp_path / '.results'
     made.mkdir()
     for name, content in {

@@ -65,7 +65,8 @@ def from_pairs(
     places: Sequence[str] = (),  # for each image, where it is named, for the message; empty: its number
     skipped: Sequence[tuple[str, str]] = (),  # (what, why) of what was left out
 ) -> MultiLabelDataset:
-    "A data set from pairs. Errors: a word for `absent` that is neither; an image twice, outside the folder, or not there; a pair that is both."
+    """A data set from pairs. Errors: a word for `absent` that is neither; an image twice, outside the folder, or not
+    there; a pair that is both."""
     if absent not in ('unknown', 'all'):
         raise FormatError(f"absent={absent!r}, expected 'unknown' (what is not listed may be there) or 'all' (every "
                           f"image was searched for every category).")
@@ -166,7 +167,8 @@ def parse_xml(
     text: bytes,  # in any encoding that it names
     depth: int = 100,  # elements within elements
 ) -> ET.Element:
-    "The root of an XML file. Errors: a `ValueError` for what is not well formed, has a DOCTYPE (whose entities can unfold without end) or is nested deeper."
+    """The root of an XML file. Errors: a `ValueError` for what is not well formed, has a DOCTYPE (whose entities can
+    unfold without end) or is nested deeper."""
     inside = 0
 
     def begin(*_: Any) -> None:
@@ -294,7 +296,8 @@ def write_pictures(
     cells: Sequence[dict],  # as Hugging Face stores pictures: {'bytes': ..., 'path': ...}, one of them None
     folder: Path,  # must not exist yet, or be empty
 ) -> list[str]:  # names of the files, numbered by row
-    "Write stored pictures as they are, all or none. Errors: a folder with files; a cell without a readable picture, with its row."
+    """Write stored pictures as they are, all or none. Errors: a folder with files; a cell without a readable picture,
+    with its row."""
     if folder.exists() and any(folder.iterdir()):
         raise FormatError(f'{folder}: holds files; the pictures of this data set are written out, so give a folder '
                           f'that does not exist yet.')

@@ -31,7 +31,8 @@ DIFFICULT = 2  # in labels.csv only: present, but left out by VOC's own evaluati
 
 
 class PrepareError(DataError):
-    "A benchmark that cannot be prepared or read; the message names file or split, what was expected, and how to mend it."
+    """A benchmark that cannot be prepared or read; the message names file or split, what was expected, and how to mend it.
+    """
 
 
 class _Table(BaseModel):
@@ -89,7 +90,8 @@ def _suspect(path: Any) -> bool:
 
 
 def _image_root(folder: Path, root: str) -> Path:
-    "Where a benchmark's images lie: in its own folder, or in the one outside whose whole path was written down when it was prepared."
+    """Where a benchmark's images lie: in its own folder, or in the one outside whose whole path was written down when
+    it was prepared."""
     if not os.path.isabs(root) and '..' in Path(root).parts:
         raise PrepareError(f'{folder / "provenance.json"}: image_root is {root!r}, expected a folder inside this one, '
                            f'or the whole path of '
@@ -103,7 +105,8 @@ def prepared_dataset(
     difficult: str = 'absent',  # VOC's difficult objects: 'absent' (the published masks) or 'unknown' (VOC's own evaluation)
     check: bool = False,  # open the header of every image
 ) -> MultiLabelDataset:
-    "A split of a prepared benchmark. Errors: no such split; a table that was changed; with `check`, an image that cannot be read."
+    """A split of a prepared benchmark. Errors: no such split; a table that was changed; with `check`, an image that
+    cannot be read."""
     folder, about = Path(root), read_provenance(root)
     if difficult not in ('absent', 'unknown'):
         raise PrepareError(f"difficult={difficult!r}, expected 'absent' or 'unknown'.")
@@ -151,7 +154,8 @@ def find_prepared(
     data: str,  # the benchmark's name, or its folder
     root: str | Path | None = None,  # folder of all benchmarks, or of this one
 ) -> Path | None:  # folder of the benchmark, or None
-    "Where a prepared benchmark lies: the folder `data`, `root`/`data`, or `root` itself if it is called so. Errors: a damaged provenance.json."
+    """Where a prepared benchmark lies: the folder `data`, `root`/`data`, or `root` itself if it is called so. Errors:
+    a damaged provenance.json."""
     if root is None:
         return Path(data) if (Path(data) / 'provenance.json').is_file() else None
     inside = Path(root).expanduser() / data

@@ -183,7 +183,8 @@ def excel_lines(
     path: Path,  # .xlsx
     sheet: str = '',  # its name; '' for the only one that holds something
 ) -> tuple[str, list[list[str]], list[str]]:  # place, cells of all lines, notes
-    "Cells of a workbook as text. Errors: the reader is missing, several sheets, merged cells, a formula without a value."
+    """Cells of a workbook as text. Errors: the reader is missing, several sheets, merged cells, a formula without a value.
+    """
     if path.suffix.lower() not in ('.xlsx', '.xlsm'):
         raise TableError(f'{path}: {path.suffix} is not read; save the sheet as .xlsx or as "CSV UTF-8".')
     openpyxl = optional('openpyxl', 'xlsx', f'{path}: a workbook that is not saved as "CSV UTF-8"')
@@ -669,7 +670,8 @@ def listed_votes(
     synonyms: Mapping[str, str],  # from `read_synonyms`
     form: str,  # 'long' or 'list'
 ) -> list[str]:  # notes
-    "Count the lines of a long table, or of lists of labels. Errors: a value that is none, a score where no border was said."
+    """Count the lines of a long table, or of lists of labels. Errors: a value that is none, a score where no border
+    was said."""
     image, header = picture_column(grid), grid.header
     pick = lambda wanted: next((c for c, h in enumerate(header) if c != image and head(h) in wanted), None)
     label, value = pick(LABEL_COLUMNS), pick(VALUE_COLUMNS) if form == 'long' else None

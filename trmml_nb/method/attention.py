@@ -80,7 +80,8 @@ def grid_of(
     positions: int,  # N
     grid: tuple[int, int],  # rows and columns at the usual size
 ) -> tuple[int, int]:  # rows and columns of N positions
-    "The usual grid if the positions fill it (once or more, one after another), else a square one. Raises `RegionError` if neither fits."
+    """The usual grid if the positions fill it (once or more, one after another), else a square one. Raises
+    `RegionError` if neither fits."""
     side = math.isqrt(positions)
     if positions and positions % math.prod(grid) == 0:
         return tuple(grid)

@@ -145,7 +145,8 @@ def prototype_scores(
 
 
 def _own_softmax(z: Tensor, bank: Tensor, temperature: float, categories: Tensor | None = None) -> Tensor:
-    "softmax over categories k of <z_bc, bank_k> / temperature, read at k = c; some rows at a time, as there are B C of them."
+    """softmax over categories k of <z_bc, bank_k> / temperature, read at k = c; some rows at a time, as there are B C
+    of them."""
     _expect('prototypes', bank, (z.shape[1] if categories is None else len(bank), z.shape[2]))
     own = torch.arange(len(bank), device=z.device).expand(z.shape[:2]) if categories is None else categories
     units, at_once = unit(bank).to(z.dtype).T, max(1, 2**24 // len(bank))

@@ -268,7 +268,8 @@ class PVLRConfig:
 
 # %% ../../nbs/book/11_pvlr.ipynb #14ab3375
 class PVLRBlocks(Method):
-    "The blocks, wired: KAP, CAP and IFM make label features for each image; DMA and the two calibrations wait beside them."
+    """The blocks, wired: KAP, CAP and IFM make label features for each image; DMA and the two calibrations wait beside
+    them."""
 
     def __init__(
         self,

@@ -147,7 +147,8 @@ def candidates(
     texts: Tensor,  # [C, d] texts, length 1
     keep: int,  # categories wanted, from 1
 ) -> Tensor:  # [K] numbers of the categories, ascending; K = min(keep, C)
-    "Categories worth a closer look: the largest cosine of their text with any position of any image of the batch. Errors: keep."
+    """Categories worth a closer look: the largest cosine of their text with any position of any image of the batch.
+    Errors: keep."""
     if keep < 1:
         raise RegionError(f'keep is {keep}, expected a whole number of categories from 1.')
     best = torch.stack([(at_least_float32(texts) @ at_least_float32(image).mT).amax(-1)

@@ -209,7 +209,8 @@ def nearest(
     c: int,  # category number
     k: int = 5,  # how many
 ) -> pd.DataFrame:  # columns row, similarity, patch (-1 for kind 'image' and 'region')
-    "The images whose vector, region or patch is nearest to a category's prototype. Errors: another kind, no such category."
+    """The images whose vector, region or patch is nearest to a category's prototype. Errors: another kind, no such
+    category."""
     if kind not in PROTOTYPE_KINDS or not 0 <= c < near.image.shape[1]:
         raise ExplorerError(f'kind is {kind!r} and category {c}, expected one of {", ".join(PROTOTYPE_KINDS)} and 0 '
                             f'to {near.image.shape[1] - 1}.')
@@ -266,7 +267,8 @@ def drift_figure(
     table: pd.DataFrame,  # from `drift`
     chosen: Sequence[str] | None = None,  # categories to name; None: the two that moved farthest and the two that moved least
 ) -> Figure:
-    "The way of every prototype: its angle from the start, and its step in each epoch after the first; a few are named, the others grey."
+    """The way of every prototype: its angle from the start, and its step in each epoch after the first; a few are
+    named, the others grey."""
     ways = {name: table.pivot(index='epoch', columns='category', values=name) for name in ('from_start', 'step')}
     last = ways['from_start'].iloc[-1].sort_values(ascending=False, kind='stable')
     chosen = list(dict.fromkeys([*last.index[:2], *last.index[-2:]])) if chosen is None else list(chosen)
@@ -288,7 +290,8 @@ def drift_figure(
 def co_occurrence_matrix(
     values: Any,  # [M, C] labels PRESENT / ABSENT / UNKNOWN, or probabilities in [0, 1]
 ) -> np.ndarray:  # [C, C] row c, column k: share of c's images in which k is; NaN where c was never seen with k known
-    "How often one category is in the images of another; entries that are unknown do not count, and probabilities count in part."
+    """How often one category is in the images of another; entries that are unknown do not count, and probabilities
+    count in part."""
     v = as_numpy(values).astype(float)
     if v.ndim != 2 or not np.isin(v[(v < 0) | (v > 1)], UNKNOWN).all():
         raise ExplorerError(f'values has shape {v.shape} and runs from {v.min():g} to {v.max():g}, expected [M, C] of '

@@ -28,7 +28,8 @@ def _text(data: bytes) -> str:
 
 # %% ../../nbs/people/02_html_page.ipynb #6dbb348f
 def _page_record(view: MatchView) -> dict:
-    "What the page's script needs of a view: levels as bytes, captions, order, and the five largest claims on each patch."
+    """What the page's script needs of a view: levels as bytes, captions, order, and the five largest claims on each patch.
+    """
     as_bytes = lambda levels: _text((levels * 255).round().astype(np.uint8).tobytes())
     claims = patch_claims(view.attention, view.probabilities)
     top = np.argsort(-claims, 0, kind='stable')[:5].T.tolist()  # [N][5]

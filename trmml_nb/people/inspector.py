@@ -222,7 +222,8 @@ def order(self: MatchView) -> np.ndarray:
 
 @patch(as_prop=True)
 def attention(self: MatchView) -> np.ndarray:
-    "[C, N] the method's saliency; without one, softmax of the cosines at temperature 0.05, as text-pixel pooling has it."
+    """[C, N] the method's saliency; without one, softmax of the cosines at temperature 0.05, as text-pixel pooling has it.
+    """
     if self.saliency is not None:
         return self.saliency
     e = np.exp((self.pixel_maps - self.pixel_maps.max(-1, keepdims=True)) / .05)
@@ -437,7 +438,8 @@ def inspection_figure(
     top: int = 8,  # labels in the ranking
     outline: bool = True,  # draw the object's true outline, where known
 ) -> Figure:  # shown by a notebook when it is the cell's last value
-    "Three kinds of matching and the ranked labels of one image; with a second run, a row for each. Errors: another image."
+    """Three kinds of matching and the ranked labels of one image; with a second run, a row for each. Errors: another
+    image."""
     views = [view] if other is None else [view, other]
     same_image(*views)
     fig, look = Figure(figsize=(7.2, 2.15 * len(views)), layout='constrained'), replace(look, side=min(look.side, 130))
@@ -459,7 +461,8 @@ def claims_table(
     patch: int,  # number of the patch, row by row from 0
     top: int | None = 5,  # rows; None: all categories
 ) -> pd.DataFrame:  # a row per category, largest claim first
-    "Which categories claim a patch: claim (sums to 1), attention there in multiples of an even spread, probability, cosine."
+    """Which categories claim a patch: claim (sums to 1), attention there in multiples of an even spread, probability,
+    cosine."""
     n = view.pixel_maps.shape[1]
     if not 0 <= patch < n:
         raise InspectorError(f'patch is {patch}, expected 0 to {n - 1} on a grid of {view.grid}.')
@@ -569,7 +572,8 @@ def view(
     row: int,  # from 0 to M - 1
     image: Image.Image | None = None,  # drawn in place of the data set's own, for example where its file is gone
 ) -> MatchView:
-    "One image as the method sees it, from stored features. Errors: a row that is not there, a picture that cannot be read."
+    """One image as the method sees it, from stored features. Errors: a row that is not there, a picture that cannot be
+    read."""
     if not 0 <= row < len(self.dataset):
         raise InspectorError(f'row is {row}, expected 0 to {len(self.dataset) - 1}.')
     data, seen = self.dataset, self.history

@@ -226,7 +226,8 @@ def _frames(fig: Figure, probe: Probe, frames: Sequence[Frame]) -> None:
 def fixed_png(
     fig: Figure,  # any figure
 ) -> bytes:  # a PNG of the figure's full size, with a palette of 256 colours
-    "A figure as a small PNG of constant size: nothing is cropped, so a page that shows one after the other does not jump."
+    """A figure as a small PNG of constant size: nothing is cropped, so a page that shows one after the other does not
+    jump."""
     canvas, file = FigureCanvasAgg(fig), io.BytesIO()
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])

@@ -94,7 +94,8 @@ def proposal_order(
     features: Any = None,  # [M, d] vectors of the images, for 'diverse'
     seed: int = 0,  # of 'random'
 ) -> np.ndarray:  # [K, 2] (image, category) of every blank, most useful first
-    "All blanks in the order in which to ask. Errors: an unknown order, shapes that do not fit, no vectors for 'diverse'."
+    """All blanks in the order in which to ask. Errors: an unknown order, shapes that do not fit, no vectors for 'diverse'.
+    """
     p, t = as_numpy(probabilities).astype(float), as_numpy(targets)
     if order not in ORDERS or order == 'diverse' and features is None:
         raise ReviewError(f"order is {order!r}, expected one of {', '.join(ORDERS)}; 'diverse' also needs features "
@@ -241,7 +242,8 @@ def _said(a: Answer) -> str:
 
 # %% ../../nbs/people/04_review.ipynb #4884eca7
 class Review:
-    "Proposals for the blanks of a table, and a person's answers, saved after each; opened anew, it goes on where it stopped."
+    """Proposals for the blanks of a table, and a person's answers, saved after each; opened anew, it goes on where it
+    stopped."""
 
     def __init__(
         self,
@@ -583,7 +585,8 @@ def read_predictions(
     path: str | Path,  # table with a header image,<category>,..., or with columns '<category> (probability)'
     dataset: MultiLabelDataset,  # images and categories wanted
 ) -> np.ndarray:  # [M, C] in [0, 1]
-    "Probabilities of a data set's images from a table. Errors: missing or repeated images, missing categories, no probabilities."
+    """Probabilities of a data set's images from a table. Errors: missing or repeated images, missing categories, no
+    probabilities."""
     try:
         lines = csv.reader(io.StringIO(Path(path).read_bytes().decode('utf-8-sig'), newline=''), strict=True)
         rows = [(lines.line_num, [unguarded(cell.strip()) for cell in cells]) for cells in lines if any(cells)]

@@ -193,7 +193,8 @@ TEXT_COLUMNS = ('data', 'clip', 'views', 'method', 'known', 'split', 'selection'
 def read_table(
     path: str | Path,  # a table of rows
 ) -> pd.DataFrame:  # empty if there is no such file
-    "Rows made so far; `known` is text ('0.1' ... '1.0', 'single'). Raises `CompareError` for a file that is no such table."
+    """Rows made so far; `known` is text ('0.1' ... '1.0', 'single'). Raises `CompareError` for a file that is no such
+    table."""
     if not Path(path).is_file():
         return pd.DataFrame(columns=FIRST)
     try:
@@ -242,7 +243,8 @@ def missing_cells(
     knowns: Sequence[float | str],  # shares of known labels
     seeds: Sequence[int],  # a method that trains nothing has the first only
 ) -> list[tuple[str, float | str, int]]:  # (spec, known, seed), seed by seed
-    "What is still to run: rows made with other settings of a method count as missing. Raises `CompareError` if the table was made with another tower or other masks."
+    """What is still to run: rows made with other settings of a method count as missing. Raises `CompareError` if the
+    table was made with another tower or other masks."""
     here = rows_of(table, world)
     if len(here) and (here['tower'] != world.tower.fingerprint[:12]).any():
         raise CompareError(f'the table holds rows of tower {here["tower"].iloc[0]}, this one is '

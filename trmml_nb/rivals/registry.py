@@ -210,7 +210,8 @@ def settings_sha256(
     spec: str,  # as in `parse_spec`
     data: str | None = None,  # name of the data, for settings tuned to it
 ) -> str:  # first 12 hex digits
-    "Checksum of everything that a spec stands for, seed and device aside: two rows with different ones are different methods."
+    """Checksum of everything that a spec stands for, seed and device aside: two rows with different ones are different
+    methods."""
     unused = lambda c: {f.name for f in fields(c) if f.metadata.get('later') and getattr(c, f.name) == f.default}
     parts = [{k: v for k, v in asdict(c).items() if k not in {'seed', 'device'} | unused(c)} for c in configure(spec,
         data=data)]

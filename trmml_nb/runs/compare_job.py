@@ -92,7 +92,8 @@ def selection_set(
     report: MultiLabelDataset,  # what rows are about
     train: MultiLabelDataset | None = None,  # what is trained on; no image of it is selected on
 ) -> MultiLabelDataset:
-    "Images to pick an epoch on: the val split, where there is one that is neither trained on nor reported; else the reported images."
+    """Images to pick an epoch on: the val split, where there is one that is neither trained on nor reported; else the
+    reported images."""
     asked = job
     folder = asked.prepared
     if report.split == 'val' or asked.data != 'scenes' and (folder is None
@@ -109,7 +110,8 @@ def published_masks(
     train: MultiLabelDataset,  # their images and categories
     knowns: Sequence[float | str],  # shares that will be asked for
 ) -> dict[float | str, np.ndarray]:  # share, or 'single' where there is such a list -> targets [M, C]
-    "Read the masks of all shares between 0 and 1. Raises `JobError` for a share without exactly one file, or a list that is not single positive."
+    """Read the masks of all shares between 0 and 1. Raises `JobError` for a share without exactly one file, or a list
+    that is not single positive."""
     found = {}
     for known in (k for k in knowns if k != 1.):
         ends = ('_single.txt', '_single_positive.txt') if known == 'single' else (f'_{known}.txt',)

@@ -44,7 +44,8 @@ class EncodeJob(EncodeOptions):
         return [view.strip() for view in self.views.split(",") if view.strip()]
 
     def run(self, progress: bool = True) -> list[FeatureStore | ViewStore]:
-        "Say how large it will be, then encode; progress: show lines and bars. Errors: a disk that is too small, before the work."
+        """Say how large it will be, then encode; progress: show lines and bars. Errors: a disk that is too small,
+        before the work."""
         return encode_job(self, progress)
 
 # %% ../../nbs/library/runs/06_encode_job.ipynb #92e446d0

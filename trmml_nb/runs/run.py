@@ -42,7 +42,8 @@ __all__ = ['UNFINISHED', 'method_state', 'save_model', 'note_of', 'RunForm', 're
 def method_state(
     method: nn.Module,  # any method
 ) -> dict[str, Tensor]:
-    "All that a method has learned or counted; what `from_tower` makes again (texts, say) is in a buffer that is not among it."
+    """All that a method has learned or counted; what `from_tower` makes again (texts, say) is in a buffer that is not
+    among it."""
     return {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
 
 
@@ -106,7 +107,8 @@ def read_config(
 def config_sha256(
     config: dict,  # content of config.json
 ) -> str:
-    "Digest of all that decides what a model is: everything but the options as they were typed, which say where things are."
+    """Digest of all that decides what a model is: everything but the options as they were typed, which say where
+    things are."""
     return hashlib.sha256(json.dumps(plain_values({k: v for k, v in config.items() if k != 'job'}),
                                      sort_keys=True).encode()).hexdigest()
 

@@ -51,7 +51,8 @@ CHECKPOINTS = ('checkpoint.safetensors',
 def clear_checkpoints(
     folder: Path,  # of a finished run
 ) -> None:
-    "Remove what training went on from; only files that say of themselves that they are checkpoints, or that hold nothing."
+    """Remove what training went on from; only files that say of themselves that they are checkpoints, or that hold
+    nothing."""
     for path in (folder / name for name in CHECKPOINTS):
         if path.is_file() and not path.is_symlink() and (path.stat().st_size == 0 or 'checkpoint' in note_of(path)):
             path.unlink()
@@ -265,7 +266,8 @@ def remove_empty(
 def alone_in(
     folder: Path,  # of a run
 ) -> Iterator[None]:
-    "Keep others out of a run folder; one that was killed keeps nobody out, one that failed leaves nothing. Errors: somebody is at work there."
+    """Keep others out of a run folder; one that was killed keeps nobody out, one that failed leaves nothing. Errors:
+    somebody is at work there."""
     lock = folder.with_name(f'.{folder.name}.lock')
     made = [f for f in (folder, *folder.parents) if not f.exists()]
     try:
@@ -394,7 +396,8 @@ def train(
     progress: bool = True,  # bars and one line per stage
     **options: Any,  # the options of `trmml train`: data, known, method, epochs, out, ...
 ) -> Path:  # the run folder
-    "Train, measure_run, and leave a run folder, as `trmml train` does. Errors: as `TrainJob`, and an option that it lacks."
+    """Train, measure_run, and leave a run folder, as `trmml train` does. Errors: as `TrainJob`, and an option that it
+    lacks."""
     known = {f.name for f in fields(TrainJob)}
     if wrong := sorted(options.keys() - known):
         raise JobError(f'{", ".join(wrong)}: no option of a training; there are {", ".join(sorted(known))}.')

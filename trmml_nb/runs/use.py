@@ -96,7 +96,8 @@ def evaluate_job(
     labels: str | None = None,  # a table to measure_run on, instead of the run's own data
     reading: Reading = Reading(),  # what is said about that table
 ) -> dict:  # as in metrics.json
-    "Measure a run. Errors: data without labels, or with other categories; a run of photographs without a table to measure_run on."
+    """Measure a run. Errors: data without labels, or with other categories; a run of photographs without a table to
+    measure_run on."""
     if labels is None and is_photos(run):
         found = read_json(Path(run) / 'metrics.json').get('mAP')
         raise JobError(f'{run}: a run of trmml photos was measured by cross-validation (mAP '
@@ -150,7 +151,8 @@ def completed_table(
     filled: np.ndarray,  # [N, C] 0 or 1
     p: np.ndarray,  # [N, C] probabilities
 ) -> tuple[list[str], list[list]]:  # header, rows
-    "Labels, for each whether it was given or proposed, and probabilities; every reader of tables takes it back, corrected or not."
+    """Labels, for each whether it was given or proposed, and probabilities; every reader of tables takes it back,
+    corrected or not."""
     header = ['image', *class_names, *(c + SOURCE for c in class_names), *(c + PROBABILITY for c in class_names)]
     said = np.where(targets != UNKNOWN, 'given', np.where(filled == 1, 'proposed 1', 'proposed 0'))
     rows = [[name, *map(int, line), *sources, *(f'{v:.6f}' for v in values)]
@@ -258,7 +260,8 @@ def inspect_job(
     out: str | Path = 'inspection.html',  # page to make
     device: str = 'auto',  # where to compute
 ) -> Path:  # the page
-    "One image, its labels and their regions, as a page that works offline. Errors: a page that exists, an unreadable image."
+    """One image, its labels and their regions, as a page that works offline. Errors: a page that exists, an unreadable
+    image."""
     if Path(out).exists():
         raise JobError(f'{out}: exists and is not overwritten; choose another --out.')
     recogniser, picture = load_run(run, device), open_image(image)

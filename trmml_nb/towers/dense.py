@@ -119,7 +119,8 @@ def raw_features(
     visual: nn.Module,  # the image tower of an open_clip model
     pixels: Tensor,  # [B, 3, H, W]
 ) -> RawFeatures:
-    "Pooled and dense features, not normalised. A new kind of tower: `raw_features.register(Kind)`. Errors: a kind not registered."
+    """Pooled and dense features, not normalised. A new kind of tower: `raw_features.register(Kind)`. Errors: a kind
+    not registered."""
     known = ", ".join(kind.__name__ for kind in raw_features.registry if kind is not object)
     raise TowerError(f"no dense features for an image tower of kind {type(visual).__name__}; known kinds: {known}. "
                      "Register one with trmml_nb.towers.dense.raw_features.register.")

@@ -364,7 +364,8 @@ def free_shards(
 def sweep_store(
     plan: StorePlan,  # of a finished store
 ) -> None:
-    "Remove what builders that were killed left behind: lock files and half-written files. In a read-only folder they stay."
+    """Remove what builders that were killed left behind: lock files and half-written files. In a read-only folder they
+    stay."""
     with contextlib.suppress(OSError):  # somebody else was faster, or we may not
         for path in (plan.cache / ".locks").glob(f"{plan.folder.name}.*.lock*"):
             path.unlink(missing_ok=True)

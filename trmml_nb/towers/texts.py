@@ -163,7 +163,8 @@ def placed_ids(
     sentences: Sequence[str],  # C texts that follow the context
     m: int,  # vectors of the context
 ) -> tuple[Tensor, int]:  # token numbers [C, L] with room for the context, on the CPU; where the room begins
-    "Tokens of sentences with room for free vectors, remembered for the next step. Errors: a text half without such a place, no room."
+    """Tokens of sentences with room for free vectors, remembered for the next step. Errors: a text half without such a
+    place, no room."""
     asked = tuple(sentences), m
     if texts.placed is None or texts.placed[0] != asked:
         ids, start = open_ids(texts, list(sentences))

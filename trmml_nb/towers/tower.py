@@ -94,7 +94,8 @@ class FrozenImages(FrozenModel):
 
     def working(self, dtype: torch.dtype | None = None,  # of the copy; None: the tower's own
                 ) -> nn.Module:
-        "The image half that encodes: norms folded into convolutions. Made when first asked for, and anew when the weights moved or changed."
+        """The image half that encodes: norms folded into convolutions. Made when first asked for, and anew when the
+        weights moved or changed."""
         state = tuple((id(t), t.device, t.dtype, None if t.is_inference() else t._version)
                       for t in (*self.model.visual.parameters(), *self.model.visual.buffers()))
         made = self._copies.get(dtype)

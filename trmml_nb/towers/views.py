@@ -110,7 +110,8 @@ def concat_views(
 
 # %% ../../nbs/library/towers/03_views.ipynb #9bb5d759
 class Store(Protocol):
-    "What holds the features of M images; `store.FeatureStore` is one. A class that derives from it has one view, read from where it lies."
+    """What holds the features of M images; `store.FeatureStore` is one. A class that derives from it has one view,
+    read from where it lies."""
     image_ids: list[str]  # M names
     grid: tuple[int, int]  # rows and columns of positions
     tower: str  # fingerprint of the tower

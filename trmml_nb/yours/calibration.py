@@ -138,7 +138,8 @@ def never_absent(
 def assumed_targets(
     targets: np.ndarray,  # [N, C] PRESENT / ABSENT / UNKNOWN
 ) -> np.ndarray:  # the same, with assumed absent labels
-    "Single-positive setting: of categories that are never absent, what is not noted on a labelled image counts as absent."
+    """Single-positive setting: of categories that are never absent, what is not noted on a labelled image counts as
+    absent."""
     labelled = (targets != UNKNOWN).any(1)[:, None]
     return np.where((targets == UNKNOWN) & labelled & never_absent(targets), ABSENT, targets).astype(targets.dtype)
 

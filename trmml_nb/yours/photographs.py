@@ -459,7 +459,8 @@ def claim_photos(
     job: PhotosJob,  # what was asked
     training: TrainJob,  # its training, which knows the folder
 ) -> tuple[Path, bool]:  # the folder, and whether it holds an unfinished run of the same
-    "Make the run folder, or accept an unfinished run. Errors: anything that would overwrite, or was asked for otherwise."
+    """Make the run folder, or accept an unfinished run. Errors: anything that would overwrite, or was asked for otherwise.
+    """
     folder, mark = Path(training.out), Path(training.out) / UNFINISHED
     if mark.is_file():
         before = read_json(mark)
@@ -512,7 +513,8 @@ MARK = '.made-by-trmml'  # in a folder that this program made and may remove
 def own_folder(
     path: Path,  # a hidden folder of a run
 ) -> Path:  # the same, empty but for the mark that it is ours
-    "Make a folder anew; what a killed run left there goes, what somebody else put there does not. Errors: a folder without the mark."
+    """Make a folder anew; what a killed run left there goes, what somebody else put there does not. Errors: a folder
+    without the mark."""
     if path.is_symlink() or (path.exists() and not (path / MARK).is_file()
                              and (not path.is_dir() or any(path.iterdir()))):
         raise PhotosError(f'{path}: is in the way and was not made by this program; move it away and start the same '
@@ -529,7 +531,8 @@ def deliver(
     folder: Path,  # of the run, which holds `made`
     count: int = 0,  # folds that were kept there
 ) -> None:
-    "Move results to their places, the report last, and clear away what a run keeps for itself. Errors: a file that is there and differs."
+    """Move results to their places, the report last, and clear away what a run keeps for itself. Errors: a file that
+    is there and differs."""
     files = sorted((p for p in made.iterdir() if p.name != MARK), key=lambda p: (p.name == 'report.html', p.name))
     for path in files:
         there = folder / path.name
@@ -671,7 +674,8 @@ def photos_job(
     job: PhotosJob,  # what was asked
     progress: bool = True,  # bars and one line per stage
 ) -> Path:  # folder with completed.csv, report.html and the run
-    "From photographs and a table with gaps to a run, completed labels and a report. Stopped, it goes on with the same command."
+    """From photographs and a table with gaps to a run, completed labels and a report. Stopped, it goes on with the
+    same command."""
     say, training = print if progress else (lambda *_: None), job.training
     sheet = read_labels(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',')
                                                                if c.strip()], on_bad=job.on_bad,
