@@ -537,8 +537,7 @@ def many_categories(size, cache, asked):
 
 
 def several_processes(size, cache, asked):
-    """Training in several processes against one, at the same global batch; one thread each. A light step and a heavy one.
-    """
+    """Training in several processes against one, at the same global batch; one thread each. A light step and a heavy one."""
     from trmml_nb.training.trainer import TrainConfig, Trainer
     from trmml_nb.method.trmml import TRMML, TRMMLConfig
 
@@ -703,8 +702,7 @@ def gpu_encoders(size, device):
 
 
 def gpu_heads(size, device):
-    """A step of three methods, and an epoch of TRM-ML over a large store, against the floors of arithmetic and bandwidth.
-    """
+    """A step of three methods, and an epoch of TRM-ML over a large store, against the floors of arithmetic and bandwidth."""
     from torch.utils.flop_counter import FlopCounterMode
     from trmml_nb.rivals.registry import METHODS, build_method
     from trmml_nb.towers.tower import load_tower

@@ -1793,7 +1793,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'trmml_nb/runs/options.py'),
                                        'trmml_nb.runs.options.TrainOptions': ( 'library/runs/options.html#trainoptions',
                                                                                'trmml_nb/runs/options.py'),
-                                       'trmml_nb.runs.options.again': ('library/runs/options.html#again', 'trmml_nb/runs/options.py'),
+                                       'trmml_nb.runs.options.borrow': ('library/runs/options.html#borrow', 'trmml_nb/runs/options.py'),
                                        'trmml_nb.runs.options.check_choices': ( 'library/runs/options.html#check_choices',
                                                                                 'trmml_nb/runs/options.py'),
                                        'trmml_nb.runs.options.check_known': ( 'library/runs/options.html#check_known',

@@ -94,6 +94,8 @@ def test_settings_of_every_kind_are_taken():
 
     for spec in (*ABLATIONS.values(), 'trmml:lr=1,distill_until=None', 'trmml:distill_reach=1', 'coop:init='):
         configure(spec)
+
+
 # -- each option is written once
 
 # a name that stands in several classes that are no relatives, for it means another thing in each
@@ -111,7 +113,7 @@ HOMONYMS = {
 
 
 def test_no_option_is_declared_twice():
-    "A class may change what it inherits, or take up an option of another group with `again`; nobody writes it anew."
+    "A class may change what it inherits, or take up an option of another group with `borrow`; nobody writes it anew."
     source = ast.parse(Path(options.__file__).read_text(encoding='utf-8'))
     declared = {}
     for node in (n for n in source.body if isinstance(n, ast.ClassDef)):

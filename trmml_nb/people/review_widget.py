@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import DataError, optional
 
-for package in ('anywidget', 'ipywidgets'):
+for package in ('ipywidgets', 'anywidget'):
     optional(package, 'notebooks', 'the review widget')
 import traitlets
 

@@ -14,7 +14,7 @@ from ..errors import RunError
 from ..rivals.registry import METHODS, configure, parse_spec, with_wording
 
 # %% auto #0
-__all__ = ['BOUNDS', 'SOURCES', 'MODELS', 'JobError', 'option', 'again', 'check_choices', 'register_data', 'locate_data',
+__all__ = ['BOUNDS', 'SOURCES', 'MODELS', 'JobError', 'option', 'borrow', 'check_choices', 'register_data', 'locate_data',
            'check_known', 'DataChoice', 'LabelChoice', 'TowerChoice', 'TextChoice', 'TrainOptions', 'Place', 'TrainJob',
            'EncodeOptions', 'CompareOptions', 'PrepareOptions', 'SettingChoice', 'ReproduceOptions', 'AlbumChoice',
            'PhotosOptions']
@@ -33,7 +33,7 @@ def option(
     return field(default=default, metadata=dict(help=help, **extra))
 
 
-def again(
+def borrow(
     group: type,  # of options
     name: str,  # of one of them
     **changes: Any,  # another default, help text, or hints for the command line
@@ -240,7 +240,7 @@ class EncodeOptions(Place, TowerChoice, DataChoice):
                         "crop:SEED.")
     dtype: str = option("float16", "Type of the stored numbers; int8 takes half the disk.",
                         choices=("float16", "bfloat16", "int8"))
-    precision: str = again(TrainOptions, 'encode_precision',
+    precision: str = borrow(TrainOptions, 'encode_precision',
                            help="Of the frozen tower, as --encode-precision of train: fp32, bf16, or auto.")
     batch_size: int | None = option(None, "Images a forward pass; a measured choice if not given.")
     workers: int | None = option(None, "Threads; the number of cores if not given.")
@@ -311,16 +311,16 @@ class SettingChoice:
 @dataclass
 class ReproduceOptions(Place, TextChoice, TowerChoice, SettingChoice):
     "Everything that `trmml reproduce` can be told."
-    clip: str | None = again(TowerChoice, 'clip', default=None, help="Another tower than the setting's, as for train.")
-    methods: str | None = again(CompareOptions, 'methods', default=None,
+    clip: str | None = borrow(TowerChoice, 'clip', default=None, help="Another tower than the setting's, as for train.")
+    methods: str | None = borrow(CompareOptions, 'methods', default=None,
                                 help="Methods, separated by commas; the setting's (trmml) if not given.")
-    known: str | None = again(CompareOptions, 'known', default=None,
+    known: str | None = borrow(CompareOptions, 'known', default=None,
                               help='Some of the shares, separated by commas, such as 0.1,0.5.')
-    seeds: str | None = again(CompareOptions, 'seeds', default=None, help='Seeds, separated by commas.')
-    train_split: str | None = again(DataChoice, 'train_split', help='Another split to train on.')
-    eval_split: str | None = again(DataChoice, 'eval_split', help='Another split to report.')
-    limit: int | None = again(DataChoice, 'limit')
-    masks: str | None = again(CompareOptions, 'masks', help='Folder with published masks, as for compare; they are '
+    seeds: str | None = borrow(CompareOptions, 'seeds', default=None, help='Seeds, separated by commas.')
+    train_split: str | None = borrow(DataChoice, 'train_split', help='Another split to train on.')
+    eval_split: str | None = borrow(DataChoice, 'eval_split', help='Another split to report.')
+    limit: int | None = borrow(DataChoice, 'limit')
+    masks: str | None = borrow(CompareOptions, 'masks', help='Folder with published masks, as for compare; they are '
                               'drawn again if not given.')
     out: str | None = option(None, 'Table to make or to go on with; results/reproduce_<data>.csv if not given.')
     plan_only: bool = option(False, 'Only measure this machine and say what it would cost.')
@@ -336,10 +336,10 @@ class AlbumChoice:
     labels: str | None = option(None,
                                 'Table image,[annotator,]<category>,...: 1/yes/x, 0/no, blank unknown; or another '
                                 'form; PHOTOS/labels.csv if not given.')
-    format: str = again(DataChoice, 'format', help='Form of --labels, where it is not found out.', choices=(
+    format: str = borrow(DataChoice, 'format', help='Form of --labels, where it is not found out.', choices=(
         'auto', 'wide', 'long', 'list', 'openimages', 'xlsx', 'coco', 'voc', 'labelstudio', 'cvat', 'yolo',
         'googlevision', 'lightroom'))
-    code: str = again(DataChoice, 'code', help='What numbers in the cells mean: signed is 1 / -1 / 0 unknown, '
+    code: str = borrow(DataChoice, 'code', help='What numbers in the cells mean: signed is 1 / -1 / 0 unknown, '
                       'minus_one is 1 / 0 / -1 unknown, positives: only present ones were noted.',
                       choices=('auto', 'blank', 'minus_one', 'signed', 'nan', 'positives'))
     present: str = option('', 'Own words for present, separated by |.')
@@ -366,18 +366,18 @@ class AlbumChoice:
 @dataclass
 class PhotosOptions(Place, TextChoice, TowerChoice, AlbumChoice):
     "Everything that `trmml photos` can be told."
-    clip: str | None = again(TowerChoice, 'clip', default=None, help="Tower, as for train; needed for photographs, "
+    clip: str | None = borrow(TowerChoice, 'clip', default=None, help="Tower, as for train; needed for photographs, "
                              "such as RN50: 'tiny', which drawings get, knows drawn scenes only.")
-    method: str = again(TrainOptions, 'method', help='What to train, as for train.')
-    epochs: int | None = again(TrainOptions, 'epochs', help="Passes over the photographs; the method's own if "
+    method: str = borrow(TrainOptions, 'method', help='What to train, as for train.')
+    epochs: int | None = borrow(TrainOptions, 'epochs', help="Passes over the photographs; the method's own if "
                               "not given.")
     folds: int = option(3, 'Parts for cross-validation; more are slower and use more labels.')
-    seed: int = again(TrainOptions, 'seed', help='Decides folds, first weights and order.')
+    seed: int = borrow(TrainOptions, 'seed', help='Decides folds, first weights and order.')
     model: str = option('best', "Which model to keep: the better one by cross-validation, the trained one, or the "
                         "tower alone with words for the categories.", choices=MODELS)
     on_bad: str = option('error',
                          "Photographs that cannot be read: 'error' stops, 'skip' leaves them out and reports them.",
                          choices=('error', 'skip'))
-    encode_precision: str = again(TrainOptions, 'encode_precision', help='Of the frozen tower: fp32, bf16, or auto: '
+    encode_precision: str = borrow(TrainOptions, 'encode_precision', help='Of the frozen tower: fp32, bf16, or auto: '
                                   'measured on some of the photographs.')
     out: str | None = option(None, 'Folder to make; runs/photos (or the next free number) if not given.')
