@@ -368,7 +368,7 @@ class PhotosOptions(Place, TextChoice, TowerChoice, AlbumChoice):
     "Everything that `trmml photos` can be told."
     clip: str | None = borrow(TowerChoice, 'clip', default=None, help="Tower, as for train; needed for photographs, "
                              "such as RN50: 'tiny', which drawings get, knows drawn scenes only.")
-    method: str = borrow(TrainOptions, 'method', help='What to train, as for train.')
+    method: str = borrow(TrainOptions, 'method', default='trmml_adaptive', help='What to train, as for train.')
     epochs: int | None = borrow(TrainOptions, 'epochs', help="Passes over the photographs; the method's own if "
                               "not given.")
     folds: int = option(3, 'Parts for cross-validation; more are slower and use more labels.')
