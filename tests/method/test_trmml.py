@@ -1,7 +1,7 @@
 """The assembled model: every part of its output and loss recomputed outside the model."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -168,6 +168,44 @@ def test_bfloat16_autocast_is_finite_and_close():
 def test_config_refuses_unknown_choices():
     with pytest.raises(ValueError, match="score is 'both'"):
         TRMMLConfig(score='both')
+
+
+# -- groups of choices
+
+GROUPS = [kind for kind in TRMMLConfig.__mro__[1:] if is_dataclass(kind)]
+
+
+def test_every_choice_stands_in_one_group_and_few_are_needed():
+    flat = {f.name for f in fields(TRMMLConfig)}
+    names = [f.name for kind in GROUPS for f in fields(kind)]
+    assert len(names) == len(set(names)) and set(names) | {'seed'} == flat
+    assert max(len(fields(kind)) for kind in GROUPS) <= 6
+    assert all(fields(kind)[0].default == getattr(TRMMLConfig(), fields(kind)[0].name) for kind in GROUPS)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(score='both'),
+        dict(distill='mse'),
+        dict(pseudo='firm'),
+        dict(query_init='zero'),
+        dict(text_offset=float('inf')),
+        dict(distill_reach=-1.0),
+        dict(prototype_feature='text'),
+        dict(contrast_form='sum'),
+        dict(matching='box'),
+        dict(map_width=-1.0),
+        dict(neighbour_share=1.0),
+        dict(keep=0),
+    ],
+)
+def test_a_group_checks_its_own_alone_and_in_the_whole(wrong):
+    name = next(iter(wrong))
+    group = next(kind for kind in GROUPS if name in {f.name for f in fields(kind)})
+    for kind in (group, TRMMLConfig):
+        with pytest.raises(ValueError, match=f'{name} is '):
+            kind(**wrong)
 
 
 # -- large vocabularies

@@ -51,7 +51,7 @@ _TURNS = {2: 'FLIP_LEFT_RIGHT', 3: 'ROTATE_180', 4: 'FLIP_TOP_BOTTOM', 5: 'TRANS
 def _turn(image: Image.Image, name: str) -> Image.Transpose | None:
     "What makes the picture upright, from its EXIF note; None for nothing to do."
     try:
-        turn = _TURNS.get(image.getexif().get(0x0112))
+        turn = _TURNS.get(image.getexif().get(0x0112, 0))
     except Exception as e:
         warnings.warn(f'{name}: the EXIF note cannot be read ({type(e).__name__}); the picture is taken as upright.')
         turn = None
@@ -193,7 +193,11 @@ def first_twice(
 ) -> str | None:  # None: each stands once
     "The first name that stands twice."
     seen: set = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 # %% ../../nbs/library/data/02_dataset.ipynb #78b17def
 def is_text(
@@ -224,7 +228,7 @@ class Example(NamedTuple):
     "One row of a data set."
     image: Any  # PIL RGB, or what the data set's transform makes of it
     targets: torch.Tensor  # int8 [C]
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name, which nobody asks here
     image_id: str
 
 # %% ../../nbs/library/data/02_dataset.ipynb #920584d7
@@ -340,8 +344,8 @@ class MultiLabelDataset(LabelledImages):
         if not 0 < fraction < 1:
             raise DataError(f'fraction={fraction} is not in (0, 1): write 20 % as 0.2.')
         order, n = np.random.default_rng(seed).permutation(len(self)), round(fraction * len(self))
-        parts = np.sort(order[:n]), np.sort(order[n:])
-        return tuple(self.subset(rows, f'{self.split}-{part}') for rows, part in zip(parts, 'ab'))
+        return (self.subset(np.sort(order[:n]), f'{self.split}-a'),
+                self.subset(np.sort(order[n:]), f'{self.split}-b'))
 
 # %% ../../nbs/library/data/02_dataset.ipynb #f557111b
 SCENE_COUNTS = {'train': 2000, 'val': 500, 'test': 1000}  # images per split unless told otherwise
@@ -380,7 +384,8 @@ def build_transform(
     if interpolation not in ('bicubic', 'bilinear') or resize_mode not in ('squash', 'shortest'):
         raise DataError(f"interpolation={interpolation!r}, resize_mode={resize_mode!r}: expected 'bicubic' or "
                         "'bilinear', and 'squash' or 'shortest'.")
-    height, width = (size, size) if isinstance(size, Integral) else size
+    both: Any = (size, size) if isinstance(size, Integral) else size
+    height, width = both
     if resize_mode == 'shortest' and height != width:
         raise DataError(f"resize_mode='shortest' needs a square, not {height} x {width}: use 'squash'.")
     mode = T.InterpolationMode(interpolation)

@@ -4,6 +4,7 @@
 
 # %% ../../nbs/library/data/00_drawing.ipynb #71502b8f
 from __future__ import annotations
+from collections.abc import Callable
 from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
@@ -254,7 +255,7 @@ def draw_flower(k: Look) -> list:  # (colour, points)
     heart = (246, 206, 92) if k.main != COLOURS['yellow'] else (150, 96, 60)
     spots = [(0, -.74, .26)] if k.u[0] < .4 else [(-.02, -.78, .2), (-.28, -.52, .17), (.27, -.56, .17)]
     tulip = k.u[2] < .25
-    parts = [(stem, limb(x * .2, 0, x, y, .055)) for x, y, _ in spots]
+    parts: list = [(stem, limb(x * .2, 0, x, y, .055)) for x, y, _ in spots]
     parts += [(shade(stem, .12), soft([(0, -.04), (.1, -.24), (.3, -.34), (.2, -.1)], 2)),
               (shade(stem, -.1), soft([(0, -.04), (-.1, -.2), (-.28, -.28), (-.2, -.06)], 2))]
     for x, y, r in spots: parts += _tulip(x, y, r, k.main) if tulip else _blossom(x, y, r, k.main, heart, n)
@@ -489,7 +490,7 @@ def draw_kite(k: Look) -> list:  # (colour, points)
 @dataclass
 class Kind:
     "What a drawing of a category needs to know."
-    draw: callable  # Look -> list of (colour, points)
+    draw: Callable[[Look], list]  # Look -> list of (colour, points)
     size: float  # the height or width of a middle-sized one, as a share of the picture
     place: str  # where it belongs: ground, sky, water, wall, table
     tilt: float  # how far it leans at most, degrees

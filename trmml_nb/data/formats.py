@@ -309,7 +309,7 @@ def write_pictures(
         for row, cell in enumerate(cells):
             try:
                 stored = cell.get('bytes') or Path(cell['path']).read_bytes()
-                kind = PIL.Image.open(io.BytesIO(stored)).format.lower()
+                kind = str(PIL.Image.open(io.BytesIO(stored)).format).lower()
             except Exception as error:  # whatever a picture's own reader says
                 raise FormatError(f"column 'image', row {row}: holds no readable picture ({error})") from error
             names.append(f"{row:06d}.{dict(jpeg='jpg').get(kind, kind)}")
@@ -539,7 +539,8 @@ def read_triples(
     if not spelled:
         raise FormatError(f'{path}: read as {form}, and no label found in it.')
     votes = Votes(list(spelled.values()), Names(root, files))
-    at, where = {n: c for c, n in enumerate(votes.names)}, {}
+    at = {n: c for c, n in enumerate(votes.names)}
+    where: dict[str, Any] = {}
     for image, name, label in meant:
         count = where.get(image)
         if count is None:
@@ -581,9 +582,10 @@ def read_labels(
     form = find_format(path) if reading.format == 'auto' else reading.format
     if form == 'table' or form in TABLES:
         return read_sheet(path, folder, synonyms, categories, add_images, on_bad, reading)
+    read: Any = TOOLS[form]
     more = (reading.confidence,) if form == 'googlevision' else ()
     try:
-        triples = TOOLS[form](path, *more)
+        triples = read(path, *more)
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise FormatError(f'{path}: not in the form {form} ({type(error).__name__}: {error}); say another --format.') from None
     return read_triples(triples, path, folder, read_synonyms(synonyms), categories, add_images, on_bad, reading, form)

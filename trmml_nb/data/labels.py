@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 import pandas as pd
@@ -234,7 +234,7 @@ def _mask_line(line: str, where: str, columns: int | None, class_names) -> tuple
             name = f' ({class_names[c]})' if class_names is not None else ''
             raise LabelError(f'{where}, column {c}{name}: {cell!r} is no label; '
                              'expected 1 (present), -1 (absent) or 0 (unknown).')
-    return image_id, [int(cell) for cell in cells]
+    return image_id, [int(str(cell)) for cell in cells]
 
 
 def _read_lines(path: Path) -> list[tuple[int, str]]:
@@ -285,7 +285,8 @@ def read_mask_file(
     extra: str = 'error',  # ids of the file that are not in `image_ids`: 'error' or 'ignore'
 ) -> np.ndarray:  # int8 targets [M, C] in the one code
     "Read a mask file, with ids or (as TaI-DPT's) without. Raises `LabelError` naming file and line."
-    path, rows, columns = Path(path), {}, None
+    path, columns = Path(path), None
+    rows: dict[Any, tuple[int, list[int]]] = {}  # image id, or its place -> line, values
     for number, line in _read_lines(path):
         image_id, values = _mask_line(line, f'{path}, line {number}', columns, class_names)
         key = image_id if image_id is not None else len(rows)  # a number: the place in the list
@@ -297,14 +298,14 @@ def read_mask_file(
             first = rows[key][0]
             raise LabelError(f'{path}, line {number}: image id {image_id!r} stands in line {first} already.')
         rows[key], columns = (number, values), len(values)
-    wanted = list(image_ids)
+    wanted: list[Any] = list(image_ids)
     if rows and isinstance(next(iter(rows)), int):
         _check_rows(path, len(rows), wanted)
         wanted = list(range(len(rows)))
     else:
         _check_ids(path, rows, wanted, extra)
-    values = np.array([rows[i][1] for i in wanted], dtype=np.int8).reshape(len(wanted), columns or 0)
-    return from_code(values, 'signed')
+    found = np.array([rows[i][1] for i in wanted], dtype=np.int8).reshape(len(wanted), columns or 0)
+    return from_code(found, 'signed')
 
 # %% ../../nbs/book/00_labels.ipynb #b49cef0b
 def write_mask_file(

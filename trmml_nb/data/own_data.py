@@ -11,7 +11,7 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import pandas as pd
@@ -126,7 +126,8 @@ def csv_dataset(
     class_names = _check_header(where, header)
     if not rows:
         raise DataError(f'{where}: a header, and no rows below it.')
-    places, targets = {}, []
+    places: dict[str, Any] = {}
+    targets = []
     for where, cells in rows:
         if len(cells) != len(header):
             raise DataError(f'{where}: {len(cells)} cells, expected {len(header)} as in the header.')

@@ -5,6 +5,7 @@
 # %% ../../nbs/library/data/01_scenes.ipynb #16f78bdd
 from __future__ import annotations
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 import numpy as np
@@ -337,7 +338,7 @@ def stage_winter(r: random.Random,  # source of its random choices
 class Theme:
     "A kind of place: how often it is drawn, what it looks like, and what is usually there."
     weight: float
-    backdrop: callable  # random.Random -> Backdrop
+    backdrop: Callable[[random.Random], Backdrop]  # random.Random -> Backdrop
     words: tuple  # how a caption names the place
     cast: dict  # category -> odds of being there, or (odds, place)
     places: dict  # place -> (highest, lowest) foot, in shares of the picture
@@ -383,7 +384,7 @@ TWINS = ('bird', 'fish', 'tree', 'flower', 'person', 'boat', 'house', 'car', 'cu
 
 # %% ../../nbs/library/data/01_scenes.ipynb #828d7384
 def choose_cast(theme: Theme, r: random.Random,  # decides who comes, and how many
-                ) -> list[str]:
+                ) -> list[tuple[str, str]]:  # categories, and where each belongs
     "Who is in the picture: 1 to 6 objects, by the odds of the theme."
     odds = {c: o if isinstance(o, tuple) else (o, KINDS[c].place) for c, o in theme.cast.items()}
     chosen = [(c, place) for c, (p, place) in odds.items() if r.random() < p]
@@ -431,7 +432,9 @@ def place_objects(theme: Theme,  # gives the cast, and the heights at which they
     "Give everyone in the cast a spot: near things are low in the picture and larger; people hold umbrellas."
     cast = choose_cast(theme, r)
     zoom = r.uniform(.75, 1.25) * (r.uniform(1, 1.5) if len(cast) < 3 else 1)
-    objects, taken, hands = [], [], []
+    objects: list[SceneObject] = []
+    taken: list[float] = []
+    hands: list[tuple] = []
     for category, place in sorted(cast, key=lambda c: c[0] != 'person'):
         if place == 'table':
             tx, ty, w = r.choice(backdrop.tables)
@@ -493,7 +496,8 @@ def plan_scene(seed: int,  # whole number from 0 up; the same seed is the same p
     backdrop = THEMES[name].backdrop(r)
     objects = place_objects(THEMES[name], backdrop, r)
     while True:
-        layers, drawn = _layers(backdrop, objects), {}
+        layers = _layers(backdrop, objects)
+        drawn: dict[int, int] = {}
         owners = paint_owners(layers, REFERENCE, drawn)
         for i, o in enumerate(objects, 1):
             ys, xs = np.nonzero(owners == i)
@@ -564,7 +568,7 @@ def caption(plan: Plan,  # from `plan_scene`
             r: random.Random,  # decides what is named, and the words
             ) -> str:
     "One sentence about a scene that names none to three of its categories, large ones more often."
-    size = {}
+    size: dict[str, float] = {}
     for o in plan.objects: size[o.category] = size.get(o.category, 0) + o.area ** .5
     m = min(r.choices((0, 1, 2, 3), (4, 42, 36, 18))[0], len(size))
     named = sorted(size, key=lambda c: r.random() ** (1 / (size[c] + .02)), reverse=True)[:m]

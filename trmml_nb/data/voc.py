@@ -76,8 +76,9 @@ def _voc_truth(main: Path, split: str, ids: list[str], class_names: list[str], d
     if difficult not in ('absent', 'unknown'):
         raise DataError(f"difficult={difficult!r}: expected 'absent' or 'unknown'.")
     values = {'1': PRESENT, '-1': ABSENT, '0': ABSENT if difficult == 'absent' else UNKNOWN}
-    lists = {c: _voc_list(main, f'{c}_', split, 2) for c in class_names}
-    missing = [c for c, rows in lists.items() if rows is None]
+    read = {c: _voc_list(main, f'{c}_', split, 2) for c in class_names}
+    lists = {c: rows for c, rows in read.items() if rows is not None}
+    missing = [c for c in class_names if c not in lists]
     truth = np.full((len(ids), len(class_names)), UNKNOWN, dtype=np.int8)
     if len(missing) == len(class_names):
         return truth
@@ -107,8 +108,8 @@ def voc_dataset(
     if rows is None:
         there = ', '.join(sorted(p.stem for p in main.glob('*.txt') if '_' not in p.stem))
         raise DataError(f'{main}: no list {split}.txt; lists there: {there or "none"}.')
-    found = {re.fullmatch(r'(.+)_(?:train|val|trainval|test)', p.stem) for p in main.glob('*_*.txt')} - {None}
-    class_names, ids = sorted({m[1] for m in found}) or list(VOC_CLASSES), list(rows)
+    found = [re.fullmatch(r'(.+)_(?:train|val|trainval|test)', p.stem) for p in main.glob('*_*.txt')]
+    class_names, ids = sorted({m[1] for m in found if m}) or list(VOC_CLASSES), list(rows)
     if not ids:
         raise DataError(f'{main / split}.txt: the list is empty.')
     truth = _voc_truth(main, split, ids, class_names, difficult)

@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
-from fastcore.basics import patch
 from filelock import Timeout
 from PIL import Image
 from tqdm.auto import tqdm
@@ -186,40 +185,38 @@ class PracticeServer:
         self.http.shutdown()
         self.http.server_close()
 
-# %% ../../nbs/library/datasets/00_archives.ipynb #bbe0be94
-@patch
-def answer(self: PracticeServer, request: BaseHTTPRequestHandler) -> None:
-    "Answer one `request`, with the next fault of its file."
-    name, asked = request.path.lstrip('/'), request.headers.get('Range') or ''
-    fault, _, number = (self.faults.get(name) or ['']).pop(0).partition(' ')
-    body = b'<html>please log in</html>' if fault == 'page' else self.files.get(name)
-    status = int(number) if fault == 'status' else 404 if body is None else 200
-    tag, start = '"' + hashlib.md5(body or b'', usedforsecurity=False).hexdigest() + '"', 0
-    if status == 200 and asked and self.ranges and request.headers.get('If-Range') in (None, tag):
-        start = int(re.fullmatch(r'bytes=(\d+)-', asked)[1])
-        status = 206 if start < len(body) else 416
-    self.log.append((name, asked, status))
-    request.send_response(status)
-    sent = body[start:] if status in (200, 206) else b''
-    if fault == 'gzip':
-        sent = gzip.compress(sent)
-    kind = 'text/html' if fault in ('page', 'html') else 'application/zip'
-    head = {'Content-Length': number if fault == 'length' else len(sent), 'ETag': tag, 'Content-Type': kind}
-    if fault in ('open', 'endless'):
-        del head['Content-Length']
-    if fault == 'gzip':
-        head['Content-Encoding'] = 'gzip'
-    if status in (206, 416):
-        span = f'{start}-{len(body) - 1}' if status == 206 else '*'
-        head['Content-Range'] = f'bytes {span}/{len(body)}'
-    for key, value in head.items():
-        request.send_header(key, str(value))
-    request.end_headers()
-    request.wfile.write(sent[:int(number)] if fault in ('drop', 'stall', 'open') and number else sent)
-    while fault == 'endless':
-        request.wfile.write(bytes(1 << 16))
-    request.wfile.flush()
-    time.sleep(1.0 if fault == 'stall' else 0)
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        "Answer one `request`, with the next fault of its file."
+        name, asked = request.path.lstrip('/'), request.headers.get('Range') or ''
+        fault, _, number = (self.faults.get(name) or ['']).pop(0).partition(' ')
+        body = b'<html>please log in</html>' if fault == 'page' else self.files.get(name)
+        status = int(number) if fault == 'status' else 404 if body is None else 200
+        tag, start = '"' + hashlib.md5(body or b'', usedforsecurity=False).hexdigest() + '"', 0
+        if status == 200 and asked and self.ranges and request.headers.get('If-Range') in (None, tag):
+            start = int(re.fullmatch(r'bytes=(\d+)-', asked)[1])
+            status = 206 if start < len(body) else 416
+        self.log.append((name, asked, status))
+        request.send_response(status)
+        sent = body[start:] if status in (200, 206) else b''
+        if fault == 'gzip':
+            sent = gzip.compress(sent)
+        kind = 'text/html' if fault in ('page', 'html') else 'application/zip'
+        head = {'Content-Length': number if fault == 'length' else len(sent), 'ETag': tag, 'Content-Type': kind}
+        if fault in ('open', 'endless'):
+            del head['Content-Length']
+        if fault == 'gzip':
+            head['Content-Encoding'] = 'gzip'
+        if status in (206, 416):
+            span = f'{start}-{len(body) - 1}' if status == 206 else '*'
+            head['Content-Range'] = f'bytes {span}/{len(body)}'
+        for key, value in head.items():
+            request.send_header(key, str(value))
+        request.end_headers()
+        request.wfile.write(sent[:int(number)] if fault in ('drop', 'stall', 'open') and number else sent)
+        while fault == 'endless':
+            request.wfile.write(bytes(1 << 16))
+        request.wfile.flush()
+        time.sleep(1.0 if fault == 'stall' else 0)
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #0ae47e87
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,8 @@ def sine_position_code(
 # %% ../../nbs/book/04_attention.ipynb #ac1d78a9
 def _grids(grid: tuple[int, int] | Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     "A grid, or one for each of several views, as a list."
-    return [tuple(grid)] if isinstance(grid[0], int) else [tuple(g) for g in grid]
+    several: Any = [grid] if isinstance(grid[0], int) else grid  # a single one is a pair of numbers
+    return [(rows, columns) for rows, columns in several]
 
 
 def view_position_code(
@@ -84,7 +86,7 @@ def grid_of(
     `RegionError` if neither fits."""
     side = math.isqrt(positions)
     if positions and positions % math.prod(grid) == 0:
-        return tuple(grid)
+        return grid[0], grid[1]
     if positions and side * side == positions:
         return side, side
     raise RegionError(f'{positions} positions fill neither the grid {tuple(grid)} nor a square: give the features of '

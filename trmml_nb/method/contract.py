@@ -66,8 +66,12 @@ class Method(nn.Module):
     config_kind: ClassVar[type] = NoChoices  # dataclass of the method's own choices
     trains: ClassVar[bool] = True  # whether there is anything to train
     completes: ClassVar[bool] = False  # whether `complete` ever fills in a label
-    prunes: bool = False  # whether `forward` wants to be told which labels are known in training
     unexplained: float = 0.0  # share of the known labels that it leaves open untrained, where `prepare` measures that
+
+    @property
+    def prunes(self) -> bool:
+        "Whether `forward` wants to be told which labels are known in training; here not."
+        return False
 
     @classmethod
     def from_tower(

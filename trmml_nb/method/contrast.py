@@ -72,7 +72,8 @@ def positive_entries(
     chosen = positives > 0
     if every:
         features = torch.where(chosen[..., None], features, 0)
-    return tuple(t.flatten(0, 1) if every else t[chosen] for t in (features, positives, categories))
+    flat = lambda t: t.flatten(0, 1) if every else t[chosen]
+    return flat(features), flat(positives), flat(categories)
 
 # %% ../../nbs/book/09_contrast.ipynb #409c7e7a
 def multimodal_contrastive_loss(

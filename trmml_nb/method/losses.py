@@ -95,8 +95,8 @@ def _reduce(loss: Tensor, known_mask: Tensor, reduction: str) -> Tensor:
         return loss
     if reduction not in ('sum', 'sum_classes', 'mean_known'):
         raise LossError(f"reduction is {reduction!r}, expected 'sum_classes', 'mean_known', 'sum' or 'none'.")
-    count = dict(sum=1, sum_classes=max(len(loss), 1), mean_known=known_mask.sum().clamp(min=1))[reduction]
-    return loss.sum() / count
+    known = known_mask.sum().clamp(min=1)
+    return loss.sum() / (known if reduction == 'mean_known' else max(len(loss), 1) if reduction == 'sum_classes' else 1)
 
 # %% ../../nbs/book/07_losses.ipynb #cdfe8828
 def gradient_mass(

@@ -112,6 +112,15 @@ class Calibration(nn.Module):
         "From cosines to logits."
         return self.scale * cosines + self.bias
 
+    @torch.no_grad()
+    def fit(
+        self,
+        cosines: Tensor,  # [M, C] of the training images, before any training
+        targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
+    ) -> None:
+        "Start the bias where probabilities fit the known labels; the scale, and with no known label the bias, stay."
+        self.bias.fill_(start_bias(cosines.cpu(), torch.as_tensor(targets).cpu(), self.scale.item(), self.bias.item()))
+
 # %% ../../nbs/book/06_matching.ipynb #fc168d1e
 def prior_bias(
     cosines: Tensor,  # any shape, of texts with images or regions
@@ -135,9 +144,6 @@ def prior_bias(
     return (low + high) / 2
 
 # %% ../../nbs/book/06_matching.ipynb #42bdf241
-from fastcore.basics import patch
-
-
 def start_bias(
     cosines: Tensor,  # [M, C] of the training images, before any training
     targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
@@ -156,17 +162,6 @@ def start_bias(
     used = cosines.flatten() if only_present else cosines[known]
     rate = max(present.sum().item(), 0.5) / used.numel()
     return prior_bias(used, scale, rate) if rate < 1 else default
-
-
-@patch
-@torch.no_grad()
-def fit(
-    self: Calibration,
-    cosines: Tensor,  # [M, C] of the training images, before any training
-    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
-) -> None:
-    "Start the bias where probabilities fit the known labels; the scale, and with no known label the bias, stay."
-    self.bias.fill_(start_bias(cosines.cpu(), torch.as_tensor(targets).cpu(), self.scale.item(), self.bias.item()))
 
 # %% ../../nbs/book/06_matching.ipynb #5e1d0b02
 def outranked(
@@ -220,7 +215,8 @@ def _pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     if student.shape != teacher.shape:
         raise MatchingError(f'student has shape {tuple(student.shape)} and teacher has shape {tuple(teacher.shape)}, '
                             'expected the same.')
-    return tuple(x if x.dtype == torch.float64 else x.float() for x in (student, teacher.detach()))
+    wide = lambda x: x if x.dtype == torch.float64 else x.float()
+    return wide(student), wide(teacher.detach())
 
 
 def distill_kl(

@@ -36,6 +36,10 @@ def main_directions(
 class NeighbourMemory(Growing):
     "What training pictures looked like for each category, and what is held to be true of them. Reconstruction."
     grows = ('codes', 'values')  # buffers that are empty until the memory is filled or loaded
+    mean: Tensor  # [C, d]
+    directions: Tensor  # [d, r]
+    codes: Tensor  # [C, M, r]
+    values: Tensor  # [C, M]
 
     def __init__(
         self,
@@ -66,83 +70,69 @@ class NeighbourMemory(Growing):
             raise NeighbourError(f'features have shape {tuple(features.shape)}, expected [B, C, d] with C, d = '
                                  f'{tuple(self.mean.shape)}.')
 
-# %% ../../nbs/extensions/01_neighbours.ipynb #1ee33e25
-from fastcore.basics import patch
+    def encode(
+        self,
+        features: Tensor,  # [B, C, d]
+    ) -> Tensor:  # [C, B, r] float32, length 1
+        "Codes of features: without the mean, along the main directions, length 1."
+        self._expect(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return F.normalize((features.float() - self.mean) @ self.directions, dim=-1).transpose(0, 1)
 
+    @torch.no_grad()
+    def fill(
+        self,
+        features: Tensor,  # [M, C, d] of M training pictures
+        values: Tensor,  # [M, C] in [0, 1]: known labels, and probabilities where they are not known
+    ) -> None:
+        "Remember these pictures, and forget those from before. Errors: shapes; values outside [0, 1]."
+        self._expect(features)
+        if tuple(values.shape) != tuple(features.shape[:2]) or not len(values):
+            raise NeighbourError(f'values have shape {tuple(values.shape)} and features {tuple(features.shape)}, '
+                                 'expected '
+                                 f'[M, C] and [M, C, d], M from 1.')
+        if not ((values >= 0) & (values <= 1)).all():
+            raise NeighbourError('values hold a number outside [0, 1]: put the probability where a label is unknown, '
+                                 'not '
+                                 'its code.')
+        mean, directions = main_directions(features, self.directions.shape[1])
+        self.mean.copy_(mean)
+        self.directions.copy_(directions)
+        with torch.autocast(features.device.type, enabled=False):
+            self.codes = torch.cat([self.encode(part).half() for part in features.split(256)], 1)
+        self.values = values.float().T.contiguous().to(self.codes.device)
 
-@patch
-def encode(
-    self: NeighbourMemory,
-    features: Tensor,  # [B, C, d]
-) -> Tensor:  # [C, B, r] float32, length 1
-    "Codes of features: without the mean, along the main directions, length 1."
-    self._expect(features)
-    with torch.autocast(features.device.type, enabled=False):
-        return F.normalize((features.float() - self.mean) @ self.directions, dim=-1).transpose(0, 1)
+    def clear(self) -> None:
+        "Forget all pictures."
+        self.codes, self.values = self.codes[:, :0].contiguous(), self.values[:, :0].contiguous()
 
+    def nearest(
+        self,
+        features: Tensor,  # [B, C, d]
+    ) -> tuple[Tensor, Tensor]:  # [B, C, k] weights that sum to 1, and numbers of the pictures in the memory
+        "Who is asked, and how much each one counts. Errors: an empty memory; shapes."
+        if not len(self):
+            raise NeighbourError('the memory is empty: call fill(features, values) after the training.')
+        weights, who = [], []
+        for code in self.encode(features).split(max(1, 2**25 // (len(self.mean) * len(self))), 1):
+            with torch.autocast(code.device.type, enabled=False):
+                cosines = code @ self.codes.to(code.dtype).mT  # [C, b, M]
+            best, at = cosines.masked_fill(cosines > SAME, -2).topk(min(self.neighbours, len(self)), -1)
+            weights.append((best / self.temperature).softmax(-1).transpose(0, 1))
+            who.append(at.transpose(0, 1))
+        return torch.cat(weights), torch.cat(who)
 
-@patch
-@torch.no_grad()
-def fill(
-    self: NeighbourMemory,
-    features: Tensor,  # [M, C, d] of M training pictures
-    values: Tensor,  # [M, C] in [0, 1]: known labels, and probabilities where they are not known
-) -> None:
-    "Remember these pictures, and forget those from before. Errors: shapes; values outside [0, 1]."
-    self._expect(features)
-    if tuple(values.shape) != tuple(features.shape[:2]) or not len(values):
-        raise NeighbourError(f'values have shape {tuple(values.shape)} and features {tuple(features.shape)}, expected '
-                             f'[M, C] and [M, C, d], M from 1.')
-    if not ((values >= 0) & (values <= 1)).all():
-        raise NeighbourError('values hold a number outside [0, 1]: put the probability where a label is unknown, not '
-                             'its code.')
-    mean, directions = main_directions(features, self.directions.shape[1])
-    self.mean.copy_(mean)
-    self.directions.copy_(directions)
-    with torch.autocast(features.device.type, enabled=False):
-        self.codes = torch.cat([self.encode(part).half() for part in features.split(256)], 1)
-    self.values = values.float().T.contiguous().to(self.codes.device)
-
-
-@patch
-def clear(
-    self: NeighbourMemory,
-) -> None:
-    "Forget all pictures."
-    self.codes, self.values = self.codes[:, :0].contiguous(), self.values[:, :0].contiguous()
-
+    def forward(
+        self,
+        features: Tensor,  # [B, C, d]
+    ) -> Tensor:  # [B, C] in [0, 1], float32
+        "What the nearest pictures say of each category."
+        weights, who = self.nearest(features)
+        values = self.values.expand(len(who), -1, -1).gather(2, who)
+        return (weights * values).sum(-1).clamp(0, 1)  # rounding can lift a mean of ones above 1
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #32dc2dee
 SAME = 0.999  # cosine of two codes from which they are the same picture: half precision is finer than that, and two photographs are not
-
-
-@patch
-def nearest(
-    self: NeighbourMemory,
-    features: Tensor,  # [B, C, d]
-) -> tuple[Tensor, Tensor]:  # [B, C, k] weights that sum to 1, and numbers of the pictures in the memory
-    "Who is asked, and how much each one counts. Errors: an empty memory; shapes."
-    if not len(self):
-        raise NeighbourError('the memory is empty: call fill(features, values) after the training.')
-    weights, who = [], []
-    for code in self.encode(features).split(max(1, 2**25 // (len(self.mean) * len(self))), 1):
-        with torch.autocast(code.device.type, enabled=False):
-            cosines = code @ self.codes.to(code.dtype).mT  # [C, b, M]
-        best, at = cosines.masked_fill(cosines > SAME, -2).topk(min(self.neighbours, len(self)), -1)
-        weights.append((best / self.temperature).softmax(-1).transpose(0, 1))
-        who.append(at.transpose(0, 1))
-    return torch.cat(weights), torch.cat(who)
-
-
-@patch
-def forward(
-    self: NeighbourMemory,
-    features: Tensor,  # [B, C, d]
-) -> Tensor:  # [B, C] in [0, 1], float32
-    "What the nearest pictures say of each category."
-    weights, who = self.nearest(features)
-    values = self.values.expand(len(who), -1, -1).gather(2, who)
-    return (weights * values).sum(-1).clamp(0, 1)  # rounding can lift a mean of ones above 1
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #159e0de3
 def join_neighbours(

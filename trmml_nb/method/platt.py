@@ -21,6 +21,8 @@ class LevelError(MethodError):
 
 class CategoryLevels(nn.Module):
     "Scale and shift of each category's logits, learned from known labels as batches pass. Reconstruction."
+    levels: Tensor  # [C, 2] scale and shift
+    curvature: Tensor  # [C, 2, 2]
 
     def __init__(
         self,

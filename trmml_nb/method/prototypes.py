@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
-from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,6 +55,8 @@ def positive_sums(
 # %% ../../nbs/book/08_prototypes.ipynb #2702ab27
 class PrototypeMemory(nn.Module):
     "One visual prototype per category, moved a little towards the features of each batch's positives."
+    prototypes: Tensor  # [C, d]
+    counts: Tensor  # [C]
 
     def __init__(
         self,
@@ -78,49 +79,43 @@ class PrototypeMemory(nn.Module):
         c, d = self.prototypes.shape
         return f'categories={c}, dim={d}, momentum={self.momentum}, start={self.start!r}'
 
-# %% ../../nbs/book/08_prototypes.ipynb #774b1c63
-@patch
-def _momenta(self: PrototypeMemory, weight: Tensor) -> Tensor:
-    "[C] momentum of each category at this update, by the kind of start."
-    m = torch.full_like(weight, self.momentum)
-    if self.start == 'first':
-        return torch.where(self.counts > 0, m, 0)
-    if self.start == 'mean':
-        return torch.minimum(m, self.counts / (self.counts + weight).clamp(min=1e-12))
-    return m
+    def _momenta(self, weight: Tensor) -> Tensor:
+        "[C] momentum of each category at this update, by the kind of start."
+        m = torch.full_like(weight, self.momentum)
+        if self.start == 'first':
+            return torch.where(self.counts > 0, m, 0)
+        if self.start == 'mean':
+            return torch.minimum(m, self.counts / (self.counts + weight).clamp(min=1e-12))
+        return m
 
-# %% ../../nbs/book/08_prototypes.ipynb #8726285f
-@patch
-def _move(self: PrototypeMemory, total: Tensor, weight: Tensor) -> None:
-    "Blend the batch's means into the prototypes of the categories that had positives."
-    seen = (weight > 0) & total.isfinite().all(-1)
-    mean = total / torch.where(seen, weight, 1)[:, None]
-    m = self._momenta(weight)[:, None]
-    moved = m * self.prototypes + (1 - m) * mean
-    seen = seen & (moved.norm(dim=-1) > 1e-6)  # opposite vectors may cancel: keep the old direction
-    self.prototypes.copy_(torch.where(seen[:, None], unit(moved), self.prototypes))
-    self.counts.add_(torch.where(seen, weight, 0))
+    def _move(self, total: Tensor, weight: Tensor) -> None:
+        "Blend the batch's means into the prototypes of the categories that had positives."
+        seen = (weight > 0) & total.isfinite().all(-1)
+        mean = total / torch.where(seen, weight, 1)[:, None]
+        m = self._momenta(weight)[:, None]
+        moved = m * self.prototypes + (1 - m) * mean
+        seen = seen & (moved.norm(dim=-1) > 1e-6)  # opposite vectors may cancel: keep the old direction
+        self.prototypes.copy_(torch.where(seen[:, None], unit(moved), self.prototypes))
+        self.counts.add_(torch.where(seen, weight, 0))
 
-
-@patch
-@torch.no_grad()
-def update(
-    self: PrototypeMemory,
-    features: Tensor,  # [B, C, d]
-    positives: Tensor,  # [B, C] bool, or weights >= 0
-    categories: Tensor | None = None,  # [B, K] numbers, where features and positives hold only these K of each image
-) -> None:
-    "P_c <- unit(m P_c + (1 - m) mean of its positives); categories without positives stay as they are."
-    count, dim = self.prototypes.shape
-    _expect('features', features, (len(features), count if categories is None else categories.shape[1], dim))
-    with torch.autocast(features.device.type, enabled=False):
-        if categories is None:
-            total, weight = positive_sums(features, positives)
-        else:
-            total, weight = positive_sums(features.flatten(0, 1)[None], positives.flatten()[None])  # [B K, d], [B K]
-            total = total.new_zeros(count, dim).index_add(0, categories.flatten(), total)
-            weight = weight.new_zeros(count).index_add(0, categories.flatten(), weight)
-        self._move(total.to(self.prototypes.dtype), weight.to(self.counts.dtype))
+    @torch.no_grad()
+    def update(
+        self,
+        features: Tensor,  # [B, C, d]
+        positives: Tensor,  # [B, C] bool, or weights >= 0
+        categories: Tensor | None = None,  # [B, K] numbers, where both hold only these K of each image
+    ) -> None:
+        "P_c <- unit(m P_c + (1 - m) mean of its positives); categories without positives stay as they are."
+        count, dim = self.prototypes.shape
+        _expect('features', features, (len(features), count if categories is None else categories.shape[1], dim))
+        with torch.autocast(features.device.type, enabled=False):
+            if categories is None:
+                total, weight = positive_sums(features, positives)
+            else:
+                total, weight = positive_sums(features.flatten(0, 1)[None], positives.flatten()[None])  # [B K, d]
+                total = total.new_zeros(count, dim).index_add(0, categories.flatten(), total)
+                weight = weight.new_zeros(count).index_add(0, categories.flatten(), weight)
+            self._move(total.to(self.prototypes.dtype), weight.to(self.counts.dtype))
 
 # %% ../../nbs/book/08_prototypes.ipynb #83d31054
 def prototype_scores(
@@ -141,7 +136,7 @@ def prototype_scores(
         raise PrototypeError(f'temperature is {temperature}, expected a number above 0.')
     with torch.autocast(features.device.type, enabled=False):
         scores = [_own_softmax(unit(features), bank, temperature, categories) for bank in banks[modality]]
-        return sum(scores) / len(scores)
+        return sum(scores[1:], scores[0]) / len(scores)
 
 
 def _own_softmax(z: Tensor, bank: Tensor, temperature: float, categories: Tensor | None = None) -> Tensor:
@@ -170,6 +165,9 @@ def own_similarities(
 # %% ../../nbs/book/08_prototypes.ipynb #640c3239
 class SimilarityMemory(nn.Module):
     "Intra-category relation: is this similarity more like the category's known present or known absent ones?"
+    count: Tensor  # [2, C, 1] known entries, fading
+    total: Tensor  # [2, C, 2] their similarities
+    square: Tensor  # [2, C, 2]
 
     def __init__(
         self,
@@ -275,16 +273,16 @@ def pseudo_label_quality(
     class_names: list[str] | None = None,  # C names of the rows; None: numbers
 ) -> pd.DataFrame:  # rows 'all' and one per category; counts, and precision / recall in [0, 1] (NaN: undefined)
     "Precision and recall of pseudo-present and pseudo-absent labels among the withheld entries."
-    labels, truth, targets = (torch.as_tensor(t).detach().cpu().float().numpy()
-                              for t in (getattr(pseudo, 'targets', pseudo), truth, targets))
-    for name, t in dict(truth=truth, targets=targets).items():
+    plain = lambda t: torch.as_tensor(t).detach().cpu().float().numpy()
+    labels, real, seen = plain(getattr(pseudo, 'targets', pseudo)), plain(truth), plain(targets)
+    for name, t in dict(truth=real, targets=seen).items():
         if t.shape != labels.shape:
             raise PrototypeError(f'{name} has shape {t.shape}, expected {labels.shape} like the pseudo-labels.')
-    withheld = (targets == UNKNOWN) & (truth != UNKNOWN)
+    withheld = (seen == UNKNOWN) & (real != UNKNOWN)
     counted = {'withheld': withheld}
     for word, value, said in (('present', PRESENT, labels >= 0.5), ('absent', ABSENT, (labels >= 0) & (labels < 0.5))):
-        real, said = withheld & (truth == value), withheld & said
-        counted |= {word: real, f'pseudo_{word}': said, f'right_{word}': real & said}
+        so, said = withheld & (real == value), withheld & said
+        counted |= {word: so, f'pseudo_{word}': said, f'right_{word}': so & said}
     names = range(labels.shape[1]) if class_names is None else class_names
     table = pd.DataFrame({k: [v.sum(), *v.sum(0)] for k, v in counted.items()}, index=['all', *names])
     for word in ('present', 'absent'):
@@ -301,14 +299,16 @@ def threshold_curve(
     thresholds: Tensor | np.ndarray | None = None,  # [S], None: 0, 0.01, ..., 1
 ) -> pd.DataFrame:  # one row per threshold t: score >= t read as present, score <= t read as absent
     "Precision and recall of both kinds of pseudo-label among withheld entries, as the threshold moves."
-    _expect('truth', truth, scores.shape), _expect('targets', targets, scores.shape)
+    for name, labels in dict(truth=truth, targets=targets).items():
+        _expect(name, labels, scores.shape)
     withheld = (targets == UNKNOWN) & (truth != UNKNOWN)
     s, real = _as_float(scores)[withheld].cpu().numpy(), truth[withheld].cpu().numpy() == PRESENT
     t = np.linspace(0, 1, 101, dtype=s.dtype) if thresholds is None else np.asarray(thresholds, s.dtype)
-    table = dict(threshold=t)
-    for word, values, side in (('present', s[real], 'left'), ('absent', s[~real], 'right')):
+    table: dict[str, np.ndarray] = dict(threshold=t)
+    for word, values in (('present', s[real]), ('absent', s[~real])):
         other = s[~real] if word == 'present' else s[real]
-        below, wrong = (np.searchsorted(np.sort(v), t, side) for v in (values, other))
+        place = lambda v: np.searchsorted(np.sort(v), t, 'left' if word == 'present' else 'right')
+        below, wrong = place(values), place(other)
         hit, miss = (len(values) - below, len(other) - wrong) if word == 'present' else (below, wrong)
         said = (hit + miss).astype(float)
         table[f'precision_{word}'] = np.divide(hit, said, out=np.full_like(said, np.nan), where=said > 0)

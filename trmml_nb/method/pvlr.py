@@ -8,17 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import MethodError
 from .attention import pool_regions
 from ..towers.dense import ImageFeatures
-from ..towers.store import FeatureStore
+from ..towers.views import Store
 from ..data.labels import UNKNOWN
 from .losses import partial_asymmetric_loss
 from .matching import Calibration, combine_scores, text_image_scores
@@ -56,7 +55,8 @@ class ResidualAttention(nn.Module):
         generator: torch.Generator | None = None,  # of the first values; None: torch's own
     ):
         super().__init__()
-        _choice('norm', norm, ('post', 'pre')), _choice('start', start, ('zero-shot', 'random'))
+        _choice('norm', norm, ('post', 'pre'))
+        _choice('start', start, ('zero-shot', 'random'))
         if heads < 1 or dim % heads:
             raise PVLRError(f'heads is {heads} and dim is {dim}, expected a number of heads that divides dim.')
         self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
@@ -270,6 +270,7 @@ class PVLRConfig:
 class PVLRBlocks(Method):
     """The blocks, wired: KAP, CAP and IFM make label features for each image; DMA and the two calibrations wait beside
     them."""
+    texts: Tensor  # [C, d]
 
     def __init__(
         self,
@@ -314,7 +315,9 @@ class PVLRBlocks(Method):
             knowledge = knowledge.expand(len(dense), -1, -1)
         if self.context is not None:
             context, maps['context'] = self.context(prompts, dense)
-        labels = self.interaction(knowledge, context) if self.interaction else knowledge if context is None else context
+        labels: Any = knowledge if context is None else context  # one of the two there is
+        if self.interaction is not None:
+            labels = self.interaction(knowledge, context)
         return labels, {name: part for name, part in maps.items() if part is not None}
 
 # %% ../../nbs/book/11_pvlr.ipynb #cae78816
@@ -364,41 +367,37 @@ class PVLR(PVLRBlocks):
         maps |= {name: part for name, part in both._asdict().items() if part is not None}
         return MethodOutput(logits, saliency, scores, maps)
 
-# %% ../../nbs/book/11_pvlr.ipynb #83f9cf10
-@patch
-@torch.no_grad()
-def prepare(
-    self: PVLR,
-    store: FeatureStore,  # features of the M training images
-    targets: Tensor,  # [M, C] what training may see
-) -> None:
-    "Set the logit bias of each branch from its own first scores and the known labels, if the configuration says so."
-    if not self.config.fit_bias:
-        return
-    branches = dict(local=self.calibration, **{'global': self.global_calibration})
-    with evaluating(self):
-        outputs = [self(store.batch(rows, self.texts.device)) for rows in torch.arange(len(store)).split(256)]
-    for name in outputs[0].scores:
-        calibration = branches[name]
-        calibration.fit(torch.cat([(out.scores[name] - calibration.bias) / calibration.scale for out in outputs]),
-                        targets)
+    @torch.no_grad()
+    def prepare(
+        self,
+        store: Store,  # features of the M training images
+        targets: Tensor,  # [M, C] what training may see
+    ) -> None:
+        "Set the logit bias of each branch from its own first scores and the known labels, if so configured."
+        if not self.config.fit_bias:
+            return
+        branches = dict(local=self.calibration, **{'global': self.global_calibration})
+        with evaluating(self):
+            outputs = [self(store.batch(rows, self.texts.device)) for rows in torch.arange(len(store)).split(256)]
+        for name in outputs[0].scores:
+            calibration = branches[name]
+            calibration.fit(torch.cat([(out.scores[name] - calibration.bias) / calibration.scale for out in outputs]),
+                            targets)
 
-# %% ../../nbs/book/11_pvlr.ipynb #ff03f75f
-@patch
-def loss(
-    self: PVLR,
-    output: MethodOutput,  # of B images
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    known_mask: Tensor,  # [B, C] bool, where targets may be used
-    state: LossState,  # where training stands; not used
-) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached, unweighted)
-    "Asymmetric loss over known labels, of the final score and of the global branch."
-    cfg, known = self.config, known_mask & (targets != UNKNOWN)
-    parts = {'classification': partial_asymmetric_loss(output.logits, targets, known, cfg.gamma_pos, cfg.gamma_neg,
-                                                       cfg.clip)}
-    total = parts['classification']
-    if cfg.global_weight:
-        parts['global'] = partial_asymmetric_loss(output.scores['global'], targets, known, cfg.gamma_pos, cfg.gamma_neg,
-                                                  cfg.clip)
-        total = total + cfg.global_weight * parts['global']
-    return total, {name: part.detach() for name, part in parts.items()}
+    def loss(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        known_mask: Tensor,  # [B, C] bool, where targets may be used
+        state: LossState,  # where training stands; not used
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached, unweighted)
+        "Asymmetric loss over known labels, of the final score and of the global branch."
+        cfg, known = self.config, known_mask & (targets != UNKNOWN)
+        parts = {'classification': partial_asymmetric_loss(output.logits, targets, known, cfg.gamma_pos, cfg.gamma_neg,
+                                                           cfg.clip)}
+        total = parts['classification']
+        if cfg.global_weight:
+            parts['global'] = partial_asymmetric_loss(output.scores['global'], targets, known, cfg.gamma_pos,
+                                                      cfg.gamma_neg, cfg.clip)
+            total = total + cfg.global_weight * parts['global']
+        return total, {name: part.detach() for name, part in parts.items()}

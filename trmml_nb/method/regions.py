@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -60,7 +59,7 @@ def first_values(
         gain = attention_scale * math.sqrt(regions.heads / regions.queries.shape[1])
         regions.to_query.weight.copy_(gain * regions.to_key.weight)
     if regions.residual:
-        nn.init.zeros_(regions.mlp[-1].weight)
+        nn.init.zeros_(regions.mlp[-1].get_parameter('weight'))
 
 # %% ../../nbs/book/05_regions.ipynb #b2ea8e4f
 class CategoryRegions(CategoryAttention):
@@ -94,52 +93,49 @@ class CategoryRegions(CategoryAttention):
         self.dropout = nn.Dropout(dropout)
         first_values(self, init, attention_scale, generator)
 
-# %% ../../nbs/book/05_regions.ipynb #88d07942
-@patch
-def some(
-    self: CategoryRegions,
-    dense: Tensor,  # [B, N, d] dense features, length 1
-    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
-    norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
-    rows: Tensor | slice | None = None,  # categories wanted: numbers [K], or [B, K] of each image, or a slice; None: all
-    looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N, for comparisons; None: each head has its own attention
-) -> RegionOutput:  # of these categories
-    "Regions of some categories: categories do not see each other, so the others change nothing."
-    attention = self.attend(dense, grid, norms, rows) if looks is None else looks[:, None].expand(-1, self.heads, -1,
-        -1)  # [B, h, K, N]
-    saliency = attention.mean(1)
-    region = pool_regions(saliency, dense)
-    start = (self.queries if rows is None else self.queries[rows]) * math.sqrt(dense.shape[-1])
-    seen = head_values(attention.to(dense.dtype), self.to_value, dense * math.sqrt(dense.shape[-1]),
-                       self._carry(attention.shape[2]))
-    x = self.norm_attention(start + self.dropout(self.to_out(seen)))
-    x = self.norm_ffn(x + self.dropout(self.ffn(x)))
-    query = at_least_float32(self.mlp(x)) + (region if self.residual else 0)
-    return RegionOutput(F.normalize(query, dim=-1), region, saliency)
+    def some(
+        self,
+        dense: Tensor,  # [B, N, d] dense features, length 1
+        grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one each, or for all
+        norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
+        rows: Tensor | slice | None = None,  # categories: numbers [K], [B, K] of each image, or a slice; None: all
+        looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N; None: each head has its own
+    ) -> RegionOutput:  # of these categories
+        "Regions of some categories: categories do not see each other, so the others change nothing."
+        attention = (self.attend(dense, grid, norms, rows) if looks is None
+                     else looks[:, None].expand(-1, self.heads, -1, -1))  # [B, h, K, N]
+        saliency = attention.mean(1)
+        region = pool_regions(saliency, dense)
+        start = (self.queries if rows is None else self.queries[rows]) * math.sqrt(dense.shape[-1])
+        seen = head_values(attention.to(dense.dtype), self.to_value, dense * math.sqrt(dense.shape[-1]),
+                           self._carry(attention.shape[2]))
+        x = self.norm_attention(start + self.dropout(self.to_out(seen)))
+        x = self.norm_ffn(x + self.dropout(self.ffn(x)))
+        query = at_least_float32(self.mlp(x)) + (region if self.residual else 0)
+        return RegionOutput(F.normalize(query, dim=-1), region, saliency)
 
-# %% ../../nbs/book/05_regions.ipynb #c7e3d5a4
-@patch
-def forward(
-    self: CategoryRegions,
-    dense: Tensor,  # [B, N, d] dense features, length 1
-    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
-    norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
-    rows: Tensor | None = None,  # categories wanted: numbers [K], or [B, K] of each image; None: all
-    looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N, for comparisons; None: each head has its own attention
-) -> RegionOutput:  # of all categories, or of those wanted
-    "Saliency, region-level and query-level features of every category. Errors: shapes that do not fit."
-    check_positions(dense, grid, self.queries.shape[1])
-    count = len(self.queries) if rows is None else rows.shape[-1]
-    if looks is not None and looks.shape != (len(dense), count, dense.shape[1]):
-        raise RegionError(f'looks has shape {tuple(looks.shape)}, expected [B, K, N] = '
-                          f'{(len(dense), count, dense.shape[1])}: a map for each image and category wanted.')
-    if not self.chunk or count <= self.chunk or looks is not None:
-        return self.some(dense, grid, norms, rows, looks)
-    chunks = [slice(k, k + self.chunk) for k in range(0, count, self.chunk)] if rows is None else rows.split(self.chunk, -1)
-    save = torch.is_grad_enabled()  # keep inputs, compute again on the way back: memory of one chunk at a time
-    parts = [checkpoint(self.some, dense, grid, norms, part, use_reentrant=False) if save else
-             self.some(dense, grid, norms, part) for part in chunks]
-    return RegionOutput(*(torch.cat(part, 1) for part in zip(*parts)))
+    def forward(
+        self,
+        dense: Tensor,  # [B, N, d] dense features, length 1
+        grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one each, or for all
+        norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
+        rows: Tensor | None = None,  # categories wanted: numbers [K], or [B, K] of each image; None: all
+        looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N; None: each head has its own
+    ) -> RegionOutput:  # of all categories, or of those wanted
+        "Saliency, region-level and query-level features of every category. Errors: shapes that do not fit."
+        check_positions(dense, grid, self.queries.shape[1])
+        count = len(self.queries) if rows is None else rows.shape[-1]
+        if looks is not None and looks.shape != (len(dense), count, dense.shape[1]):
+            raise RegionError(f'looks has shape {tuple(looks.shape)}, expected [B, K, N] = '
+                              f'{(len(dense), count, dense.shape[1])}: a map for each image and category wanted.')
+        if not self.chunk or count <= self.chunk or looks is not None:
+            return self.some(dense, grid, norms, rows, looks)
+        chunks = ([slice(k, k + self.chunk) for k in range(0, count, self.chunk)] if rows is None
+                  else rows.split(self.chunk, -1))
+        save = torch.is_grad_enabled()  # keep inputs, compute again on the way back: memory of one chunk at a time
+        parts = [checkpoint(self.some, dense, grid, norms, part, use_reentrant=False) if save else
+                 self.some(dense, grid, norms, part) for part in chunks]
+        return RegionOutput(*(torch.cat(part, 1) for part in zip(*parts)))
 
 # %% ../../nbs/book/05_regions.ipynb #f11626e0
 def candidates(

@@ -5,6 +5,7 @@
 # %% ../../nbs/book/10_trmml.ipynb #6c513368
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 from .attention import grid_of, loudness, spread_maps
 from .contrast import multimodal_contrastive_loss
 from ..towers.dense import ImageFeatures
-from ..towers.store import FeatureStore
 from ..data.labels import PRESENT, UNKNOWN
 from .platt import CategoryLevels
 from .losses import partial_asymmetric_loss
@@ -28,7 +28,7 @@ from .prototypes import PrototypeMemory, combine_evidence, prototype_scores, pse
 from .regions import CategoryRegions
 from ..towers.texts import WORDINGS, class_texts
 from ..towers.tower import FrozenTower, PromptLearner
-from ..towers.views import ViewStore
+from ..towers.views import Store
 
 # %% auto #0
 __all__ = ['ChoiceGroup', 'later', 'RegionChoices', 'TeachingChoices', 'ContrastChoices', 'UnknownChoices', 'FocusChoices',
@@ -303,6 +303,8 @@ class RegionModel(Method):
     "The parts of TRM-ML, and what a category is matched with."
     completes = True
     config_kind = TRMMLConfig
+    texts: Tensor  # [C, d] of the tower
+    offset_rate: Tensor  # how many times as fast as the rest the offsets learn, where there are any
 
     def __init__(
         self,
@@ -314,13 +316,15 @@ class RegionModel(Method):
         prompts: nn.Module | None = None,  # () -> [C, d] learnable texts; None = fixed texts
     ):
         super().__init__()
-        self.config, self.grid, self.prompts = config or TRMMLConfig(), tuple(grid), prompts
-        self.view_grids, self.most_known = (), None  # of the training set; `prepare` sets these, `focus` and `trust`
+        self.config, self.grid, self.prompts = config or TRMMLConfig(), (grid[0], grid[1]), prompts
+        self.view_grids: tuple[tuple[int, int], ...] = ()  # of the training set; `prepare` sets these four
+        self.most_known: int | None = None
         self.focus, self.trust = 1.0, 1.0
+        count, dim = texts.shape
         cfg, self.sharpness = self.config, self.config.attention_share * scale
         self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1), persistent=False)
         self.regions = CategoryRegions(
-            *texts.shape, cfg.heads, cfg.ffn_dim, cfg.dropout, init=self.texts if cfg.query_init == 'text' else None,
+            count, dim, cfg.heads, cfg.ffn_dim, cfg.dropout, init=self.texts if cfg.query_init == 'text' else None,
             position_scale=cfg.position_scale, attention_scale=self.sharpness or None,
             norm_power=cfg.norm_power, residual=cfg.query_residual, chunk=cfg.chunk or 0,
             generator=torch.Generator().manual_seed(cfg.seed))
@@ -334,7 +338,7 @@ class RegionModel(Method):
             self.register_buffer('offset_rate', torch.tensor(float(cfg.text_offset)))  # `prepare` sets it
         self.memory = PrototypeMemory(self.texts, cfg.prototype_momentum)
         self.levels = CategoryLevels(len(self.texts)) if cfg.pseudo_levels else None
-        self.neighbours = NeighbourMemory(*texts.shape, cfg.neighbours) if cfg.neighbour_share else None
+        self.neighbours = NeighbourMemory(count, dim, cfg.neighbours) if cfg.neighbour_share else None
 
     @classmethod
     def from_tower(
@@ -384,7 +388,7 @@ class RegionModel(Method):
         positions: int,  # N
     ) -> tuple[int, int] | tuple[tuple[int, int], ...]:  # rows and columns; of several views a grid each
         "How N positions lie: those of the training set's views, or the usual grid."
-        views = positions == sum(rows * columns for rows, columns in self.view_grids)
+        views = positions == sum(map(math.prod, self.view_grids))
         return self.view_grids if views else grid_of(positions, self.grid)
 
 # %% ../../nbs/book/10_trmml.ipynb #9ae4c089
@@ -414,7 +418,7 @@ class RegionMatcher(RegionModel):
         "Regions, one-to-one matching with the categories, and the final score."
         texts = self.current_texts()
         categories, kept = self.categories(texts), None
-        if self.prunes:
+        if self.prunes and self.config.keep is not None:
             cosines, looks = first_look(features.dense, texts, maps=not self.training)
             kept = kept_categories(cosines, self.config.keep, known_mask, self.most_known)
         out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept,
@@ -447,10 +451,10 @@ class RegionMatcher(RegionModel):
 
 # %% ../../nbs/book/10_trmml.ipynb #5fdc483e
 def view_grids(
-    store: FeatureStore | ViewStore,  # any store
+    store: Store,  # any store
 ) -> tuple[tuple[int, int], ...]:  # rows and columns of each view that is joined; () for a single one
     "How the positions of joined views lie."
-    return tuple(tuple(grid) for grid in store.grids) if store.mode == 'concat' else ()
+    return tuple((rows, columns) for rows, columns in store.grids) if store.mode == 'concat' else ()
 
 
 def believed(
@@ -467,7 +471,7 @@ class ReadyMatcher(RegionMatcher):
     @torch.no_grad()
     def prepare(
         self,
-        store: FeatureStore | ViewStore,  # features of the M training images
+        store: Store,  # features of the M training images
         targets: Tensor,  # [M, C] what training may see
     ) -> None:
         "Set logit bias, trust in the teacher and rate of the offsets from the known labels; see how views lie."
@@ -578,7 +582,7 @@ class TRMML(LabelFiller):
         parts = dict(classification=partial_asymmetric_loss(
             output.logits, filled.targets, filled.known_mask, self.focus * cfg.gamma_pos, self.focus * cfg.gamma_neg,
             self.focus * cfg.clip, filled.weights))
-        weights = dict(classification=1.0)
+        weights: dict[str, float] = {}  # of the parts beside the classification
         if cfg.distill != 'none' and cfg.distill_weight:
             parts['distillation'] = distillation(output, cfg.distill, cfg.distill_temperature)
             weights['distillation'] = cfg.distill_weight * self.trust * teaching(state, cfg.distill_until)
@@ -593,13 +597,13 @@ class TRMML(LabelFiller):
             self.memory.update(feature.detach(), of_kept(targets == PRESENT), kept)
             if self.levels is not None:
                 self.levels.update(output.logits, targets)
-        total = sum(weights[name] * part for name, part in parts.items())
+        total = sum((weight * parts[name] for name, weight in weights.items()), parts['classification'])
         return total, {name: part.detach() for name, part in parts.items()}
 
     @torch.no_grad()
     def finish(
         self,
-        store: FeatureStore | ViewStore,  # features of the M training images
+        store: Store,  # features of the M training images
         targets: Tensor,  # [M, C] what training could see
     ) -> None:
         "Fill the memory of neighbours, if there is one, from the model as it is now."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Any, Sequence
+from typing import Any, Sequence, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Annotation
 from PIL import Image
 
 from ..errors import ViewError, optional
@@ -46,7 +47,7 @@ def _map(saliency: Any, grid: tuple[int, int] | None) -> np.ndarray:
     s = as_numpy(saliency).astype(np.float32)
     if s.ndim == 1 and grid is None:
         raise FigureError(f'saliency is flat, shape ({len(s)},), and grid is None: pass grid=(h, w).')
-    if s.ndim == 1 and grid[0] * grid[1] != len(s):
+    if s.ndim == 1 and grid is not None and grid[0] * grid[1] != len(s):
         raise FigureError(f'saliency has the wrong size: expected h*w = {grid[0]}*{grid[1]} = {grid[0] * grid[1]} '
                           f'values, got {len(s)}.')
     s = s.reshape(grid) if s.ndim == 1 else s
@@ -128,7 +129,7 @@ def use_style(
     small: bool = True,  # in a notebook, keep figures as `figure_png` makes them
 ) -> None:
     "Set font sizes, the palette, 100 dpi and a white background for all later figures of this session."
-    plt.rcParams.update(STYLE)
+    plt.rcParams.update(cast(Any, STYLE))
     plt.close(plt.figure())  # wakes the notebook's backend, which would otherwise undo the next step later
     shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     if small and shell is not None:
@@ -294,7 +295,7 @@ def label_strip(
     if image is not None:
         h, w = image_array(image).shape[:2]
         show_image(image, title, ax)
-        ax = ax.inset_axes([0, -.03 - .085 * w / h, 1, .085 * w / h])
+        ax = ax.inset_axes((0, -.03 - .085 * w / h, 1, .085 * w / h))
     elif title:
         ax.set_title(title)
     _label_cells(t[None], ax, marks=True)
@@ -321,7 +322,7 @@ def label_matrix(
     ax.set_xticks(np.arange(t.shape[1]) + .5, class_names, rotation=90, fontsize=9)
     step = 1 if few else max(len(t) // 5, 1)
     rows = np.arange(0, len(t), step)
-    ax.set_yticks(rows + .5, rows if row_names is None else [row_names[i] for i in rows], fontsize=9)
+    ax.set_yticks(rows + .5, rows if row_names is None else [row_names[int(i)] for i in rows], fontsize=9)
     ax.set_ylabel('image')
     if legend:
         key = [Patch(color=LABEL_COLORS[v], label=f'{LABEL_MARKS[v]} {name} ({(t == v).sum()})')
@@ -399,7 +400,8 @@ def curve(
 
 def _part_labels(ax: Axes, gap: float = 12.) -> None:
     "Move labels at line ends apart until neighbours are `gap` points from each other, keeping their order."
-    texts = sorted((t for t in ax.texts if t.get_gid() == 'direct-label'), key=lambda t: t.xy[1])
+    texts = sorted((t for t in ax.texts if isinstance(t, Annotation) and t.get_gid() == 'direct-label'),
+                   key=lambda t: t.xy[1])
     low, high = ax.get_ylim()
     per_unit = ax.bbox.height / (high - low) * 72 / ax.figure.dpi  # points per data unit
     at = np.array([t.xy[1] * per_unit for t in texts])

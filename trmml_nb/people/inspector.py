@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset
 from ..towers.dense import ImageFeatures
-from ..towers.store import FeatureStore
+from ..towers.views import Store
 from .figures import LABEL_COLORS, LABEL_MARKS, LABEL_NAMES, as_numpy, image_array, show_image, upsample
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from ..method.contract import evaluating
@@ -210,50 +210,41 @@ class MatchView:
                                      f'grid of '
                                      f'{self.grid}.')
 
-# %% ../../nbs/people/01_inspector.ipynb #617507ae
-from fastcore.basics import patch
+    @property
+    def order(self) -> np.ndarray:
+        "[C] category numbers, most probable first."
+        return np.argsort(-self.probabilities, kind='stable')
 
+    @property
+    def attention(self) -> np.ndarray:
+        """[C, N] the method's saliency; without one, softmax of the cosines at temperature 0.05, as text-pixel pooling
+        has it."""
+        if self.saliency is not None:
+            return self.saliency
+        e = np.exp((self.pixel_maps - self.pixel_maps.max(-1, keepdims=True)) / .05)
+        return e / e.sum(-1, keepdims=True)
 
-@patch(as_prop=True)
-def order(self: MatchView) -> np.ndarray:
-    "[C] category numbers, most probable first."
-    return np.argsort(-self.probabilities, kind='stable')
+    def index(
+        self,
+        label: str | int | None,  # a category's name or number; None: the most probable one
+    ) -> int:
+        "Number of a category. Errors: a name or number that is not there, with close names."
+        if label is None:
+            return int(self.order[0])
+        if isinstance(label, str) and label in self.class_names:
+            return self.class_names.index(label)
+        if not isinstance(label, str) and 0 <= int(label) < len(self.class_names):
+            return int(label)
+        hint = (close_names(label, self.class_names) if isinstance(label, str)
+                else f'numbers run to {len(self.class_names) - 1}')
+        raise InspectorError(f'label {label!r} is none of the categories; {hint}.')
 
-
-@patch(as_prop=True)
-def attention(self: MatchView) -> np.ndarray:
-    """[C, N] the method's saliency; without one, softmax of the cosines at temperature 0.05, as text-pixel pooling has it.
-    """
-    if self.saliency is not None:
-        return self.saliency
-    e = np.exp((self.pixel_maps - self.pixel_maps.max(-1, keepdims=True)) / .05)
-    return e / e.sum(-1, keepdims=True)
-
-
-@patch
-def index(
-    self: MatchView,
-    label: str | int | None,  # a category's name or number; None: the most probable one
-) -> int:
-    "Number of a category. Errors: a name or number that is not there, with close names."
-    if label is None:
-        return int(self.order[0])
-    if isinstance(label, str) and label in self.class_names:
-        return self.class_names.index(label)
-    if not isinstance(label, str) and 0 <= int(label) < len(self.class_names):
-        return int(label)
-    hint = close_names(label, self.class_names) if isinstance(label,
-                                                              str) else f'numbers run to {len(self.class_names) - 1}'
-    raise InspectorError(f'label {label!r} is none of the categories; {hint}.')
-
-
-@patch
-def state(
-    self: MatchView,
-    c: int,  # category number
-) -> str:
-    "What training knows of a label, in words."
-    return label_state(self.targets[c], self.pseudo[c], self.since[c], self.seen)
+    def state(
+        self,
+        c: int,  # category number
+    ) -> str:
+        "What training knows of a label, in words."
+        return label_state(self.targets[c], self.pseudo[c], self.since[c], self.seen)
 
 # %% ../../nbs/people/01_inspector.ipynb #0af0df3c
 GONE = Image.new('RGB', (128, 128), '#bdbdbd')  # drawn where a picture cannot be read
@@ -497,7 +488,7 @@ def patch_at(
 class Inspection:
     "A method on a set of images: probabilities of all, and a view of any."
     method: nn.Module  # of the common contract
-    store: FeatureStore  # features of the M images
+    store: Store  # features of the M images
     dataset: MultiLabelDataset  # the same images in the same order
     texts: Tensor  # [C, d] text vectors of the tower
     probabilities: np.ndarray  # [M, C] in [0, 1]
@@ -512,10 +503,64 @@ class Inspection:
         "[M, C] share of the picture that each object covers; None where that is not known."
         return object_sizes(self.dataset)
 
+    @property
+    def reference(self) -> np.ndarray:
+        "[M, C] what to judge against: the truth, and where it is not known, what training may see."
+        truth, targets = self.dataset.truth, self.dataset.targets
+        return targets if truth is None else np.where(truth == UNKNOWN, targets, truth)
+
+    def find(
+        self,
+        image_id: str,  # name of an image
+    ) -> int:
+        "Row of an image. Errors: no such image, with close names."
+        if image_id not in self.dataset.image_ids:
+            raise InspectorError(f'image {image_id!r} is not in {self.dataset.name}/{self.dataset.split}; '
+                                 f'{close_names(image_id, self.dataset.image_ids)}.')
+        return self.dataset.image_ids.index(image_id)
+
+    def view(
+        self,
+        row: int,  # from 0 to M - 1
+        image: Image.Image | None = None,  # drawn in place of the data set's own, for example where its file is gone
+    ) -> MatchView:
+        """One image as the method sees it, from stored features. Errors: a row that is not there, a picture that cannot
+        be read."""
+        if not 0 <= row < len(self.dataset):
+            raise InspectorError(f'row is {row}, expected 0 to {len(self.dataset) - 1}.')
+        data, seen = self.dataset, self.history
+        known = dict(targets=data.targets[row] if self.seen else None, truth=None if data.truth is None
+                     else data.truth[row],
+                     masks=data.object_masks(row), image_id=data.image_ids[row], name=self.name, seen=self.seen,
+                     thresholds=self.thresholds)
+        if seen is not None:
+            known |= dict(pseudo=seen.labels[row], since=seen.since[row])
+        view = match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts,
+                          self.store.grid,
+                          self.crop, **known)
+        return replace(view, probabilities=self.probabilities[row])  # the same in every view, table and filter
+
+    def rank(
+        self,
+        kind: str = 'all',  # one of FILTERS
+        threshold: Any = None,  # probability from which a label is read as present; None: the inspection's own
+        small: float = 0.02,  # an object that covers less of the picture is small
+        other: Inspection | None = None,  # another run on the same images, for 'runs differ'
+        label: int | None = None,  # look at one category only
+        reference: Any = None,  # [M, C] what to judge against; None: the inspection's own
+        beside: int | None = None,  # only images that are known to show this other category
+    ) -> Ranking:
+        "The images that a filter keeps, worst first; see `rank_images`."
+        sizes = self.sizes if kind == 'missed small objects' else None
+        threshold = threshold if threshold is not None else .5 if self.thresholds is None else self.thresholds
+        reference = self.reference if reference is None else reference
+        return rank_images(kind, self.probabilities, reference, threshold, sizes, small,
+                           None if other is None else other.probabilities, label, beside)
+
 
 def inspect_method(
     method: nn.Module,  # any method of the common contract
-    store: FeatureStore,  # features of the M images
+    store: Store,  # features of the M images
     dataset: MultiLabelDataset,  # the same images in the same order
     texts: Tensor,  # [C, d] text vectors of the tower, as `tower.encode_classes` gives them
     name: str = 'method',  # shown in titles, for example 'TRM-ML, epoch 5'
@@ -545,48 +590,6 @@ def inspect_method(
         raise InspectorError(f'probabilities has shape {p.shape} and thresholds {np.shape(t)}, expected {shape} and '
                              f'{shape[1:]}.')
     return Inspection(method, store, dataset, texts, p, name, history, crop, seen, t)
-
-# %% ../../nbs/people/01_inspector.ipynb #f8ca1a40
-@patch(as_prop=True)
-def reference(self: Inspection) -> np.ndarray:
-    "[M, C] what to judge against: the truth, and where it is not known, what training may see."
-    truth, targets = self.dataset.truth, self.dataset.targets
-    return targets if truth is None else np.where(truth == UNKNOWN, targets, truth)
-
-
-@patch
-def find(
-    self: Inspection,
-    image_id: str,  # name of an image
-) -> int:
-    "Row of an image. Errors: no such image, with close names."
-    if image_id not in self.dataset.image_ids:
-        raise InspectorError(f'image {image_id!r} is not in {self.dataset.name}/{self.dataset.split}; '
-                             f'{close_names(image_id, self.dataset.image_ids)}.')
-    return self.dataset.image_ids.index(image_id)
-
-
-@patch
-def view(
-    self: Inspection,
-    row: int,  # from 0 to M - 1
-    image: Image.Image | None = None,  # drawn in place of the data set's own, for example where its file is gone
-) -> MatchView:
-    """One image as the method sees it, from stored features. Errors: a row that is not there, a picture that cannot be
-    read."""
-    if not 0 <= row < len(self.dataset):
-        raise InspectorError(f'row is {row}, expected 0 to {len(self.dataset) - 1}.')
-    data, seen = self.dataset, self.history
-    known = dict(targets=data.targets[row] if self.seen else None, truth=None if data.truth is None
-                 else data.truth[row],
-                 masks=data.object_masks(row), image_id=data.image_ids[row], name=self.name, seen=self.seen,
-                 thresholds=self.thresholds)
-    if seen is not None:
-        known |= dict(pseudo=seen.labels[row], since=seen.since[row])
-    view = match_view(self.method, self.store.batch([row]), image or data.image(row), data.class_names, self.texts,
-                      self.store.grid,
-                      self.crop, **known)
-    return replace(view, probabilities=self.probabilities[row])  # the same in every view, table and filter
 
 # %% ../../nbs/people/01_inspector.ipynb #d526a5ba
 FILTERS = ('all', 'disagreements', 'false positives', 'missed objects', 'missed small objects', 'uncertain',
@@ -659,24 +662,6 @@ def object_sizes(
         return None
     sizes = np.stack([dataset.object_masks(i).mean((1, 2)) for i in range(len(dataset))])
     return np.where(sizes > 0, sizes, np.nan)
-
-
-@patch
-def rank(
-    self: Inspection,
-    kind: str = 'all',  # one of FILTERS
-    threshold: Any = None,  # probability from which a label is read as present; None: the inspection's own
-    small: float = 0.02,  # an object that covers less of the picture is small
-    other: Inspection | None = None,  # another run on the same images, for 'runs differ'
-    label: int | None = None,  # look at one category only
-    reference: Any = None,  # [M, C] what to judge against; None: the inspection's own
-    beside: int | None = None,  # only images that are known to show this other category
-) -> Ranking:
-    "The images that a filter keeps, worst first; see `rank_images`."
-    sizes = self.sizes if kind == 'missed small objects' else None
-    threshold = threshold if threshold is not None else .5 if self.thresholds is None else self.thresholds
-    return rank_images(kind, self.probabilities, self.reference if reference is None else reference, threshold, sizes,
-                       small, None if other is None else other.probabilities, label, beside)
 
 # %% ../../nbs/people/01_inspector.ipynb #e0a10002
 def category_scores(

@@ -279,26 +279,19 @@ class LiveView:
             self.cost = self.ended - began
         self.seconds += perf_counter() - started
 
-# %% ../../nbs/people/07_live_view.ipynb #158e407f
-from fastcore.basics import patch
+    def figure(self) -> Figure:
+        "What there is to see now, as a figure: also where nothing was shown."
+        done, total = len(self.rows), self.trainer.config.epochs
+        return live_figure(self.rows, self.probe, self.frames, total, f'epoch {done} of {total}',
+                           self.zero_shot)
 
-
-@patch
-def figure(self: LiveView) -> Figure:
-    "What there is to see now, as a figure: also where nothing was shown."
-    done, total = len(self.rows), self.trainer.config.epochs
-    return live_figure(self.rows, self.probe, self.frames, total, f'epoch {done} of {total}',
-                       self.zero_shot)
-
-
-@patch
-def draw(self: LiveView) -> None:
-    "Give the place on the page a new picture; the first time, make that place."
-    display = import_module('IPython.display')
-    picture = display.Image(data=fixed_png(self.figure()), format='png', alt='loss, mAP, pseudo-labels and the probe')
-    if self.handle is None:
-        self.handle = display.display(picture, display_id=True)
-    else:
-        self.handle.update(picture)
-    self.drawn += 1
-
+    def draw(self) -> None:
+        "Give the place on the page a new picture; the first time, make that place."
+        display = import_module('IPython.display')
+        picture = display.Image(data=fixed_png(self.figure()), format='png',
+                                alt='loss, mAP, pseudo-labels and the probe')
+        if self.handle is None:
+            self.handle = display.display(picture, display_id=True)
+        else:
+            self.handle.update(picture)
+        self.drawn += 1

@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
-from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import MethodError
 from ..method.attention import grid_of, sine_position_code
 from ..towers.dense import ImageFeatures
-from ..towers.store import FeatureStore
+from ..towers.views import Store
 from ..data.labels import ABSENT, UNKNOWN
 from ..method.losses import partial_asymmetric_loss
 from ..method.matching import Calibration, start_bias, text_image_scores, text_pixel_scores
@@ -78,7 +78,7 @@ def _choice(name: str, value: str, allowed: Sequence[str]) -> None:
         raise BaselineError(f'{name} is {value!r}, expected one of {", ".join(map(repr, allowed))}.')
 
 # %% ../../nbs/rivals/00_baselines.ipynb #fd18c6ae
-def _over(store: FeatureStore, device: torch.device, scores: Callable[[ImageFeatures], Tensor]) -> Tensor:
+def _over(store: Store, device: torch.device, scores: Callable[[ImageFeatures], Tensor]) -> Tensor:
     "[M, C] scores of all images of a store, on the CPU."
     return torch.cat([scores(store.batch(rows, device)).cpu() for rows in torch.arange(len(store)).split(256)])
 
@@ -98,6 +98,7 @@ class ZeroShotConfig:
 # %% ../../nbs/rivals/00_baselines.ipynb #8ec75500
 class ZeroShotScores(Method):
     "Texts against the whole image, or against its positions."
+    texts: Tensor  # [C, d]
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class ZeroShot(ZeroShotScores):
     @torch.no_grad()
     def prepare(
         self,
-        store: FeatureStore,  # features of the M training images
+        store: Store,  # features of the M training images
         targets: Tensor,  # [M, C] what training may see
     ) -> None:
         "Set the one bias from the known labels, if the configuration says so."
@@ -197,6 +198,7 @@ class LinearHeadConfig:
 # %% ../../nbs/rivals/00_baselines.ipynb #01b3c36b
 class LinearScores(Method):
     "One weight vector per category on the pooled feature."
+    scale: Tensor  # what inner products are multiplied by
 
     def __init__(
         self,
@@ -261,7 +263,7 @@ class LinearHead(LinearScores):
     @torch.no_grad()
     def prepare(
         self,
-        store: FeatureStore,  # features of the M training images
+        store: Store,  # features of the M training images
         targets: Tensor,  # [M, C] what training may see
     ) -> None:
         "Start the biases where the mean probability fits the labels that the loss sees in the first epoch."
@@ -270,32 +272,28 @@ class LinearHead(LinearScores):
             seen = self.seen(torch.zeros_like(scores), torch.as_tensor(targets).cpu(), 0)
             self.bias.fill_(start_bias(scores, seen, self.scale.item(), self.bias.mean().item()))
 
-# %% ../../nbs/rivals/00_baselines.ipynb #aa6399f9
-@patch
-@torch.no_grad()
-def complete(
-    self: LinearHead,
-    output: MethodOutput,  # of B images
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    state: LossState,  # where training stands
-) -> PseudoLabels:
-    "Targets as the loss sees them; a label that was filled in counts as much as a known one."
-    seen = self.seen(output.probabilities, targets, state.epoch).float()
-    return PseudoLabels(seen, (seen != UNKNOWN).float())
+    @torch.no_grad()
+    def complete(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        state: LossState,  # where training stands
+    ) -> PseudoLabels:
+        "Targets as the loss sees them; a label that was filled in counts as much as a known one."
+        seen = self.seen(output.probabilities, targets, state.epoch).float()
+        return PseudoLabels(seen, (seen != UNKNOWN).float())
 
-
-@patch
-def loss(
-    self: LinearHead,
-    output: MethodOutput,  # of B images
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    known_mask: Tensor,  # [B, C] bool, where targets may be used
-    state: LossState,  # where training stands
-) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its one part (detached)
-    "Binary cross-entropy over the labels that the treatment gives: summed over categories, mean over the batch."
-    filled = self.complete(output, torch.where(known_mask, targets, UNKNOWN), state)
-    total = partial_asymmetric_loss(output.logits, filled.targets, filled.known_mask, 0, 0, 0)
-    return total, dict(classification=total.detach())
+    def loss(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        known_mask: Tensor,  # [B, C] bool, where targets may be used
+        state: LossState,  # where training stands
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its one part (detached)
+        "Binary cross-entropy over the labels that the treatment gives: summed over categories, mean over the batch."
+        filled = self.complete(output, torch.where(known_mask, targets, UNKNOWN), state)
+        total = partial_asymmetric_loss(output.logits, filled.targets, filled.known_mask, 0, 0, 0)
+        return total, dict(classification=total.detach())
 
 # %% ../../nbs/rivals/00_baselines.ipynb #052dd612
 def grouped_readout(
@@ -348,7 +346,7 @@ class AttendingDecoderLayer(nn.TransformerDecoderLayer):
         x = self.norm2(x + self.dropout2(looked))
         return self.norm3(x + self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x))))))
 
-    def forward(
+    def forward(  # type: ignore[override]  # no masks, and it also says where it looked
         self,
         queries: Tensor,  # [B, C, d]
         memory: Tensor,  # [B, N, d] what the queries look at
@@ -397,7 +395,7 @@ class LabelDecoder(Method):
         config: Query2LabelConfig | None = None,  # choices; None = the defaults
     ):
         super().__init__()
-        self.config, self.grid = config or Query2LabelConfig(), tuple(grid)
+        self.config, self.grid = config or Query2LabelConfig(), (grid[0], grid[1])
         cfg = self.config
         if num_classes < 1 or cfg.heads < 1 or dim % 4 or dim % cfg.heads:
             raise BaselineError(
@@ -441,7 +439,8 @@ class LabelDecoder(Method):
         if self.config.form == 'release':
             x = torch.zeros_like(x)
             for layer in self.layers:
-                x, attention = layer.look(x, self.queries, memory, code, self.config.self_attention)
+                x, attention = cast(AttendingDecoderLayer, layer).look(x, self.queries, memory, code,
+                                                                       self.config.self_attention)
             x = self.last_norm(x)
         else:
             for layer in self.layers:
@@ -464,7 +463,7 @@ class Query2Label(LabelDecoder):
     @torch.no_grad()
     def prepare(
         self,
-        store: FeatureStore,  # features of the M training images; not looked at
+        store: Store,  # features of the M training images; not looked at
         targets: Tensor,  # [M, C] what training may see
     ) -> None:
         "Start the biases at the share of present labels among those that the loss sees."

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,16 +18,15 @@ from scipy.special import expit
 from torch import Tensor, nn
 
 from ..errors import RunError
-from ..towers.store import FeatureStore
 from ..io import alone, sealed_csv, unsealed, write_atomic
 from ..data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask
-from ..method.contract import LossState
+from ..method.contract import LossState, Method
 from .registry import METHODS, build_method, configure, parse_spec, settings_sha256, trained_parameters
 from ..training.metrics import f1_scores, mean_average_precision, precision_recall
 from ..training.localisation import Places, localise
 from ..towers.tower import FrozenTower
 from ..training.trainer import Trainer, predict_logits, predict_outputs
-from ..towers.views import StoreRows, ViewStore
+from ..towers.views import Store, StoreRows
 
 # %% auto #0
 __all__ = ['KEY', 'FIRST', 'TEXT_COLUMNS', 'CompareError', 'World', 'hidden_targets', 'views_of', 'view_logits', 'score',
@@ -45,10 +45,10 @@ class World:
     clip: str  # name of the tower, as the table says it
     tower: FrozenTower  # gives texts
     class_names: Sequence[str]  # C names
-    store: FeatureStore | ViewStore  # M training images
+    store: Store  # M training images
     truth: np.ndarray  # [M, C] all labels of the training images; methods see a part
-    report: tuple[str, FeatureStore | ViewStore, np.ndarray]  # split, images and truth [K, C] that rows are about
-    select: tuple[str, FeatureStore | ViewStore, np.ndarray]  # split, images and truth to pick an epoch on
+    report: tuple[str, Store, np.ndarray]  # split, images and truth [K, C] that rows are about
+    select: tuple[str, Store, np.ndarray]  # split, images and truth to pick an epoch on
     masks: dict[float | str, np.ndarray] = field(default_factory=dict)  # known -> targets [M, C] from a published mask
     views: str = 'plain'  # whose logits are averaged where images are scored, joined by +; training sees the first
     places: Places | None = None  # where objects of the reported images are, to ask the maps of each method
@@ -70,15 +70,15 @@ def hidden_targets(
 
 # %% ../../nbs/rivals/04_compare.ipynb #334601de
 def views_of(
-    store: FeatureStore | ViewStore,  # one view or several
-) -> list[FeatureStore]:  # a store for each view, the plain one first
+    store: Store,  # one view or several
+) -> list[Store]:  # a store for each view, the plain one first
     "The views of a store."
     return store.stores
 
 
 def view_logits(
     method: nn.Module,  # any method of the common contract
-    store: FeatureStore | ViewStore,  # M images
+    store: Store,  # M images
 ) -> Tensor:  # [M, C] float32, on the CPU
     "Final logits of all images: the mean over their views."
     return torch.stack([predict_logits(method, view) for view in views_of(store)]).mean(0)
@@ -96,8 +96,8 @@ def score(
 
 # %% ../../nbs/rivals/04_compare.ipynb #ec936c6e
 def unknown_quality(
-    method: nn.Module,  # after its training
-    store: FeatureStore,  # the M training images
+    method: Method,  # after its training
+    store: Store,  # the M training images
     targets: np.ndarray,  # [M, C] what training saw
     truth: np.ndarray,  # [M, C] what was hidden from it
 ) -> dict[str, float]:  # percent; nothing where no label is hidden, or none of the hidden ones is present
@@ -110,7 +110,8 @@ def unknown_quality(
     present = truth[hidden] == PRESENT
     if not present.any():
         return {}
-    state, kept = LossState(10**6, 10**6), {}
+    state = LossState(10**6, 10**6)
+    kept: dict[str, Any] = {}
     for rows, output in predict_outputs(method,
                                         store):  # of each batch only the hidden entries are kept: stores can be large
         said = dict(scores=output.logits)
@@ -125,9 +126,9 @@ def unknown_quality(
              if name in kept}
     at = lambda name, least: float(100 * curve[name][0][curve[name][1] >= least - 1e-12].max())
     found = dict(unknown_P70=at('scores', .7)) | (dict(evidence_P70=at('evidence', .7)) if 'evidence' in kept else {})
-    if 'filled' in kept and (said := kept['filled'] >= .5).any():
-        right = (said & present).sum()
-        found |= dict(pseudo_precision=100 * right / said.sum(), pseudo_recall=100 * right / present.sum())
+    if 'filled' in kept and (sure := kept['filled'] >= .5).any():
+        right = (sure & present).sum()
+        found |= dict(pseudo_precision=100 * right / sure.sum(), pseudo_recall=100 * right / present.sum())
         found |= dict(probability_precision=at('scores', right / present.sum())) if right else {}
     return {name: float(value) for name, value in found.items()}
 
@@ -137,7 +138,7 @@ def fit_watching(
     world: World,  # gives the split to select on
 ) -> tuple[dict, int]:  # state of the best epoch, its number from 1
     "Train, and keep the epoch that was best on the selection split, seen from the first view."
-    best = dict(mAP=-1.)
+    best: dict[str, Any] = dict(mAP=-1.)
 
     def watch(row: dict) -> None:
         _, store, truth = world.select

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..errors import MethodError
 from ..towers.dense import ImageFeatures
-from ..towers.store import FeatureStore
+from ..towers.views import Store
 from ..data.labels import UNKNOWN
 from ..method.losses import partial_asymmetric_loss
 from ..method.matching import Calibration, text_image_scores, text_pixel_scores
@@ -133,18 +132,26 @@ class CoOp(Method):
         texts = self.prompts()[0]  # [C, d]
         return MethodOutput(self.calibration(text_image_scores(features.pooled, texts)), features=dict(texts=texts))
 
-# %% ../../nbs/rivals/01_prompts.ipynb #864eb8aa
-@patch
-@torch.no_grad()
-def prepare(
-    self: CoOp,
-    store: FeatureStore,  # features of the M training images
-    targets: Tensor,  # [M, C] what training may see
-) -> None:
-    "Set the logit bias from the first texts and the known labels, if the configuration says so."
-    if self.config.fit_bias:
-        cosines = text_image_scores(torch.as_tensor(store.pooled), self.prompts()[0].cpu())
-        self.calibration.fit(cosines, targets)
+    @torch.no_grad()
+    def prepare(
+        self,
+        store: Store,  # features of the M training images
+        targets: Tensor,  # [M, C] what training may see
+    ) -> None:
+        "Set the logit bias from the first texts and the known labels, if the configuration says so."
+        if self.config.fit_bias:
+            cosines = text_image_scores(torch.as_tensor(store.pooled), self.prompts()[0].cpu())
+            self.calibration.fit(cosines, targets)
+
+    def loss(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        known_mask: Tensor,  # [B, C] bool, where targets may be used
+        state: LossState,  # where training stands; not used
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached)
+        "Partial asymmetric loss of the known labels."
+        return _known_loss(self.config, output, targets, known_mask)
 
 # %% ../../nbs/rivals/01_prompts.ipynb #97e8c302
 def _known_loss(config: Any, output: MethodOutput, targets: Tensor, known_mask: Tensor,
@@ -153,18 +160,6 @@ def _known_loss(config: Any, output: MethodOutput, targets: Tensor, known_mask: 
     known = known_mask & (targets != UNKNOWN)
     total = partial_asymmetric_loss(output.logits, targets, known, config.gamma_pos, config.gamma_neg, config.clip)
     return total, dict(classification=total.detach())
-
-
-@patch
-def loss(
-    self: CoOp,
-    output: MethodOutput,  # of B images
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    known_mask: Tensor,  # [B, C] bool, where targets may be used
-    state: LossState,  # where training stands; not used
-) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached)
-    "Partial asymmetric loss of the known labels."
-    return _known_loss(self.config, output, targets, known_mask)
 
 # %% ../../nbs/rivals/01_prompts.ipynb #9677a417
 def dual_pool(
@@ -252,51 +247,43 @@ class DualCoOp(Method):
                              cfg.class_names)
         return cls(prompts, tower.logit_scale, cfg)
 
-# %% ../../nbs/rivals/01_prompts.ipynb #9f582193
-@patch
-def maps(
-    self: DualCoOp,
-    dense: Tensor,  # [B, N, d] a vector per position
-    texts: Tensor,  # [K, C, d]
-) -> tuple[Tensor, ...]:  # K maps [B, C, N] of cosines
-    "Every position against every text of every set."
-    cosines = text_pixel_scores(dense, texts.flatten(0, 1), 'mean')[1]  # [B, K * C, N]
-    return cosines.unflatten(1, texts.shape[:2]).unbind(1)
+    def maps(
+        self,
+        dense: Tensor,  # [B, N, d] a vector per position
+        texts: Tensor,  # [K, C, d]
+    ) -> tuple[Tensor, ...]:  # K maps [B, C, N] of cosines
+        "Every position against every text of every set."
+        cosines = text_pixel_scores(dense, texts.flatten(0, 1), 'mean')[1]  # [B, K * C, N]
+        return cosines.unflatten(1, texts.shape[:2]).unbind(1)
 
+    def pool(
+        self,
+        maps: tuple[Tensor, ...],  # positive and negative map, each [B, C, N]
+    ) -> tuple[Tensor, Tensor, Tensor]:  # pooled positive and negative [B, C], weights [B, C, N]
+        "Dual pooling: the positive map says where."
+        return dual_pool(maps[0], maps[1], self.spatial_scale)
 
-@patch
-def pool(
-    self: DualCoOp,
-    maps: tuple[Tensor, ...],  # positive and negative map, each [B, C, N]
-) -> tuple[Tensor, Tensor, Tensor]:  # pooled positive and negative [B, C], weights [B, C, N]
-    "Dual pooling: the positive map says where."
-    return dual_pool(*maps, self.spatial_scale)
+    def forward(
+        self,
+        features: ImageFeatures,  # of B images
+    ) -> MethodOutput:
+        "Logit = scale x (pooled positive - pooled negative); the two terms are the branches in `scores`."
+        texts = self.prompts()
+        maps = self.maps(features.dense, texts)
+        positive, negative, weights = self.pool(maps)
+        scores = dict(positive=self.scale * positive, negative=-self.scale * negative)  # larger = rather present, both
+        named = dict(zip(('positive_map', 'negative_map', 'evidence_map'), maps))
+        return MethodOutput(scores['positive'] + scores['negative'], weights, scores, dict(texts=texts, **named))
 
-# %% ../../nbs/rivals/01_prompts.ipynb #f96cb5b0
-@patch
-def forward(
-    self: DualCoOp,
-    features: ImageFeatures,  # of B images
-) -> MethodOutput:
-    "Logit = scale x (pooled positive - pooled negative); the two terms are the branches in `scores`."
-    texts = self.prompts()
-    maps = self.maps(features.dense, texts)
-    positive, negative, weights = self.pool(maps)
-    scores = dict(positive=self.scale * positive, negative=-self.scale * negative)  # larger = rather present, both
-    named = dict(zip(('positive_map', 'negative_map', 'evidence_map'), maps))
-    return MethodOutput(scores['positive'] + scores['negative'], weights, scores, dict(texts=texts, **named))
-
-# %% ../../nbs/rivals/01_prompts.ipynb #c133f120
-@patch
-def loss(
-    self: DualCoOp,
-    output: MethodOutput,  # of B images
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    known_mask: Tensor,  # [B, C] bool, where targets may be used
-    state: LossState,  # where training stands; not used
-) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached)
-    "Asymmetric loss of the known labels; unknown ones are left out."
-    return _known_loss(self.config, output, targets, known_mask)
+    def loss(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        known_mask: Tensor,  # [B, C] bool, where targets may be used
+        state: LossState,  # where training stands; not used
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached)
+        "Asymmetric loss of the known labels; unknown ones are left out."
+        return _known_loss(self.config, output, targets, known_mask)
 
 # %% ../../nbs/rivals/01_prompts.ipynb #2d35aa20
 def winner_take_all(
@@ -343,6 +330,7 @@ class DualCoOpPlus(DualCoOp):
     "DualCoOp with an evidential prompt per category that says where to look, and categories that compete."
     sets = 3  # positive, negative, evidential
     config_kind = DualCoOpPlusConfig
+    config: DualCoOpPlusConfig
 
     def __init__(
         self,

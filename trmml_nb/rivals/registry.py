@@ -161,7 +161,8 @@ def parse_spec(
 
     kinds = METHODS[name].config, TrainConfig
     own, training = ({f.name for f in fields(kind)} - {'seed', 'device'} for kind in kinds)
-    chosen, trained = {}, {}
+    chosen: dict[str, Any] = {}
+    trained: dict[str, Any] = {}
     for part in filter(None, rest.split(',')):
         key, equals, value = part.partition('=')
         if not equals or key not in own | training:
@@ -200,7 +201,7 @@ def configure(
     name, chosen, trained = parse_spec(spec)
     method = METHODS[name]
     seeded = {'seed': seed} if any(f.name == 'seed' for f in fields(method.config)) else {}
-    own, tuned = {f.name for f in fields(method.config)}, method.tuned.get(data, {})
+    own, tuned = {f.name for f in fields(method.config)}, method.tuned.get(data or '', {})
     better = {k: v for k, v in tuned.items() if k in own}, {k: v for k, v in tuned.items() if k not in own}
     return (method.config(**{**method.settings, **better[0], **seeded, **chosen}),
             TrainConfig(**{**training, **method.training, **better[1], **trained, 'seed': seed}))
@@ -224,7 +225,7 @@ def build_method(
     class_names: Sequence[str],  # C names
     seed: int = 0,  # of the first weights
     data: str | None = None,  # name of the data, for settings tuned to it
-) -> nn.Module:
+) -> Method:
     "The method that a spec stands for, untrained."
     config, _ = configure(spec, seed, data)
     return METHODS[parse_spec(spec)[0]].build.from_tower(tower, class_names, config)

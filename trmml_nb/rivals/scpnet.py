@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import MethodError
 from .baselines import TREATMENTS, treat_unknown
 from ..towers.dense import ImageFeatures
-from ..towers.store import FeatureStore
+from ..towers.views import Store
 from ..data.labels import PRESENT, UNKNOWN
 from ..method.losses import partial_asymmetric_loss
 from ..method.matching import Calibration, text_image_scores
@@ -68,6 +67,7 @@ def relation_matrix(
 # %% ../../nbs/rivals/02_scpnet.ipynb #e7072ec2
 class ClassGraph(nn.Module):
     "Rounds of passing features between related categories, added to the texts: two, or the three of SCPNet's release."
+    relation: Tensor  # [C, C]
 
     def __init__(
         self,
@@ -198,6 +198,7 @@ class SCPNetConfig:
 class SCPNet(Method):
     "Text-image matching with a structured prior: prompts, a graph over categories, and consistency of two views."
     config_kind, completes = SCPNetConfig, True
+    status: Tensor  # [C] learning status
 
     def __init__(
         self,
@@ -238,86 +239,103 @@ class SCPNet(Method):
             method.calibration.requires_grad_(False)  # fixed
         return method
 
-# %% ../../nbs/rivals/02_scpnet.ipynb #c30d4708
-@patch
-def classes(
-    self: SCPNet,
-) -> Tensor:
-    "[C, d] class features: the prompts' texts after the graph."
-    texts = self.prompts()[0]
-    return texts if self.graph is None else self.graph(texts)
+    def classes(self) -> Tensor:
+        "[C, d] class features: the prompts' texts after the graph."
+        texts = self.prompts()[0]
+        return texts if self.graph is None else self.graph(texts)
 
+    @property
+    def thresholds(self) -> Tensor:
+        "[C] probability from which an unknown label counts as present."
+        floor = 0.0 if self.config.form == 'release' else self.config.threshold_floor
+        return class_thresholds(self.status, self.config.threshold, floor)
 
-@patch(as_prop=True)
-def thresholds(
-    self: SCPNet,
-) -> Tensor:
-    "[C] probability from which an unknown label counts as present."
-    floor = 0.0 if self.config.form == 'release' else self.config.threshold_floor
-    return class_thresholds(self.status, self.config.threshold, floor)
+    def forward(
+        self,
+        features: ImageFeatures,  # of B images
+    ) -> MethodOutput:
+        "Pooled vectors against class features; in training mode also `features['strong']`, the strong view's logits."
+        classes = self.classes()
+        logits = self.calibration(text_image_scores(features.pooled, classes))
+        output = MethodOutput(logits, features=dict(classes=classes))
+        if self.training and self.config.consistency_weight:
+            view = position_view(features, self.config.keep, self.config.view_dropout)
+            output.features['strong'] = self.calibration(text_image_scores(view, classes))
+        return output
 
-# %% ../../nbs/rivals/02_scpnet.ipynb #a2104da6
-@patch
-def forward(
-    self: SCPNet,
-    features: ImageFeatures,  # of B images
-) -> MethodOutput:
-    "Pooled vectors against class features; in training mode also `features['strong']`, the logits of the strong view."
-    classes = self.classes()
-    output = MethodOutput(self.calibration(text_image_scores(features.pooled, classes)), features=dict(classes=classes))
-    if self.training and self.config.consistency_weight:
-        view = position_view(features, self.config.keep, self.config.view_dropout)
-        output.features['strong'] = self.calibration(text_image_scores(view, classes))
-    return output
+    @torch.no_grad()
+    def prepare(
+        self,
+        store: Store,  # features of the M training images
+        targets: Tensor,  # [M, C] what training may see
+    ) -> None:
+        "Set the logit bias from the first class features and the known labels, if the configuration says so."
+        if self.config.fit_bias:
+            cosines = text_image_scores(torch.as_tensor(store.pooled), self.classes().cpu())
+            self.calibration.fit(cosines, targets)
 
-# %% ../../nbs/rivals/02_scpnet.ipynb #f5b00831
-@patch
-@torch.no_grad()
-def prepare(
-    self: SCPNet,
-    store: FeatureStore,  # features of the M training images
-    targets: Tensor,  # [M, C] what training may see
-) -> None:
-    "Set the logit bias from the first class features and the known labels, if the configuration says so."
-    if self.config.fit_bias:
-        cosines = text_image_scores(torch.as_tensor(store.pooled), self.classes().cpu())
-        self.calibration.fit(cosines, targets)
+    @torch.no_grad()
+    def complete(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        state: LossState,  # where training stands
+    ) -> PseudoLabels:
+        "Targets with confident pseudo-labels of the weak view; what SPLC assumes to be absent is not among them."
+        if state.epoch < self.config.consistency_start:
+            return PseudoLabels(targets.float(), (targets != UNKNOWN).float())
+        p = output.probabilities
+        return pseudo_labels(p, p, targets, self.thresholds, 1 - self.config.threshold)
 
+    @torch.no_grad()
+    def learn_status(
+        self,
+        probabilities: Tensor,  # [B, C] of the weak view
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN, known labels only
+    ) -> None:
+        """Move the status of categories with a known present label in the batch towards their mean probability there.
 
-@patch
-@torch.no_grad()
-def complete(
-    self: SCPNet,
-    output: MethodOutput,  # of B images
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    state: LossState,  # where training stands
-) -> PseudoLabels:
-    "Targets with confident pseudo-labels of the weak view; what SPLC assumes to be absent is not among them."
-    if state.epoch < self.config.consistency_start:
-        return PseudoLabels(targets.float(), (targets != UNKNOWN).float())
-    p = output.probabilities
-    return pseudo_labels(p, p, targets, self.thresholds, 1 - self.config.threshold)
+        In the form of the release, towards the share of unknown labels that are surely present."""
+        if self.config.form == 'release':
+            unknown = targets == UNKNOWN
+            sure = ((probabilities >= self.config.threshold) & unknown).sum(0) / unknown.sum(0).clamp(min=1)
+            m = self.config.status_momentum
+            self.status.copy_(torch.where(unknown.any(0), m * self.status + (1 - m) * sure, self.status))
+            return
+        present = (targets == PRESENT).float()
+        count, m = present.sum(0), self.config.status_momentum
+        mean = (probabilities * present).sum(0) / count.clamp(min=1)
+        self.status.copy_(torch.where(count > 0, m * self.status + (1 - m) * mean, self.status))
 
-
-@patch
-@torch.no_grad()
-def learn_status(
-    self: SCPNet,
-    probabilities: Tensor,  # [B, C] of the weak view
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN, known labels only
-) -> None:
-    """Move the status of categories with a known present label in the batch towards their mean probability there; in
-    the form of the release, towards the share of unknown labels that are surely present."""
-    if self.config.form == 'release':
-        unknown = targets == UNKNOWN
-        sure = ((probabilities >= self.config.threshold) & unknown).sum(0) / unknown.sum(0).clamp(min=1)
-        m = self.config.status_momentum
-        self.status.copy_(torch.where(unknown.any(0), m * self.status + (1 - m) * sure, self.status))
-        return
-    present = (targets == PRESENT).float()
-    count, m = present.sum(0), self.config.status_momentum
-    mean = (probabilities * present).sum(0) / count.clamp(min=1)
-    self.status.copy_(torch.where(count > 0, m * self.status + (1 - m) * mean, self.status))
+    def loss(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        known_mask: Tensor,  # [B, C] bool, where targets may be used
+        state: LossState,  # where training stands
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached, unweighted)
+        "SPLC on the weak view and consistency of the strong view; moves the learning status in training mode."
+        cfg, targets = self.config, torch.where(known_mask, targets, UNKNOWN)
+        seen = treat_unknown(cfg.unknown, output.probabilities, targets, state.epoch, cfg.splc_threshold,
+                             cfg.splc_start)
+        total = partial_asymmetric_loss(output.logits, seen, seen != UNKNOWN, cfg.gamma_pos, cfg.gamma_neg, cfg.clip)
+        parts = dict(classification=total.detach())
+        if 'strong' in output.features:
+            filled = self.complete(output, targets, state)
+            used = filled.known_mask & (targets == UNKNOWN)
+            consistency = partial_asymmetric_loss(
+                output.features['strong'], filled.targets, used, 0.0, 0.0, 0.0
+            )  # binary cross-entropy
+            parts['consistency'] = consistency.detach()
+            total = total + cfg.consistency_weight * consistency
+            if cfg.form == 'release' and cfg.relation_weight and self.graph is not None:
+                related = relation_divergence(output.features['strong'], filled.targets.clamp(min=0),
+                                              self.graph.relation)
+                parts['relation'] = related.detach()
+                total = total + cfg.relation_weight * related
+            if self.training:
+                self.learn_status(output.probabilities, targets)
+        return total, parts
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #b5341735
 def relation_divergence(
@@ -333,33 +351,3 @@ def relation_divergence(
         each = F.kl_div(logits.float().log_softmax(-1), wanted, reduction='none').sum(-1)
         has = (total[:, 0] > 0).float()
         return (each * has).sum() / has.sum().clamp(min=1)
-
-
-@patch
-def loss(
-    self: SCPNet,
-    output: MethodOutput,  # of B images
-    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    known_mask: Tensor,  # [B, C] bool, where targets may be used
-    state: LossState,  # where training stands
-) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached, unweighted)
-    "SPLC on the weak view and consistency of the strong view; moves the learning status in training mode."
-    cfg, targets = self.config, torch.where(known_mask, targets, UNKNOWN)
-    seen = treat_unknown(cfg.unknown, output.probabilities, targets, state.epoch, cfg.splc_threshold, cfg.splc_start)
-    total = partial_asymmetric_loss(output.logits, seen, seen != UNKNOWN, cfg.gamma_pos, cfg.gamma_neg, cfg.clip)
-    parts = dict(classification=total.detach())
-    if 'strong' in output.features:
-        filled = self.complete(output, targets, state)
-        used = filled.known_mask & (targets == UNKNOWN)
-        consistency = partial_asymmetric_loss(
-            output.features['strong'], filled.targets, used, 0.0, 0.0, 0.0
-        )  # binary cross-entropy
-        parts['consistency'] = consistency.detach()
-        total = total + cfg.consistency_weight * consistency
-        if cfg.form == 'release' and cfg.relation_weight:
-            related = relation_divergence(output.features['strong'], filled.targets.clamp(min=0), self.graph.relation)
-            parts['relation'] = related.detach()
-            total = total + cfg.relation_weight * related
-        if self.training:
-            self.learn_status(output.probabilities, targets)
-    return total, parts

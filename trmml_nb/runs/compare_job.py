@@ -173,14 +173,15 @@ def make_world(
     def encode(dataset: MultiLabelDataset,
                views: Sequence[str] = tuple(job.views.split('+'))) -> FeatureStore | ViewStore:
         return in_memory(encode_dataset(tower, dataset, job.cache, progress=progress, views=views), device)
-    reported = (report.split, encode(report), report.truth)
-    selected = reported if select is report else (select.split, encode(select), select.truth)
+    known = lambda data: data.targets if data.truth is None else data.truth
+    reported = (report.split, encode(report), known(report))
+    selected = reported if select is report else (select.split, encode(select), known(select))
     name = job.name or Path(job.clip.removeprefix('local-dir:')).name
     masks = {} if job.masks is None else published_masks(job.masks, train, split_knowns(job.known))
     if 'single' in split_knowns(job.known) and 'single' not in masks:  # the list of the benchmark, or a draw
         masks['single'] = hide_labels(train, LabelChoice(single_positive=True), job)[0].targets
     store = encode(train) if job.tune else encode(train, job.views.split('+')[:1])  # training sees the first view
-    world = World(train.name, name, tower, train.class_names, store, train.truth, reported, selected, masks, job.views,
+    world = World(train.name, name, tower, train.class_names, store, known(train), reported, selected, masks, job.views,
                   known_places(job, report, progress), left_out_of(train, report))
     return hold_out(world, job.tune) if job.tune else world
 

@@ -311,7 +311,8 @@ class SettingChoice:
 @dataclass
 class ReproduceOptions(Place, TextChoice, TowerChoice, SettingChoice):
     "Everything that `trmml reproduce` can be told."
-    clip: str | None = borrow(TowerChoice, 'clip', default=None, help="Another tower than the setting's, as for train.")
+    clip: str | None = borrow(  # type: ignore[assignment]  # here it may be left to the setting
+        TowerChoice, 'clip', default=None, help="Another tower than the setting's, as for train.")
     methods: str | None = borrow(CompareOptions, 'methods', default=None,
                                 help="Methods, separated by commas; the setting's (trmml) if not given.")
     known: str | None = borrow(CompareOptions, 'known', default=None,
@@ -366,8 +367,9 @@ class AlbumChoice:
 @dataclass
 class PhotosOptions(Place, TextChoice, TowerChoice, AlbumChoice):
     "Everything that `trmml photos` can be told."
-    clip: str | None = borrow(TowerChoice, 'clip', default=None, help="Tower, as for train; needed for photographs, "
-                             "such as RN50: 'tiny', which drawings get, knows drawn scenes only.")
+    clip: str | None = borrow(  # type: ignore[assignment]  # here it may be left out
+        TowerChoice, 'clip', default=None, help="Tower, as for train; needed for photographs, "
+                                                "such as RN50: 'tiny', which drawings get, knows drawn scenes only.")
     method: str = borrow(TrainOptions, 'method', default='trmml_adaptive', help='What to train, as for train.')
     epochs: int | None = borrow(TrainOptions, 'epochs', help="Passes over the photographs; the method's own if "
                               "not given.")

@@ -94,7 +94,9 @@ def scored_pieces(
         parts = [piece[i:i + batch] for piece in pieces for i in range(0, len(piece), batch)]
         results = in_given_order(pool, job, parts, ahead=2 * workers)
         for piece in pieces:
-            rows, features, bad = [], [], {}
+            rows: list[int] = []
+            features: list[Any] = []
+            bad: dict[Any, str] = {}
             for _ in range(0, len(piece), batch):
                 good, made, why = next(results)
                 features += [made if inside else encode_pixels(tower, made, precision)] if good else []
@@ -274,8 +276,8 @@ def chosen_pictures(
     decode: bool,  # with on_bad='skip': look at whole pictures now
 ) -> MultiLabelDataset:
     "What is to be scored. Errors: a split of what is no prepared benchmark."
-    several = not isinstance(images, (str, Path))
-    images = images[0] if several and len(images) == 1 else images
+    if not isinstance(images, (str, Path)) and len(images) == 1:
+        images = images[0]
     folder = None if isinstance(images, (list, tuple)) else find_prepared(str(images))
     if folder is not None:
         return prepared_dataset(folder, split or default_splits(read_provenance(folder))[1])

@@ -12,7 +12,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..method.contract import Growing
+from ..method.contract import Growing, Method
 from ..errors import RunError
 from ..data.dataset import MultiLabelDataset, open_image
+from ..towers.loading import each_part
 from ..towers.store import encode_images_now
 from ..io import parse_json, plain_values, read_json, unsealed, write_atomic
 from ..rivals.registry import METHODS, parse_spec
@@ -133,10 +134,13 @@ def required(
     return trained | {name for name in method.state_dict() if name.startswith(('memory.', 'neighbours.'))}
 
 
+_Filled = TypeVar('_Filled', bound=nn.Module)
+
+
 def load_model(
-    method: nn.Module,  # built with the run's configuration
+    method: _Filled,  # built with the run's configuration
     path: str | Path,  # file written by save_model
-) -> nn.Module:
+) -> _Filled:
     "Fill a method with a saved state. Errors: damaged, or of another shape, with the first tensor that differs."
     try:
         with safe_open(str(path), 'pt') as file:
@@ -152,7 +156,8 @@ def load_model(
         whole)}, growing(method)
     for name in sorted(expected.keys() | state.keys()):
         here, there = (tuple(s[name].shape) if name in s else None for s in (expected, state))
-        if here != there and not (name in grows and there is not None and (here[0], here[2:]) == (there[0], there[2:])):
+        longer = name in grows and here and there and (here[0], here[2:]) == (there[0], there[2:])
+        if here != there and not longer:
             raise RunError(f'{path}: {name} is {there}, expected {here}; the file belongs to another configuration or '
                            f'tower.')
     method.load_state_dict(state, strict=False)
@@ -190,7 +195,7 @@ class Recogniser:
     def __init__(
         self,
         tower: FrozenTower,  # encodes images
-        method: nn.Module,  # trained
+        method: Method,  # trained
         class_names: Sequence[str],  # C names
         folder: str | Path | None = None,  # the run it came from
     ):
@@ -212,7 +217,7 @@ class Recogniser:
         image = open_image(image)
         device = next(self.method.parameters()).device
         features = encode_images_now(self.tower, [image])
-        output = self.method(type(features)(*(f.to(device) for f in features)))
+        output = self.method(each_part(features, lambda part: part.to(device)))
         p, maps = output.probabilities[0].cpu().numpy(), output.saliency
         maps = {} if maps is None else dict(zip(self.class_names, maps[0].float().cpu().numpy().reshape(-1,
             *self.tower.grid)))
@@ -241,13 +246,13 @@ def load_run(
     device: str = 'auto',  # 'auto' takes a GPU where there is one
 ) -> Recogniser:
     "The recogniser that a training left behind. Errors: an unfinished or damaged run, a tower that changed."
-    folder, device = Path(folder), pick_device(device)
+    folder, chosen = Path(folder), pick_device(device)
     config = read_config(folder)
     if not (folder / 'model.safetensors').is_file():
         raise RunError(f'{folder}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out '
                        f'{folder} --resume`.')
     asked = config['tower']
-    tower = load_tower(asked['clip'], asked.get('pretrained'), asked.get('image_size'), str(device),
+    tower = load_tower(asked['clip'], asked.get('pretrained'), asked.get('image_size'), str(chosen),
                        asked.get('resize') or 'squash', dense=asked.get('dense'))
     if tower.fingerprint != asked['fingerprint']:
         raise RunError(f"{folder}: trained on tower {asked['clip']!r} with fingerprint {asked['fingerprint'][:12]}, "
@@ -268,4 +273,4 @@ def load_run(
         raise RunError(f'{folder / "config.json"}: was changed since the model was written, so its categories or '
                        f'settings may not be those of the '
                        'model; put the file back, or train again.')
-    return Recogniser(tower, method.to(device), config['class_names'], folder)
+    return Recogniser(tower, method.to(chosen), config['class_names'], folder)

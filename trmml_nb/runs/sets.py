@@ -22,15 +22,25 @@ from ..data.voc import voc_dataset
 from ..method.matching import text_image_scores, text_pixel_scores
 from ..rivals.registry import METHODS, configure
 from .options import SOURCES, DataChoice, JobError, LabelChoice, TrainJob
-from ..towers.store import FeatureStore
 from ..towers.texts import class_texts
+from ..towers.views import Store
 from ..towers.tower import FrozenTower
 from ..training.trainer import TrainConfig
 
 # %% auto #0
-__all__ = ['load_sets', 'hide_labels', 'zero_shot_cosines', 'settings']
+__all__ = ['given_option', 'load_sets', 'hide_labels', 'zero_shot_cosines', 'settings']
 
 # %% ../../nbs/library/runs/01_sets.ipynb #b3c8f20d
+def given_option(
+    value: str | None,  # of an option
+    option: str,  # its name
+) -> str:
+    "What an option says. Errors: nothing."
+    if value is None:
+        raise JobError(f'{option} is missing: say where the data are.')
+    return value
+
+
 def load_sets(
     job: DataChoice,  # says which data
 ) -> tuple[MultiLabelDataset, MultiLabelDataset]:  # to train on, to measure on
@@ -41,21 +51,23 @@ def load_sets(
         load = SOURCES[job.data]
         sets = load(job.train_split or 'train', job.root), load(job.eval_split or 'val', job.root)
     elif folder := job.prepared:
-        train, measured = default_splits(read_provenance(folder)) if None in (job.train_split,
-            job.eval_split) else (None, None)
-        sets = prepared_dataset(folder, job.train_split or train), prepared_dataset(folder, job.eval_split or measured,
-            job.difficult)
+        train, measured = job.train_split, job.eval_split
+        if not train or not measured:
+            usual = default_splits(read_provenance(folder))
+            train, measured = train or usual[0], measured or usual[1]
+        sets = prepared_dataset(folder, train), prepared_dataset(folder, measured, job.difficult)
     elif job.data == 'voc2007':
-        sets = (voc_dataset(job.root, job.train_split or 'train'),
-                voc_dataset(job.root, job.eval_split or 'val', difficult=job.difficult))
+        root = given_option(job.root, '--root')
+        sets = (voc_dataset(root, job.train_split or 'train'),
+                voc_dataset(root, job.eval_split or 'val', difficult=job.difficult))
     else:
         reading = Reading(format=job.format, code=job.code)
-        sheet = read_labels(job.labels, job.root, add_images=False, reading=reading)
+        sheet = read_labels(given_option(job.labels, '--labels'), job.root, add_images=False, reading=reading)
         held, rest = sheet.dataset.random_split(job.holdout, seed=0)
         sets = rest, held
     if job.limit:
-        sets = tuple(s.subset(range(min(job.limit, len(s)))) for s in sets)
-    if not (sets[1].truth != UNKNOWN).any():
+        sets = sets[0].subset(range(min(job.limit, len(sets[0])))), sets[1].subset(range(min(job.limit, len(sets[1]))))
+    if sets[1].truth is None or not (sets[1].truth != UNKNOWN).any():
         raise JobError(f'{sets[1].name}/{sets[1].split}: no label is known, so nothing can be measured on it; choose '
                        'another --eval-split.')
     return sets
@@ -67,6 +79,7 @@ def hide_labels(
     data: DataChoice,  # says where published lists lie, and whether the set was cut
 ) -> tuple[MultiLabelDataset, str]:  # the set with hidden labels, and a word for what was done
     "Leave only those labels that training may see."
+    truth = dataset.targets if dataset.truth is None else dataset.truth
     if seen.mask is not None:
         targets = read_mask_file(seen.mask, dataset.image_ids, dataset.class_names, extra='ignore' if data.limit
                                  else 'error')
@@ -74,19 +87,19 @@ def hide_labels(
     if seen.single_positive:
         published = single_positive_list(data.prepared, dataset.split) if data.prepared else None
         if published is None:
-            return dataset.with_mask(single_positive_mask(dataset.truth)), 'single positive'
+            return dataset.with_mask(single_positive_mask(truth)), 'single positive'
         targets = read_mask_file(published, dataset.image_ids, dataset.class_names, extra='ignore')
         return dataset.with_targets(targets), f'single positive, list {published.name}'
     known = seen.known if seen.known is not None else (1.0 if data.data == 'csv' else 0.1)
     if known == 1:
         return dataset, 'all labels given'
-    mask = bernoulli_mask(dataset.truth.shape, known) & (dataset.truth != UNKNOWN)
+    mask = bernoulli_mask(truth.shape, known) & (truth != UNKNOWN)
     return dataset.with_mask(mask), f'{known:.0%} Bernoulli, seed 0'
 
 # %% ../../nbs/library/runs/01_sets.ipynb #b803652a
 def zero_shot_cosines(
     tower: FrozenTower,  # gives the texts
-    store: FeatureStore,  # M images
+    store: Store,  # M images
     names: Sequence[str],  # C category names
     wording: str = 'spoken',  # how they are written into prompts, as in `class_texts`
 ) -> dict[str, np.ndarray]:  # 'image' and 'pixel': [M, C] cosines

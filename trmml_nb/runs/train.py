@@ -149,7 +149,7 @@ def check_same_run(
                            f'other {" and ".join(other)}. Put the data back, or choose another --out.')
     now['data'] = {k: v for k, v in now.get('data', {}).items() if k not in ('made_from', 'measured_on')}
     for name, value in now.items():
-        old = before.get(name)
+        old: Any = before.get(name)
         pairs = [(f'{name}.{k}', old.get(k), v) for k, v in value.items()] if isinstance(value,
             dict) else [(name, old, value)]
         for key, was, wanted in pairs:
@@ -164,7 +164,7 @@ def difficult_absent(
     dataset: MultiLabelDataset,  # to be measured on
 ) -> np.ndarray | None:  # [M, C] truth with difficult objects as absent; None where the data have none
     "VOC leaves classes with difficult objects only out of its evaluation; most papers count them as absent."
-    if 'VOC' not in dataset.name or (dataset.truth != UNKNOWN).all():
+    if 'VOC' not in dataset.name or dataset.truth is None or (dataset.truth != UNKNOWN).all():
         return None
     return np.where(dataset.truth == UNKNOWN, ABSENT, dataset.truth)
 
@@ -312,7 +312,10 @@ def run_metrics(
     about: dict,  # content of config.json
 ) -> dict:  # content of metrics.json
     "All numbers of a finished training, and what they rest on."
-    store = trainer.evaluation.store
+    evaluation = trainer.evaluation
+    if evaluation is None:
+        raise JobError('the trainer has no evaluation: a run is measured on one.')
+    store = evaluation.store
     logits = predict_logits(trainer.final, store, precision=trainer.config.precision).numpy()
     wording = about['method_config'].get('class_names', 'spoken')
     zero_shot = zero_shot_cosines(tower, store, about['class_names'], wording)
@@ -324,7 +327,7 @@ def run_metrics(
                    epochs=trainer.config.epochs, trained_parameters=trained_parameters(trainer.method),
                    train_seconds=float(history['seconds'].sum()), versions=versions())
     if trainer.averaged is not None:
-        metrics['mAP_without_ema'] = float(history[f'{trainer.evaluation.name}_mAP'].iloc[-1])
+        metrics['mAP_without_ema'] = float(history[f'{evaluation.name}_mAP'].iloc[-1])
     return metrics
 
 # %% ../../nbs/library/runs/03_train.ipynb #29877c5a
@@ -369,8 +372,8 @@ def train_in(
         f'{tower.image_size} px\n{precision.why}')
     stores = [in_memory(encode_dataset(tower, s, job.cache, progress=progress), device) for s in (train, test)]
     model = build_method(job.method, tower, about['class_names'], job.seed, job.data)
-    trainer = Trainer(model, stores[0], train.targets, config, Evaluation(stores[1], test.truth, job.eval_split
-        or test.split),
+    measured = Evaluation(stores[1], test.targets if test.truth is None else test.truth, job.eval_split or test.split)
+    trainer = Trainer(model, stores[0], train.targets, config, measured,
                       truth=None if job.data == 'csv' else train.truth)
     if unfinished := find_checkpoint(folder):
         trainer.load_checkpoint(unfinished)

@@ -267,5 +267,5 @@ def inspect_job(
     recogniser, picture = load_run(run, device), open_image(image)
     view = match_view(recogniser.method, encode_images_now(recogniser.tower, [picture]), picture,
                       recogniser.class_names, recogniser.texts,
-                      recogniser.tower.grid, image_id=Path(image).name, name=recogniser.folder.name)
+                      recogniser.tower.grid, image_id=Path(image).name, name=Path(run).name)
     return inspection_page(view, Path(out))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from open_clip.model import resize_pos_embed
 from open_clip.modified_resnet import ModifiedResNet
@@ -53,7 +53,7 @@ def resnet_features(
 
 # %% ../../nbs/library/towers/00_dense.ipynb #69064ec8
 def one_key_pool(
-    pooler: nn.Module,  # open_clip's AttentionalPooler
+    pooler: Any,  # open_clip's AttentionalPooler
     tokens: Tensor,  # [B, N, c]
 ) -> Tensor:  # [B, N, d]
     "The attentional pooler applied to each token as if it were the only one."
@@ -79,15 +79,15 @@ def vit_features(
 
 # %% ../../nbs/library/towers/00_dense.ipynb #b9fcedfd
 def one_position_maps(
-    trunk: nn.Module,  # a timm model
+    trunk: Any,  # a timm model
     maps: Tensor,  # its forward_features: [B, c, h, w], [B, h, w, c] or [B, P + N, c]
 ) -> tuple[Tensor, tuple[int, int]]:  # [B * N, ...] maps of one position, and the grid
     "Cut a feature map into B * N maps of one position each, in the layout the head expects."
     c = trunk.num_features
     if maps.ndim == 4 and maps.shape[1] == c:
-        return maps.permute(0, 2, 3, 1).reshape(-1, c, 1, 1), tuple(maps.shape[-2:])
+        return maps.permute(0, 2, 3, 1).reshape(-1, c, 1, 1), (maps.shape[-2], maps.shape[-1])
     if maps.ndim == 4 and maps.shape[-1] == c:
-        return maps.reshape(-1, 1, 1, c), tuple(maps.shape[1:3])
+        return maps.reshape(-1, 1, 1, c), (maps.shape[1], maps.shape[2])
     if maps.ndim != 3:
         raise TowerError(f"{type(trunk).__name__} gives features of shape {tuple(maps.shape)}: no grid of positions")
     prefix = getattr(trunk, "num_prefix_tokens", 0)
@@ -142,7 +142,7 @@ def resize_position_table(
 
 # %% ../../nbs/library/towers/00_dense.ipynb #127185cf
 def resize_tower(
-    visual: nn.Module,  # the image tower, changed in place
+    visual: Any,  # the image tower, changed in place
     image_size: int,  # the new side in pixels
 ) -> None:
     "Make an image tower ready for another image size. Errors: a side the patches do not divide."

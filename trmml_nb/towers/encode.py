@@ -64,6 +64,7 @@ def encode_pixels(
     "Features in the types the store keeps."
     with torch.inference_mode():
         features = tower.encode_images(pixels.to(tower.device, non_blocking=True), precision)
+        assert features.norms is not None  # a tower gives them
         made = dict(pack_features(features.dense, dtype), pooled=features.pooled, norms=features.norms.half())
     return {name: part.cpu() for name, part in made.items()}
 
@@ -88,7 +89,7 @@ def in_given_order(
     ahead: int,  # how many results may wait, so that memory stays bounded
 ) -> Iterator:
     "Results of `job` for each part, in order, computed ahead of the reader."
-    waiting = deque()
+    waiting: deque[Any] = deque()
     for part in parts:
         waiting.append(pool.submit(job, part))
         if len(waiting) > ahead:
@@ -161,7 +162,8 @@ def known_rows(
     plan: StorePlan,  # what is wanted
 ) -> dict[str, tuple[FeatureStore, int]]:  # content key -> a finished store and a row of it
     "Which of the images are in other stores made by the same recipe."
-    wanted, found = set(plan.content_keys), {}
+    wanted = set(plan.content_keys)
+    found: dict[str, tuple[FeatureStore, int]] = {}
     for path in sorted(plan.cache.glob("*/store.json")):
         with contextlib.suppress(ValueError, KeyError, TypeError,
                                  IndexError):  # a damaged neighbour is of no use, and not our business

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.layers import BatchNormAct2d
@@ -23,9 +23,10 @@ def folded_conv(
     norm: nn.BatchNorm2d,  # reads its result
 ) -> nn.Conv2d:
     "One convolution that does what both do."
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    mean, spread = norm.get_buffer('running_mean').double(), norm.get_buffer('running_var').double()
+    scale = (spread + norm.eps).rsqrt()
     scale = scale if norm.weight is None else scale * norm.weight.double()
-    shift = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
+    shift = -mean if conv.bias is None else conv.bias.double() - mean
     bias = shift * scale if norm.bias is None else shift * scale + norm.bias.double()
     made = copy.copy(conv)
     made._parameters = dict(
@@ -47,8 +48,9 @@ class Watch(TorchDispatchMode):
         self.convs = {id(m.weight): name for name, m in modules if isinstance(m, nn.Conv2d)}
         self.norms = {id(m.running_mean): name for name, m in modules if type(m) in (nn.BatchNorm2d, BatchNormAct2d)
                       and m.running_mean is not None}
-        # tensors (so that an id stays theirs), id -> convolution, (convolution, reader)
-        self.kept, self.made, self.reads = [], {}, []
+        self.kept: list[Tensor] = []  # so that an id stays theirs
+        self.made: dict[int, str] = {}  # id -> convolution
+        self.reads: list[tuple[str, str | None]] = []  # convolution, reader
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         "Run one operation of torch, and note it."
@@ -83,8 +85,9 @@ def fold(
     copied = copy.deepcopy(network, {id(p): p for p in network.parameters()})  # a new house for the same weights
     with torch.no_grad():
         for conv, norm in pairs:
-            old = network.get_submodule(norm)
+            before = cast(nn.Conv2d, network.get_submodule(conv))
+            old = cast(nn.BatchNorm2d, network.get_submodule(norm))
             rest = nn.Sequential(old.drop, old.act) if isinstance(old, BatchNormAct2d) else nn.Identity()
-            copied.set_submodule(conv, folded_conv(network.get_submodule(conv), old))
+            copied.set_submodule(conv, folded_conv(before, old))
             copied.set_submodule(norm, rest)
         return copied if dtype is None else copy.deepcopy(copied).to(dtype)

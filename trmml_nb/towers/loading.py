@@ -9,9 +9,10 @@ import contextlib
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -19,10 +20,10 @@ from torch import Tensor
 from ..errors import TowerError
 from .dense import ImageFeatures
 from .store import FeatureStore
-from .views import ViewStore
+from .views import Store, ViewStore
 
 # %% auto #0
-__all__ = ['LoadingError', 'epoch_order', 'batches', 'free_bytes', 'in_memory']
+__all__ = ['LoadingError', 'epoch_order', 'each_part', 'batches', 'free_bytes', 'in_memory']
 
 # %% ../../nbs/library/towers/06_loading.ipynb #9f442f02
 class LoadingError(TowerError):
@@ -46,8 +47,17 @@ def epoch_order(
     return torch.cat([rows[torch.randperm(len(rows), generator=generator)] for rows in windows])
 
 # %% ../../nbs/library/towers/06_loading.ipynb #c10ed3ac
+def each_part(
+    features: ImageFeatures,  # norms may be None
+    change: Callable[[Tensor], Tensor],  # of one tensor
+) -> ImageFeatures:
+    "The same change to each tensor there is."
+    norms = None if features.norms is None else change(features.norms)
+    return ImageFeatures(change(features.pooled), change(features.dense), norms)
+
+
 def batches(
-    store: FeatureStore | ViewStore,  # where the features come from
+    store: Store,  # where the features come from
     rows: Sequence[Tensor],  # for each batch, its rows
     device: str | torch.device = "cpu",  # where they shall be
     ahead: int = 2,  # batches read before they are asked for; 0: read when asked
@@ -55,19 +65,17 @@ def batches(
 ) -> Iterator[tuple[Tensor, ImageFeatures]]:
     "Batches with their rows, read ahead by a thread and copied to the device without waiting."
     device = torch.device(device)
-    draws = dict(generator=generator) if generator is not None else {}
 
     def read(some: Tensor) -> ImageFeatures:
-        features = store.batch(some, **draws)
+        features = store.batch(some) if generator is None else store.batch(some, generator=generator)
         pin = lambda part: part.pin_memory() if device.type == "cuda" and part.device.type == "cpu" else part
-        return ImageFeatures(*(part if part is None else pin(part) for part in features))  # norms may be None
-    send = lambda features: ImageFeatures(*(part if part is None else part.to(device, non_blocking=True)
-                                            for part in features))
+        return each_part(features, pin)
+    send = lambda features: each_part(features, lambda part: part.to(device, non_blocking=True))
     if not ahead:
         yield from ((some, send(read(some))) for some in rows)
         return
     with ThreadPoolExecutor(1) as pool:  # one thread: views are drawn in order
-        waiting = deque()
+        waiting: deque[tuple[Tensor, Future[ImageFeatures]]] = deque()
         for some in rows:
             waiting.append((some, pool.submit(read, some)))
             if len(waiting) > ahead:
@@ -84,7 +92,9 @@ def free_bytes(
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     with contextlib.suppress(OSError, TypeError):  # Linux
-        return 1024 * int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text(encoding='utf-8'))[1])
+        found = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text(encoding='utf-8'))
+        if found:
+            return 1024 * int(found[1])
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 if hasattr(os, "sysconf") else 2**32
 
 
@@ -96,5 +106,5 @@ def in_memory(
     "The same store, put into memory if it fits, else left on the disk. Errors: a share outside (0, 1]."
     if not 0 < share <= 1:
         raise LoadingError(f"share is {share}, expected a number above 0 and up to 1")
-    size = sum(r["bytes"] for part in store.stores for r in part.meta["shards"])
+    size = sum(r["bytes"] for part in cast('list[FeatureStore]', store.stores) for r in part.meta["shards"])
     return store.to_memory(device) if size <= share * free_bytes(device) else store

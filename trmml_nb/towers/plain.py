@@ -28,7 +28,8 @@ class PlainTrunk(nn.Module):
                 layers += [nn.Conv2d(before, width, kernel, stride, kernel // 2 if stride == 1 else 0, bias=False),
                            nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
                 before = width
-        self.layers, self.num_features, self.default_cfg = nn.Sequential(*layers), before, {}
+        self.layers, self.num_features = nn.Sequential(*layers), before
+        self.default_cfg: dict[str, object] = {}
 
     def reset_classifier(
         self,

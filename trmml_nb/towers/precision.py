@@ -115,7 +115,8 @@ def read_probe(
     "A probe of before."
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        return PrecisionProbe(*(float(said[name]) for name in ("full", "low", "mean", "worst")), int(said["images"]))
+        numbers = {name: float(said[name]) for name in ("full", "low", "mean", "worst")}
+        return PrecisionProbe(images=int(said["images"]), **numbers)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # measured anew
 
@@ -149,6 +150,8 @@ def with_time(
     images: int,  # to be encoded
 ) -> Precision:
     "The same, its line saying how long these images take."
+    if made.probe is None:
+        return made
     work = images * (made.probe.low if made.name == "bf16" else made.probe.full)
     said = f"{work:.0f} s" if work < 120 else f"{work / 60:.0f} min"
     return replace(made, why=f"{made.why}; {images} images are about {said} of work for one core")
@@ -176,7 +179,7 @@ def choose_precision(
     work = seconds_of(tower, pixels, (next(tower.model.visual.parameters()).dtype,))[0] * len(dataset)
     if work < ENOUGH:
         return Precision("fp32", f"encoding in fp32: {len(dataset)} images are about {work:.0f} s of work for one core")
-    made = judge(probe_tower(tower, pixels))
+    probe = probe_tower(tower, pixels)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(asdict(made.probe)).encode())
-    return with_time(made, len(dataset))
+    write_atomic(path, json.dumps(asdict(probe)).encode())
+    return with_time(judge(probe), len(dataset))

@@ -121,7 +121,7 @@ def file_sha256(
     path: Path,  # any file
 ) -> str:
     "Digest of a whole file."
-    return hashlib.sha256(np.memmap(path, np.uint8, "r")).hexdigest()
+    return hashlib.sha256(np.memmap(path, np.uint8, "r").data).hexdigest()
 
 
 def check_shard(

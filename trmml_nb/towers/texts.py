@@ -78,7 +78,7 @@ def class_texts(
 
 # %% ../../nbs/library/towers/01_texts.ipynb #cead4619
 def run_text(
-    half: nn.Module,  # an open_clip text transformer, or a CLIP model that holds one
+    half: Any,  # an open_clip text transformer, or a CLIP model that holds one
     vectors: Tensor,  # [T, L, w], before the position code is added
     ids: Tensor,  # [T, L] token numbers: they say where each text ends
     pool: str,  # which vector speaks for the text: 'argmax', 'eos', ...
@@ -99,14 +99,15 @@ class TextTower:
 
     def __init__(
         self,
-        model: nn.Module,  # the open_clip model
+        model: Any,  # the open_clip model
         tokenizer: Any,  # list of texts -> [T, L] token numbers
         name: str,  # for messages
     ):
-        self.model, self.tokenizer, self.name, self.placed = model, tokenizer, name, None
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.placed: tuple[Any, tuple[Tensor, int]] | None = None  # asked for last, and the answer
         self.half = model.text if hasattr(model, "text") else model
-        self.pool = getattr(self.half, "text_pool_type", getattr(self.half, "pool_type", None))
-        self.eos = getattr(self.half, "text_eos_id", getattr(self.half, "eos_id", None))
+        self.pool: Any = getattr(self.half, "text_pool_type", getattr(self.half, "pool_type", None))
+        self.eos: Any = getattr(self.half, "text_eos_id", getattr(self.half, "eos_id", None))
         plain = hasattr(self.half, "token_embedding") and getattr(self.half, "cls_emb", None) is None
         self.open = plain and not getattr(self.half, "use_pad_mask", False)
         self.pools_end = self.open and self.pool in ("argmax", "eos")
@@ -120,7 +121,7 @@ class TextTower:
     def ends(self, ids: Tensor,  # [T, L] token numbers
              ) -> Tensor:  # [T]
         "Index of the end-of-text token in each row of [T, L]."
-        return ((ids == self.eos).int() if self.pool == "eos" else ids).argmax(-1)
+        return (ids.eq(self.eos).int() if self.pool == "eos" else ids).argmax(-1)
 
     def cut(self, ids: Tensor,  # [T, L] token numbers
             ) -> Tensor:  # [T, at most L]

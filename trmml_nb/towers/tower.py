@@ -9,11 +9,10 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..data.dataset import build_transform
@@ -38,6 +37,9 @@ def unit(
     return F.normalize(x if x.dtype == torch.float64 else x.float(), dim=-1)
 
 # %% ../../nbs/book/02_tower.ipynb #79307a85
+_Frozen = TypeVar('_Frozen', bound='FrozenModel')
+
+
 class FrozenModel(nn.Module):
     "A CLIP-like model that never changes: no gradients, always in evaluation mode."
 
@@ -46,13 +48,13 @@ class FrozenModel(nn.Module):
         model: nn.Module,  # an open_clip model: CLIP, CustomTextCLIP or CoCa
     ):
         super().__init__()
-        self.model = model.eval().requires_grad_(False)
+        self.model: Any = model.eval().requires_grad_(False)  # its halves are of many classes
 
-    def train(self, mode: bool = True) -> FrozenTower:
+    def train(self: _Frozen, mode: bool = True) -> _Frozen:
         "A frozen tower stays in evaluation mode, also inside a model that trains."
         return super().train(False)
 
-    def __deepcopy__(self, memo: dict) -> FrozenTower:
+    def __deepcopy__(self: _Frozen, memo: dict) -> _Frozen:
         "Copies of a method (averaged weights) share the tower: nothing in it ever changes."
         return self
 
@@ -90,7 +92,8 @@ class FrozenImages(FrozenModel):
             probe = self.raw(torch.zeros(1, 3, image_size, image_size))
         self.grid, self.dim, self.folded = probe.grid, probe.pooled.shape[-1], seen.pairs(probe)
         self.precision: torch.dtype | None = None  # of encoding, where it shall not be the tower's own
-        self._copies = {}  # what the weights were, and the copy that encodes with them, for each type asked for
+        # what the weights were, and the copy that encodes with them, for each type asked for
+        self._copies: dict[torch.dtype | None, tuple[tuple, nn.Module]] = {}
 
     def working(self, dtype: torch.dtype | None = None,  # of the copy; None: the tower's own
                 ) -> nn.Module:
@@ -115,7 +118,7 @@ class FrozenImages(FrozenModel):
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor,  # [B, 3, S, S], from `transform`; S is `image_size`
-                      precision: torch.dtype | None = None,  # of weights and products, such as torch.bfloat16; None: `self.precision`, or the tower's own
+                      precision: torch.dtype | None = None,  # such as torch.bfloat16; None: `self.precision`, or the tower's
                       ) -> ImageFeatures:
         "Prepared images [B, 3, S, S] -> pooled [B, d], dense [B, N, d] and its norms [B, N], normalised in float32."
         expected = (3, self.image_size, self.image_size)
@@ -166,50 +169,42 @@ class FrozenTower(FrozenImages):
         return (f"FrozenTower({self.name!r}, image_size={self.image_size}, grid={self.grid}, dim={self.dim}, "
                 f"logit_scale={self.logit_scale:.2f}, logit_bias={self.logit_bias:.2f})")
 
-# %% ../../nbs/book/02_tower.ipynb #e687c566
-@patch
-@torch.no_grad()
-def encode_texts(self: FrozenTower, texts: Sequence[str],  # T sentences, or a single one
-                 batch_size: int = 256,  # sentences at a time
-                 ) -> Tensor:  # [T, d]
-    "Sentences -> [T, d], normalised."
-    texts = [texts] if isinstance(texts, str) else list(texts)
-    parts = [texts[i:i + batch_size] for i in range(0, len(texts), batch_size)]
-    empty = [torch.zeros(0, self.dim, device=self.device)]
-    return unit(torch.cat([self.texts.sentences(part, self.device) for part in parts] or empty))
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str],  # T sentences, or a single one
+                     batch_size: int = 256,  # sentences at a time
+                     ) -> Tensor:  # [T, d]
+        "Sentences -> [T, d], normalised."
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        parts = [texts[i:i + batch_size] for i in range(0, len(texts), batch_size)]
+        empty = [torch.zeros(0, self.dim, device=self.device)]
+        return unit(torch.cat([self.texts.sentences(part, self.device) for part in parts] or empty))
 
+    def encode_classes(
+        self,
+        class_names: Sequence[str],  # C names
+        templates: str | Sequence[str] = DEFAULT_TEMPLATES,  # one or more sentences with {}
+    ) -> Tensor:  # [C, d], normalised
+        "One text vector a category: the mean over templates, normalised before and after."
+        templates = (templates,) if isinstance(templates, str) else tuple(templates)
+        sentences = [fill_template(t, name) for t in templates for name in class_names]
+        return unit(self.encode_texts(sentences).view(len(templates), len(class_names), -1).mean(0))
 
-@patch
-def encode_classes(
-    self: FrozenTower,
-    class_names: Sequence[str],  # C names
-    templates: str | Sequence[str] = DEFAULT_TEMPLATES,  # one or more sentences with {}
-) -> Tensor:  # [C, d], normalised
-    "One text vector a category: the mean over templates, normalised before and after."
-    templates = (templates,) if isinstance(templates, str) else tuple(templates)
-    sentences = [fill_template(t, name) for t in templates for name in class_names]
-    return unit(self.encode_texts(sentences).view(len(templates), len(class_names), -1).mean(0))
+    def embed_words(self, words: str,  # a phrase of M tokens, such as 'a photo of a'
+                    ) -> Tensor:  # [M, w]
+        "Token vectors [M, w] of a phrase, without start and end: a starting point for a learnable context."
+        ids, start = open_ids(self.texts, [words])
+        ids = ids[0, start:int(self.texts.ends(ids)[0])].to(self.device)
+        return self.texts.half.token_embedding(ids).detach()
 
-# %% ../../nbs/book/02_tower.ipynb #b8f48c83
-@patch
-def embed_words(self: FrozenTower, words: str,  # a phrase of M tokens, such as 'a photo of a'
-                ) -> Tensor:  # [M, w]
-    "Token vectors [M, w] of a phrase, without start and end: a starting point for a learnable context."
-    ids, start = open_ids(self.texts, [words])
-    ids = ids[0, start:int(self.texts.ends(ids)[0])].to(self.device)
-    return self.texts.half.token_embedding(ids).detach()
-
-
-@patch
-def encode_prompts(
-    self: FrozenTower,
-    context: Tensor,  # [M, w] shared by all categories, or [C, M, w]
-    class_names: Sequence[str],  # C names
-    template: str = "{}.",  # what follows the context
-) -> Tensor:  # [C, d], normalised; differentiable with respect to context
-    "Category vectors of sentences whose first words are free vectors."
-    sentences = [fill_template(template, name) for name in class_names]
-    return unit(insert_context(self.texts, context.to(self.device), sentences))
+    def encode_prompts(
+        self,
+        context: Tensor,  # [M, w] shared by all categories, or [C, M, w]
+        class_names: Sequence[str],  # C names
+        template: str = "{}.",  # what follows the context
+    ) -> Tensor:  # [C, d], normalised; differentiable with respect to context
+        "Category vectors of sentences whose first words are free vectors."
+        sentences = [fill_template(template, name) for name in class_names]
+        return unit(insert_context(self.texts, context.to(self.device), sentences))
 
 # %% ../../nbs/book/02_tower.ipynb #82c52e07
 class PromptLearner(nn.Module):
@@ -278,7 +273,7 @@ def load_tower(
     config = tower_config(source)
     shapes = checkpoint_shapes(path) if path else {}
     extra = {"init_logit_bias": 0.0} if "logit_bias" in shapes and config.get("init_logit_bias") is None else {}
-    model = build_model(source, force_quick_gelu=bool(record.get("quick_gelu")), **extra)
+    model: Any = build_model(source, force_quick_gelu=bool(record.get("quick_gelu")), **extra)
     if path:
         with quiet_logging():
             fill_weights(model, path, name)

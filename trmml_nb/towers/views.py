@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -105,8 +105,8 @@ def concat_views(
 ) -> ImageFeatures:  # pooled [B, d]: the mean, at length 1; dense [B, N, d] and norms [B, N]: N over all views
     "Positions of all views side by side."
     pooled = F.normalize(torch.stack([part.pooled for part in parts]).mean(0), dim=-1)
-    return ImageFeatures(pooled, torch.cat([part.dense for part in parts], 1), torch.cat([part.norms for part in parts],
-        1))
+    norms = [part.norms for part in parts if part.norms is not None]  # a store has them in all views
+    return ImageFeatures(pooled, torch.cat([part.dense for part in parts], 1), torch.cat(norms, 1))
 
 # %% ../../nbs/library/towers/03_views.ipynb #9bb5d759
 class Store(Protocol):
@@ -115,9 +115,17 @@ class Store(Protocol):
     image_ids: list[str]  # M names
     grid: tuple[int, int]  # rows and columns of positions
     tower: str  # fingerprint of the tower
-    pooled: np.ndarray  # [M, d]
     mode: str = 'plain'  # 'plain': one view; 'concat' or 'sample': several, as in `ViewStore`
-    held: bool = False  # whether the features are in memory
+    if TYPE_CHECKING:  # a store may work these out when it is asked
+        @property
+        def pooled(self) -> np.ndarray:  # [M, d]
+            ...
+
+        @property
+        def held(self) -> bool:  # whether the features are in memory
+            ...
+    else:
+        held = False
 
     @property
     def stores(self) -> list[Store]:
@@ -133,14 +141,17 @@ class Store(Protocol):
         "M."
         ...
 
-    def batch(self, indices: Any, device: Any = None) -> ImageFeatures:
-        "Features of the rows `indices`, on a `device`."
+    def batch(self, indices: Any, device: Any = None, generator: Any = None) -> ImageFeatures:
+        "Features of the rows `indices`, on a `device`; a store that draws views takes a `generator`."
+        ...
 
     def verify(self) -> None:
-        "Compare what lies on the disk with its checksums."
+        "Compare what lies on the disk with its checksums; here nothing lies there."
+        return None
 
-    def to_memory(self, device: Any) -> Any:
-        "Keep the features on a `device`."
+    def to_memory(self, device: Any = 'cpu') -> Any:
+        "Keep the features on a `device`; here they stay where they are."
+        return self
 
 # %% ../../nbs/library/towers/03_views.ipynb #534a65e6
 def sample_views(
@@ -227,7 +238,7 @@ class ViewStore:
         "Features of some images, in the given order."
         if self.mode == "sample" and generator is None:
             return self.stores[0].batch(indices, device)
-        if self.mode == "sample":
+        if self.mode == "sample" and generator is not None:
             return sample_views(self.stores, indices, generator, device)
         return concat_views([store.batch(indices, device) for store in self.stores])
 
@@ -242,7 +253,7 @@ class StoreRows(Store):
     ):
         self.store, self.rows = store, torch.as_tensor(np.asarray(rows), dtype=torch.long)
         self.image_ids = [store.image_ids[row] for row in self.rows.tolist()]
-        self.grid, self.tower, self.mode, self.held = store.grid, store.tower, store.mode, store.held
+        self.grid, self.tower, self.mode = store.grid, store.tower, store.mode
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -250,12 +261,17 @@ class StoreRows(Store):
     @property
     def stores(self) -> list[Store]:
         "The same images in each view."
-        return [StoreRows(view, self.rows) if view is not self.store else self for view in self.store.stores]
+        return [StoreRows(view, self.rows.numpy()) if view is not self.store else self for view in self.store.stores]
 
     @property
     def grids(self) -> tuple[tuple[int, int], ...]:
         "Rows and columns of positions of each view."
         return self.store.grids
+
+    @property
+    def held(self) -> bool:
+        "Whether the features are in memory."
+        return self.store.held
 
     @property
     def pooled(self) -> np.ndarray:

@@ -17,7 +17,7 @@ from torch import nn
 from ..errors import DataError
 from ..io import unguarded
 from ..data.dataset import MultiLabelDataset
-from ..towers.store import FeatureStore
+from ..towers.views import Store
 from ..data.labels import PRESENT
 from ..method.contract import evaluating
 from .metrics import pointing_game, saliency_iou
@@ -50,19 +50,28 @@ class Places:
         return len(self.rows)
 
 # %% ../../nbs/library/training/00_localisation.ipynb #c7ce8851
+def _truth(dataset: MultiLabelDataset) -> np.ndarray:
+    "What is known of a set. Errors: nothing."
+    if dataset.truth is None:
+        raise PlaceError(f'{dataset.name}/{dataset.split} has no truth: places are those of the present categories.')
+    return dataset.truth
+
+
 def scene_places(
     dataset: MultiLabelDataset,  # drawn scenes
     limit: int = 300,  # take the first images only: masks are large, 16 KB a pair
 ) -> Places:
     "The visible region of every present category. Raises `PlaceError` for a set that does not know its regions."
-    rows, classes, masks = [], [], []
+    rows, classes, masks, truth = [], [], [], _truth(dataset)
     for i in range(min(limit, len(dataset))):
         regions = dataset.object_masks(i)
         if regions is None:
             raise PlaceError(f'{dataset.name}/{dataset.split}: {dataset.image_ids[i]} has no object masks; give a '
                              f'table of boxes instead.')
-        for c in np.flatnonzero(dataset.truth[i] == PRESENT):
-            rows.append(i), classes.append(c), masks.append(regions[c])
+        for c in np.flatnonzero(truth[i] == PRESENT):
+            rows.append(i)
+            classes.append(c)
+            masks.append(regions[c])
     return Places(np.array(rows, int), np.array(classes, int), masks=np.array(masks, bool))
 
 # %% ../../nbs/library/training/00_localisation.ipynb #4b6fdca3
@@ -104,8 +113,9 @@ def read_boxes(
     names = {name: c for c, name in enumerate(dataset.class_names)}
     where = {name: i for i, name in enumerate(dataset.image_ids)}
     found: dict[tuple[int, int], list[np.ndarray]] = {}
+    truth = _truth(dataset)
     for image, category, box in zip(table['image'], table['category'], boxes):
-        if image in where and dataset.truth[where[image], names[category]] == PRESENT:
+        if image in where and truth[where[image], names[category]] == PRESENT:
             found.setdefault((where[image], names[category]), []).append(box)
     pairs = np.array(sorted(found), int).reshape(-1, 2)
     kept = sum(len(b) for b in found.values())
@@ -115,7 +125,7 @@ def read_boxes(
 # %% ../../nbs/library/training/00_localisation.ipynb #f33f491d
 def localise(
     method: nn.Module,  # any method of the common contract
-    store: FeatureStore,  # features of the set that the places belong to, in its order
+    store: Store,  # features of the set that the places belong to, in its order
     places: Places,  # where objects are
     batch_size: int = 64,  # images a step
 ) -> dict[str, float]:  # percent: 'pointing', and 'saliency_IoU' where there are masks; nothing for a method without maps

@@ -216,7 +216,7 @@ def summary(
     mAP, per_class = mean_average_precision(ranked, t)
     values = dict(mAP=mAP, mAP_interpolated=mean_average_precision(ranked, t, interpolated=True)[0],
                   **f1_scores(p, t, threshold), **top_k_scores(p, t, min(k, p.shape[1]), scores=ranked))
-    left_out = [str(class_names[c]) for c in np.flatnonzero(np.isnan(per_class))]
+    left_out = [str(class_names[c]) for c in np.flatnonzero(np.isnan(per_class)).tolist()]
     return {**{name: None if np.isnan(v) else float(v) for name, v in values.items()},
             'images': len(t), 'classes': t.shape[1], 'classes_left_out': len(left_out), 'left_out': left_out,
             'known_share': float((t != UNKNOWN).mean() * 100), 'present': int((t == PRESENT).sum())}

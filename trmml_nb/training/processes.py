@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import TrainingError, optional
 from ..method.contract import MethodOutput, evaluating
+from ..towers.views import Store
 
 # %% auto #0
 __all__ = ['ProcessError', 'rank_and_size', 'join_world', 'part_sizes', 'own_rows', 'gather_rows', 'image_tensors',
@@ -90,14 +91,14 @@ def gather_rows(
 # %% ../../nbs/library/training/01_processes.ipynb #41d6f690
 def _named(output: MethodOutput) -> dict[tuple, Tensor]:
     "All tensors of an output by their place in it."
-    found = {("logits",): output.logits, ("saliency",): output.saliency}
+    found: dict[tuple, Tensor | None] = {("logits",): output.logits, ("saliency",): output.saliency}
     found |= {(kind, name): x for kind in ("scores", "features") for name, x in getattr(output, kind).items()}
     return {place: x for place, x in found.items() if isinstance(x, Tensor)}
 
 
 def image_tensors(
     method: nn.Module,  # any method of the common contract
-    store: object,  # has batch(rows, device)
+    store: Store,  # any images
     device: torch.device | str = "cpu",  # where the method is
 ) -> set[tuple]:  # such as ('logits',) and ('features', 'region')
     "Which tensors of the method's output have a row for each image. The random state stays as it was."

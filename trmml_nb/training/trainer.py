@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from ..errors import TrainingError
 from ..towers.dense import ImageFeatures
-from ..towers.store import FeatureStore
+from ..towers.views import Store
 from ..io import clear_parts, write_atomic
 from ..data.labels import ABSENT, UNKNOWN, from_code
 from ..towers.loading import batches, epoch_order
@@ -109,7 +109,7 @@ def epoch_seed(
 @torch.no_grad()
 def predict_outputs(
     method: nn.Module,  # any method of the common contract
-    store: FeatureStore,  # M images
+    store: Store,  # M images
     batch_size: int = 128,  # images a step
     precision: str = 'fp32',  # as in TrainConfig
     rows: Tensor | None = None,  # of the store; None: all
@@ -125,7 +125,7 @@ def predict_outputs(
 
 def predict_logits(
     method: nn.Module,  # any method of the common contract
-    store: FeatureStore,  # M images
+    store: Store,  # M images
     batch_size: int = 128,  # images a step
     precision: str = 'fp32',  # as in TrainConfig
     shared: bool = False,  # each process takes a part of the images; all must call it
@@ -139,7 +139,7 @@ def predict_logits(
 @dataclass
 class Evaluation:
     "Images to measure on while training."
-    store: FeatureStore  # M images
+    store: Store  # M images
     truth: np.ndarray  # [M, C] PRESENT / ABSENT / UNKNOWN
     name: str = 'val'  # begins the names of its columns in the history
 
@@ -151,7 +151,7 @@ class Evaluation:
 # %% ../../nbs/library/training/02_trainer.ipynb #b40c0c30
 def check_sets(
     method: Method,  # any
-    store: FeatureStore,  # features of the M training images
+    store: Store,  # features of the M training images
     targets: Tensor,  # [M, C] what training may see
     truth: Tensor | None,  # [M, C] withheld truth
     config: TrainConfig,  # how to train
@@ -181,7 +181,7 @@ class TrainingState:
     def __init__(
         self,
         method: Method,  # any
-        store: FeatureStore,  # features of the M training images
+        store: Store,  # features of the M training images
         targets: np.ndarray | Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN: what training may see
         config: TrainConfig | None = None,  # how to train; None = the defaults
         evaluation: Evaluation | None = None,  # measured after each epoch
@@ -194,8 +194,8 @@ class TrainingState:
         self.device = pick_device(self.config.device)
         self.method, self.store, self.evaluation = method.to(self.device), store, evaluation
         names = list(store.image_ids) if len(store) == len(targets) else None
-        self.targets, self.truth = (None if t is None else torch.as_tensor(from_code(np.asarray(t), 'minus_one', names))
-                                    for t in (targets, truth))
+        coded = lambda labels: torch.as_tensor(from_code(np.asarray(labels), 'minus_one', names))
+        self.targets, self.truth = coded(targets), None if truth is None else coded(truth)
         check_sets(method, store, self.targets, self.truth, self.config, evaluation)
         self.history: list[dict[str, Any]] = []
         self.unseen: list[tuple[Tensor, dict[str, Tensor]]] = []  # losses not looked at yet
@@ -218,9 +218,9 @@ class TrainingState:
         self.averaged = AveragedModel(self.method, multi_avg_fn=average) if average else None
 
     @property
-    def final(self) -> nn.Module:
+    def final(self) -> Method:
         "The method that the run gives: the averaged weights where there are any, else the plain ones."
-        return self.method if self.averaged is None else self.averaged.module
+        return self.method if self.averaged is None else cast(Method, self.averaged.module)
 
 # %% ../../nbs/library/training/02_trainer.ipynb #cb943898
 class StepTrainer(TrainingState):
@@ -331,7 +331,7 @@ class EpochTrainer(StepTrainer):
 
 # %% ../../nbs/library/training/02_trainer.ipynb #a565ce61
 def random_state(
-    generator: torch.Generator | None,  # of the epoch
+    generator: torch.Generator,  # of the epoch
 ) -> dict[str, Tensor]:  # a row for each process
     "Where the random generators stand, in all processes."
     states = dict(torch=torch.get_rng_state(), epoch=generator.get_state())
@@ -365,7 +365,9 @@ def run_tensors(
     parts = dict(method=trainer.method.state_dict(),
                  averaged={} if trainer.averaged is None else trainer.averaged.state_dict(),
                  sums={k: torch.as_tensor(v) for k, v in trainer.sums.items()},
-                 random=random_state(trainer._generator) if trainer.steps else {})
+                 random=trainer._random or {})  # a run that was resumed and took no step stands where it was
+    if trainer.steps and trainer._generator is not None:
+        parts['random'] = random_state(trainer._generator)
     parts |= {f'optimizer.{i}': {k: torch.as_tensor(v) for k, v in state.items()} for i,
               state in trainer.optimizer.state_dict()['state'].items()}
     return {f'{part}/{name}': x.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -391,7 +393,7 @@ def tensors_sha256(
     found = hashlib.sha256(about.encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f'{name} {tensor.dtype} {tuple(tensor.shape)} '.encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
@@ -415,7 +417,7 @@ def read_checkpoint(
     path: str | Path,  # file written by save_checkpoint
 ) -> tuple[dict, dict[str, dict[str, Tensor]]]:  # plain values; tensors by part and name
     "What a checkpoint holds. Errors: damaged, or something else."
-    parts = {}
+    parts: dict[str, dict[str, Tensor]] = {}
     try:
         data = Path(path).read_bytes()
         header = json.loads(data[8:8 + int.from_bytes(data[:8],
@@ -507,11 +509,12 @@ class Trainer(EpochTrainer):
 
     def stalled(self) -> bool:  # the same in all processes
         "Whether the last `patience` epochs brought no better mAP of the weights that the run would give."
-        if self.config.patience is None or not self.history:
+        patience, evaluation = self.config.patience, self.evaluation
+        if patience is None or evaluation is None or not self.history:
             return False
-        name = f"{self.evaluation.name}_mAP{'' if self.averaged is None else '_ema'}"
+        name = f"{evaluation.name}_mAP{'' if self.averaged is None else '_ema'}"
         values = [row[name] for row in self.history]
-        return from_first(lambda: len(values) - 1 - values.index(max(values)) >= self.config.patience)
+        return from_first(lambda: len(values) - 1 - values.index(max(values)) >= patience)
 
     def fit(
         self,

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 from PIL import Image
 from scipy.special import expit
 
@@ -248,52 +247,48 @@ class TRMMLClassifier(ClassifierMixin, FeatureReader):
             flat = X.reshape(-1, X.shape[-1])
             self.mean_, self.spread_ = flat.mean(0), np.where(flat.std(0) > 1e-9, flat.std(0), 1.0)
         store, seed = self._store(X), self.random_state or 0
-        method = feature_method(store, targets, seed) if self.clip is None else build_method('trmml', self._tower(), names, seed)
-        config = TrainConfig(epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, ema=0., seed=seed, device=self.device)
+        method = (feature_method(store, targets, seed) if self.clip is None
+                  else build_method('trmml', self._tower(), names, seed))
+        config = TrainConfig(epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, ema=0., seed=seed,
+                             device=self.device)
         self.method_ = fit_known(method, store, targets, config)
         return self
 
-# %% ../../nbs/library/yours/02_estimator.ipynb #40f8f796
-@patch
-def decision_function(self: TRMMLClassifier, X: Any,  # as in `fit`
-                      ) -> np.ndarray:  # [N, C], or [N] for two classes
-    "Logits; above 0 is more likely present than not."
-    check_is_fitted(self)
-    store = self._store(self._features(X, fit=False))
-    # a picture at a time, so that a result does not depend on its neighbours, not in the last digit either
-    with torch.no_grad():
-        logits = torch.cat([self.method_(store.batch([i], self.device)).logits.cpu()
-                            for i in range(len(store))]).double().numpy()
-    return logits[:, 0] if self.binary_ else logits
+    def decision_function(self, X: Any,  # as in `fit`
+                          ) -> np.ndarray:  # [N, C], or [N] for two classes
+        "Logits; above 0 is more likely present than not."
+        check_is_fitted(self)
+        store = self._store(self._features(X, fit=False))
+        # a picture at a time, so that a result does not depend on its neighbours, not in the last digit either
+        with torch.no_grad():
+            logits = torch.cat([self.method_(store.batch([i], self.device)).logits.cpu()
+                                for i in range(len(store))]).double().numpy()
+        return logits[:, 0] if self.binary_ else logits
 
+    def predict_proba(self, X: Any,  # as in `fit`
+                      ) -> np.ndarray:  # [N, C] of present; for two classes [N, 2], both
+        "Probabilities."
+        p = expit(self.decision_function(X))
+        return np.c_[1 - p, p] if self.binary_ else p
 
-@patch
-def predict_proba(self: TRMMLClassifier, X: Any,  # as in `fit`
-                  ) -> np.ndarray:  # [N, C] of present; for two classes [N, 2], both
-    "Probabilities."
-    p = expit(self.decision_function(X))
-    return np.c_[1 - p, p] if self.binary_ else p
+    def predict(self, X: Any,  # as in `fit`
+                ) -> np.ndarray:  # [N, C] of 0 and 1, or [N] of the two classes
+        "Decisions at the threshold."
+        check_is_fitted(self)
+        p = self.predict_proba(X)
+        sure = (p[:, 1] if self.binary_ else p) >= self.threshold
+        return self.classes_[sure.astype(int)] if self.binary_ else sure.astype(int)
 
-# %% ../../nbs/library/yours/02_estimator.ipynb #69549a31
-@patch
-def predict(self: TRMMLClassifier, X: Any,  # as in `fit`
-            ) -> np.ndarray:  # [N, C] of 0 and 1, or [N] of the two classes
-    "Decisions at the threshold."
-    check_is_fitted(self)
-    p = self.predict_proba(X)
-    return self.classes_[(p[:, 1] >= self.threshold).astype(int)] if self.binary_ else (p >= self.threshold).astype(int)
-
-
-@patch
-def score(self: TRMMLClassifier, X: Any,  # as in `fit`
-          y: Any,  # as in `fit`; NaN is left out
-          sample_weight: np.ndarray | None = None,  # [N]
-          ) -> float:
-    "Share of known labels that are decided rightly."
-    check_is_fitted(self)
-    said = self.predict(X)
-    said, true = (said == self.classes_[1], np.asarray(y) == self.classes_[1]) if self.binary_ else (said,
-        np.asarray(y, dtype=float))
-    known = ~np.isnan(np.asarray(true, dtype=float))
-    weight = known * (1.0 if sample_weight is None else np.asarray(sample_weight).reshape(-1, *[1] * (known.ndim - 1)))
-    return float(((said == true) * weight).sum() / weight.sum())
+    def score(self, X: Any,  # as in `fit`
+              y: Any,  # as in `fit`; NaN is left out
+              sample_weight: np.ndarray | None = None,  # [N]
+              ) -> float:
+        "Share of known labels that are decided rightly."
+        check_is_fitted(self)
+        said = self.predict(X)
+        said, true = (said == self.classes_[1], np.asarray(y) == self.classes_[1]) if self.binary_ else (said,
+            np.asarray(y, dtype=float))
+        known = ~np.isnan(np.asarray(true, dtype=float))
+        weight = known * (1.0 if sample_weight is None
+                          else np.asarray(sample_weight).reshape(-1, *[1] * (known.ndim - 1)))
+        return float(((said == true) * weight).sum() / weight.sum())

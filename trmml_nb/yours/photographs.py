@@ -27,20 +27,20 @@ from safetensors.numpy import save
 from scipy.special import expit
 from torch import nn
 
-from ..towers.views import StoreRows
+from ..towers.views import Store, StoreRows
 from trmml_nb.yours.calibration import (
     PlattScaling, assumed_targets, calibration_error, careful_thresholds, cross_fitted, fit_calibration, folds,
     never_absent, noted_share, precision_interval,
     reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError
-from ..towers.store import FeatureStore
 from ..io import clear_parts, write_atomic
 from ..people.figures import figure_png
 from ..runs.options import MODELS, PhotosOptions, TrainJob
 from ..towers.loading import in_memory
 from ..runs.sets import settings, zero_shot_cosines
 from ..runs.train import alone_in, claim_folder, describe
+from ..method.contract import Method
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
 from ..runs.use import completed_table, write_table
@@ -77,11 +77,11 @@ def sureness(
 # %% ../../nbs/library/yours/01_photographs.ipynb #1e3c03b4
 def fit_rows(
     tower: FrozenTower,  # gives the texts
-    store: FeatureStore,  # of all N images
+    store: Store,  # of all N images
     dataset: MultiLabelDataset,  # their names and labels
     rows: np.ndarray,  # rows to learn from
     job: TrainJob,  # method, epochs and so on
-) -> nn.Module:
+) -> Method:
     "The method, trained on some rows. Rows without any label take no part. Errors: none is left."
     rows = rows[dataset.known_mask[rows].any(1)]
     if not len(rows):
@@ -139,7 +139,7 @@ def copies(
 # %% ../../nbs/library/yours/01_photographs.ipynb #f6cb77f4
 def held_out_logits(
     tower: FrozenTower,  # gives the texts
-    store: FeatureStore,  # of all N images
+    store: Store,  # of all N images
     dataset: MultiLabelDataset,  # their names and labels
     job: TrainJob,  # method, epochs and so on
     parts: int = 3,  # folds
@@ -288,9 +288,9 @@ def study(
 # %% ../../nbs/library/yours/01_photographs.ipynb #0070906f
 def tower_alone(
     tower: FrozenTower,  # gives texts and scale
-    store: FeatureStore,  # of all N images
+    store: Store,  # of all N images
     dataset: MultiLabelDataset,  # their names and labels
-) -> nn.Module:
+) -> Method:
     "Zero-shot matching of images with the names of the categories; no weight is trained."
     method = build_method('zero_shot', tower, dataset.class_names).to(pick_device(str(tower.device)))
     method.prepare(store, torch.as_tensor(dataset.targets))
@@ -480,7 +480,7 @@ def claim_photos(
 def photos_key(
     job: PhotosJob,  # what was asked
     about: dict[str, Any],  # content of config.json
-    store: FeatureStore,  # its name holds tower and content of all photographs
+    store: Store,  # its name holds tower and content of all photographs
     data: MultiLabelDataset,  # names and labels
 ) -> str:  # 64 hex digits
     "Checksum of all that decides the logits of a fold."

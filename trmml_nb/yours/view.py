@@ -37,7 +37,7 @@ from ..io import guarded
 from ..runs.use import training_set
 from ..data.tables import PROBABILITY
 from ..towers.encode import encode_dataset
-from ..towers.store import FeatureStore
+from ..towers.views import Store
 from ..training.trainer import Trainer, predict_logits
 from .calibration import PlattScaling
 from .photographs import PhotosJob, fit_rows, held_out_logits, study, tower_alone
@@ -103,7 +103,8 @@ def album_of(
     try:
         job = PhotosJob(**said | dict(out=str(run)))
         more = [c.strip() for c in job.categories.split(',') if c.strip()]
-        sheet = read_labels(job.labels, job.photos, job.synonyms, more, on_bad=job.on_bad, reading=job.reading)
+        sheet = read_labels(job.labels or said['labels'], job.photos, job.synonyms, more, on_bad=job.on_bad,
+                            reading=job.reading)
     except DataError as error:
         raise ViewError(f'{run}: its photographs or their table cannot be read: {error} If they moved, '
                         'give root=FOLDER.') from error
@@ -196,7 +197,7 @@ class OpenRun:
     def store(
         self,
         dataset: MultiLabelDataset,  # M images
-    ) -> FeatureStore:
+    ) -> Store:
         "Features of a data set."
         cache = self.cache or self.config['job'].get('cache')
         made = encode_dataset(self.recogniser.tower, dataset, cache, progress=self.progress)
@@ -222,7 +223,7 @@ class OpenRun:
 def again(
     run: OpenRun,  # a run
     dataset: MultiLabelDataset,  # M images with labels and blanks
-    store: FeatureStore,  # their features
+    store: Store,  # their features
     labels: np.ndarray,  # [M, C] labels given and answered
 ) -> Inspection:
     "The same method, trained on these labels; the run folder stays as it is. Errors: no label at all."
@@ -258,7 +259,7 @@ def Inspector(
 ) -> Any:  # an `InspectorWidget`
     "Look at a run: every label with the place it was found. Errors: no run, lost data, two runs that do not fit."
     from trmml_nb.people.inspector_widget import InspectorWidget
-    opened = [OpenRun(folder, root, device, cache) for folder in (run, other) if folder is not None]
+    opened = [OpenRun(Path(folder), root, device, cache) for folder in (run, other) if folder is not None]
     views = [each.inspection(split, images) for each in opened]
     first, review = views[0], None
     if images is None:
@@ -266,7 +267,7 @@ def Inspector(
         review = Review(first.dataset, first.probabilities, path, annotator or who_answers(), f'run {first.name}',
                         threshold=first.thresholds)
     reasons = Why(first, lambda: first if first.seen else opened[0].inspection('train'))
-    return InspectorWidget(*views, review=review, reasons=reasons, **traits)
+    return InspectorWidget(first, views[1] if len(views) > 1 else None, review, reasons, **traits)
 
 
 def journal(
@@ -298,7 +299,7 @@ def Reviewer(
 ) -> Any:  # a `ReviewWidget`
     "Answer the blanks of a run's training images, or judge given labels. Errors: no run, data that are gone, no blank."
     from trmml_nb.people.review_widget import ReviewWidget
-    opened = OpenRun(run, root, device, cache)
+    opened = OpenRun(Path(run), root, device, cache)
     seen = opened.inspection('train')
     if what == 'blanks' and seen.dataset.known_mask.all():
         raise ViewError(f'{run}: every label of its {len(seen.dataset)} training images is given, so there is '
@@ -341,11 +342,12 @@ def Thresholds(
 ) -> Any:  # a `ThresholdWidget`
     "See what a run's thresholds say and miss, move them, and save them. Errors: no run, data that are gone."
     from trmml_nb.people.threshold_widget import ThresholdWidget
-    opened = OpenRun(run, root, device, cache)
+    opened = OpenRun(Path(run), root, device, cache)
     seen, path = opened.inspection(), None
     reference, blanks = seen.reference, None
     if (path := journal(opened.folder, seen)).is_file():
-        said = Review(seen.dataset, seen.probabilities, path, who_answers(), f'run {seen.name}').said
+        heard: Any = Review(seen.dataset, seen.probabilities, path, who_answers(), f'run {seen.name}')
+        said = heard.said
         reference = np.where(said != UNKNOWN, said, reference)
     if not seen.seen:
         learned = opened.inspection('train')
@@ -367,7 +369,8 @@ def _notebook(kind: str, widget: str, run: str | Path, folder: str | Path) -> Pa
     path = Path(folder) / f'{kind}-{run.resolve().name}.ipynb'
     if not path.exists():
         source = [f'from trmml_nb import {widget}\n', f'{widget}({run.as_posix()!r})']
-        cell = dict(cell_type='code', id=kind, execution_count=None, metadata={}, outputs=[], source=source)
+        cell: dict[str, Any] = dict(cell_type='code', id=kind, execution_count=None, metadata={}, outputs=[],
+                                    source=source)
         kernel = dict(display_name='Python 3 (ipykernel)', language='python', name='python3')
         content = dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)
         write_atomic(path, (json.dumps(content, indent=1, ensure_ascii=False) + '\n').encode())
