@@ -74,7 +74,7 @@ def test_readme_tells_what_the_table_holds(tables):
     table = tables['voc2007_lab']
     summary = summarise(table[table['method'].isin(METHODS)])
     columns = ['0.1', '0.5', '1.0', 'single']
-    for method in ('trmml', 'trmml_plus'):
+    for method in ('trmml', 'trmml_plus', 'trmml_adaptive'):
         said = re.search(rf'^\| {re.escape(METHODS[method].title)} \| (.+) \|$', readme, re.M)[1].split(' | ')
         rows = [summary.loc[(method, known)] for known in columns]
         assert said == [f"{row['mean']:.1f} ± {row['std']:.1f} ({int(row['seeds'])})" for row in rows]
@@ -123,3 +123,37 @@ def test_what_is_said_of_regions_images_and_pixels(tables, name, over_image, ove
 )
 def test_settings_lie_in_folders_that_every_file_system_takes(spec, folder):
     assert config_folder(spec) == folder
+
+
+@pytest.fixture(scope='module')
+def towers():
+    "Two further stand-ins for CLIP: lab2, on a stronger trunk, and lab3, aligned as CLIP is."
+    return read_table(ROOT / 'results' / 'towers.csv')
+
+
+@pytest.mark.parametrize('clip', ['lab2', 'lab3'])
+def test_other_towers_have_their_rows_made_with_todays_settings(towers, clip):
+    table = towers[(towers['clip'] == clip) & (towers['selection'] == 'last')]
+    for method in ('trmml_adaptive', 'linear_ignore'):
+        seeds = table[table['method'] == method].groupby('known')['seed'].nunique()
+        assert all(seeds.get(share, 0) >= 3 for share in ('0.1', '0.5', '1.0', 'single')), seeds.to_dict()
+    for spec in set(table['method']):
+        assert set(table[table['method'] == spec]['settings']) == {settings_sha256(spec, table['data'].iloc[0])}, spec
+    assert (table.groupby('known')['mask_sha256'].nunique() == 1).all()
+
+
+@pytest.mark.parametrize('clip', ['lab2', 'lab3'])
+def test_one_setting_leads_a_linear_head_on_every_tower(towers, clip):
+    means = summarise(towers[towers['clip'] == clip])['mean']
+    lead = means['trmml_adaptive'] - means['linear_ignore']
+    assert (lead.dropna() > 1.0).all() and len(lead.dropna()) == 4, lead.to_dict()
+
+
+def test_readme_tells_what_was_measured_on_other_towers(towers):
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    for clip in ('lab2', 'lab3'):
+        means = summarise(towers[towers['clip'] == clip])['mean']
+        said = re.search(rf'^\| {clip}, .+? \| (.+) \|$', readme, re.M)[1].split(' | ')
+        columns = [('trmml_adaptive', k) for k in ('0.1', '0.5', '1.0', 'single')]
+        expected = [f'{means[m, k]:.1f} ({means["linear_ignore", k]:.1f})' for m, k in columns]
+        assert said == expected, (clip, expected)
