@@ -470,7 +470,7 @@ def cache(
     yes: Annotated[bool, typer.Option('--yes', help='With --empty: do not ask.')] = False,
 ):
     """List the encoded features that are kept, with their sizes; --empty removes them."""
-    from trmml_nb.runs.encode_job import readable
+    from trmml_nb.io import readable
     from trmml_nb.towers.cache import cached_stores, remove_stores
     from trmml_nb.towers.store import default_cache
 
