@@ -462,7 +462,7 @@ def test_the_table_of_faults_is_that_of_the_tests():
     told = json.loads((NOTES / 'tests.json').read_text(encoding='utf-8'))
     tests = marked()
     assert len(tests) > 60 and told.keys() == tests.keys(), (
-        'run: python -m pytest --faults nbs/library/faults/tests.json'
+        'run: python -m pytest --faults=nbs/library/faults/tests.json'
     )
     for name, words in tests.items():
         assert len(words) == 3
