@@ -326,7 +326,7 @@ def test_the_live_views_notebook(page, lab, outside, tmp_path):
     """While it trains: one picture in one place, drawn anew, never gone and never of another height; and no widget
     state is saved."""
     open_and_run(page, lab, "people/07_live_view.ipynb")
-    page.evaluate(WATCH, "live = LiveView(trainer, probe)")
+    page.evaluate(WATCH, "live = LiveView(trainer, probe, zero_shot=zero)")
     finished(page)
     seen = page.evaluate("window.watched")
     shown = [s for s in seen if s["images"]]
@@ -338,7 +338,7 @@ def test_the_live_views_notebook(page, lab, outside, tmp_path):
     command(page, "docmanager:save")
     page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
     saved = json.loads((lab[1] / "people/07_live_view.ipynb").read_text())
-    cell = next(c for c in saved["cells"] if "live = LiveView(trainer, probe)" in "".join(c["source"]))
+    cell = next(c for c in saved["cells"] if "live = LiveView(trainer, probe, zero_shot=zero)" in "".join(c["source"]))
     assert [o["output_type"] for o in cell["outputs"]] == ["display_data"] and "widgets" not in saved["metadata"]
     assert not outside, f"requests to elsewhere: {outside}"
 
