@@ -216,6 +216,9 @@ def test_blank_cells_are_unknown_and_numbers_are_no_names(tmp_path, coco):
     with pytest.raises(PrepareError, match='say which to train on'):
         default_splits(read_provenance(coco))
     (coco / 'categories.txt').write_text('category 0\ncategory 1\ncategory 2\n')
+    with pytest.raises(PrepareError, match='categories.txt: missing or changed'):
+        prepared_dataset(coco, 'all')
+    sign(coco, beside={})  # as folders that were prepared before the names were signed
     with pytest.warns(UserWarning, match='have no names'):
         data = prepared_dataset(coco, 'all')
     assert len(data) == 3 and not (data.truth == UNKNOWN).any()

@@ -558,7 +558,10 @@ def test_folders_that_are_claimed_and_those_that_are_not(album, tmp_path):
         job = PhotosJob(str(album), out=str(tmp_path / name))
         return claim_photos(job, job.training)
 
-    assert claim('new') == (tmp_path / 'new', False) and (tmp_path / 'new').is_dir()
+    assert claim('new') == (tmp_path / 'new', False) and not (tmp_path / 'new').exists(), (
+        'a try that is refused leaves nothing'
+    )
+    (tmp_path / 'new').mkdir()
     (tmp_path / 'new' / f'.{UNFINISHED}.host.7.part').write_text('{')
     assert claim('new') == (tmp_path / 'new', False), 'killed while it wrote its first file'
     for name, said in (

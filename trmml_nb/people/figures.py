@@ -445,7 +445,8 @@ def bars(
     ax.set(ylim=(len(v) - .4, -.6), xlabel=xlabel or '', title=title or '')
     ax.margins(x=.16 if baseline is None else .3)
     ax.spines[['top', 'right']].set_visible(False)
-    if '%' in (xlabel or '') and 0 <= np.nanmin(np.fmin(v, b)) and np.nanmax(np.fmax(v, b)) <= 100:
+    shown = np.concatenate([v, b])[np.isfinite([*v, *b])]
+    if '%' in (xlabel or '') and len(shown) and 0 <= shown.min() and shown.max() <= 100:
         ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= min(100, ax.get_xlim()[1])])
         ax.spines['bottom'].set_bounds(0, min(100, ax.get_xlim()[1]))  # numbers may stand beyond 100 %, the axis not
     return ax

@@ -11,6 +11,7 @@ import html
 import io
 import json
 import os
+import re
 import shutil
 import warnings
 from dataclasses import asdict, dataclass, fields
@@ -529,7 +530,6 @@ def own_folder(
 def deliver(
     made: Path,  # hidden folder with all results
     folder: Path,  # of the run, which holds `made`
-    count: int = 0,  # folds that were kept there
 ) -> None:
     """Move results to their places, the report last, and clear away what a run keeps for itself. Errors: a file that
     is there and differs."""
@@ -548,7 +548,8 @@ def deliver(
               if {'key', 'sha256'} <= note_of(p).keys()]  # files that say so of themselves
     for path in pieces:
         path.unlink()
-    for name in (UNFINISHED, *(f'fold-{number}.safetensors' for number in range(1, count + 1))):
+    begun = (re.match(r'\.(fold-\d+\.safetensors)\.', p.name) for p in folder.glob('.fold-*.part'))
+    for name in {UNFINISHED, *(match[1] for match in begun if match)}:
         clear_parts(folder / name)
     (folder / UNFINISHED).unlink()
 
@@ -616,7 +617,7 @@ def photos_in(
     save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint,
                                                        config=config_sha256(read_json(made / 'config.json'))))
     write_results(made, result, Path(job.photos).resolve().name)
-    deliver(made, folder, job.folds)
+    deliver(made, folder)
     return result, kept
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #9ab40001
