@@ -30,7 +30,7 @@ LOOKED_AT = (
     "example.html",
 )
 TEXT_SIZE = '''() => {  // pixels of the size that most prose has
-  const sizes = [...document.querySelectorAll('article p, body > p')]
+  const sizes = [...document.querySelectorAll('article p, body > p, body > main p')]
     .map(p => parseFloat(getComputedStyle(p).fontSize));
   return sizes.sort((a, b) => a - b)[Math.floor(sizes.length / 2)];
 }'''

@@ -251,7 +251,7 @@ def test_labels_are_searched_sorted_and_sifted(page, inspector):
     page.get_by_role('button', name='wrong', exact=True).click()
     truth = inspector.views[0].truth
     assert rows.count() == ((p >= 0.3) != (truth == 1))[truth >= 0].sum() == page.locator('.wrong').count()
-    page.get_by_role('button', name='present', exact=True).click()
+    page.get_by_role('button', name='present', exact=True).and_(page.locator('.chip')).click()
     assert rows.count() == (truth == 1).sum()
     page.get_by_role('button', name='all', exact=True).click()
     page.get_by_label('search labels').fill('CLASS 19')

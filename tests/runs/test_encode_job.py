@@ -15,7 +15,7 @@ def test_sizes_for_people():
         "0.977 KiB",
         "1 MiB",
         "15.6 GiB",
-        "1.02e+03 TiB",
+        "1,024 TiB",
     ]
 
 
