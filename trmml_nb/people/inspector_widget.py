@@ -1603,6 +1603,15 @@ def view_content(
                            pixel_cosines=rounded(v.pixel_cosines),
                            branches={k: rounded(b) for k, b in v.branches.items()}) for v in views])
 
+# %% ../../nbs/people/03_inspector_widget.ipynb #a7b20004
+def _small(inspection: Inspection, row: int, side: int) -> bytes:
+    "A small picture; a grey one if its file is gone."
+    try:
+        image = inspection.dataset.image(row)
+    except DataError:
+        image = GONE
+    return photo_bytes(center_square(image) if inspection.crop else image, side)
+
 # %% ../../nbs/people/03_inspector_widget.ipynb #28bf8a71
 VIEWS = ('region', 'pixels', 'photograph')  # which maps are drawn
 
@@ -1689,296 +1698,247 @@ class InspectorWidget(Reporter):
         other = self.views[1] if len(self.views) > 1 else None
         return figure_png(inspection_figure(self.views[0], self.label, other=other))
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #eb6ee5fc
-from fastcore.basics import patch
+    def _position(self) -> int | None:
+        "Place of the open image among those of the filter; None if it is not one of them."
+        at = (self.ranking.rows == self.row).nonzero()[0]
+        return int(at[0]) if len(at) else None
 
+    def _changed(self, change: dict) -> None:
+        "A trait has a new value: open another image, or draw this one anew."
+        if self._silent:
+            return
+        if change['name'] in ('row', 'filter', 'category', 'beside'):
+            self._open(change['name'])
+        else:
+            self.draw()
 
-@patch
-def _position(self: InspectorWidget) -> int | None:
-    "Place of the open image among those of the filter; None if it is not one of them."
-    at = (self.ranking.rows == self.row).nonzero()[0]
-    return int(at[0]) if len(at) else None
-
-
-@patch
-def _changed(self: InspectorWidget, change: dict) -> None:
-    "A trait has a new value: open another image, or draw this one anew."
-    if self._silent:
-        return
-    if change['name'] in ('row', 'filter', 'category', 'beside'):
-        self._open(change['name'])
-    else:
-        self.draw()
-
-
-@patch
-def _open(self: InspectorWidget, because: str, keep_label: bool = False) -> None:
-    "Set what depends on the image, in silence, and draw once."
-    started, run, self._silent = perf_counter(), self.runs[0], True
-    try:
-        if because != 'row' or self.ranking.rows is None:
-            label, beside = (self.names.index(c) if c else None for c in (self.category, self.beside))
-            self.ranking = run.rank(self.filter, other=self.runs[-1] if len(self.runs) > 1 else None, label=label,
-                                    reference=self.reference, beside=beside)
-            if because != 'row' and len(self.ranking.rows):
-                self.row = int(self.ranking.rows[0])
+    def _open(self, because: str, keep_label: bool = False) -> None:
+        "Set what depends on the image, in silence, and draw once."
+        started, run, self._silent = perf_counter(), self.runs[0], True
         try:
-            image, self.trouble = run.dataset.image(self.row), ''
-        except DataError as error:
-            image, self.trouble = GONE, f'{error} Its labels are shown without it. '
-        self.views = [each.view(self.row, image) for each in self.runs]
+            if because != 'row' or self.ranking.rows is None:
+                label, beside = (self.names.index(c) if c else None for c in (self.category, self.beside))
+                self.ranking = run.rank(self.filter, other=self.runs[-1] if len(self.runs) > 1 else None, label=label,
+                                        reference=self.reference, beside=beside)
+                if because != 'row' and len(self.ranking.rows):
+                    self.row = int(self.ranking.rows[0])
+            try:
+                image, self.trouble = run.dataset.image(self.row), ''
+            except DataError as error:
+                image, self.trouble = GONE, f'{error} Its labels are shown without it. '
+            self.views = [each.view(self.row, image) for each in self.runs]
+            at = self._position()
+            cause = -1 if at is None else int(self.ranking.labels[at])
+            if not keep_label:
+                self.label = run.dataset.class_names[cause if cause >= 0 else self.views[0].index(None)]
+            self.patch = -1
+        finally:
+            self._silent = False
+        self._load(center_square(image) if run.crop else image)
+        self.draw(started)
+
+    def _load(self, image: Image.Image) -> None:
+        "Give the browser another image and its maps; it draws when the number of the drawing changes."
+        self.picture = photo_bytes(image)
+        self.maps = b''.join(map_bytes(m, from_zero) for v in self.views
+                             for m, from_zero in ((v.pixel_maps, False), (v.attention, True)))
+        masks = self.views[0].masks
+        small = [] if masks is None else [Image.fromarray(m).convert('L').resize((64, 64)) for m in masks]
+        self.masks = b''.join(m.tobytes() for m in small)
+
+    def draw(
+        self,
+        started: float | None = None,  # `perf_counter()` at the click; None: now
+    ) -> None:
+        "Have the browser draw what is chosen, and say where we are."
+        started = perf_counter() if started is None else started
+        at, count, view = self._position(), len(self.ranking.rows), self.views[0]
+        place = f'not among the {count}' if count else 'none found; this one is not'
+        place = place if at is None else f'{at + 1} of {count}'
+        traits = ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter', 'category', 'beside')
+        state = f'{self.label} is {view.state(view.index(self.label))}'
+        with self.hold_sync():
+            self.content = dict(view_content(self.views), **self.answers(),
+                                start={name: getattr(self, name) for name in traits},
+                                said=f'{self.trouble}{view.image_id}: {place} under "{self.filter}"; {state}')
+            self.drawn += 1
+        self.milliseconds, self.drawings = 1000 * (perf_counter() - started), self.drawings + 1
+
+    @property
+    def reference(self) -> np.ndarray:
+        "[M, C] what to judge against: what was said here, else truth, else what training may see."
+        known = self.runs[0].reference
+        return known if self.review is None else np.where(self.review.said != UNKNOWN, self.review.said, known)
+
+    def answers(self) -> dict:
+        "What people said of the labels of the open image, and what else can be asked."
+        said = np.full(len(self.names), UNKNOWN) if self.review is None else self.review.said[self.row]
+        return dict(answers=[int(v) for v in said], can_answer=self.review is not None, can_why=self.reasons is not None)
+
+    def say(
+        self,
+        text: str,  # plain text
+    ) -> None:
+        "Say something under the picture; nothing is drawn anew."
+        self.content = {**self.content, 'said': text}
+
+    def find(
+        self,
+        image_id: str,  # name of an image
+    ) -> None:
+        "Open an image by its name; a name that is not there is said, not raised."
+        try:
+            self.row = self.runs[0].find(image_id)
+        except InspectorError as error:
+            self.say(str(error))
+
+    def step(
+        self,
+        by: int = 1,  # 1: next, -1: previous image of the filter
+    ) -> None:
+        "Go on among the images of the filter; stay at its ends."
+        if not len(self.ranking.rows):
+            return self.say(f'no image under "{self.filter}"')
         at = self._position()
-        cause = -1 if at is None else int(self.ranking.labels[at])
-        if not keep_label:
-            self.label = run.dataset.class_names[cause if cause >= 0 else self.views[0].index(None)]
-        self.patch = -1
-    finally:
-        self._silent = False
-    self._load(center_square(image) if run.crop else image)
-    self.draw(started)
+        at = 0 if at is None else min(max(at + by, 0), len(self.ranking.rows) - 1)
+        self.row = int(self.ranking.rows[at])
 
+    def step_label(
+        self,
+        by: int = 1,  # 1: the next less probable label, -1: the next more probable one
+    ) -> None:
+        "Go on among the ranked labels; stay at the ends."
+        view = self.views[0]
+        order = view.order.tolist()
+        at = min(max(order.index(view.index(self.label)) + by, 0), len(order) - 1)
+        self.label = view.class_names[order[at]]
 
-@patch
-def _load(self: InspectorWidget, image: Image.Image) -> None:
-    "Give the browser another image and its maps; it draws when the number of the drawing changes."
-    self.picture = photo_bytes(image)
-    self.maps = b''.join(map_bytes(m, from_zero) for v in self.views
-                         for m, from_zero in ((v.pixel_maps, False), (v.attention, True)))
-    masks = self.views[0].masks
-    small = [] if masks is None else [Image.fromarray(m).convert('L').resize((64, 64)) for m in masks]
-    self.masks = b''.join(m.tobytes() for m in small)
+    def step_patch(
+        self,
+        down: int = 0,  # rows to go down
+        right: int = 0,  # columns to go to the right
+    ) -> None:
+        "Go to a neighbouring patch; stay at the borders. Without a chosen patch, begin where the label looks hardest."
+        view = self.views[0]
+        (h, w), (y, x) = view.grid, divmod(self.patch, view.grid[1])
+        hardest = int(view.attention[view.index(self.label)].argmax())
+        self.patch = hardest if self.patch < 0 else min(max(y + down, 0), h - 1) * w + min(max(x + right, 0), w - 1)
 
-
-@patch
-def draw(
-    self: InspectorWidget,
-    started: float | None = None,  # `perf_counter()` at the click; None: now
-) -> None:
-    "Have the browser draw what is chosen, and say where we are."
-    started = perf_counter() if started is None else started
-    at, count, view = self._position(), len(self.ranking.rows), self.views[0]
-    place = f'not among the {count}' if count else 'none found; this one is not'
-    place = place if at is None else f'{at + 1} of {count}'
-    traits = ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter', 'category', 'beside')
-    state = f'{self.label} is {view.state(view.index(self.label))}'
-    with self.hold_sync():
-        self.content = dict(view_content(self.views), **self.answers(),
-                            start={name: getattr(self, name) for name in traits},
-                            said=f'{self.trouble}{view.image_id}: {place} under "{self.filter}"; {state}')
-        self.drawn += 1
-    self.milliseconds, self.drawings = 1000 * (perf_counter() - started), self.drawings + 1
-
-
-@patch(as_prop=True)
-def reference(self: InspectorWidget) -> np.ndarray:
-    "[M, C] what to judge against: what was said here, else truth, else what training may see."
-    known = self.runs[0].reference
-    return known if self.review is None else np.where(self.review.said != UNKNOWN, self.review.said, known)
-
-
-@patch
-def answers(self: InspectorWidget) -> dict:
-    "What people said of the labels of the open image, and what else can be asked."
-    said = np.full(len(self.names), UNKNOWN) if self.review is None else self.review.said[self.row]
-    return dict(answers=[int(v) for v in said], can_answer=self.review is not None, can_why=self.reasons is not None)
-
-
-@patch
-def say(
-    self: InspectorWidget,
-    text: str,  # plain text
-) -> None:
-    "Say something under the picture; nothing is drawn anew."
-    self.content = {**self.content, 'said': text}
-
-# %% ../../nbs/people/03_inspector_widget.ipynb #b5b515c7
-@patch
-def find(
-    self: InspectorWidget,
-    image_id: str,  # name of an image
-) -> None:
-    "Open an image by its name; a name that is not there is said, not raised."
-    try:
-        self.row = self.runs[0].find(image_id)
-    except InspectorError as error:
-        self.say(str(error))
-
-
-@patch
-def step(
-    self: InspectorWidget,
-    by: int = 1,  # 1: next, -1: previous image of the filter
-) -> None:
-    "Go on among the images of the filter; stay at its ends."
-    if not len(self.ranking.rows):
-        return self.say(f'no image under "{self.filter}"')
-    at = self._position()
-    at = 0 if at is None else min(max(at + by, 0), len(self.ranking.rows) - 1)
-    self.row = int(self.ranking.rows[at])
-
-
-@patch
-def step_label(
-    self: InspectorWidget,
-    by: int = 1,  # 1: the next less probable label, -1: the next more probable one
-) -> None:
-    "Go on among the ranked labels; stay at the ends."
-    view = self.views[0]
-    order = view.order.tolist()
-    at = min(max(order.index(view.index(self.label)) + by, 0), len(order) - 1)
-    self.label = view.class_names[order[at]]
-
-
-@patch
-def step_patch(
-    self: InspectorWidget,
-    down: int = 0,  # rows to go down
-    right: int = 0,  # columns to go to the right
-) -> None:
-    "Go to a neighbouring patch; stay at the borders. Without a chosen patch, begin where the label looks hardest."
-    view = self.views[0]
-    (h, w), (y, x) = view.grid, divmod(self.patch, view.grid[1])
-    hardest = int(view.attention[view.index(self.label)].argmax())
-    self.patch = hardest if self.patch < 0 else min(max(y + down, 0), h - 1) * w + min(max(x + right, 0), w - 1)
-
-# %% ../../nbs/people/03_inspector_widget.ipynb #a7b20002
-@patch
-def _journal(self: InspectorWidget, act: Any) -> Any:
-    "Do something to the review, on the file as it is now; what cannot be done is said, and gives None."
-    if self.review is None:
-        return self.say('answers are not kept here: open the inspector on a run folder, or give it review=')
-    try:
+    def _journal(self, act: Any) -> Any:
+        "Do something to the review, on the file as it is now; what cannot be done is said, and gives None."
+        if self.review is None:
+            return self.say('answers are not kept here: open the inspector on a run folder, or give it review=')
         try:
-            return act(self.review) or True
+            try:
+                return act(self.review) or True
+            except ViewError as error:
+                if 'changed since' not in str(error):
+                    raise
+                self.review = self.review.renew(self.review.probabilities, self.review.model)
+                return act(self.review) or True
         except ViewError as error:
-            if 'changed since' not in str(error):
-                raise
-            self.review = self.review.renew(self.review.probabilities, self.review.model)
-            return act(self.review) or True
-    except ViewError as error:
-        return self.say(str(error))
+            return self.say(str(error))
 
+    def correct(
+        self,
+        said: int | None,  # PRESENT or ABSENT; None takes back what was said
+        label: str | None = None,  # a category; None: the chosen one
+        image: str | None = None,  # name of an image; None: the open one
+    ) -> None:
+        "Say what a label is; it is saved at once."
+        label, row = label or self.label, self.row if image is None else self.runs[0].find(image)
+        if self._journal(lambda review: review.correct(row, self.names.index(label), said)):
+            word = 'taken back' if said is None else f'you say {LABEL_NAMES[said]}'
+            self.content = {**self.content, **self.answers(), 'said': f'{self.runs[0].dataset.image_ids[row]}: {label}, '
+                            f'{word}; saved in {self.review.path.name}'}
 
-@patch
-def correct(
-    self: InspectorWidget,
-    said: int | None,  # PRESENT or ABSENT; None takes back what was said
-    label: str | None = None,  # a category; None: the chosen one
-    image: str | None = None,  # name of an image; None: the open one
-) -> None:
-    "Say what a label is; it is saved at once."
-    label, row = label or self.label, self.row if image is None else self.runs[0].find(image)
-    if self._journal(lambda review: review.correct(row, self.names.index(label), said)):
-        word = 'taken back' if said is None else f'you say {LABEL_NAMES[said]}'
-        self.content = {**self.content, **self.answers(), 'said': f'{self.runs[0].dataset.image_ids[row]}: {label}, '
-                        f'{word}; saved in {self.review.path.name}'}
+    def undo(self) -> None:
+        "Take back the last answer, and open what it was about."
+        gone = self._journal(lambda review: review.undo())
+        if gone is True:
+            return self.say('nothing to take back')
+        if gone:
+            self._silent = True
+            try:
+                self.row, self.label = self.runs[0].find(gone[-1].image), gone[-1].category
+            finally:
+                self._silent = False
+            self._open('row', keep_label=True)
+            more = f' and {len(gone) - 1} more' if len(gone) > 1 else ''
+            self.say(f'taken back: {gone[-1].category} in {gone[-1].image}{more}')
 
+    def explain(self) -> None:
+        "Show which known training regions and which prototypes are nearest to the chosen label's region."
+        if self.reasons is None:
+            return self.say('training is not known here: open the inspector on a run folder, or give it reasons=')
+        try:
+            reason = self.reasons(self.row, self.names.index(self.label))
+        except ViewError as error:
+            return self.say(str(error))
+        learned, near = self.reasons.training, reason.neighbours
+        with self.hold_sync():
+            self.why_pictures = [_small(learned, n.row, 240) for n in near]
+            self.why_maps = [map_bytes(n.saliency) if len(n.saliency) else b'' for n in near]
+            self.why = dict(label=self.label, image=self.views[0].image_id, kind=reason.kind,
+                            prototypes=[[name, round(cosine, 3)] for name, cosine in reason.prototypes],
+                            grid=list(learned.store.grid),
+                            regions=[dict(image=learned.dataset.image_ids[n.row], label=n.label, cosine=round(n.cosine, 3))
+                                     for n in near])
 
-@patch
-def undo(self: InspectorWidget) -> None:
-    "Take back the last answer, and open what it was about."
-    gone = self._journal(lambda review: review.undo())
-    if gone is True:
-        return self.say('nothing to take back')
-    if gone:
+    def survey(
+        self,
+        count: int = 48,  # pictures at most
+    ) -> None:
+        "Make the overview: categories, confused pairs, and the images of the filter."
+        run, names = self.runs[0], self.names
+        limit = .5 if run.thresholds is None else run.thresholds
+        scores, rows = category_scores(run.probabilities, self.reference, limit), self.ranking.rows[:count]
+        why = [names[c] if c >= 0 else '' for c in self.ranking.labels[:count]]
+        with self.hold_sync():
+            self.wall = [_small(run, int(r), 150) for r in rows]
+            self.overview = dict(
+                filter=self.filter, total=len(self.ranking.rows),
+                images=[dict(image=run.dataset.image_ids[r], label=w) for r, w in zip(rows, why)],
+                categories=[dict(name=name, ap=None if np.isnan(s.AP) else round(float(s.AP), 1), present=int(s.present),
+                                 wrong=int(s.false_positives + s.missed)) for name, s in zip(names, scores.itertuples())],
+                pairs=[[names[a], names[b], k] for a, b, k in confused_pairs(run.probabilities, self.reference, limit)])
+
+    def show_only(
+        self,
+        filter: str,  # one of FILTERS
+        category: str = '',  # that puts an image there; '' for any
+        beside: str = '',  # another category that the image is known to show; '' for any
+    ) -> None:
+        "Go to the images of a filter, as the overview does."
         self._silent = True
         try:
-            self.row, self.label = self.runs[0].find(gone[-1].image), gone[-1].category
+            self.filter, self.category, self.beside = filter, category, beside
         finally:
             self._silent = False
-        self._open('row', keep_label=True)
-        more = f' and {len(gone) - 1} more' if len(gone) > 1 else ''
-        self.say(f'taken back: {gone[-1].category} in {gone[-1].image}{more}')
+        self._open('filter')
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #a7b20004
-def _small(inspection: Inspection, row: int, side: int) -> bytes:
-    "A small picture; a grey one if its file is gone."
-    try:
-        image = inspection.dataset.image(row)
-    except DataError:
-        image = GONE
-    return photo_bytes(center_square(image) if inspection.crop else image, side)
-
-
-@patch
-def explain(self: InspectorWidget) -> None:
-    "Show which known training regions and which prototypes are nearest to the chosen label's region."
-    if self.reasons is None:
-        return self.say('training is not known here: open the inspector on a run folder, or give it reasons=')
-    try:
-        reason = self.reasons(self.row, self.names.index(self.label))
-    except ViewError as error:
-        return self.say(str(error))
-    learned, near = self.reasons.training, reason.neighbours
-    with self.hold_sync():
-        self.why_pictures = [_small(learned, n.row, 240) for n in near]
-        self.why_maps = [map_bytes(n.saliency) if len(n.saliency) else b'' for n in near]
-        self.why = dict(label=self.label, image=self.views[0].image_id, kind=reason.kind,
-                        prototypes=[[name, round(cosine, 3)] for name, cosine in reason.prototypes],
-                        grid=list(learned.store.grid),
-                        regions=[dict(image=learned.dataset.image_ids[n.row], label=n.label, cosine=round(n.cosine, 3))
-                                 for n in near])
-
-
-@patch
-def survey(
-    self: InspectorWidget,
-    count: int = 48,  # pictures at most
-) -> None:
-    "Make the overview: categories, confused pairs, and the images of the filter."
-    run, names = self.runs[0], self.names
-    limit = .5 if run.thresholds is None else run.thresholds
-    scores, rows = category_scores(run.probabilities, self.reference, limit), self.ranking.rows[:count]
-    why = [names[c] if c >= 0 else '' for c in self.ranking.labels[:count]]
-    with self.hold_sync():
-        self.wall = [_small(run, int(r), 150) for r in rows]
-        self.overview = dict(
-            filter=self.filter, total=len(self.ranking.rows),
-            images=[dict(image=run.dataset.image_ids[r], label=w) for r, w in zip(rows, why)],
-            categories=[dict(name=name, ap=None if np.isnan(s.AP) else round(float(s.AP), 1), present=int(s.present),
-                             wrong=int(s.false_positives + s.missed)) for name, s in zip(names, scores.itertuples())],
-            pairs=[[names[a], names[b], k] for a, b, k in confused_pairs(run.probabilities, self.reference, limit)])
-
-
-@patch
-def show_only(
-    self: InspectorWidget,
-    filter: str,  # one of FILTERS
-    category: str = '',  # that puts an image there; '' for any
-    beside: str = '',  # another category that the image is known to show; '' for any
-) -> None:
-    "Go to the images of a filter, as the overview does."
-    self._silent = True
-    try:
-        self.filter, self.category, self.beside = filter, category, beside
-    finally:
-        self._silent = False
-    self._open('filter')
-
-# %% ../../nbs/people/03_inspector_widget.ipynb #a7b20006
-@patch
-def _event(self: InspectorWidget, change: dict) -> None:
-    "Something happened in the browser. What it set and has drawn itself is taken over in silence."
-    event = change['new']
-    kind, name = event.get('kind'), event.get('name')
-    if kind == 'step':
-        self.step(event['by'])
-    elif kind == 'find':
-        self.find(event['image'])
-    elif kind == 'answer' and event.get('said') in (PRESENT, ABSENT, None):
-        self.correct(event['said'], event['label'], event['image'])
-    elif kind in ('undo', 'explain', 'survey'):
-        dict(undo=self.undo, explain=self.explain, survey=self.survey)[kind]()
-    elif kind == 'only':
-        self.show_only(event['filter'], event.get('category', ''), event.get('beside', ''))
-    elif kind == 'set' and name in ('filter', 'category', 'beside'):
-        setattr(self, name, event['value'])
-    elif kind == 'set' and name in ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline'):
-        self._silent = True
-        try:
+    def _event(self, change: dict) -> None:
+        "Something happened in the browser. What it set and has drawn itself is taken over in silence."
+        event = change['new']
+        kind, name = event.get('kind'), event.get('name')
+        if kind == 'step':
+            self.step(event['by'])
+        elif kind == 'find':
+            self.find(event['image'])
+        elif kind == 'answer' and event.get('said') in (PRESENT, ABSENT, None):
+            self.correct(event['said'], event['label'], event['image'])
+        elif kind in ('undo', 'explain', 'survey'):
+            dict(undo=self.undo, explain=self.explain, survey=self.survey)[kind]()
+        elif kind == 'only':
+            self.show_only(event['filter'], event.get('category', ''), event.get('beside', ''))
+        elif kind == 'set' and name in ('filter', 'category', 'beside'):
             setattr(self, name, event['value'])
-        finally:
-            self._silent = False
-        if name == 'label':
-            view = self.views[0]
-            self.say(f'{view.image_id}: {self.label} is {view.state(view.index(self.label))}')
+        elif kind == 'set' and name in ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline'):
+            self._silent = True
+            try:
+                setattr(self, name, event['value'])
+            finally:
+                self._silent = False
+            if name == 'label':
+                view = self.views[0]
+                self.say(f'{view.image_id}: {self.label} is {view.state(view.index(self.label))}')

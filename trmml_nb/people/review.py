@@ -240,6 +240,11 @@ def _said(a: Answer) -> str:
     "What an answer comes to, in a word."
     return 'skipped' if a.label == UNKNOWN else LABEL_NAMES[a.label]
 
+# %% ../../nbs/people/04_review.ipynb #31d9dcfc
+from filelock import Timeout
+
+PATIENCE = 10.  # seconds to wait for others who save an answer to the same file
+
 # %% ../../nbs/people/04_review.ipynb #4884eca7
 class Review:
     """Proposals for the blanks of a table, and a person's answers, saved after each; opened anew, it goes on where it
@@ -297,110 +302,172 @@ class Review:
         for a in answers:
             self._done[self._rows[a.image], self._columns[a.category]] = True
 
-# %% ../../nbs/people/04_review.ipynb #31d9dcfc
-from fastcore.basics import patch
-from filelock import Timeout
+    def _save(self, answers: list[Answer]) -> None:
+        "Write the file in one move, then take the answers over. Errors: somebody else's file, a full disk."
+        data = answers_csv(answers)
+        try:
+            with alone(self.path.with_name(f'.{self.path.name}.lock'),
+                       PATIENCE):  # nobody else compares or writes between our look and our move
+                found = self.path.read_bytes() if self.path.exists() else None
+                if found != self._on_disk:
+                    raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open '
+                                      f'twice? Open the '
+                                      'review anew to go on from that file.')
+                write_atomic(self.path, data)
+        except Timeout as error:
+            raise ReviewError(f'{self.path}: the answer does not count, for another program has held {error.lock_file} '
+                              f'for {PATIENCE:.0f} seconds; '
+                              'let it finish, or end it, and answer again.') from error
+        except OSError as error:
+            raise ReviewError(f'{self.path}: the answer could not be saved ({error.strerror}) and does not count; the '
+                              f'file holds all '
+                              'answers before it. Free some space and answer again.') from error
+        self._on_disk = data
+        self._set(answers)
 
-PATIENCE = 10.  # seconds to wait for others who save an answer to the same file
+    @property
+    def source(self) -> str:
+        "Who proposes what is asked: the model, or the table itself."
+        return GIVEN if self.what == GIVEN else self.model
 
+    def proposals(
+        self,
+        category: str | None = None,  # of one category only
+        count: int | None = None,  # at most so many
+        label: int | None = None,  # only proposals of PRESENT, or of ABSENT
+    ) -> list[Proposal]:  # most useful first
+        "The open proposals. Errors: an unknown category."
+        if category is not None and category not in self._columns:
+            raise ReviewError(f'category {category!r} is not in {self.dataset.name}; '
+                              f'{close_names(category, self.dataset.class_names)}.')
+        e = self.entries[~self._done[tuple(self.entries.T)]]
+        e = e if category is None else e[e[:, 1] == self._columns[category]]
+        said = np.where(self.probabilities >= self.threshold, PRESENT, ABSENT)
+        said = self.dataset.targets if self.what == GIVEN else said
+        e = e if label is None else e[said[tuple(e.T)] == label]
+        return [Proposal(r, c, int(said[r, c]), float(self.probabilities[r, c])) for r, c in e[:count].tolist()]
 
-@patch
-def _save(self: Review, answers: list[Answer]) -> None:
-    "Write the file in one move, then take the answers over. Errors: somebody else's file, a full disk."
-    data = answers_csv(answers)
-    try:
-        with alone(self.path.with_name(f'.{self.path.name}.lock'),
-                   PATIENCE):  # nobody else compares or writes between our look and our move
-            found = self.path.read_bytes() if self.path.exists() else None
-            if found != self._on_disk:
-                raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open '
-                                  f'twice? Open the '
-                                  'review anew to go on from that file.')
-            write_atomic(self.path, data)
-    except Timeout as error:
-        raise ReviewError(f'{self.path}: the answer does not count, for another program has held {error.lock_file} '
-                          f'for {PATIENCE:.0f} seconds; '
-                          'let it finish, or end it, and answer again.') from error
-    except OSError as error:
-        raise ReviewError(f'{self.path}: the answer could not be saved ({error.strerror}) and does not count; the '
-                          f'file holds all '
-                          'answers before it. Free some space and answer again.') from error
-    self._on_disk = data
-    self._set(answers)
+    def answer(
+        self,
+        *pairs: tuple[Proposal, str],  # proposals, each with one of ANSWERS; saved and undone together
+    ) -> None:
+        "Add answers and save. Errors: not an answer, answered already, a file that cannot be written."
+        step, time, new = 1 + max((a.step for a in self.answers), default=0), self.clock(), []
+        for proposal, said in pairs:
+            r, c = proposal.row, proposal.column
+            name, category = self.dataset.image_ids[r], self.dataset.class_names[c]
+            if said not in ANSWERS:
+                raise ReviewError(f'answer is {said!r}, expected one of {", ".join(ANSWERS)}.')
+            given = int(self.dataset.targets[r, c]) if self.what == GIVEN else UNKNOWN
+            if self._done[r, c] or self.dataset.targets[r, c] != given or any((a.image, a.category) == (name, category)
+                for a in new):
+                raise ReviewError(f'{category!r} of image {name!r} is answered or given already; undo first.')
+            label = {'accept': proposal.label, 'reject': 1 - proposal.label, 'skip': UNKNOWN}[said]
+            new.append(Answer(step, name, category, label, said, self.annotator, proposal.label, self.source,
+                              round(proposal.probability, 6), time))
+        if new:
+            self._save(self.answers + new)
 
+    def undo(
+        self,
+        step: int | None = None,  # which one; None: the last
+    ) -> list[Answer]:  # what was taken back; empty if there was nothing
+        "Take back an answer, or all that were given together with it; also those of an earlier session."
+        last = max((a.step for a in self.answers), default=0) if step is None else step
+        gone = [a for a in self.answers if a.step == last]
+        if gone:
+            self._save([a for a in self.answers if a.step != last])
+        return gone
 
-# %% ../../nbs/people/04_review.ipynb #8db6d41a
-@patch(as_prop=True)
-def source(self: Review) -> str:
-    "Who proposes what is asked: the model, or the table itself."
-    return GIVEN if self.what == GIVEN else self.model
+    def reopen(self) -> int:  # how many
+        "Ask again what was skipped."
+        kept = [a for a in self.answers if a.answer != 'skip']
+        count = len(self.answers) - len(kept)
+        if count:
+            self._save(kept)
+        return count
 
+    def progress(self) -> dict[str, int]:  # answered, skipped, left, total
+        "Where the review stands; answers about other labels than it asks for do not count."
+        asked = {tuple(e) for e in self.entries.tolist()}
+        mine = [a for a in self.answers if (self._rows[a.image], self._columns[a.category]) in asked]
+        skipped = sum(a.answer == 'skip' for a in mine)
+        return dict(answered=len(mine) - skipped, skipped=skipped, left=len(asked) - len(mine), total=len(asked))
 
-@patch
-def proposals(
-    self: Review,
-    category: str | None = None,  # of one category only
-    count: int | None = None,  # at most so many
-    label: int | None = None,  # only proposals of PRESENT, or of ABSENT
-) -> list[Proposal]:  # most useful first
-    "The open proposals. Errors: an unknown category."
-    if category is not None and category not in self._columns:
-        raise ReviewError(f'category {category!r} is not in {self.dataset.name}; '
-                          f'{close_names(category, self.dataset.class_names)}.')
-    e = self.entries[~self._done[tuple(self.entries.T)]]
-    e = e if category is None else e[e[:, 1] == self._columns[category]]
-    said = np.where(self.probabilities >= self.threshold, PRESENT, ABSENT)
-    said = self.dataset.targets if self.what == GIVEN else said
-    e = e if label is None else e[said[tuple(e.T)] == label]
-    return [Proposal(r, c, int(said[r, c]), float(self.probabilities[r, c])) for r, c in e[:count].tolist()]
+    @property
+    def said(self) -> np.ndarray:  # int8 [M, C]
+        "What people answered; UNKNOWN where nothing was said, or it was skipped."
+        found = np.full(self.dataset.targets.shape, UNKNOWN, np.int8)
+        for a in self.answers:
+            found[self._rows[a.image], self._columns[a.category]] = a.label
+        return found
 
-# %% ../../nbs/people/04_review.ipynb #fc30ee1b
-@patch
-def answer(
-    self: Review,
-    *pairs: tuple[Proposal, str],  # proposals, each with one of ANSWERS; saved and undone together
-) -> None:
-    "Add answers and save. Errors: not an answer, answered already, a file that cannot be written."
-    step, time, new = 1 + max((a.step for a in self.answers), default=0), self.clock(), []
-    for proposal, said in pairs:
-        r, c = proposal.row, proposal.column
-        name, category = self.dataset.image_ids[r], self.dataset.class_names[c]
-        if said not in ANSWERS:
-            raise ReviewError(f'answer is {said!r}, expected one of {", ".join(ANSWERS)}.')
-        given = int(self.dataset.targets[r, c]) if self.what == GIVEN else UNKNOWN
-        if self._done[r, c] or self.dataset.targets[r, c] != given or any((a.image, a.category) == (name, category)
-            for a in new):
-            raise ReviewError(f'{category!r} of image {name!r} is answered or given already; undo first.')
-        label = {'accept': proposal.label, 'reject': 1 - proposal.label, 'skip': UNKNOWN}[said]
-        new.append(Answer(step, name, category, label, said, self.annotator, proposal.label, self.source,
-                          round(proposal.probability, 6), time))
-    if new:
-        self._save(self.answers + new)
+    @property
+    def targets(self) -> np.ndarray:  # int8 [M, C]
+        "Labels given and answered; an answer goes before a given label, and open ones are UNKNOWN."
+        return np.where(self.said != UNKNOWN, self.said, self.dataset.targets)
 
+    def export(
+        self,
+        path: str | Path,  # table to make, .csv; who said what goes to a second table beside it, .sources.csv
+        fill: float | None = None,  # None: blanks stay blank; else the model's proposal where its probability of the label is this or more
+    ) -> tuple[Path, Path]:  # the table, and who said what
+        "The completed table. Errors: a file that exists, a folder that does not, a share outside [0.5, 1]."
+        path = Path(path)
+        beside = path.with_name(path.stem + '.sources.csv')
+        for p in (path, beside):
+            if p.exists() or not p.parent.is_dir():
+                raise ReviewError(f'{p}: exists and is not overwritten, or its folder does not exist; give another path.')
+        if fill is not None and not .5 <= fill <= 1:
+            raise ReviewError(f'fill is {fill}, expected a probability from 0.5 to 1, or None to leave blanks.')
+        labels, p, data = self.targets, self.probabilities, self.dataset
+        guess = np.where(p >= self.threshold, PRESENT, ABSENT)
+        sure = (labels == UNKNOWN) & (np.where(guess == PRESENT, p, 1 - p) >= (2 if fill is None else fill))
+        labels = np.where(sure, guess, labels)
+        said, now = {(a.image, a.category): a for a in self.answers}, self.clock()
+        def source(r: int, c: int) -> tuple:
+            key = data.image_ids[r], data.class_names[c]
+            a = said.get(key)
+            if sure[r, c]:
+                return *key, labels[r, c], 'model', self.model, f'{p[r, c]:.6f}', now
+            if a and a.label != UNKNOWN:
+                return *key, labels[r, c], 'person', a.said_by, f'{a.probability:.6f}', a.time
+            return *key, labels[r, c], 'given', '', '', ''
+        cells = np.where(labels == UNKNOWN, '', labels.astype(str))
+        write_atomic(beside, csv_bytes(('image', 'category', 'label', 'kind', 'said_by', 'probability', 'time'),
+                                  (source(r, c) for r, c in np.argwhere(labels != UNKNOWN).tolist())))
+        write_atomic(path, csv_bytes(('image', *data.class_names), ([i, *row] for i, row in zip(data.image_ids, cells))))
+        return path, beside
 
-@patch
-def undo(
-    self: Review,
-    step: int | None = None,  # which one; None: the last
-) -> list[Answer]:  # what was taken back; empty if there was nothing
-    "Take back an answer, or all that were given together with it; also those of an earlier session."
-    last = max((a.step for a in self.answers), default=0) if step is None else step
-    gone = [a for a in self.answers if a.step == last]
-    if gone:
-        self._save([a for a in self.answers if a.step != last])
-    return gone
+    def correct(
+        self,
+        row: int,  # of the data set
+        column: int,  # category number
+        label: int | None,  # PRESENT or ABSENT; None takes back what was said
+    ) -> None:
+        "Say what any label is, given or blank, answered or not, and save. Errors: a label that is none of the three."
+        if label not in (PRESENT, ABSENT, None):
+            raise ReviewError(f'label is {label!r}, expected {PRESENT}, {ABSENT}, or None to take back what was said.')
+        name, category = self.dataset.image_ids[row], self.dataset.class_names[column]
+        others = [a for a in self.answers if (a.image, a.category) != (name, category)]
+        if label is None:
+            return self._save(others) if len(others) < len(self.answers) else None
+        given, p = int(self.dataset.targets[row, column]), float(self.probabilities[row, column])
+        limit = np.broadcast_to(self.threshold, self.dataset.targets.shape[1])[column]
+        proposed = given if given != UNKNOWN else PRESENT if p >= limit else ABSENT
+        step = 1 + max((a.step for a in self.answers), default=0)
+        self._save([*others, Answer(step, name, category, label, 'accept' if label == proposed else 'reject',
+                                    self.annotator, proposed, GIVEN if given != UNKNOWN else self.model, round(p, 6),
+                                    self.clock())])
 
-
-@patch
-def reopen(
-    self: Review,
-) -> int:  # how many
-    "Ask again what was skipped."
-    kept = [a for a in self.answers if a.answer != 'skip']
-    count = len(self.answers) - len(kept)
-    if count:
-        self._save(kept)
-    return count
+    def renew(
+        self,
+        probabilities: Any,  # [M, C] of a method that was trained again
+        model: str,  # its name
+    ) -> Review:
+        "The same review with new proposals in a new order; the answers are read from the file."
+        return Review(self.dataset, probabilities, self.path, self.annotator, model, self.order, self.threshold,
+                      self.features, self.seed, self.clock, self.what)
 
 # %% ../../nbs/people/04_review.ipynb #2ec93ce7
 def proposal_precision(
@@ -414,17 +481,6 @@ def proposal_precision(
         right = sum(a.answer == 'accept' for a in part)
         rows[name] = dict(judged=len(part), accepted=right, precision=100 * right / len(part) if part else float('nan'))
     return pd.DataFrame(rows).T.astype(dict(judged=int, accepted=int))
-
-
-@patch
-def progress(
-    self: Review,
-) -> dict[str, int]:  # answered, skipped, left, total
-    "Where the review stands; answers about other labels than it asks for do not count."
-    asked = {tuple(e) for e in self.entries.tolist()}
-    mine = [a for a in self.answers if (self._rows[a.image], self._columns[a.category]) in asked]
-    skipped = sum(a.answer == 'skip' for a in mine)
-    return dict(answered=len(mine) - skipped, skipped=skipped, left=len(asked) - len(mine), total=len(asked))
 
 # %% ../../nbs/people/04_review.ipynb #82a3610e
 def evidence(
@@ -441,80 +497,6 @@ def evidence(
     name = view.class_names[proposal.column]
     return Panel(f'{name} {LABEL_NAMES[proposal.label]}?', f'probability of present {proposal.probability:.2f}',
                  picture)
-
-# %% ../../nbs/people/04_review.ipynb #d1185f80
-@patch(as_prop=True)
-def said(self: Review) -> np.ndarray:  # int8 [M, C]
-    "What people answered; UNKNOWN where nothing was said, or it was skipped."
-    found = np.full(self.dataset.targets.shape, UNKNOWN, np.int8)
-    for a in self.answers:
-        found[self._rows[a.image], self._columns[a.category]] = a.label
-    return found
-
-
-@patch(as_prop=True)
-def targets(
-    self: Review,
-) -> np.ndarray:  # int8 [M, C]
-    "Labels given and answered; an answer goes before a given label, and open ones are UNKNOWN."
-    return np.where(self.said != UNKNOWN, self.said, self.dataset.targets)
-
-
-@patch
-def export(
-    self: Review,
-    path: str | Path,  # table to make, .csv; who said what goes to a second table beside it, .sources.csv
-    fill: float | None = None,  # None: blanks stay blank; else the model's proposal where its probability of the label is this or more
-) -> tuple[Path, Path]:  # the table, and who said what
-    "The completed table. Errors: a file that exists, a folder that does not, a share outside [0.5, 1]."
-    path = Path(path)
-    beside = path.with_name(path.stem + '.sources.csv')
-    for p in (path, beside):
-        if p.exists() or not p.parent.is_dir():
-            raise ReviewError(f'{p}: exists and is not overwritten, or its folder does not exist; give another path.')
-    if fill is not None and not .5 <= fill <= 1:
-        raise ReviewError(f'fill is {fill}, expected a probability from 0.5 to 1, or None to leave blanks.')
-    labels, p, data = self.targets, self.probabilities, self.dataset
-    guess = np.where(p >= self.threshold, PRESENT, ABSENT)
-    sure = (labels == UNKNOWN) & (np.where(guess == PRESENT, p, 1 - p) >= (2 if fill is None else fill))
-    labels = np.where(sure, guess, labels)
-    said, now = {(a.image, a.category): a for a in self.answers}, self.clock()
-    def source(r: int, c: int) -> tuple:
-        key = data.image_ids[r], data.class_names[c]
-        a = said.get(key)
-        if sure[r, c]:
-            return *key, labels[r, c], 'model', self.model, f'{p[r, c]:.6f}', now
-        if a and a.label != UNKNOWN:
-            return *key, labels[r, c], 'person', a.said_by, f'{a.probability:.6f}', a.time
-        return *key, labels[r, c], 'given', '', '', ''
-    cells = np.where(labels == UNKNOWN, '', labels.astype(str))
-    write_atomic(beside, csv_bytes(('image', 'category', 'label', 'kind', 'said_by', 'probability', 'time'),
-                              (source(r, c) for r, c in np.argwhere(labels != UNKNOWN).tolist())))
-    write_atomic(path, csv_bytes(('image', *data.class_names), ([i, *row] for i, row in zip(data.image_ids, cells))))
-    return path, beside
-
-# %% ../../nbs/people/04_review.ipynb #c0a11ab2
-@patch
-def correct(
-    self: Review,
-    row: int,  # of the data set
-    column: int,  # category number
-    label: int | None,  # PRESENT or ABSENT; None takes back what was said
-) -> None:
-    "Say what any label is, given or blank, answered or not, and save. Errors: a label that is none of the three."
-    if label not in (PRESENT, ABSENT, None):
-        raise ReviewError(f'label is {label!r}, expected {PRESENT}, {ABSENT}, or None to take back what was said.')
-    name, category = self.dataset.image_ids[row], self.dataset.class_names[column]
-    others = [a for a in self.answers if (a.image, a.category) != (name, category)]
-    if label is None:
-        return self._save(others) if len(others) < len(self.answers) else None
-    given, p = int(self.dataset.targets[row, column]), float(self.probabilities[row, column])
-    limit = np.broadcast_to(self.threshold, self.dataset.targets.shape[1])[column]
-    proposed = given if given != UNKNOWN else PRESENT if p >= limit else ABSENT
-    step = 1 + max((a.step for a in self.answers), default=0)
-    self._save([*others, Answer(step, name, category, label, 'accept' if label == proposed else 'reject',
-                                self.annotator, proposed, GIVEN if given != UNKNOWN else self.model, round(p, 6),
-                                self.clock())])
 
 # %% ../../nbs/people/04_review.ipynb #c0a11ab5
 def suspect_labels(
@@ -557,17 +539,6 @@ def changed_answers(
     table = pd.DataFrame(dict(answers=((t == UNKNOWN) & ~open_).sum(0), to_present=(open_ & ~was & now).sum(0),
                               to_absent=(open_ & was & ~now).sum(0), mean_change=moved), index=list(class_names))
     return table.iloc[np.argsort(-(table.to_present + table.to_absent), kind='stable')]
-
-# %% ../../nbs/people/04_review.ipynb #f357cce3
-@patch
-def renew(
-    self: Review,
-    probabilities: Any,  # [M, C] of a method that was trained again
-    model: str,  # its name
-) -> Review:
-    "The same review with new proposals in a new order; the answers are read from the file."
-    return Review(self.dataset, probabilities, self.path, self.annotator, model, self.order, self.threshold,
-                  self.features, self.seed, self.clock, self.what)
 
 # %% ../../nbs/people/04_review.ipynb #11ab534c
 PROBABILITY_COLUMN = ' (probability)'  # may end the names of columns

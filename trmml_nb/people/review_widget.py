@@ -28,7 +28,7 @@ from .review import Answer, Proposal, Review, ReviewError, proposal_precision, c
 from ..towers.weights import close_names
 
 # %% auto #0
-__all__ = ['TILE_MARKS', 'check_together', 'ReviewWidget', 'as_answer']
+__all__ = ['TILE_MARKS', 'check_together', 'as_answer', 'ReviewWidget']
 
 # %% ../../nbs/people/05_review_widget.ipynb #4111b0d8
 _REVIEW = STAGE + r'''
@@ -493,6 +493,14 @@ def check_together(
                           f'{len(inspection.dataset.class_names)}, or in '
                           'another order; give both the same data set.')
 
+# %% ../../nbs/people/05_review_widget.ipynb #18cb33f0
+def as_answer(
+    proposal: Proposal,  # what the model says
+    said: str,  # what the person says: 'present', 'absent' or 'skip'
+) -> tuple[Proposal, str]:  # as `Review.answer` takes it
+    "A person's word as an answer to a proposal."
+    return proposal, 'skip' if said == 'skip' else 'accept' if said == LABEL_NAMES[proposal.label] else 'reject'
+
 # %% ../../nbs/people/05_review_widget.ipynb #13eec7c6
 TILE_MARKS = ('', 'present', 'absent', 'skip')  # of a tile; '' is not answered
 
@@ -559,288 +567,217 @@ class ReviewWidget(Reporter):
             if mark:
                 self.kept[q.row, q.column] = mark
 
-# %% ../../nbs/people/05_review_widget.ipynb #e04dd07b
-from fastcore.basics import patch
-
-
-@patch
-def ask(
-    self: ReviewWidget,
-) -> None:
-    "Fetch the next questions, and draw."
-    label = dict(present=PRESENT, absent=ABSENT).get(self.proposed)
-    page = self.review.proposals(self.category or None, 1, label)
-    if page and self.mode == 'grid':
-        page = self.review.proposals(self.names[page[0].column], self.count, label)
-        page = sorted(page, key=lambda q: -q.probability)
-    self._silent, self.page = True, page
-    try:
-        self.marks = [self.kept.get((q.row, q.column), '') if self.mode == 'grid' else '' for q in page]
-    finally:
-        self._silent = False
-    self.draw()
-
-
-@patch
-def asked(
-    self: ReviewWidget,
-) -> list[tuple[str, bool]]:  # pieces of text, and whether each is the category's name
-    "The question, in words."
-    if not self.page:
-        return [('Nothing is left to ask here. Choose another category or kind, or export the table.', False)]
-    name = self.names[self.page[0].column]
-    if self.mode == 'single':
-        return [('Is there an ' if name[:1].lower() in 'aeiou' else 'Is there a ', False), (name, True), ('?', False)]
-    return [('Which of these show ', False), (name, True), ('?', False)]
-
-
-@patch
-def question(
-    self: ReviewWidget,
-) -> str:
-    "The question as one line."
-    return ''.join(text for text, _ in self.asked())
-
-# %% ../../nbs/people/05_review_widget.ipynb #a60a7b08
-@patch
-def _image(self: ReviewWidget, row: int) -> Any:
-    "A picture as the tower saw it; a grey one, and a word about it, if its file is gone."
-    try:
-        image = self.review.dataset.image(row)
-    except DataError as error:
-        self.trouble = f'{error} The question can be skipped.'
-        return GONE
-    return center_square(image) if self.inspection is not None and self.inspection.crop else image
-
-
-@patch
-def recent(
-    self: ReviewWidget,
-    count: int = 5,  # steps
-) -> list[dict]:  # step and text, the last one first
-    "The last answers; a page of the grid is one step."
-    steps: dict[int, list[Answer]] = {}
-    for a in self.review.answers:
-        steps.setdefault(a.step, []).append(a)
-    said = lambda a: 'skipped' if a.label == UNKNOWN else LABEL_NAMES[a.label]
-    def text(part: list[Answer]) -> str:
-        if len(part) == 1:
-            return f'{part[0].category}: {said(part[0])} in {part[0].image}'
-        words = [said(a) for a in part]
-        return f'{part[0].category}: ' + ', '.join(f'{words.count(w)} {w}' for w in dict.fromkeys(words))
-    return [dict(step=step, text=text(part)) for step, part in sorted(steps.items(), reverse=True)[:count]]
-
-
-@patch
-def draw(
-    self: ReviewWidget,
-) -> None:
-    "Draw the questions anew, and say where the review stands."
-    started, single, self.trouble, ids = perf_counter(), self.mode == 'single', '', self.review.dataset.image_ids
-    images = [self._image(q.row) for q in self.page]
-    view = self.inspection.view if self.inspection is not None else None
-    views = [view(q.row, image) for q, image in zip(self.page, images)] if view else []
-    maps = [map_bytes(view.attention[q.column]) for view, q in zip(views, self.page)] or [b''] * len(self.page)
-    given = self.review.what == 'given'
-    threshold = np.broadcast_to(self.review.threshold, len(self.names))
-    with self.hold_sync():
-        self.pictures, self.maps = [photo_bytes(image, 1000 if single else 440) for image in images], maps
-        self.content = dict(
-            self.review.progress(), question=[list(part) for part in self.asked()], message=self.message,
-            trouble=self.trouble, grid=list(views[0].grid) if views else [1, 1], marks=list(self.marks),
-            recent=self.recent(), changes=self.changes, reread=self.foreign, retrain=self.again is not None,
-            threshold=float(threshold[self.page[0].column]) if self.page else .5,
-            given=given, precision=self.judged(),
-            tiles=[dict(image=ids[q.row], p=q.probability, says=LABEL_NAMES[q.label]) for q in self.page])
-        self.drawn += 1
-    self.milliseconds = 1000 * (perf_counter() - started)
-
-
-@patch
-def judged(
-    self: ReviewWidget,
-) -> str:
-    "How proposals, or given labels, have stood the test so far; empty before the first answer."
-    if self.review.what == 'given':
-        mine = [a for a in self.review.answers if a.model == 'given' and a.answer != 'skip']
-        return f'{sum(a.answer == "reject" for a in mine)} of {len(mine)} given labels were wrong' if mine else ''
-    right = proposal_precision(self.review.answers).loc['all']
-    return f'{right.accepted:.0f} of {right.judged:.0f} proposals were right' if right.judged else ''
-
-
-@patch
-def say(
-    self: ReviewWidget,
-    text: str,  # plain text
-) -> None:
-    "Say what happened, under the picture; nothing is drawn anew."
-    self.message = text
-    self.content = {**self.content, 'message': text, 'reread': self.foreign}
-
-# %% ../../nbs/people/05_review_widget.ipynb #18cb33f0
-@patch
-def _do(self: ReviewWidget, action: Callable[[], Any], said: Callable[[Any], str] = lambda result: '') -> bool:
-    "Do something to the review, go on, and say what happened; errors are said, not raised."
-    try:
-        self.message = said(action())
-    except ReviewError as error:
-        self.foreign = 'changed since' in str(error)
-        self.say(str(error) + (' Press "read file again" to go on from it.' if self.foreign else ''))
-        return False
-    self.foreign = False
-    self.ask()
-    return True
-
-
-def as_answer(
-    proposal: Proposal,  # what the model says
-    said: str,  # what the person says: 'present', 'absent' or 'skip'
-) -> tuple[Proposal, str]:  # as `Review.answer` takes it
-    "A person's word as an answer to a proposal."
-    return proposal, 'skip' if said == 'skip' else 'accept' if said == LABEL_NAMES[proposal.label] else 'reject'
-
-
-@patch
-def answer(
-    self: ReviewWidget,
-    said: str,  # 'present', 'absent' or 'skip'
-) -> None:
-    "Answer the one question. In the grid, mark all tiles so."
-    if self.mode == 'grid':
-        self.marks = [said] * len(self.page)
-    elif self.page:
-        self._do(lambda: self.review.answer(as_answer(self.page[0], said)))
-
-
-@patch
-def mark(
-    self: ReviewWidget,
-    tile: int,  # number of the tile, from 0
-    said: str,  # one of TILE_MARKS
-) -> None:
-    "Mark a tile of the grid. A tile that is not there is passed over."
-    if self.mode == 'grid' and 0 <= tile < len(self.page):
-        self.marks = [*self.marks[:tile], said, *self.marks[tile + 1:]]
-
-
-@patch
-def save_page(
-    self: ReviewWidget,
-) -> None:
-    "Save the marks of the grid as answers, in one step; what is not answered stays open."
-    pairs = [as_answer(q, mark) for q, mark in zip(self.page, self.marks) if mark] if self.mode == 'grid' else []
-    if not pairs:
-        return self.say('nothing is answered yet')
-    if self._do(lambda: self.review.answer(*pairs), lambda _: f'{len(pairs)} answers saved'):
-        for q, _ in pairs:
-            self.kept.pop((q.row, q.column), None)
-
-# %% ../../nbs/people/05_review_widget.ipynb #720b9c4c
-@patch
-def undo(
-    self: ReviewWidget,
-    step: int | None = None,  # number of a step; None: the last
-) -> None:
-    "Take back a step: one answer, or one page."
-    self._do(lambda: self.review.undo(step), lambda gone: f'{len(gone)} taken back' if gone else 'nothing to take back')
-
-
-@patch
-def reread(
-    self: ReviewWidget,
-) -> None:
-    "Go on from the answers file as it is now, after somebody else has changed it; nothing is written."
-    def read() -> int:
-        self.review = self.review.renew(self.review.probabilities, self.review.model)
-        return len(self.review.answers)
-    self._do(read, lambda count: f'{count} answers read')
-
-
-@patch
-def reopen(
-    self: ReviewWidget,
-) -> None:
-    "Ask again what was skipped."
-    self._do(self.review.reopen, lambda count: f'{count} are asked again')
-
-
-@patch
-def export_table(
-    self: ReviewWidget,
-) -> None:
-    "Write given labels and answers as one table beside the answers file, under the first name that is free."
-    path = self.review.path
-    names = (path.with_name(f'{path.stem}-table{"" if k == 1 else f"-{k}"}.csv') for k in range(1, 10_000))
-    free = next(p for p in names if not p.exists() and not p.with_name(p.stem + '.sources.csv').exists())
-    self._do(lambda: self.review.export(free), lambda paths: f'written: {paths[0]}, and who said what: {paths[1].name}')
-
-
-@patch
-def train_again(
-    self: ReviewWidget,
-) -> None:
-    "Train on given labels and answers, ask in the new order, and show what changed."
-    if self.again is None or not self.review.answers:
-        return self.say('nothing to train with: answer something first, and give the widget again=')
-    self.say('training ...')
-    before, labels, started = self.review, self.review.targets, perf_counter()
-    inspection = self.again(labels)
-    check_together(before, inspection)
-    self.review, self.inspection = before.renew(inspection.probabilities, inspection.name), inspection
-    if inspection.thresholds is not None:
-        self.review.threshold = inspection.thresholds
-    table = changed_answers(before.probabilities, inspection.probabilities, self.trained_on, labels, self.names,
-                         before.threshold)
-    shown = table.head(8).reset_index().astype(object).values.tolist()
-    self.changes = [['category', 'new labels', 'now present', 'now absent', 'mean change'],
-                    *([str(name), *(str(int(v)) for v in row[:3]), f'{row[3]:.2f}'] for name, *row in shown)]
-    self.trained_on, self.message = labels, f'trained again in {perf_counter() - started:.1f} s'
-    self.ask()
-
-# %% ../../nbs/people/05_review_widget.ipynb #986ef385
-@patch
-def _event(self: ReviewWidget, change: dict) -> None:
-    "Something happened in the browser; answers and marks count only for the drawing that they were made for."
-    event, kind = change['new'], change['new'].get('kind')
-    current = event.get('drawn') == self.drawn
-    if current and self.mode == 'grid' and len(event.get('marks', ())) == len(self.page):
-        self._silent = True
+    def ask(self) -> None:
+        "Fetch the next questions, and draw."
+        label = dict(present=PRESENT, absent=ABSENT).get(self.proposed)
+        page = self.review.proposals(self.category or None, 1, label)
+        if page and self.mode == 'grid':
+            page = self.review.proposals(self.names[page[0].column], self.count, label)
+            page = sorted(page, key=lambda q: -q.probability)
+        self._silent, self.page = True, page
         try:
-            self.marks = list(event['marks'])
+            self.marks = [self.kept.get((q.row, q.column), '') if self.mode == 'grid' else '' for q in page]
         finally:
             self._silent = False
-        self._keep()
-    self.message = '' if kind != 'marks' else self.message
-    if kind == 'answer' and current and self.mode == 'single' and event.get('answer') in TILE_MARKS[1:]:
-        self.answer(event['answer'])
-    elif kind == 'save' and current:
-        self.save_page()
-    elif kind == 'undo' and (current or 'step' in event):
-        self.undo(event.get('step'))
-    elif kind == 'choose':
-        for name in ('mode', 'category', 'proposed'):
-            if name in event:
-                setattr(self, name, event[name])
-    elif kind in ('retrain', 'reread', 'reopen', 'export'):
-        dict(retrain=self.train_again, reread=self.reread, reopen=self.reopen, export=self.export_table)[kind]()
+        self.draw()
 
+    def asked(self) -> list[tuple[str, bool]]:  # pieces of text, and whether each is the category's name
+        "The question, in words."
+        if not self.page:
+            return [('Nothing is left to ask here. Choose another category or kind, or export the table.', False)]
+        name = self.names[self.page[0].column]
+        if self.mode == 'single':
+            return [('Is there an ' if name[:1].lower() in 'aeiou' else 'Is there a ', False), (name, True), ('?', False)]
+        return [('Which of these show ', False), (name, True), ('?', False)]
 
-@patch
-def still(
-    self: ReviewWidget,
-) -> bytes:  # a PNG
-    "The questions as a picture: what a saved or exported notebook shows where no kernel runs."
-    shown = list(zip(self.page, self.pictures, self.maps))[:4]
-    fig = Figure(figsize=(7, 2.6 if len(shown) > 1 else 3.6), layout='constrained')
-    fig.suptitle(self.question(), fontsize=11)
-    for ax, (q, picture, level) in zip(np.atleast_1d(fig.subplots(1, max(len(shown), 1))), shown):
-        image = Image.open(io.BytesIO(picture))
-        show_image(image, f'{self.review.dataset.image_ids[q.row][:24]}: {q.probability:.2f}', ax)
-        if level:
-            grid, (w, h) = self.content['grid'], image.size
-            levels = np.frombuffer(level, np.uint8).reshape(grid) / 255
-            x, y = ((np.arange(n) + .5) / n * size for n, size in zip(grid[::-1], (w, h)))
-            ax.contour(x, y, levels, levels=[.5], colors='#0173b2', linewidths=2)
-    for ax in fig.axes:
-        ax.set_axis_off()
-    return figure_png(fig)
+    def question(self) -> str:
+        "The question as one line."
+        return ''.join(text for text, _ in self.asked())
+
+    def _image(self, row: int) -> Any:
+        "A picture as the tower saw it; a grey one, and a word about it, if its file is gone."
+        try:
+            image = self.review.dataset.image(row)
+        except DataError as error:
+            self.trouble = f'{error} The question can be skipped.'
+            return GONE
+        return center_square(image) if self.inspection is not None and self.inspection.crop else image
+
+    def recent(
+        self,
+        count: int = 5,  # steps
+    ) -> list[dict]:  # step and text, the last one first
+        "The last answers; a page of the grid is one step."
+        steps: dict[int, list[Answer]] = {}
+        for a in self.review.answers:
+            steps.setdefault(a.step, []).append(a)
+        said = lambda a: 'skipped' if a.label == UNKNOWN else LABEL_NAMES[a.label]
+        def text(part: list[Answer]) -> str:
+            if len(part) == 1:
+                return f'{part[0].category}: {said(part[0])} in {part[0].image}'
+            words = [said(a) for a in part]
+            return f'{part[0].category}: ' + ', '.join(f'{words.count(w)} {w}' for w in dict.fromkeys(words))
+        return [dict(step=step, text=text(part)) for step, part in sorted(steps.items(), reverse=True)[:count]]
+
+    def draw(self) -> None:
+        "Draw the questions anew, and say where the review stands."
+        started, single, self.trouble, ids = perf_counter(), self.mode == 'single', '', self.review.dataset.image_ids
+        images = [self._image(q.row) for q in self.page]
+        view = self.inspection.view if self.inspection is not None else None
+        views = [view(q.row, image) for q, image in zip(self.page, images)] if view else []
+        maps = [map_bytes(view.attention[q.column]) for view, q in zip(views, self.page)] or [b''] * len(self.page)
+        given = self.review.what == 'given'
+        threshold = np.broadcast_to(self.review.threshold, len(self.names))
+        with self.hold_sync():
+            self.pictures, self.maps = [photo_bytes(image, 1000 if single else 440) for image in images], maps
+            self.content = dict(
+                self.review.progress(), question=[list(part) for part in self.asked()], message=self.message,
+                trouble=self.trouble, grid=list(views[0].grid) if views else [1, 1], marks=list(self.marks),
+                recent=self.recent(), changes=self.changes, reread=self.foreign, retrain=self.again is not None,
+                threshold=float(threshold[self.page[0].column]) if self.page else .5,
+                given=given, precision=self.judged(),
+                tiles=[dict(image=ids[q.row], p=q.probability, says=LABEL_NAMES[q.label]) for q in self.page])
+            self.drawn += 1
+        self.milliseconds = 1000 * (perf_counter() - started)
+
+    def judged(self) -> str:
+        "How proposals, or given labels, have stood the test so far; empty before the first answer."
+        if self.review.what == 'given':
+            mine = [a for a in self.review.answers if a.model == 'given' and a.answer != 'skip']
+            return f'{sum(a.answer == "reject" for a in mine)} of {len(mine)} given labels were wrong' if mine else ''
+        right = proposal_precision(self.review.answers).loc['all']
+        return f'{right.accepted:.0f} of {right.judged:.0f} proposals were right' if right.judged else ''
+
+    def say(
+        self,
+        text: str,  # plain text
+    ) -> None:
+        "Say what happened, under the picture; nothing is drawn anew."
+        self.message = text
+        self.content = {**self.content, 'message': text, 'reread': self.foreign}
+
+    def _do(self, action: Callable[[], Any], said: Callable[[Any], str] = lambda result: '') -> bool:
+        "Do something to the review, go on, and say what happened; errors are said, not raised."
+        try:
+            self.message = said(action())
+        except ReviewError as error:
+            self.foreign = 'changed since' in str(error)
+            self.say(str(error) + (' Press "read file again" to go on from it.' if self.foreign else ''))
+            return False
+        self.foreign = False
+        self.ask()
+        return True
+
+    def answer(
+        self,
+        said: str,  # 'present', 'absent' or 'skip'
+    ) -> None:
+        "Answer the one question. In the grid, mark all tiles so."
+        if self.mode == 'grid':
+            self.marks = [said] * len(self.page)
+        elif self.page:
+            self._do(lambda: self.review.answer(as_answer(self.page[0], said)))
+
+    def mark(
+        self,
+        tile: int,  # number of the tile, from 0
+        said: str,  # one of TILE_MARKS
+    ) -> None:
+        "Mark a tile of the grid. A tile that is not there is passed over."
+        if self.mode == 'grid' and 0 <= tile < len(self.page):
+            self.marks = [*self.marks[:tile], said, *self.marks[tile + 1:]]
+
+    def save_page(self) -> None:
+        "Save the marks of the grid as answers, in one step; what is not answered stays open."
+        pairs = [as_answer(q, mark) for q, mark in zip(self.page, self.marks) if mark] if self.mode == 'grid' else []
+        if not pairs:
+            return self.say('nothing is answered yet')
+        if self._do(lambda: self.review.answer(*pairs), lambda _: f'{len(pairs)} answers saved'):
+            for q, _ in pairs:
+                self.kept.pop((q.row, q.column), None)
+
+    def undo(
+        self,
+        step: int | None = None,  # number of a step; None: the last
+    ) -> None:
+        "Take back a step: one answer, or one page."
+        self._do(lambda: self.review.undo(step), lambda gone: f'{len(gone)} taken back' if gone else 'nothing to take back')
+
+    def reread(self) -> None:
+        "Go on from the answers file as it is now, after somebody else has changed it; nothing is written."
+        def read() -> int:
+            self.review = self.review.renew(self.review.probabilities, self.review.model)
+            return len(self.review.answers)
+        self._do(read, lambda count: f'{count} answers read')
+
+    def reopen(self) -> None:
+        "Ask again what was skipped."
+        self._do(self.review.reopen, lambda count: f'{count} are asked again')
+
+    def export_table(self) -> None:
+        "Write given labels and answers as one table beside the answers file, under the first name that is free."
+        path = self.review.path
+        names = (path.with_name(f'{path.stem}-table{"" if k == 1 else f"-{k}"}.csv') for k in range(1, 10_000))
+        free = next(p for p in names if not p.exists() and not p.with_name(p.stem + '.sources.csv').exists())
+        self._do(lambda: self.review.export(free), lambda paths: f'written: {paths[0]}, and who said what: {paths[1].name}')
+
+    def train_again(self) -> None:
+        "Train on given labels and answers, ask in the new order, and show what changed."
+        if self.again is None or not self.review.answers:
+            return self.say('nothing to train with: answer something first, and give the widget again=')
+        self.say('training ...')
+        before, labels, started = self.review, self.review.targets, perf_counter()
+        inspection = self.again(labels)
+        check_together(before, inspection)
+        self.review, self.inspection = before.renew(inspection.probabilities, inspection.name), inspection
+        if inspection.thresholds is not None:
+            self.review.threshold = inspection.thresholds
+        table = changed_answers(before.probabilities, inspection.probabilities, self.trained_on, labels, self.names,
+                             before.threshold)
+        shown = table.head(8).reset_index().astype(object).values.tolist()
+        self.changes = [['category', 'new labels', 'now present', 'now absent', 'mean change'],
+                        *([str(name), *(str(int(v)) for v in row[:3]), f'{row[3]:.2f}'] for name, *row in shown)]
+        self.trained_on, self.message = labels, f'trained again in {perf_counter() - started:.1f} s'
+        self.ask()
+
+    def _event(self, change: dict) -> None:
+        "Something happened in the browser; answers and marks count only for the drawing that they were made for."
+        event, kind = change['new'], change['new'].get('kind')
+        current = event.get('drawn') == self.drawn
+        if current and self.mode == 'grid' and len(event.get('marks', ())) == len(self.page):
+            self._silent = True
+            try:
+                self.marks = list(event['marks'])
+            finally:
+                self._silent = False
+            self._keep()
+        self.message = '' if kind != 'marks' else self.message
+        if kind == 'answer' and current and self.mode == 'single' and event.get('answer') in TILE_MARKS[1:]:
+            self.answer(event['answer'])
+        elif kind == 'save' and current:
+            self.save_page()
+        elif kind == 'undo' and (current or 'step' in event):
+            self.undo(event.get('step'))
+        elif kind == 'choose':
+            for name in ('mode', 'category', 'proposed'):
+                if name in event:
+                    setattr(self, name, event[name])
+        elif kind in ('retrain', 'reread', 'reopen', 'export'):
+            dict(retrain=self.train_again, reread=self.reread, reopen=self.reopen, export=self.export_table)[kind]()
+
+    def still(self) -> bytes:  # a PNG
+        "The questions as a picture: what a saved or exported notebook shows where no kernel runs."
+        shown = list(zip(self.page, self.pictures, self.maps))[:4]
+        fig = Figure(figsize=(7, 2.6 if len(shown) > 1 else 3.6), layout='constrained')
+        fig.suptitle(self.question(), fontsize=11)
+        for ax, (q, picture, level) in zip(np.atleast_1d(fig.subplots(1, max(len(shown), 1))), shown):
+            image = Image.open(io.BytesIO(picture))
+            show_image(image, f'{self.review.dataset.image_ids[q.row][:24]}: {q.probability:.2f}', ax)
+            if level:
+                grid, (w, h) = self.content['grid'], image.size
+                levels = np.frombuffer(level, np.uint8).reshape(grid) / 255
+                x, y = ((np.arange(n) + .5) / n * size for n, size in zip(grid[::-1], (w, h)))
+                ax.contour(x, y, levels, levels=[.5], colors='#0173b2', linewidths=2)
+        for ax in fig.axes:
+            ax.set_axis_off()
+        return figure_png(fig)

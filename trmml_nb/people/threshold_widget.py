@@ -503,82 +503,67 @@ class ThresholdWidget(Reporter):
             self.places, self.moved = at.tolist(), [None] * len(at)
             self.drawn += 1
 
-# %% ../../nbs/people/09_threshold_widget.ipynb #f1b20011
-from fastcore.basics import patch
+    def measures(
+        self,
+        category: str | None = None,  # None: the chosen one
+    ) -> dict[str, float]:  # threshold, precision, recall, F1 (shares, NaN without a label), proposed, blanks
+        "What the line of a category says and misses."
+        c = self.names.index(category or self.category)
+        t = self.thresholds[c]
+        k = int(np.searchsorted(self._places[c], t, 'left'))
+        (hit, wrong, proposed), (present, _, blanks) = self._counts[c, :, k].tolist(), self._counts[c, :, 0].tolist()
+        share = lambda a, b: a / b if b else float('nan')
+        return dict(threshold=t, precision=share(hit, hit + wrong), recall=share(hit, present),
+                    F1=share(2 * hit, hit + wrong + present), proposed=proposed, blanks=blanks)
 
+    def move(
+        self,
+        category: str,  # whose line
+        threshold: float,  # the nearest place is taken
+    ) -> None:
+        "Move a line; nothing is saved yet."
+        c = self.names.index(category)
+        k = int(abs(self._places[c][1:-1] - threshold).argmin()) + 1
+        self.thresholds = [*self.thresholds[:c], float(self._places[c, k]), *self.thresholds[c + 1:]]
+        self.moved = [*self.moved[:c], k, *self.moved[c + 1:]]
 
-@patch
-def measures(
-    self: ThresholdWidget,
-    category: str | None = None,  # None: the chosen one
-) -> dict[str, float]:  # threshold, precision, recall, F1 (shares, NaN without a label), proposed, blanks
-    "What the line of a category says and misses."
-    c = self.names.index(category or self.category)
-    t = self.thresholds[c]
-    k = int(np.searchsorted(self._places[c], t, 'left'))
-    (hit, wrong, proposed), (present, _, blanks) = self._counts[c, :, k].tolist(), self._counts[c, :, 0].tolist()
-    share = lambda a, b: a / b if b else float('nan')
-    return dict(threshold=t, precision=share(hit, hit + wrong), recall=share(hit, present),
-                F1=share(2 * hit, hit + wrong + present), proposed=proposed, blanks=blanks)
+    def save(self) -> None:
+        "Keep the thresholds as they stand; what cannot be saved is said, not raised."
+        if self.keep is None:
+            self.said = 'nothing is kept here: open the thresholds of a run folder, or give keep='
+            return
+        try:
+            where = self.keep(np.array(self.thresholds))
+        except (ViewError, OSError) as error:
+            self.said = str(error)
+            return
+        self.said = f'saved: {where}'
+        self.take(self.thresholds)
 
+    def _event(self, change: dict) -> None:
+        "Something happened in the browser, which has drawn it already."
+        event, kind = change['new'], change['new'].get('kind')
+        if kind == 'move':
+            self.move(event['category'], event['threshold'])
+        elif kind == 'choose':
+            with self.hold_trait_notifications():
+                self.category = event['category']
+        elif kind == 'save':
+            self.save()
 
-@patch
-def move(
-    self: ThresholdWidget,
-    category: str,  # whose line
-    threshold: float,  # the nearest place is taken
-) -> None:
-    "Move a line; nothing is saved yet."
-    c = self.names.index(category)
-    k = int(abs(self._places[c][1:-1] - threshold).argmin()) + 1
-    self.thresholds = [*self.thresholds[:c], float(self._places[c, k]), *self.thresholds[c + 1:]]
-    self.moved = [*self.moved[:c], k, *self.moved[c + 1:]]
-
-
-@patch
-def save(self: ThresholdWidget) -> None:
-    "Keep the thresholds as they stand; what cannot be saved is said, not raised."
-    if self.keep is None:
-        self.said = 'nothing is kept here: open the thresholds of a run folder, or give keep='
-        return
-    try:
-        where = self.keep(np.array(self.thresholds))
-    except (ViewError, OSError) as error:
-        self.said = str(error)
-        return
-    self.said = f'saved: {where}'
-    self.take(self.thresholds)
-
-
-@patch
-def _event(self: ThresholdWidget, change: dict) -> None:
-    "Something happened in the browser, which has drawn it already."
-    event, kind = change['new'], change['new'].get('kind')
-    if kind == 'move':
-        self.move(event['category'], event['threshold'])
-    elif kind == 'choose':
-        with self.hold_trait_notifications():
-            self.category = event['category']
-    elif kind == 'save':
-        self.save()
-
-
-@patch
-def still(
-    self: ThresholdWidget,
-) -> bytes:  # a PNG
-    "The chosen category's histograms and line, for pages without a kernel."
-    c, m = self.names.index(self.category), self.measures()
-    fig = Figure(figsize=(7, 3.4), layout='constrained')
-    for ax, k, name, color in zip(fig.subplots(3, 1, sharex=True), range(3), ('present', 'absent', 'blank'),
-                                  ('#0173b2', '#de8f05', '#949494')):
-        falls = -np.diff(np.append(self._counts[c, k], 0))
-        ax.hist(self._places[c], bins=40, range=(0, 1), weights=falls, color=color)
-        ax.axvline(m['threshold'], color='black', lw=2)
-        ax.set_ylabel(name, fontsize=9)
-        ax.tick_params(labelsize=8)
-        ax.spines[['top', 'right']].set_visible(False)
-    ax.set_xlabel('probability')
-    fig.suptitle(f"{self.category} from {m['threshold']:.2f} on: precision {100 * m['precision']:.0f} %, "
-                 f"recall {100 * m['recall']:.0f} %, {m['proposed']} of {m['blanks']} blanks proposed", fontsize=10)
-    return figure_png(fig)
+    def still(self) -> bytes:  # a PNG
+        "The chosen category's histograms and line, for pages without a kernel."
+        c, m = self.names.index(self.category), self.measures()
+        fig = Figure(figsize=(7, 3.4), layout='constrained')
+        for ax, k, name, color in zip(fig.subplots(3, 1, sharex=True), range(3), ('present', 'absent', 'blank'),
+                                      ('#0173b2', '#de8f05', '#949494')):
+            falls = -np.diff(np.append(self._counts[c, k], 0))
+            ax.hist(self._places[c], bins=40, range=(0, 1), weights=falls, color=color)
+            ax.axvline(m['threshold'], color='black', lw=2)
+            ax.set_ylabel(name, fontsize=9)
+            ax.tick_params(labelsize=8)
+            ax.spines[['top', 'right']].set_visible(False)
+        ax.set_xlabel('probability')
+        fig.suptitle(f"{self.category} from {m['threshold']:.2f} on: precision {100 * m['precision']:.0f} %, "
+                     f"recall {100 * m['recall']:.0f} %, {m['proposed']} of {m['blanks']} blanks proposed", fontsize=10)
+        return figure_png(fig)
