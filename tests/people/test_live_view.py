@@ -1,7 +1,9 @@
 """The live view: columns by hand, one place on the page, silence elsewhere, and a training that is not changed by
 being watched."""
 
+import base64
 import io
+import re
 import sys
 import types
 
@@ -83,14 +85,19 @@ class Page:
 
     def __init__(self, monkeypatch):
         self.shown, self.places = [], 0
-        module = types.SimpleNamespace(Image=lambda data, format, alt: data, display=self.display)
+        module = types.SimpleNamespace(display=self.display)
         monkeypatch.setattr(L, 'import_module', lambda name: module)
 
-    def display(self, content, display_id):
+    def display(self, content, raw, display_id):
         assert display_id is True
         self.places += 1
-        self.shown.append(content)
-        return types.SimpleNamespace(update=self.shown.append)
+        self.update(content, raw)
+        return self
+
+    def update(self, content, raw):
+        assert raw is True and set(content) == {'text/html', 'image/png', 'text/plain'}
+        self.bundle = content
+        self.shown.append(base64.b64decode(content['image/png']))
 
 
 ROWS = [
@@ -174,6 +181,26 @@ def test_every_picture_has_one_size(data, store):
         assert size(ROWS, probe, frames, 9) == size([], probe, [], 9)
     titles = [ax.get_title() for ax in L.live_figure(ROWS, probe, frames).axes[3:]]
     assert titles == [f'probe: {probe.name}', *(f'epoch {e}: 0.50' for e in (1, 3, 5, 7, 9))]
+
+
+def test_curves_and_photographs_are_two_pictures(data, store):
+    "Together they are the whole figure, and no white stands between photographs."
+    probe, frames = L.make_probe(data, store), [L.Frame(e, 0.5, np.full(N, 0.25)) for e in range(2)]
+    for followed in (None, probe):
+        fig = L.live_figure(ROWS, followed, frames if followed else (), 9)
+        whole, bundle = L.drawn_pixels(fig), L.themed_bundle(fig, followed is not None)
+        pictures = re.findall(
+            r'<img class="(\w+)" alt="[^"]+" src="data:image/png;base64,([^"]+)"', bundle['text/html']
+        )
+        parts = {name: Image.open(io.BytesIO(base64.b64decode(data))) for name, data in pictures}
+        assert list(parts) == ['curves', 'probe'][: 1 + (followed is not None)]
+        assert sum(p.height for p in parts.values()) == len(whole) and {p.width for p in parts.values()} == {720}
+        assert abs(np.asarray(parts['curves'].convert('RGB')).astype(int) - whole[: parts['curves'].height]).mean() < 2
+        if followed is not None:
+            strip = np.asarray(parts['probe'].convert('RGBA'))
+            clear, drawn = strip[..., 3] == 0, whole[parts['curves'].height :]
+            assert 0.1 < clear.mean() < 0.7 and (drawn[clear] > 250).all()
+            assert abs(strip[~clear][:, :3].astype(int) - drawn[~clear]).mean() < 6
 
 
 # -- the probe

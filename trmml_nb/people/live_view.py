@@ -5,6 +5,7 @@
 # %% ../../nbs/people/07_live_view.ipynb #435735cf
 from __future__ import annotations
 
+import base64
 import io
 import sys
 from collections.abc import Mapping, Sequence
@@ -33,8 +34,9 @@ from ..towers.weights import close_names
 from ..training.trainer import Trainer
 
 # %% auto #0
-__all__ = ['SHORT', 'MARKERS', 'SPAN', 'LiveViewError', 'HistoryColumns', 'history_columns', 'Probe', 'make_probe', 'Frame',
-           'take_frame', 'spaced', 'begun', 'percent_limits', 'live_figure', 'fixed_png', 'in_notebook', 'LiveView']
+__all__ = ['SHORT', 'MARKERS', 'STRIP', 'SPAN', 'LIVE_PAGE', 'ALT', 'LiveViewError', 'HistoryColumns', 'history_columns', 'Probe',
+           'make_probe', 'Frame', 'take_frame', 'spaced', 'begun', 'percent_limits', 'live_figure', 'drawn_pixels',
+           'palette_png', 'fixed_png', 'in_notebook', 'themed_bundle', 'LiveView']
 
 # %% ../../nbs/people/07_live_view.ipynb #db2d4c32
 class LiveViewError(ViewError):
@@ -123,6 +125,7 @@ SHORT = dict(pseudo_precision_present='precision +', pseudo_recall_present='reca
              pseudo_precision_absent='precision \u2212',
              pseudo_recall_absent='recall \u2212')  # of the present and the absent ones
 MARKERS = 'osD^vP*X'  # so that colour is never the only sign
+STRIP = .265  # share of the height that the probe's pictures stand in
 SPAN = 20.  # points of mAP that an axis shows at least, or it would zoom to noise
 
 
@@ -213,7 +216,7 @@ def live_figure(
 
 def _frames(fig: Figure, probe: Probe, frames: Sequence[Frame]) -> None:
     "The probe and up to five of its frames, in fixed places along the lower edge."
-    cells = fig.add_gridspec(1, 6, left=.01, right=.99, top=.265, bottom=.01, wspace=.06).subplots()
+    cells = fig.add_gridspec(1, 6, left=.01, right=.99, top=STRIP, bottom=.01, wspace=.06).subplots()
     picture, chosen = fit_side(probe.image, 150), [frames[i] for i in spaced(len(frames))]
     for ax in cells:
         ax.set_axis_off()
@@ -223,22 +226,74 @@ def _frames(fig: Figure, probe: Probe, frames: Sequence[Frame]) -> None:
         show_image(drawn, ax=ax).set_title(f'epoch {f.epoch + 1}: {f.probability:.2f}', fontsize=9)
 
 # %% ../../nbs/people/07_live_view.ipynb #1ba6f1fe
+def drawn_pixels(
+    fig: Figure,  # any figure
+) -> np.ndarray:  # [H, W, 3] uint8, of the figure's full size
+    "A figure as pixels of constant size: nothing is cropped, so a page that shows one after the other does not jump."
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def palette_png(
+    pixels: np.ndarray,  # [H, W, 3] uint8
+    clear: np.ndarray | None = None,  # bool [H, W]: where nothing is drawn, so that the page is seen
+) -> bytes:  # a PNG with a palette of at most 256 colours
+    "Pixels as a small PNG."
+    file, picture = io.BytesIO(), Image.fromarray(np.ascontiguousarray(pixels))
+    picture = picture.quantize(256 if clear is None else 255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if clear is None:
+        picture.save(file, 'PNG')
+    else:
+        indexed = np.where(clear, 255, np.asarray(picture)).astype(np.uint8)
+        left = Image.frombytes('P', indexed.shape[::-1], indexed.tobytes())
+        left.putpalette([*(picture.getpalette() or [])[:765], *[255] * 768][:768])
+        left.save(file, 'PNG', transparency=255)
+    return file.getvalue()
+
+
 def fixed_png(
     fig: Figure,  # any figure
-) -> bytes:  # a PNG of the figure's full size, with a palette of 256 colours
-    """A figure as a small PNG of constant size: nothing is cropped, so a page that shows one after the other does not
-    jump."""
-    canvas, file = FigureCanvasAgg(fig), io.BytesIO()
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, 'PNG')
-    return file.getvalue()
+) -> bytes:  # a PNG of the figure's full size
+    "A figure as one small PNG of constant size."
+    return palette_png(drawn_pixels(fig))
+
 
 # %% ../../nbs/people/07_live_view.ipynb #73322a45
 def in_notebook() -> bool:
     "Whether pictures can be shown: a shell with a kernel is running, as in JupyterLab; false in a terminal or script."
     shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     return getattr(shell, 'kernel', None) is not None
+
+# %% ../../nbs/people/07_live_view.ipynb #67254d82
+LIVE_PAGE = '''<div class="trmml-live"><style>
+.trmml-live img { display: block; width: __WIDTH__px; max-width: 100%; height: auto; }
+[data-jp-theme-light='false'] .trmml-live .curves, .vscode-dark .trmml-live .curves,
+html[theme='dark'] .trmml-live .curves { filter: invert(.93) hue-rotate(180deg); }
+</style>__PICTURES__</div>'''
+ALT = dict(curves='loss, mAP and pseudo-labels by epoch', probe='the probe, and where its category is looked for')
+
+
+def themed_bundle(
+    fig: Figure,  # from `live_figure`
+    probe: bool = False,  # whether it shows a probe
+) -> dict[str, str]:  # MIME type -> content
+    "A drawing for light and dark pages."
+    pixels = drawn_pixels(fig)
+    height, width = pixels.shape[:2]
+    cut, clear = round(height * (1 - STRIP)) if probe else height, np.ones((height, width), bool)
+    for drawn in (image for ax in fig.axes for image in ax.images):
+        x0, y0, x1, y1 = drawn.get_window_extent().extents
+        clear[height - round(y1):height - round(y0), round(x0):round(x1)] = False
+    parts = dict(curves=palette_png(pixels[:cut]))
+    if probe:
+        parts['probe'] = palette_png(pixels[cut:], clear[cut:])
+    text = lambda png: base64.b64encode(png).decode()
+    pictures = ''.join(f'<img class="{name}" alt="{ALT[name]}" src="data:image/png;base64,{text(png)}">'
+                       for name, png in parts.items())
+    page = LIVE_PAGE.replace('__WIDTH__', str(width)).replace('__PICTURES__', pictures)
+    return {'text/html': page, 'image/png': text(palette_png(pixels)), 'text/plain': ', '.join(ALT[k] for k in parts)}
+
 
 # %% ../../nbs/people/07_live_view.ipynb #67254d8b
 class LiveView:
@@ -250,7 +305,7 @@ class LiveView:
         probe: Probe | None = None,  # from `make_probe`; None: no picture
         show: bool | None = None,  # draw while it trains; None: where this is a notebook
         zero_shot: float | None = None,  # mAP without training, in percent: a line to compare with
-        share: float = 0.2,  # at most about this share of the time goes into drawing; rows and frames are kept of all epochs
+        share: float = 0.2,  # at most about this share of the time goes into drawing; all rows and frames are kept
     ):
         if not 0 < share <= 1:
             raise LiveViewError(f'share is {share}, expected a share of the time above 0 and up to 1.')
@@ -287,11 +342,10 @@ class LiveView:
 
     def draw(self) -> None:
         "Give the place on the page a new picture; the first time, make that place."
-        display = import_module('IPython.display')
-        picture = display.Image(data=fixed_png(self.figure()), format='png',
-                                alt='loss, mAP, pseudo-labels and the probe')
+        display, bundle = import_module('IPython.display').display, themed_bundle(self.figure(), self.probe is not None)
         if self.handle is None:
-            self.handle = display.display(picture, display_id=True)
+            self.handle = display(bundle, raw=True, display_id=True)
         else:
-            self.handle.update(picture)
+            self.handle.update(bundle, raw=True)
         self.drawn += 1
+
