@@ -2,6 +2,7 @@
 
 It is fetched from npm into a temporary folder; where there is no npm, or no network, these tests skip and say so."""
 
+import re
 import shutil
 import subprocess
 import tarfile
@@ -9,7 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 from helpers.fakes import fake_inspection
-from helpers.in_browser import CHROMIUM, FLAGS, InBrowser
+from helpers.in_browser import CHROMIUM, FLAGS, UNREADABLE, InBrowser
 from PIL import Image
 
 from trmml_nb.people.review import Review
@@ -88,6 +89,7 @@ def test_the_widgets(browser, axe, tmp_path):
 def report(tmp_path):
     "The report of a small album, from logits that were drawn; one category has a single positive label."
     from trmml_nb.data.formats import read_labels
+    from trmml_nb.people.inspector import MatchView
     from trmml_nb.yours.photographs import report_html, study
 
     r = np.random.default_rng(0)
@@ -101,7 +103,17 @@ def report(tmp_path):
     (tmp_path / 'labels.csv').write_text('\n'.join(lines) + '\n', encoding='utf-8')
     sheet = read_labels(tmp_path / 'labels.csv', tmp_path)
     logits = np.where(truth == 1, 1.0, -1.0) + r.normal(0, 1, truth.shape)
-    return report_html(study(sheet, logits, logits - 0.1 * r.normal(0, 1, truth.shape)), 'An album')
+    looked = r.dirichlet(np.full(49, 0.1), (40, 3))  # where the model looked: drawn as well
+    view = lambda row: MatchView(
+        sheet.dataset.image(row), sheet.dataset.class_names, (7, 7), *r.random((3, 3)), r.random((3, 49)), looked[row]
+    )
+    found = study(sheet, logits, logits - 0.1 * r.normal(0, 1, truth.shape))
+    plain = report_html(found, 'An album')
+    page = report_html(found, 'An album', seen=view)
+    assert plain.count('<figure>') == page.count('<figure>') == 12 and 'where the model looked' not in plain
+    tiles = [re.findall(r'<img alt="[^"]+" src="([^"]+)"><figcaption>', text) for text in (plain, page)]
+    assert not set(tiles[0]) & set(tiles[1]), 'each tile has its region'
+    return page
 
 
 @pytest.mark.parametrize('dark', [False, True])
@@ -109,6 +121,7 @@ def test_the_report_fits_and_is_accessible(page, axe, report, dark):
     page.emulate_media(color_scheme='dark' if dark else 'light')
     page.set_content(report)
     assert serious(page, axe) == []
+    assert all(page.locator('figure img').evaluate_all('all => all.map(e => e.naturalWidth === 288)'))
     assert 'from 1 positive' in page.locator('table').first.inner_text()
     for width in (1280, 800, 400):
         page.set_viewport_size(dict(width=width, height=900))
@@ -119,10 +132,18 @@ def test_the_report_fits_and_is_accessible(page, axe, report, dark):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == 'rgb(255, 255, 255)'
 
 
-def test_the_page_of_one_image(page, axe):
+@pytest.mark.parametrize('dark', [False, True])
+def test_the_page_of_one_image(page, axe, dark):
     from trmml_nb.people.html_page import inspection_html
 
+    page.emulate_media(color_scheme='dark' if dark else 'light')
     page.set_content(inspection_html(fake_inspection(NAMES, SIZES).view(0)))
     assert serious(page, axe) == []
-    page.set_viewport_size(dict(width=400, height=900))
+    for width in (1280, 800, 400):
+        page.set_viewport_size(dict(width=width, height=900))
+        assert page.evaluate('document.documentElement.scrollWidth <= innerWidth'), width
+        assert page.locator('main').evaluate(UNREADABLE) == [], width
+    page.set_viewport_size(dict(width=680, height=900))  # A4 between its margins, at 96 pixels an inch
+    page.emulate_media(media='print')
     assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == 'rgb(255, 255, 255)'

@@ -298,3 +298,16 @@ def test_colours_stay_apart():
     for colors, least in (([f.LABEL_COLORS[v] for v in (1, 0, -1)], 50), ([f.GAIN, f.LOSS], 100), (f.PALETTE[:5], 12)):
         d = f.color_distances(f.simulate_deuteranopia(colors))
         assert d[np.triu_indices(len(colors), 1)].min() > least
+
+
+def test_an_axis_of_percent_ends_at_a_hundred():
+    "Numbers may stand beyond it, ticks and line not."
+    from trmml_nb.runs.train import per_class_figure
+
+    ap = dict(dog=100.0, cat=99.2, kite=3.0)
+    fig = per_class_figure(dict(per_class_AP=ap, zero_shot_per_class_AP=dict(dog=20.0, cat=100.0, kite=1.0)))
+    fig.canvas.draw()
+    (ax,) = fig.axes
+    shown = [float(t.get_text()) for t in ax.get_xticklabels() if t.get_text()]
+    assert max(shown) == 100 and min(shown) == 0 and ax.spines['bottom'].get_bounds()[1] <= 100
+    assert [t.get_text() for t in ax.texts][:2] == ['100.0  (+80.0)', '99.2  (-0.8)']

@@ -19,7 +19,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
 from ..errors import ViewError
@@ -36,10 +36,10 @@ from ..training.trainer import predict_logits
 
 # %% auto #0
 __all__ = ['CMAPS', 'GONE', 'RANKING_CSS', 'FILTERS', 'InspectorError', 'patch_claims', 'LabelLook', 'map_levels', 'color_table',
-           'overlay', 'PseudoHistory', 'label_state', 'MatchView', 'center_square', 'match_view', 'ranked_labels',
-           'ranking_html', 'Panel', 'fit_side', 'captions', 'panels', 'same_image', 'inspection_figure', 'claims_table',
-           'claim_hints', 'patch_at', 'Inspection', 'inspect_method', 'Ranking', 'rank_images', 'object_sizes',
-           'category_scores', 'confused_pairs', 'picture_png']
+           'overlay', 'spotlight', 'PseudoHistory', 'label_state', 'MatchView', 'center_square', 'match_view',
+           'ranked_labels', 'ranking_html', 'Panel', 'fit_side', 'captions', 'panels', 'same_image',
+           'inspection_figure', 'claims_table', 'claim_hints', 'patch_at', 'Inspection', 'inspect_method', 'Ranking',
+           'rank_images', 'object_sizes', 'category_scores', 'confused_pairs', 'picture_png']
 
 # %% ../../nbs/people/01_inspector.ipynb #b579c2b1
 class InspectorError(ViewError):
@@ -131,6 +131,20 @@ def overlay(
         cell = np.arange(len(as_numpy(level))).reshape(grid) == patch
         _edge(out, np.asarray(Image.fromarray(cell).resize(size[::-1], Image.Resampling.NEAREST)), '#ece133')
     return (out.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def spotlight(
+    image: Any,  # picture, as in `figures.image_array`, at the size wanted
+    level: Any,  # [N] in [0, 1]
+    grid: tuple[int, int],  # (h, w), N = h * w
+    look: LabelLook = LabelLook(opacity=0.25),  # opacity and colours outside the region, contour
+) -> np.ndarray:  # [H, W, 3] uint8
+    "A region in the picture's own colours, all else grey: for whoever has to judge what is there."
+    x = image_array(image)
+    inside = upsample(level, grid, x.shape[:2], 'bilinear') >= look.threshold
+    inner = np.asarray(Image.fromarray(inside).convert('L').filter(ImageFilter.MinFilter(3))) > 0  # the contour stays
+    return np.where(inner[..., None], (255 * x).round().astype(np.uint8), overlay(image, level, grid, look))
+
 
 # %% ../../nbs/people/01_inspector.ipynb #6b143b7a
 class PseudoHistory:

@@ -16,15 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageFilter
 from torch import nn
 
 from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset, first_twice
 from ..towers.store import FeatureStore
 from ..io import alone, csv_bytes, unguarded, write_atomic
-from .figures import LABEL_NAMES, as_numpy, upsample
-from .inspector import LabelLook, MatchView, Panel, fit_side, map_levels, overlay
+from .figures import LABEL_NAMES, as_numpy
+from .inspector import LabelLook, MatchView, Panel, fit_side, map_levels, spotlight
 from ..data.labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
 from ..data.formats import read_labels
 from ..data.tables import Reading
@@ -265,7 +264,8 @@ class Review:
         what: str = 'blanks',  # what is asked: 'blanks', or 'given', the given labels that look wrong
     ):
         self.dataset, self.path, self.annotator, self.model = dataset, Path(path), annotator.strip(), model.strip()
-        self.probabilities, self.threshold, self.order, self.clock = as_numpy(probabilities).astype(float), threshold, order, clock
+        self.probabilities = as_numpy(probabilities).astype(float)
+        self.threshold, self.order, self.clock = threshold, order, clock
         self.features, self.seed, self.what = features, seed, what
         self._check()
         self.entries = (proposal_order(order, self.probabilities, dataset.targets, features, seed) if what == 'blanks'
@@ -310,9 +310,8 @@ class Review:
                        PATIENCE):  # nobody else compares or writes between our look and our move
                 found = self.path.read_bytes() if self.path.exists() else None
                 if found != self._on_disk:
-                    raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it open '
-                                      f'twice? Open the '
-                                      'review anew to go on from that file.')
+                    raise ReviewError(f'{self.path}: changed since this review wrote it, so nothing was saved; is it '
+                                      'open twice? Open the review anew to go on from that file.')
                 write_atomic(self.path, data)
         except Timeout as error:
             raise ReviewError(f'{self.path}: the answer does not count, for another program has held {error.lock_file} '
@@ -410,14 +409,15 @@ class Review:
     def export(
         self,
         path: str | Path,  # table to make, .csv; who said what goes to a second table beside it, .sources.csv
-        fill: float | None = None,  # None: blanks stay blank; else the model's proposal where its probability of the label is this or more
+        fill: float | None = None,  # None: blanks stay blank; else the proposal where its probability is this or more
     ) -> tuple[Path, Path]:  # the table, and who said what
         "The completed table. Errors: a file that exists, a folder that does not, a share outside [0.5, 1]."
         path = Path(path)
         beside = path.with_name(path.stem + '.sources.csv')
         for p in (path, beside):
             if p.exists() or not p.parent.is_dir():
-                raise ReviewError(f'{p}: exists and is not overwritten, or its folder does not exist; give another path.')
+                raise ReviewError(f'{p}: exists and is not overwritten, or its folder does not exist; give another '
+                                  'path.')
         if fill is not None and not .5 <= fill <= 1:
             raise ReviewError(f'fill is {fill}, expected a probability from 0.5 to 1, or None to leave blanks.')
         labels, p, data = self.targets, self.probabilities, self.dataset
@@ -436,7 +436,8 @@ class Review:
         cells = np.where(labels == UNKNOWN, '', labels.astype(str))
         write_atomic(beside, csv_bytes(('image', 'category', 'label', 'kind', 'said_by', 'probability', 'time'),
                                   (source(r, c) for r, c in np.argwhere(labels != UNKNOWN).tolist())))
-        write_atomic(path, csv_bytes(('image', *data.class_names), ([i, *row] for i, row in zip(data.image_ids, cells))))
+        rows = ([i, *row] for i, row in zip(data.image_ids, cells))
+        write_atomic(path, csv_bytes(('image', *data.class_names), rows))
         return path, beside
 
     def correct(
@@ -489,11 +490,8 @@ def evidence(
     look: LabelLook = LabelLook(opacity=0.25),  # opacity and colours outside the region, contour, size
 ) -> Panel:
     "The region of the proposed label in the picture's own colours, all else grey; and the question."
-    image, level = fit_side(view.image, look.side), map_levels(view.attention[proposal.column])
-    inside = upsample(level, view.grid, image.size[::-1], 'bilinear') >= look.threshold
-    # the contour stays visible
-    inner = np.asarray(Image.fromarray(inside).convert('L').filter(ImageFilter.MinFilter(3))) > 0
-    picture = np.where(inner[..., None], np.asarray(image), overlay(image, level, view.grid, look))
+    image = fit_side(view.image, look.side)
+    picture = spotlight(image, map_levels(view.attention[proposal.column]), view.grid, look)
     name = view.class_names[proposal.column]
     return Panel(f'{name} {LABEL_NAMES[proposal.label]}?', f'probability of present {proposal.probability:.2f}',
                  picture)

@@ -343,11 +343,10 @@ def Thresholds(
     "See what a run's thresholds say and miss, move them, and save them. Errors: no run, data that are gone."
     from trmml_nb.people.threshold_widget import ThresholdWidget
     opened = OpenRun(Path(run), root, device, cache)
-    seen, path = opened.inspection(), None
+    seen = opened.inspection()
     reference, blanks = seen.reference, None
     if (path := journal(opened.folder, seen)).is_file():
-        heard: Any = Review(seen.dataset, seen.probabilities, path, who_answers(), f'run {seen.name}')
-        said = heard.said
+        said = Review(seen.dataset, seen.probabilities, path, who_answers(), f'run {seen.name}').said
         reference = np.where(said != UNKNOWN, said, reference)
     if not seen.seen:
         learned = opened.inspection('train')
