@@ -2,7 +2,7 @@
 
 Without names, all of nbs/. Cells flagged `#| eval: false`, `gpu` or `slow` keep the outputs they have; --slow runs
 the slow ones too. Nothing is saved when a cell fails. Widget state and widget views are dropped, the still twin of a
-view stays, and the notebook is cleaned as nbdev-clean does."""
+view stays as a plain picture, and the notebook is cleaned as nbdev-clean does."""
 
 import argparse
 import re
@@ -19,13 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def still(output):
-    "An output without its widget view: its twin, a picture; None where it has none."
+    "An output as it is read where nothing lives: a widget's view is left out, a picture for two themes is one picture."
     data = output.get("data", {})
-    if not any("widget" in kind for kind in data):
-        return output
-    if "image/png" not in data:
+    if any("widget" in kind for kind in data):
         return None
-    output.data = {"image/png": data["image/png"], "text/plain": "a widget; this is its still twin"}
+    if 'class="trmml-' in "".join(data.get("text/html", "")) and "image/png" in data:
+        output.data = {kind: data[kind] for kind in ("image/png", "text/plain") if kind in data}
     return output
 
 

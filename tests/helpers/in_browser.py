@@ -2,8 +2,16 @@
 answers from the test."""
 
 import base64
+import contextlib
 import json
+import os
 import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -109,3 +117,63 @@ class InBrowser:
         for key in keys:
             self.page.keyboard.press(key)
             self.settle()
+
+
+TESTS = Path(__file__).resolve().parents[1]
+CELLS = [
+    f"""import sys; sys.path.insert(0, {str(TESTS)!r})
+import numpy as np
+from pathlib import Path
+from tempfile import mkdtemp
+from helpers.fakes import fake_inspection
+from trmml_nb.people.inspector_widget import InspectorWidget
+from trmml_nb.people.review import Review
+from trmml_nb.people.review_widget import ReviewWidget
+from trmml_nb.people.threshold_widget import ThresholdWidget
+names = ['aeroplane', 'sheep', 'potted plant']
+seen = fake_inspection(names, [(320, 240), (240, 320)] * 4, thresholds=np.full(3, 0.4))
+review = Review(seen.dataset, seen.probabilities, Path(mkdtemp()) / 'answers.csv', 'Ada', 'fake', threshold=0.4)""",
+    "InspectorWidget(seen, review=review)",
+    "ReviewWidget(review, seen)",
+    "ThresholdWidget(seen.probabilities, seen.dataset.targets, names, [0.4] * 3)",
+]
+KINDS = ("inspector", "reviewer", "thresholds")
+
+
+def widgets_notebook(path):
+    "Write a small notebook that shows the three widgets."
+    import nbformat.v4 as v4
+
+    kernel = dict(display_name="Python 3", language="python", name="python3")
+    content = v4.new_notebook(cells=[v4.new_code_cell(s) for s in CELLS], metadata=dict(kernelspec=kernel))
+    Path(path).write_text(json.dumps(content), encoding="utf-8")
+    return Path(path)
+
+
+@contextlib.contextmanager
+def served(command, home, work, ready, **more):
+    "A server of notebooks with folders and settings of its own, until it answers at `ready`: its address."
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    private = {f"JUPYTER_{k}_DIR": str(home / k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
+    environment = {**os.environ, **private, "IPYTHONDIR": str(home / "ipython"), **more}
+    environment.pop("MPLBACKEND", None)  # the kernel draws inline
+    with open(home / "log", "wb") as log:
+        server = subprocess.Popen(
+            [part.replace("PORT", str(port)) for part in command], cwd=work, env=environment, stdout=log, stderr=log
+        )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{ready}", timeout=1).read()
+                break
+            except urllib.error.HTTPError:
+                break  # it answers
+            except OSError:
+                assert server.poll() is None, (home / "log").read_text()
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)

@@ -493,10 +493,23 @@ def test_widget_with_an_empty_filter_keeps_the_image(widget, run, parts):
     assert 'no image under' in live.content['said']
 
 
-def test_a_still_twin_where_no_kernel_runs(live):
-    data, _ = live._repr_mimebundle_()
-    picture = Image.open(io.BytesIO(base64.b64decode(data['image/png'])))
-    assert 'application/vnd.jupyter.widget-view+json' in data and picture.format == 'PNG' and picture.width > 500
+def test_a_still_twin_where_no_kernel_runs(live, monkeypatch):
+    shown = []
+    monkeypatch.setattr('IPython.display.display', lambda data, metadata=None, raw=False: shown.append((data, raw)))
+    live._ipython_display_()
+    (twin, raw), (view, also_raw) = shown
+    picture = Image.open(io.BytesIO(base64.b64decode(twin['image/png'])))
+    assert raw and also_raw and picture.format == 'PNG' and picture.width > 500
+    assert (
+        set(view) == {'application/vnd.jupyter.widget-view+json', 'text/plain'}
+        and twin['image/png'] in twin['text/html']
+    )
+    assert f'data-trmml-still="{live.place}"' in twin['text/html'] and live.views[0].image_id in twin['text/plain']
+
+
+def test_names_stay_text_in_the_still_twin(widget, evil):
+    page = widget.InspectorWidget(evil).twin()['text/html']
+    assert page.count('<img') == 1 and page.count('<script') == 0 and '&lt;' in page
 
 
 def test_scripts_load_nothing(widget):

@@ -8,21 +8,18 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from helpers.in_browser import CHROMIUM, FLAGS, UNREADABLE
+from helpers.in_browser import CHROMIUM, FLAGS, UNREADABLE, served, widgets_notebook
 from helpers.notebooks import left_out
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = 240_000  # ms; a notebook on a busy machine
-FOR_README = dict(inspector="inspector.png", reviewer_grid="reviewer.png")
+FOR_README = dict(readme_inspector="inspector.png", readme_reviewer="reviewer.png")
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 READY = '''async () => {
   const panel = window.jupyterapp.shell.currentWidget;
@@ -34,6 +31,8 @@ DONE = '''() => { const panel = window.jupyterapp.shell.currentWidget, cells = p
 IDLE = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
 ERRORS = '''() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code').flatMap((c, i) => c.model.outputs.toJSON()
   .filter(o => o.output_type === 'error').map(o => `${c.model.sharedModel.source.slice(0, 80)}: ${o.ename} ${o.evalue}`))'''
+TOLD = '''() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')
+  .flatMap(c => c.model.outputs.toJSON().filter(o => o.output_type === 'stream').map(o => [o.text].flat().join(''))).join('\\n')'''
 PIXELS = '''async image => {  // of the picture that it was last told to show, though that may have to be decoded yet
   for (let k = 0; k < 50; k++) try { await image.decode(); break; } catch { await new Promise(done => setTimeout(done, 100)); }
   const c = document.createElement('canvas'); c.width = image.naturalWidth; c.height = image.naturalHeight;
@@ -87,44 +86,21 @@ def lab(browser, tmp_path_factory):
         path = home / f"settings/@jupyterlab/{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(values))
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    private = {f"JUPYTER_{k}_DIR": str(home / k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
-    environment = {
-        **os.environ,
-        **private,
-        "IPYTHONDIR": str(home / "ipython"),
-        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-    }
-    environment.pop("MPLBACKEND", None)  # the kernel draws inline
     command = [
         sys.executable,
         "-m",
         "jupyterlab",
         "--no-browser",
-        f"--port={port}",
+        "--port=PORT",
         "--ServerApp.port_retries=0",
         "--IdentityProvider.token=t",
         f"--ServerApp.root_dir={work}",
         "--LabApp.expose_app_in_browser=True",
         "--allow-root",
     ]
-    with open(home / "log", "wb") as log:
-        server = subprocess.Popen(command, cwd=work, env=environment, stdout=log, stderr=log)
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token=t", timeout=1).read()
-                break
-            except OSError:
-                assert server.poll() is None, (home / "log").read_text()
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}", work
-    finally:
-        server.terminate()
-        server.wait(30)
+    folders = {f"JUPYTERLAB_{k.upper()}_DIR": str(home / k) for k in ("settings", "workspaces")}
+    with served(command, home, work, "/api?token=t", **folders) as address:
+        yield address, work
 
 
 @pytest.fixture
@@ -186,6 +162,13 @@ def looks(page, root, name, tmp_path):
     command(page, "apputils:change-theme", theme=LIGHT)
     page.set_viewport_size(dict(width=1280, height=1000))
     assert not bad, "\n".join(f"{theme} at {width} px: {f}" for (theme, width), found in bad.items() for f in found)
+
+
+def keep_shot(shot, name):
+    "Keep a screenshot for whoever wants to look."
+    folder = os.environ.get("TRMML_SHOTS")
+    if folder and Path(folder).name != "images":
+        keep(shot, Path(folder) / f"{name}.png")
 
 
 def keep(shot, path):
@@ -312,13 +295,136 @@ def test_the_reviewers_notebook(page, lab, outside, tmp_path):
     saved = page.evaluate(
         "window.jupyterapp.shell.currentWidget.content.model.toJSON().cells.flatMap(c => c.outputs || [])"
     )
-    twins = [o["data"] for o in saved if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
-    assert twins and all("image/png" in data for data in twins)  # what an exported page shows
+    kinds = [set(o["data"]) for o in saved if "data" in o]
+    at = next(i for i, data in enumerate(kinds) if "application/vnd.jupyter.widget-view+json" in data)
+    assert {"image/png", "text/html"} <= kinds[at - 1]  # the still twin, for pages without a kernel
     command(page, "docmanager:open", path="people/runs/answers.csv")
     page.locator(".jp-CSVViewer").wait_for()
     page.wait_for_timeout(500)
     page.screenshot(path=tmp_path / "answers.png")
     assert on_disk() == ["1", "", "1"]
+    assert not outside, f"requests to elsewhere: {outside}"
+
+
+RUN_OF_README = """import numpy as np
+from trmml_nb import Inspector, Reviewer, train
+
+run = train(limit=300, known=.3, epochs=6, clip='tiny16', cache='readme/cache', out='readme/scenes', progress=False)
+
+def overlap(view, c):
+    "How much of region and object is both, at half of the region's highest level."
+    mask, grid = view.masks[c], view.grid
+    region = np.kron(view.attention[c].reshape(grid), np.ones([s // g for s, g in zip(mask.shape, grid)]))
+    region = region >= region.max() / 2
+    return (region & mask).sum() / (region | mask).sum()
+"""
+PICTURE = """seen = Inspector(run, annotator='Ada').runs[0]
+
+def found(row):
+    "Labels of a picture that are there and said to be, each with its overlap."
+    view = seen.view(row)
+    there = np.flatnonzero((view.truth == 1) & (view.probabilities >= view.thresholds))
+    return {view.class_names[c]: overlap(view, c) for c in there}
+
+rows = [r for r in range(120) if len(found(r)) in (3, 4)]
+best = max(rows, key=lambda r: min(found(r).values()))
+names = sorted(found(best), key=found(best).get)
+print('OVERLAP', min(found(best).values()))
+Inspector(run, annotator='Ada', row=best, label=names[-1], labels=names[:-1], outline=False)"""
+QUESTION = """ask = Reviewer(run, annotator='Ada', mode='grid')
+
+def page_of(category):
+    "The tiles of a category: how many show it, and how well their regions lie on it."
+    ask.category = category
+    truth, view = ask.review.dataset.truth, ask.inspection.view
+    there = [q for q in ask.page if truth[q.row, q.column] == 1]
+    lies = np.mean([overlap(view(q.row), q.column) for q in there]) if there else 0
+    return lies if 4 <= len(there) <= 9 else 0
+
+ask.category = max(ask.names, key=page_of)
+print('TRUTH', [int(ask.review.dataset.truth[q.row, q.column]) for q in ask.page])
+ask"""
+
+
+def test_a_run_in_one_line_as_the_readme_shows_it(page, lab, outside, tmp_path):
+    "`Inspector(run)` and `Reviewer(run)`: a picture whose regions lie on what is seen, and a question half answered."
+    import nbformat.v4 as v4
+
+    cells = [v4.new_code_cell(s) for s in (RUN_OF_README, PICTURE, QUESTION)]
+    (lab[1] / "readme.ipynb").write_text(json.dumps(v4.new_notebook(cells=cells)), encoding="utf-8")
+    open_and_run(page, lab, "readme.ipynb")
+    root = page.locator(".trmml-inspector")
+    root.wait_for(timeout=LONG)
+    finished(page)
+    told = page.evaluate(TOLD)
+    overlap = float(told.split("OVERLAP ")[1].split()[0])
+    assert overlap > 0.1, f"regions of the picture miss what is seen: {overlap}"
+    drawn = root.locator(".dot[style]").count()
+    assert drawn in (3, 4) and root.locator(".wrong").count() < 3
+    root.locator(".rows").evaluate("e => { e.scrollTop = 0; }")
+    looks(page, root, "readme_inspector", tmp_path)
+    truth = json.loads(told.split("TRUTH ")[1].split("]")[0] + "]")
+    root = page.locator(".trmml-reviewer")
+    tiles = root.locator(".tile")
+    assert tiles.count() == len(truth) == 12
+    for k, there in enumerate(truth[:7]):
+        for _ in range(1 if there else 2):  # a click says present, another one absent
+            tiles.nth(k).click()
+    root.locator(".actions button", has_text=f"{sum(truth[:7])} present").wait_for()
+    looks(page, root, "readme_reviewer", tmp_path)
+    assert not outside, f"requests to elsewhere: {outside}"
+
+
+STATE = """() => [...document.querySelectorAll('.jp-CodeCell')].slice(1).map(cell => {
+  const seen = e => !!e && e.checkVisibility({ visibilityProperty: true }) && e.getBoundingClientRect().height > 100;
+  const image = cell.querySelector('.trmml-still img'), output = cell.querySelector('.jp-OutputArea');
+  return { alive: seen(cell.querySelector('.trmml')), still: seen(image) && image.naturalWidth > 200,
+    text: output?.innerText || '' };
+})"""
+
+
+def wait_for(page, kind):
+    "Until each of the three widgets is alive, or its still twin stands there: one of the two, never both."
+    for _ in range(300):
+        state = page.evaluate(STATE)
+        if len(state) == 3 and all(s[kind] and not s["still" if kind == "alive" else "alive"] for s in state):
+            break
+        page.wait_for_timeout(200)
+    else:
+        pytest.fail(f"expected all to be {kind}: {state}")
+    assert not any("Error displaying widget" in s["text"] or "Loading widget" in s["text"] for s in state), state
+    return state
+
+
+def test_a_notebook_that_is_opened_again_is_never_blank(page, lab, outside):
+    "Saved and reloaded: the widgets live on with their kernel; without it their still twins stand there, and say so."
+    name = "again.ipynb"
+    widgets_notebook(lab[1] / name)
+    open_and_run(page, lab, name)
+    finished(page)
+    wait_for(page, "alive")
+    command(page, "docmanager:save")
+    page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    page.reload()
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.context?.path === 'again.ipynb'")
+    wait_for(page, "alive")
+    page.locator(".trmml-reviewer").focus()
+    page.keyboard.press("y")
+    page.wait_for_function("document.querySelector('.trmml-reviewer .trmml-status').innerText.includes('1 answered')")
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.wait_for_function("!window.jupyterapp.shell.currentWidget.sessionContext.session")
+    page.locator(".trmml-inspector").focus()
+    page.keyboard.press("ArrowRight")
+    page.locator(".trmml-inspector .banner").wait_for()  # what stands there is dead, and says so
+    saved = json.loads((lab[1] / name).read_text(encoding="utf-8"))
+    saved["cells"][0]["source"] = "".join(saved["cells"][0]["source"]).replace("Ada", "Grace")
+    (lab[1] / "sent.ipynb").write_text(json.dumps(saved), encoding="utf-8")
+    for opened in (name, "sent.ipynb"):  # one's own, with a new kernel; and one that came by mail
+        page.goto(f"{lab[0]}/lab/workspaces/{Path(opened).stem}-2/tree/{opened}?token=t")
+        page.wait_for_function("name => window.jupyterapp?.shell.currentWidget?.context?.path === name", arg=opened)
+        for state in wait_for(page, "still"):
+            assert "A still picture: run this cell to use it." in state["text"]
+        keep_shot(page.locator(".jp-NotebookPanel").screenshot(), Path(opened).stem)
     assert not outside, f"requests to elsewhere: {outside}"
 
 
@@ -330,11 +436,20 @@ def test_the_live_views_notebook(page, lab, outside, tmp_path):
     finished(page)
     seen = page.evaluate("window.watched")
     shown = [s for s in seen if s["images"]]
-    assert len({s["source"] for s in shown}) >= 2 and {s["images"] for s in shown} == {1}, seen
+    assert len({s["source"] for s in shown}) >= 2 and {s["images"] for s in shown} == {2}, seen  # curves, and the probe
     begun = seen.index(shown[0])
-    assert all(s["images"] == 1 for s in seen[begun:]) and len({round(s["height"]) for s in seen[begun + 1 :]}) == 1, (
+    assert all(s["images"] == 2 for s in seen[begun:]) and len({round(s["height"]) for s in seen[begun + 1 :]}) == 1, (
         seen[begun:]
     )
+    live = page.locator(".trmml-live")
+    for theme, turned in ((DARK, True), (LIGHT, False)):
+        command(page, "apputils:change-theme", theme=theme)
+        page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(theme == LIGHT).lower())
+        filters = [live.locator(f".{k}").evaluate("e => getComputedStyle(e).filter") for k in ("curves", "probe")]
+        assert ("invert" in filters[0]) == turned and filters[1] == "none"  # photographs are never turned over
+        page.wait_for_timeout(200)
+        shot = live.screenshot(path=tmp_path / f"live_{theme[11:].lower()}.png")
+        keep_shot(shot, f"live_{theme[11:].lower()}")
     command(page, "docmanager:save")
     page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
     saved = json.loads((lab[1] / "people/07_live_view.ipynb").read_text())

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
+from importlib import import_module
 from time import perf_counter
 from typing import Any
+from uuid import uuid4
 
 from ..errors import DataError, ViewError, optional
 
@@ -27,19 +30,30 @@ from .inspector import (FILTERS, GONE, Inspection, InspectorError, MatchView, Ra
 from ..towers.weights import close_names
 
 # %% auto #0
-__all__ = ['STAGE', 'STAGE_CSS', 'VIEWS', 'Reporter', 'photo_bytes', 'map_bytes', 'view_content', 'InspectorWidget']
+__all__ = ['STILL', 'STAGE', 'STAGE_CSS', 'VIEWS', 'Reporter', 'photo_bytes', 'map_bytes', 'view_content', 'InspectorWidget']
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #35411ed4
+STILL = '''<div class="trmml-still" data-trmml-still="__PLACE__"><style>
+.trmml-still { animation: trmml-late 0s 1.5s both; }
+.trmml-still img { max-width: 100%; background: #fff; }
+@keyframes trmml-late { from { max-height: 0; visibility: hidden; } }
+@media print { .trmml-still { animation: none; } }
+.jp-OutputArea-child:has(.trmml-still):has(+ .jp-OutputArea-child .trmml),
+.jp-OutputArea-child:has(.trmml-still) + .jp-OutputArea-child:not(:has(.trmml)) { display: none; }
+</style><img alt="__ALT__" src="data:image/png;base64,__PNG__"><p>A still picture: run this cell to use it.</p></div>'''
+
+
 class Reporter(anywidget.AnyWidget):
     "A widget whose browser half sends each thing a person does as a message of its own."
     event = traitlets.Dict()  # the last message, and 'n', its number
     heard = traitlets.Int(0).tag(sync=True)  # how many messages came; the browser waits for each
+    place = traitlets.Unicode().tag(sync=True)  # names the still twin, which the living widget hides
 
     def __init__(
         self,
         **traits: Any,  # first values
     ):
-        super().__init__(**traits)
+        super().__init__(**dict(place=uuid4().hex) | traits)
         self.on_msg(self._hear)
 
     def _hear(self, _: Any, content: dict, __: Any) -> None:
@@ -53,15 +67,30 @@ class Reporter(anywidget.AnyWidget):
         "What is seen, as a PNG: shown where no kernel runs. A widget that has nothing to show gives none."
         return b''
 
-    def _repr_mimebundle_(
+    def in_words(self) -> str:
+        "What the still picture shows, for those who cannot see it."
+        return 'a still picture of the widget'
+
+    def twin(self) -> dict[str, str]:  # MIME type -> content; empty where there is nothing to show
+        "The still picture as an output of its own: it is seen until the widget lives, and wherever it does not."
+        if not (png := self.still()):
+            return {}
+        data, words = base64.b64encode(png).decode(), self.in_words()
+        page = STILL.replace('__PLACE__', self.place).replace('__ALT__', html.escape(words)).replace('__PNG__', data)
+        return {'text/html': page, 'image/png': data, 'text/plain': words}
+
+    def _ipython_display_(
         self,
         **options: Any,  # of the display machinery
-    ) -> Any:
-        "The widget and its still twin."
-        bundle, png = super()._repr_mimebundle_(**options), self.still()
-        if png and bundle is not None:
-            bundle[0]['image/png'] = base64.b64encode(png).decode()
-        return bundle
+    ) -> None:
+        "Show the still twin, and the widget over it."
+        display = import_module('IPython.display').display
+        if twin := self.twin():
+            display(twin, raw=True)
+        if bundle := self._repr_mimebundle_(**options):
+            data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
+            display({**data, 'text/plain': ''}, metadata=about, raw=True)
+
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #47b2e212
 STAGE = r'''
@@ -78,6 +107,20 @@ const make = (tag, props = {}, ...kids) => {
   e.append(...kids);
   return e;
 };
+const button = (text, key, act, hint) =>
+  make(
+    'button',
+    { type: 'button', onclick: act, title: hint || '', ...(key ? { 'aria-keyshortcuts': key } : {}) },
+    text,
+    ...(key ? [make('kbd', { 'aria-hidden': 'true' }, key)] : []),
+  );
+const banner = (more = '') =>
+  make(
+    'div',
+    { className: 'banner', role: 'alert' },
+    'The kernel does not answer: it is busy, or it was restarted or has ended. ' +
+      `After a restart, run this cell again to go on.${more}`,
+  );
 const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 const typing = e =>
   e &&
@@ -124,6 +167,11 @@ const border = ({ data, h, w }, level) => {
       }
     }
   return path;
+};
+const reveal = (rows, row) => {
+  // scroll a list so that a row of it is seen
+  const [a, b] = [row, rows].map(e => e.getBoundingClientRect());
+  if (a.top < b.top || a.bottom > b.bottom) rows.scrollTop += a.top - b.top - rows.clientHeight / 2;
 };
 const rgb = color => [1, 3, 5].map(k => parseInt(color.slice(k, k + 2), 16));
 class Stage {
@@ -249,6 +297,9 @@ const bar = (p, threshold) => {
 const speaker = (model, el) => {
   // messages to Python; each is acknowledged, and silence is said
   let timer = 0;
+  document.querySelectorAll(`[data-trmml-still="${model.get('place')}"]`).forEach(e => {
+    e.hidden = true; // its still twin: the widget lives
+  });
   const mute = on => {
     clearTimeout(timer);
     el.classList.toggle('mute', on);
@@ -466,6 +517,35 @@ STAGE_CSS = '''
 .trmml .help[hidden] {
   display: none;
 }
+.trmml .rows {
+  flex: 1;
+  min-height: 0;
+  overflow: auto;
+  border: 1px solid var(--rim);
+  border-radius: 4px;
+}
+.trmml .label {
+  display: flex;
+  align-items: center;
+  gap: 6px;
+  padding: 3px 6px;
+  cursor: pointer;
+  font-size: 13px;
+}
+.trmml .label .name {
+  flex: 1;
+  min-width: 0;
+  overflow-wrap: anywhere;
+}
+.trmml .label .p {
+  text-align: right;
+  font-variant-numeric: tabular-nums;
+}
+.trmml .label[aria-selected='true'] {
+  background: var(--back);
+  font-weight: 700;
+  box-shadow: inset 3px 0 var(--blue);
+}
 .trmml table {
   border-collapse: collapse;
   font-size: 13px;
@@ -521,13 +601,6 @@ function render({ model, el }) {
     now[name] = value;
     send('set', { name, value });
   };
-  const button = (text, key, act, hint) =>
-    make(
-      'button',
-      { type: 'button', onclick: act, title: hint || '', ...(key ? { 'aria-keyshortcuts': key } : {}) },
-      text,
-      ...(key ? [make('kbd', { 'aria-hidden': 'true' }, key)] : []),
-    );
   const select = (label, options, name) => {
     const box = make(
       'select',
@@ -689,12 +762,7 @@ function render({ model, el }) {
     onclick: () => put('beside', ''),
   });
   el.replaceChildren(
-    make(
-      'div',
-      { className: 'banner', role: 'alert' },
-      'The kernel does not answer: it is busy, or it was restarted or has ended. ' +
-        'After a restart, run this cell again to go on.',
-    ),
+    banner(),
     make(
       'div',
       { className: 'row' },
@@ -823,11 +891,7 @@ function render({ model, el }) {
     more.textContent = floor ? `show all ${fits.length} labels` : 'only those above 0.05';
     more.disabled = floor && shown.length === fits.length;
     const row = rows.querySelector('[aria-selected=true]');
-    if (row) {
-      const top = row.offsetTop - rows.offsetTop;
-      if (top < rows.scrollTop || top + row.offsetHeight > rows.scrollTop + rows.clientHeight)
-        rows.scrollTop = top - rows.clientHeight / 2;
-    }
+    if (row) reveal(rows, row);
     light();
   };
   const light = () => {
@@ -1301,34 +1365,10 @@ _INSPECT_CSS = STAGE_CSS + '''
   font-size: 13px;
 }
 .trmml-inspector .rows {
-  flex: 1;
   min-height: 120px;
-  overflow: auto;
-  border: 1px solid var(--rim);
-  border-radius: 4px;
-}
-.trmml-inspector .label {
-  display: flex;
-  align-items: center;
-  gap: 6px;
-  padding: 3px 6px;
-  cursor: pointer;
-  font-size: 13px;
-}
-.trmml-inspector .label .name {
-  flex: 1;
-  min-width: 0;
-  overflow-wrap: anywhere;
 }
 .trmml-inspector .label .p {
   width: 30px;
-  text-align: right;
-  font-variant-numeric: tabular-nums;
-}
-.trmml-inspector .label[aria-selected='true'] {
-  background: var(--back);
-  font-weight: 700;
-  box-shadow: inset 3px 0 var(--blue);
 }
 .trmml-inspector .label[data-claims='true'] .name {
   text-decoration: underline;
@@ -1698,6 +1738,10 @@ class InspectorWidget(Reporter):
         other = self.views[1] if len(self.views) > 1 else None
         return figure_png(inspection_figure(self.views[0], self.label, other=other))
 
+    def in_words(self) -> str:
+        "What the still picture shows, for those who cannot see it."
+        return self.content['said']
+
     def _position(self) -> int | None:
         "Place of the open image among those of the filter; None if it is not one of them."
         at = (self.ranking.rows == self.row).nonzero()[0]
@@ -1773,7 +1817,8 @@ class InspectorWidget(Reporter):
     def answers(self) -> dict:
         "What people said of the labels of the open image, and what else can be asked."
         said = np.full(len(self.names), UNKNOWN) if self.review is None else self.review.said[self.row]
-        return dict(answers=[int(v) for v in said], can_answer=self.review is not None, can_why=self.reasons is not None)
+        return dict(answers=[int(v) for v in said], can_answer=self.review is not None,
+                    can_why=self.reasons is not None)
 
     def say(
         self,
@@ -1849,8 +1894,8 @@ class InspectorWidget(Reporter):
         label, row = label or self.label, self.row if image is None else self.runs[0].find(image)
         if self._journal(lambda review: review.correct(row, self.names.index(label), said)):
             word = 'taken back' if said is None else f'you say {LABEL_NAMES[said]}'
-            self.content = {**self.content, **self.answers(), 'said': f'{self.runs[0].dataset.image_ids[row]}: {label}, '
-                            f'{word}; saved in {self.review.path.name}'}
+            name, kept = self.runs[0].dataset.image_ids[row], self.review.path.name
+            self.content = {**self.content, **self.answers(), 'said': f'{name}: {label}, {word}; saved in {kept}'}
 
     def undo(self) -> None:
         "Take back the last answer, and open what it was about."
@@ -1882,8 +1927,8 @@ class InspectorWidget(Reporter):
             self.why = dict(label=self.label, image=self.views[0].image_id, kind=reason.kind,
                             prototypes=[[name, round(cosine, 3)] for name, cosine in reason.prototypes],
                             grid=list(learned.store.grid),
-                            regions=[dict(image=learned.dataset.image_ids[n.row], label=n.label, cosine=round(n.cosine, 3))
-                                     for n in near])
+                            regions=[dict(image=learned.dataset.image_ids[n.row], label=n.label,
+                                          cosine=round(n.cosine, 3)) for n in near])
 
     def survey(
         self,
@@ -1899,8 +1944,9 @@ class InspectorWidget(Reporter):
             self.overview = dict(
                 filter=self.filter, total=len(self.ranking.rows),
                 images=[dict(image=run.dataset.image_ids[r], label=w) for r, w in zip(rows, why)],
-                categories=[dict(name=name, ap=None if np.isnan(s.AP) else round(float(s.AP), 1), present=int(s.present),
-                                 wrong=int(s.false_positives + s.missed)) for name, s in zip(names, scores.itertuples())],
+                categories=[dict(name=name, ap=None if np.isnan(s.AP) else round(float(s.AP), 1),
+                                 present=int(s.present), wrong=int(s.false_positives + s.missed))
+                            for name, s in zip(names, scores.itertuples())],
                 pairs=[[names[a], names[b], k] for a, b, k in confused_pairs(run.probabilities, self.reference, limit)])
 
     def show_only(

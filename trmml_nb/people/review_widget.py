@@ -43,13 +43,6 @@ function render({ model, el }) {
     names = model.get('names');
   const speak = speaker(model, el),
     send = (kind, more = {}) => speak({ kind, drawn: model.get('drawn'), marks, ...more });
-  const button = (text, key, act, hint) =>
-    make(
-      'button',
-      { type: 'button', onclick: act, title: hint || '', ...(key ? { 'aria-keyshortcuts': key } : {}) },
-      text,
-      ...(key ? [make('kbd', { 'aria-hidden': 'true' }, key)] : []),
-    );
   const question = make('h3', { className: 'question' }),
     facts = make('div', { className: 'facts row soft small' });
   const canvas = make('canvas', { role: 'img' }),
@@ -132,12 +125,7 @@ function render({ model, el }) {
   el.setAttribute('role', 'group');
   el.setAttribute('aria-label', `reviewer: ${c().given ? 'judge given labels' : 'answer what is blank'}`);
   el.replaceChildren(
-    make(
-      'div',
-      { className: 'banner', role: 'alert' },
-      'The kernel does not answer: it is busy, or it was restarted or has ended. ' +
-        'After a restart, run this cell again to go on. What you answered before is saved.',
-    ),
+    banner(' What you answered before is saved.'),
     make('div', { className: 'row' }, ...selects, make('span', { className: 'push row' }, retrain, table)),
     make('div', { className: 'row head' }, question, facts),
     make('div', { className: 'body' }, picture, board, help),
@@ -398,6 +386,9 @@ _REVIEW_CSS = STAGE_CSS + '''
   position: relative;
   height: clamp(330px, 62cqi, 560px);
 }
+.trmml-reviewer[data-mode='grid'] .body {
+  height: clamp(430px, 62cqi, 672px);
+}
 .trmml-reviewer .one {
   height: 100%;
 }
@@ -586,9 +577,8 @@ class ReviewWidget(Reporter):
         if not self.page:
             return [('Nothing is left to ask here. Choose another category or kind, or export the table.', False)]
         name = self.names[self.page[0].column]
-        if self.mode == 'single':
-            return [('Is there an ' if name[:1].lower() in 'aeiou' else 'Is there a ', False), (name, True), ('?', False)]
-        return [('Which of these show ', False), (name, True), ('?', False)]
+        start = 'Is there' if self.mode == 'single' else 'Which of these show'
+        return [(f"{start} {'an' if name[:1].lower() in 'aeiou' else 'a'} ", False), (name, True), ('?', False)]
 
     def question(self) -> str:
         "The question as one line."
@@ -701,7 +691,8 @@ class ReviewWidget(Reporter):
         step: int | None = None,  # number of a step; None: the last
     ) -> None:
         "Take back a step: one answer, or one page."
-        self._do(lambda: self.review.undo(step), lambda gone: f'{len(gone)} taken back' if gone else 'nothing to take back')
+        self._do(lambda: self.review.undo(step),
+                 lambda gone: f'{len(gone)} taken back' if gone else 'nothing to take back')
 
     def reread(self) -> None:
         "Go on from the answers file as it is now, after somebody else has changed it; nothing is written."
@@ -719,7 +710,8 @@ class ReviewWidget(Reporter):
         path = self.review.path
         names = (path.with_name(f'{path.stem}-table{"" if k == 1 else f"-{k}"}.csv') for k in range(1, 10_000))
         free = next(p for p in names if not p.exists() and not p.with_name(p.stem + '.sources.csv').exists())
-        self._do(lambda: self.review.export(free), lambda paths: f'written: {paths[0]}, and who said what: {paths[1].name}')
+        self._do(lambda: self.review.export(free),
+                 lambda paths: f'written: {paths[0]}, and who said what: {paths[1].name}')
 
     def train_again(self) -> None:
         "Train on given labels and answers, ask in the new order, and show what changed."
@@ -781,3 +773,8 @@ class ReviewWidget(Reporter):
         for ax in fig.axes:
             ax.set_axis_off()
         return figure_png(fig)
+
+    def in_words(self) -> str:
+        "What the still picture shows, for those who cannot see it."
+        return self.question()
+

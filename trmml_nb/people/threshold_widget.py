@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-try:
-    import anywidget  # noqa: F401  what `Reporter` is made of
-    import traitlets
-except ImportError as error:
-    raise ImportError('the threshold widget needs ipywidgets and anywidget, which are not installed: '
-                      'pip install "trmml_nb[notebooks]"') from error
+from ..errors import ViewError, optional
+
+for package in ('ipywidgets', 'anywidget'):
+    optional(package, 'notebooks', 'the threshold widget')
+import traitlets
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
-from ..errors import ViewError
 from .figures import as_numpy, figure_png
 from .inspector_widget import STAGE, STAGE_CSS, Reporter
 from ..towers.weights import close_names
@@ -68,13 +66,6 @@ function render({ model, el }) {
     now = 0;
   const speak = speaker(model, el),
     send = (kind, more = {}) => speak({ kind, ...more });
-  const button = (text, key, act, hint) =>
-    make(
-      'button',
-      { type: 'button', onclick: act, title: hint || '', ...(key ? { 'aria-keyshortcuts': key } : {}) },
-      text,
-      ...(key ? [make('kbd', { 'aria-hidden': 'true' }, key)] : []),
-    );
   const edge = (c, k) => edges[c * K + k],
     above = (c, kind, k) => counts[(c * 3 + kind) * K + k]; // kinds: present, absent, blank
   const measures = (c, k) => {
@@ -114,12 +105,7 @@ function render({ model, el }) {
   el.setAttribute('role', 'group');
   el.setAttribute('aria-label', 'thresholds: from where on is a label said to be present?');
   el.replaceChildren(
-    make(
-      'div',
-      { className: 'banner', role: 'alert' },
-      'The kernel does not answer: it is busy, or it was restarted or has ended. ' +
-        'After a restart, run this cell again to go on.',
-    ),
+    banner(),
     make(
       'div',
       { className: 'body' },
@@ -257,9 +243,7 @@ function render({ model, el }) {
     now = clamp(c, 0, names.length - 1);
     send('choose', { category: names[now] });
     draw();
-    const r = rows.children[now];
-    if (r.offsetTop < rows.scrollTop || r.offsetTop + r.offsetHeight > rows.scrollTop + rows.clientHeight)
-      rows.scrollTop = r.offsetTop - rows.clientHeight / 2;
+    reveal(rows, rows.children[now]);
   };
   names.forEach((name, c) => {
     const r = make(
@@ -344,39 +328,12 @@ _THRESHOLDS_CSS = STAGE_CSS + '''
   cursor: default;
   padding-right: 16px;
 }
-.trmml-thresholds .rows {
-  flex: 1;
-  min-height: 0;
-  position: relative;
-  overflow: auto;
-  border: 1px solid var(--rim);
-  border-radius: 4px;
-}
-.trmml-thresholds .label {
-  display: flex;
-  align-items: center;
-  gap: 6px;
-  padding: 4px 8px;
-  cursor: pointer;
-  font-size: 13px;
-}
-.trmml-thresholds .label .name {
-  flex: 1;
-  min-width: 0;
-  overflow-wrap: anywhere;
-}
-.trmml-thresholds .label .p,
 .trmml-thresholds .label .f1 {
   text-align: right;
   font-variant-numeric: tabular-nums;
 }
 .trmml-thresholds .label .p {
   width: 44px;
-}
-.trmml-thresholds .label[aria-selected='true'] {
-  background: var(--back);
-  font-weight: 700;
-  box-shadow: inset 3px 0 var(--blue);
 }
 .trmml-thresholds .chart {
   display: flex;
@@ -567,3 +524,8 @@ class ThresholdWidget(Reporter):
         fig.suptitle(f"{self.category} from {m['threshold']:.2f} on: precision {100 * m['precision']:.0f} %, "
                      f"recall {100 * m['recall']:.0f} %, {m['proposed']} of {m['blanks']} blanks proposed", fontsize=10)
         return figure_png(fig)
+
+    def in_words(self) -> str:
+        "What the still picture shows, for those who cannot see it."
+        return f"{self.category}: present from {self.measures()['threshold']:.2f} on"
+
