@@ -60,6 +60,7 @@ PAGE = '''<!doctype html>
 .row{display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start} figure{margin:0;width:__WIDTH__px;max-width:100%;break-inside:avoid} figcaption{font-size:12px}
 canvas,img{width:100%;display:block;cursor:crosshair} .list{max-height:__HEIGHT__px;overflow:auto;max-width:100%} .claims{min-height:1.4em;font-size:13px}
 label{margin-right:16px} __CSS__
+@media(max-width:480px){.ranking{font-size:12px} .ranking td,.ranking th{white-space:normal;padding:1px 3px}}
 </style></head><body><main><h1>__TITLE__</h1>
 <p><label>opacity <input id="opacity" type="range" min="0" max="1" step="0.05" value="__OPACITY__"></label>
 <label>contour at <input id="threshold" type="range" min="0" max="1" step="0.05" value="__THRESHOLD__"></label>
