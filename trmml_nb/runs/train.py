@@ -98,7 +98,7 @@ def made_from(
 
 
 DIFFERENCES = dict(names='names of images, or their order', categories='categories, or their order', labels='labels',
-             truth='labels to measure_run on',
+             truth='labels to measure on',
              pictures='pictures')  # a part of `made_from` -> what to call it
 
 
@@ -144,7 +144,7 @@ def check_same_run(
         was, is_now = (c.get('data', {}).get(name) for c in (before, now))
         if was is not None and is_now is not None and (other := [DIFFERENCES.get(k, k) for k in was
                                                                  if was[k] != is_now.get(k)]):
-            raise JobError(f'{folder}: the data {"to train on" if name == "made_from" else "to measure_run on"} were '
+            raise JobError(f'{folder}: the data {"to train on" if name == "made_from" else "to measure on"} were '
                            f'changed since it was started: '
                            f'other {" and ".join(other)}. Put the data back, or choose another --out.')
     now['data'] = {k: v for k, v in now.get('data', {}).items() if k not in ('made_from', 'measured_on')}
@@ -308,7 +308,7 @@ def run_metrics(
     trainer: Trainer,  # after its last epoch
     history: pd.DataFrame,  # its history
     tower: FrozenTower,  # what encoded
-    test: MultiLabelDataset,  # what to measure_run on
+    test: MultiLabelDataset,  # what to measure on
     about: dict,  # content of config.json
 ) -> dict:  # content of metrics.json
     "All numbers of a finished training, and what they rest on."
@@ -336,7 +336,7 @@ def finish_run(
     trainer: Trainer,  # after its last epoch
     history: pd.DataFrame,  # its history
     tower: FrozenTower,  # what encoded
-    test: MultiLabelDataset,  # what to measure_run on
+    test: MultiLabelDataset,  # what to measure on
     about: dict,  # content of config.json
 ) -> None:
     "Measure the final weights, write model, history, figures and, last of all, metrics."
@@ -387,7 +387,7 @@ def train_job(
     job: TrainJob,  # what to do
     progress: bool = True,  # bars and one line per stage
 ) -> Path:  # the run folder
-    "Train, measure_run, and leave a run folder."
+    "Train, measure, and leave a run folder."
     device = pick_device(job.device)  # meets the other processes, if a launcher started several
     folder = from_first(claim_folder, job)
     with alone_in(folder) if rank_and_size()[0] == 0 else contextlib.nullcontext():
@@ -399,7 +399,7 @@ def train(
     progress: bool = True,  # bars and one line per stage
     **options: Any,  # the options of `trmml train`: data, known, method, epochs, out, ...
 ) -> Path:  # the run folder
-    """Train, measure_run, and leave a run folder, as `trmml train` does. Errors: as `TrainJob`, and an option that it
+    """Train, measure, and leave a run folder, as `trmml train` does. Errors: as `TrainJob`, and an option that it
     lacks."""
     known = {f.name for f in fields(TrainJob)}
     if wrong := sorted(options.keys() - known):

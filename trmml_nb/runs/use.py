@@ -88,20 +88,20 @@ def job_of(
 
 def evaluate_job(
     run: str | Path,  # run folder
-    split: str | None = None,  # split to measure_run on; None = the run's own
+    split: str | None = None,  # split to measure on; None = the run's own
     root: str | None = None,  # where the data are now, if they moved
     device: str = 'auto',  # where to compute
     cache: str | None = None,  # folder of features
     progress: bool = True,  # show a bar
-    labels: str | None = None,  # a table to measure_run on, instead of the run's own data
+    labels: str | None = None,  # a table to measure on, instead of the run's own data
     reading: Reading = Reading(),  # what is said about that table
 ) -> dict:  # as in metrics.json
     """Measure a run. Errors: data without labels, or with other categories; a run of photographs without a table to
-    measure_run on."""
+    measure on."""
     if labels is None and is_photos(run):
         found = read_json(Path(run) / 'metrics.json').get('mAP')
         raise JobError(f'{run}: a run of trmml photos was measured by cross-validation (mAP '
-                       f'{"–" if found is None else format(found, ".1f")}, see report.html). To measure_run it '
+                       f'{"–" if found is None else format(found, ".1f")}, see report.html). To measure it '
                        'on other photographs, pass --labels FILE and --root FOLDER.')
     recogniser, config = load_run(run, device), read_config(run)
     asked = {**config['job'], 'resume': False, **({'root': root} if root else {}), **({'eval_split': split} if split else {})}
