@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbdev.config import get_config
 from nbdev.test import nb_test_cells
 
+from helpers import kernels
 from helpers.notebooks import NBS, NOTEBOOKS, left_out
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,12 +66,38 @@ def shows(cell):
     )
 
 
+@pytest.fixture(scope="session")
+def kernel(tmp_path_factory):
+    "The name of the kernel that notebooks run in: a fork of a process that has imported what is not the project's."
+    if not hasattr(os, "pidfd_open"):  # only Linux has it
+        yield "python3"
+        return
+    folder = tmp_path_factory.mktemp("kernels")
+    path = folder / "socket"
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # what a kernel chooses
+    with subprocess.Popen([sys.executable, kernels.__file__, "serve", str(path)], env=environment) as server:
+        while not path.exists():
+            assert server.poll() is None, "the process that kernels are forked from has ended"
+            time.sleep(0.05)
+        spec = dict(
+            display_name="forked", language="python", argv=[sys.executable, "-I", "-S", kernels.__file__, "ask"]
+        )
+        spec["argv"] += [str(path), "-f", "{connection_file}"]
+        there = folder / "kernels" / "forked" / "kernel.json"
+        there.parent.mkdir(parents=True)
+        there.write_text(json.dumps(spec), encoding="utf-8")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("JUPYTER_PATH", str(folder))
+            yield "forked"
+        server.terminate()
+
+
 def test_there_are_notebooks():
     assert NOTEBOOKS and "index" in [path.stem for path in NOTEBOOKS]
 
 
 @each_notebook
-def test_runs_in_a_fresh_kernel(path, tmp_path):
+def test_runs_in_a_fresh_kernel(path, tmp_path, kernel):
     "The cells that nbdev-test would run, in order, in a kernel of their own, in a copy of nbs/."
     folder = shutil.copytree(ROOT / "nbs", tmp_path / "nbs", ignore=left_out)
     for tables in ("results", "benchmarks"):  # the stored tables that notebooks show
@@ -78,7 +107,7 @@ def test_runs_in_a_fresh_kernel(path, tmp_path):
     deadline = time.monotonic() + HANGS_S
     client = NotebookClient(
         notebook,
-        kernel_name="python3",
+        kernel_name=kernel,
         resources={"metadata": {"path": str(folder / path.parent.relative_to(NBS))}},
         timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
     )
