@@ -217,6 +217,27 @@ def test_mirrors_in_order(tmp_path):
     assert not (tmp_path / "b.zip").exists()
 
 
+def test_redirects_are_followed_and_circles_left(tmp_path):
+    "An old address leads to the host of today, where a dropped line is gone on with; a dead one leads round and round."
+    with PracticeServer(
+        {"new/a.zip": BODY},
+        {"a.zip": ["redirect new/a.zip"] * 2, "new/a.zip": ["drop 200000"], "dead/a.zip": ["redirect dead/a.zip"] * 99},
+    ) as server:
+        urls = server.url("dead/a.zip"), server.url("a.zip")
+        assert get(source_of(*urls), tmp_path).read_bytes() == BODY
+        circle = [entry for entry in server.log if entry[0] == "dead/a.zip"]
+        assert len(circle) < 40, "one circle, not one for every try"
+        rest = server.log[len(circle) :]
+        assert [(name, status) for name, _, status in rest] == [
+            ("a.zip", 302),
+            ("new/a.zip", 200),
+            ("a.zip", 302),
+            ("new/a.zip", 206),
+        ]
+        with pytest.raises(ArchiveError, match="dead/a.zip: sends in a circle"):
+            get(source_of(urls[0], name="b.zip"), tmp_path)
+
+
 def test_a_login_page_is_no_archive(tmp_path):
     with PracticeServer({}, {"a.zip": ["page"] * 2}) as server:
         with pytest.raises(ArchiveError, match="a web page instead of the file"):

@@ -659,6 +659,27 @@ def test_an_undecodable_picture_can_be_left_out(server, tmp_path):
         make(benchmark, tmp_path, allow_undecodable=True)
 
 
+def test_photographs_of_voc_that_lack_or_are_damaged_can_be_left_out(server, tmp_path):
+    "Its lists are read without a look at the photographs; those are judged afterwards, by the one rule for all."
+    files, counts = tiny_voc()
+    benchmark = served("voc2007", files, server, **counts)
+    for content in files.values():
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            tar.extractall(tmp_path / "mine", filter="data")
+    pictures = tmp_path / "mine" / "VOCdevkit" / "VOC2007" / "JPEGImages"
+    (pictures / "000003.jpg").unlink()
+    (pictures / "000011.jpg").write_bytes(b"no picture")
+    with pytest.raises(PrepareError, match=r"(?s)1 of 5 images are not in.*000003.*--allow-missing"):
+        make(benchmark, tmp_path / "data", tmp_path / "mine", offline=True)
+    with pytest.raises(PrepareError, match=r"(?s)1 images cannot be decoded.*000011.*--allow-undecodable"):
+        make(benchmark, tmp_path / "data", tmp_path / "mine", offline=True, allow_missing=True)
+    both = dict(allow_missing=True, allow_undecodable=True)
+    folder = make(benchmark, tmp_path / "data", tmp_path / "mine", offline=True, **both)
+    data, test = prepared_dataset(folder, "trainval"), prepared_dataset(folder, "test")
+    assert (data.image_ids, test.image_ids) == (["000005", "000008"], ["000012"])
+    assert "missing when" in data.skipped[0][1] and "could not be decoded" in test.skipped[0][1]
+
+
 def test_a_list_that_was_cut_is_not_kept_for_ever(server, tmp_path):
     "Nobody published its size, the counts do not fit: the next run fetches it anew."
     files, counts = tiny_vg()
@@ -673,6 +694,47 @@ def test_a_list_that_was_cut_is_not_kept_for_ever(server, tmp_path):
         assert (tmp_path / "vg200" / "archives" / "train_list_500.txt").exists()
         server.files["test_list_500.txt"] = files["test_list_500.txt"]
         assert len(prepared_dataset(make(replace(benchmark, sources=sources), tmp_path), "test")) == 1
+
+
+def test_an_archive_that_was_cut_is_not_kept_for_ever(server, tmp_path):
+    "Lists of NUS-WIDE come as archives without a published size: one that does not open is fetched anew."
+    files = tiny_nus_official()
+    server.files.update(files)
+    benchmark = served("nuswide-official", files, server, categories=2, images=dict(train=3, test=2))
+    benchmark = replace(benchmark, sources=tuple(replace(s, size=None, sha256=None) for s in benchmark.sources))
+    shelf = flickr(tmp_path / "shelf")
+    server.files["Groundtruth.zip"] = files["Groundtruth.zip"][:200]
+    with pytest.raises(
+        ArchiveError, match=r"(?s)Groundtruth\.zip: damaged.*a checksum of Groundtruth.zip.*fetches it anew"
+    ):
+        make(benchmark, tmp_path / "data", shelf)
+    server.files["Groundtruth.zip"] = files["Groundtruth.zip"]
+    assert len(prepared_dataset(make(benchmark, tmp_path / "data", shelf))) == 3
+    names = [name for name, *_ in server.log]
+    assert names.count("ImageList.zip") == 1 and names.count("Groundtruth.zip") == 2
+
+
+def test_lists_are_counted_before_large_archives_are_fetched(server, tmp_path):
+    "A label file that somebody brought and that is another one costs no download; what is large and whole is kept."
+    files, counts = tiny_vg()
+    benchmark = put(server, "vg200", (files, counts))
+    sources = tuple(
+        replace(s, sha256=None, size=None if s.name.endswith("json") else s.size) for s in benchmark.sources
+    )
+    benchmark = replace(benchmark, sources=sources)
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    (shelf / "vg_category_500_labels_index.json").write_text('{"2.jpg": [1]}')
+    with pytest.raises(PrepareError, match="no labels for 2 images of train_list"):
+        make(benchmark, tmp_path / "data", shelf)
+    assert not [name for name, *_ in server.log if name.startswith("images")]
+    with pytest.warns(UserWarning):
+        gather(benchmark, tmp_path / "later" / "vg200", None, QUICK, False)
+        with pytest.raises(PrepareError, match="test: 1 images, expected 2") as error:
+            make(replace(benchmark, images=dict(train=3, test=2)), tmp_path / "later")
+    archives = tmp_path / "later" / "vg200" / "archives"
+    assert "of vg_category_500_labels_index.json; what was" in str(error.value)
+    assert (archives / "images.zip").exists() and not (archives / "vg_category_500_labels_index.json").exists()
 
 
 def test_what_must_be_brought_is_told_before_anything_is_fetched(server, tmp_path):
@@ -887,6 +949,10 @@ def test_prepare_job_refuses():
     ):
         with pytest.raises(PrepareError, match=part):
             PrepareJob(**given)
+    for said in (PrepareJob("nuswide-asl"), PrepareJob("nuswide", nus_split="asl")):
+        assert said.benchmark.name == "nuswide-asl", "as reproduce calls it, and says to type"
+    with pytest.raises(PrepareError, match="--nus-split is 'tenth'"):
+        PrepareJob("nuswide-tenth")
     assert {PrepareJob("nuswide", nus_split=s).benchmark.name for s in prepare.NUS_SPLITS} | {
         d for d in BENCHMARKS if "nus" not in d
     } == set(BENCHMARKS)

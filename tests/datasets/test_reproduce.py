@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib import resources
 from types import SimpleNamespace
 
@@ -17,11 +18,12 @@ import pytest
 import torch
 from helpers.hub import StandInHub
 from safetensors.torch import save
-from helpers.benchmarks import jpeg, make, put, tiny_voc
+from helpers.benchmarks import jpeg, make, put, tarred, tiny_voc
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app
 from trmml_nb.io import SEAL
+from trmml_nb.rivals.registry import RELEASES
 from trmml_nb.data.labels import PUBLISHED_MASKS
 from trmml_nb.datasets.prepare import BENCHMARKS
 from trmml_nb.datasets.reproduce import (
@@ -122,7 +124,7 @@ def test_numbers_for_names_and_images_left_out_are_differences():
     asked = dict(
         clip=vg.clip, pretrained=vg.pretrained, image_size=448, train_split='train', eval_split='test', limit=None
     )
-    job = SimpleNamespace(**asked)
+    job = SimpleNamespace(**asked, resize=None, dense=None)
     table = rows(mask_sha256='ad8ee2291cbf5e5e').iloc[:1]
     assert differences(vg, job, counts, table, ['man', 'tree']) == []
     said = differences(vg, job, counts, table, [f'category {i}' for i in range(200)])
@@ -188,6 +190,12 @@ def test_differences_are_named(tmp_path):
     other = ReproduceJob(
         'voc2007', root=str(tmp_path), clip='tiny', image_size=64, eval_split='val', limit=5
     ).comparison
+    assert differences(voc, replace(same, resize='tai_dpt'), counts, rows()) == []
+    seen = differences(voc, replace(same, resize='dualcoop', dense='dualcoop'), counts, rows())
+    assert seen == [
+        'pictures: --resize dualcoop, the setting has squash',
+        'dense features: --dense dualcoop, the setting has plain',
+    ]
     said = '\n'.join(differences(voc, other, {}, rows()))
     for word in (
         'tower: tiny, the setting has RN101 openai',
@@ -199,6 +207,26 @@ def test_differences_are_named(tmp_path):
     assert 'do not compare' in report(
         beside(rows(), voc, [0.1]), ['x'], voc
     ) and 'setting is the published one' in report(beside(rows(), voc, [0.1]), [], voc)
+
+
+def test_every_row_says_which_form_it_is(tmp_path):
+    "Of a rival ours or its source's, with the words to type; of a reader of texts how VOC's names are written."
+    same = ReproduceJob('voc2007', root=str(tmp_path)).comparison
+    voc, names, counts = read_setting('voc2007'), ['diningtable', 'dog'], dict(trainval=5011, test=4952)
+    ask = lambda spec, job=same: differences(voc, job, counts, rows(method=spec), names)
+    assert ask('query2label') == [
+        'query2label: our form; as released it is query2label:form=release,layers=2,clip=0 --resize query2label'
+    ]
+    (words,) = ask('trmml')
+    assert "trmml: texts say 'dining table'" in words and "'diningtable' (--class-names papers)" in words
+    assert ask('trmml:class_names=papers') == [] == ask('linear_ignore:class_names=papers')
+    for name, release in RELEASES.items():
+        tower = dict(zip(*[iter(release.tower.replace('--', '').split())] * 2))
+        (line,) = ask(release.spec, replace(same, **tower))[len(tower) :]
+        assert line.startswith(f'{release.spec}: {release.form}, where ') and 'there' not in line.split('augmented')[-1]
+        if tower:
+            assert f'and with {release.tower} there' in '\n'.join(ask(release.spec))
+        assert f'{release.form} it is {release.spec}' in ask(name)[0], 'ours says what to type'
 
 
 def test_from_a_prepared_set_to_the_row(server, tmp_path):  # noqa: F811
@@ -253,78 +281,120 @@ def test_command_line_without_network_or_data(tmp_path):
     assert plan.exit_code == 0 and 'features (GB)' in plan.output and '92904' in plan.output
 
 
-def test_a_whole_row_as_a_user_types_it(tmp_path):
-    """All nine shares and single, weights from an emulated hub, photographs from an emulated host; killed at random and
-    gone on with, the table is the one of a run that nobody stopped, and what is printed is what the table says."""
-    folder = tmp_path / 'voc'
-    names, base = ['cat', 'dog', 'sheep'], folder / 'VOCdevkit' / 'VOC2007'
-    labels = np.random.default_rng(0).integers(0, 2, (30, 3))
-    (base / 'ImageSets' / 'Main').mkdir(parents=True)
-    (base / 'JPEGImages').mkdir()
-    for i in range(30):
-        (base / 'JPEGImages' / f'{i:06d}.jpg').write_bytes(jpeg(i))
-    for part, some in dict(train=range(0, 20, 2), val=range(1, 20, 2), trainval=range(20), test=range(20, 30)).items():
-        main = base / 'ImageSets' / 'Main'
-        (main / f'{part}.txt').write_text(''.join(f'{i:06d}\n' for i in some))
+def voc_of_thirty(broken=()):
+    "Thirty photographs, some of them perhaps broken, and three categories in VOC's own archives."
+    names, base, labels = ['cat', 'dog', 'sheep'], 'VOCdevkit/VOC2007', np.random.default_rng(0).integers(0, 2, (30, 3))
+    files = {f'{base}/JPEGImages/{i:06d}.jpg': b'no picture' if i in broken else jpeg(i) for i in range(30)}
+    parts = dict(train=range(0, 20, 2), val=range(1, 20, 2), trainval=range(20), test=range(20, 30))
+    for part, rows in parts.items():
+        lists = {part: ''.join(f'{i:06d}\n' for i in rows)}
         for c, name in enumerate(names):
-            (main / f'{name}_{part}.txt').write_text(''.join(f'{i:06d} {1 if labels[i, c] else -1:2d}\n' for i in some))
+            lists[f'{name}_{part}'] = ''.join(f'{i:06d} {1 if labels[i, c] else -1:2d}\n' for i in rows)
+        files |= {f'{base}/ImageSets/Main/{name}.txt': text.encode() for name, text in lists.items()}
+    late = [n for n in files if 'test' in n or n[-10:-4] >= '000020' and n.endswith('.jpg')]
+    first = {n: b for n, b in files.items() if n not in late}
+    counts = {part: dict(images=len(rows), present=int(labels[list(rows)].sum())) for part, rows in parts.items()}
+    return {
+        'VOCtrainval_06-Nov-2007.tar': tarred(first),
+        'VOCtest_06-Nov-2007.tar': tarred({n: files[n] for n in late}),
+    }, dict(
+        categories=3,
+        images={p: counts[p]['images'] for p in ('trainval', 'test')},
+        positives={p: counts[p]['present'] for p in ('trainval', 'test')},
+    )
+
+
+def small_clip():
+    "A folder of the hub: configuration and random weights of a CLIP that is quick."
     config = {'embed_dim': 16, 'vision_cfg': dict(layers=1, width=32, head_width=8, patch_size=16, image_size=64)}
     config['text_cfg'] = dict(context_length=77, vocab_size=49408, width=16, heads=2, layers=1)
     torch.manual_seed(0)
     state = {k: v.contiguous() for k, v in open_clip.model.CLIP(**json.loads(json.dumps(config))).state_dict().items()}
     about = json.dumps(dict(model_cfg=config)).encode()
-    repos = {'lab/small': {'open_clip_config.json': about, 'open_clip_model.safetensors': save(state)}}
-    with StandInHub(repos) as hub:
+    return {'open_clip_config.json': about, 'open_clip_model.safetensors': save(state)}
+
+
+def test_what_was_left_out_is_named_in_every_result(server, tmp_path):
+    "An image that no copy has whole is left out when that is asked for; training, measuring and tables name it."
+    files, counts = voc_of_thirty(broken=(4, 25))
+    make(put(server, 'voc2007', (files, counts)), tmp_path / 'data', allow_undecodable=True)
+    data = ['--root', str(tmp_path / 'data'), '--clip', 'tiny', '--cache', str(tmp_path / 'cache')]
+    splits, image = ['--train-split', 'trainval', '--eval-split', 'test'], 'VOCdevkit/VOC2007/JPEGImages/0000{}.jpg'
+    lost = {part: f'{part}: 1 images: {image.format(n)}' for part, n in (('trainval', '04'), ('test', '25'))}
+    run, table = tmp_path / 'run', tmp_path / 't.csv'
+    spec, known = 'linear_ignore:epochs=1', ['--known', '0.5']
+
+    def typed(*words):
+        done = CliRunner().invoke(app, [*words, *data])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    typed('train', '--data', 'voc2007', *splits, '--method', spec, *known, '--out', str(run))
+    assert json.loads((run / 'config.json').read_text())['data']['images_left_out'] == lost['trainval']
+    assert json.loads((run / 'metrics.json').read_text())['images_left_out'] == lost['test']
+    typed('compare', '--data', 'voc2007', *splits, '--methods', spec, *known, '--out', str(table))
+    assert set(pd.read_csv(table).left_out) == {f'{lost["trainval"]}; {lost["test"]}'}
+    said = typed('reproduce', 'voc2007', '--methods', spec, *known, '--out', str(tmp_path / 'r.csv'))
+    for part, n in (('trainval', '04'), ('test', '25')):
+        assert f'left out of {part}: 1 images: {image.format(n)} (could not be decoded' in said
+
+
+def test_a_whole_row_as_a_user_types_it(server, tmp_path):
+    """All nine shares and single, weights from an emulated hub, archives from an emulated host that drops the line.
+
+    Killed at random moments and gone on with, the table is the one of a run that nobody stopped, and what is printed
+    is what the table says."""
+    host = put(server, 'voc2007', voc_of_thirty())
+    server.faults['VOCtrainval_06-Nov-2007.tar'] = ['drop 20000']
+    make(host, tmp_path / 'data')
+    shares = [f'0.{i}' for i in range(1, 10)]
+    with StandInHub({'lab/small': small_clip()}) as hub:
         env = {k: v for k, v in os.environ.items() if not k.upper().startswith('HF_') and 'proxy' not in k.lower()}
-        env |= dict(
-            HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / 'hub'), HF_HUB_DISABLE_XET='1', TRMML_CACHE=str(tmp_path / 'c')
-        )
+        env |= dict(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / 'hub'), HF_HUB_DISABLE_XET='1')
 
         def command(out):
-            row = [
-                'reproduce',
-                'voc2007',
-                '--root',
-                str(folder),
-                '--clip',
-                'hf-hub:lab/small',
-                '--methods',
-                'trmml:epochs=2',
-            ]
-            known = ['--known', ','.join([*(f'0.{i}' for i in range(1, 10)), 'single']), '--device', 'cpu']
+            row = (
+                f'reproduce voc2007 --clip hf-hub:lab/small --methods trmml:epochs=2 --known {",".join(shares)},single'
+            )
+            places = ['--root', str(tmp_path / 'data'), '--cache', str(tmp_path / f'cache_{out}')]
             return [
                 sys.executable,
-                '-c',
-                'from trmml_nb.cli import main; main()',
-                *row,
-                *known,
-                '--out',
-                str(tmp_path / out),
+                *('-c', 'from trmml_nb.cli import main; main()'),
+                *row.split(),
+                *places,
+                *('--device', 'cpu', '--out', str(tmp_path / f'{out}.csv')),
             ]
 
-        whole = subprocess.run(command('whole.csv'), capture_output=True, text=True, env=env, timeout=400)
+        begun = time.monotonic()
+        whole = subprocess.run(command('whole'), capture_output=True, text=True, env=env, timeout=400)
+        lasted = time.monotonic() - begun
         assert whole.returncode == 0, whole.stdout[-2000:] + whole.stderr[-2000:]
-        done, cuts = tmp_path / 'cut.csv', []
-        for cells in (1, 4):
-            process = subprocess.Popen(
-                command('cut.csv'), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
-            )
-            while process.poll() is None and (not done.exists() or len(pd.read_csv(done).known.unique()) < cells):
-                time.sleep(0.02)
+        done, cuts, draw = tmp_path / 'cut.csv', [], np.random.default_rng(0)
+        cells = lambda: len(pd.read_csv(done).known.unique()) if done.exists() else 0
+        for number in range(3):
+            process = subprocess.Popen(command('cut'), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+            if number == 1:  # one of them surely among the cells
+                while process.poll() is None and not 1 <= cells() < 9:
+                    time.sleep(0.01)
+                time.sleep(draw.uniform(0, 0.05) * lasted / 10)
+            else:
+                time.sleep(draw.uniform(0.2, 0.9) * lasted)
             process.send_signal(signal.SIGKILL)
             process.wait()
-            cuts.append(len(pd.read_csv(done).known.unique()) if done.exists() else 0)
-        again = subprocess.run(command('cut.csv'), capture_output=True, text=True, env=env, timeout=400)
+            cuts.append(cells())
+        again = subprocess.run(command('cut'), capture_output=True, text=True, env=env, timeout=400)
         assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
-    assert cuts[0] >= 1 and cuts[-1] < 10, 'stopped in the middle'
-    first, second = (pd.read_csv(tmp_path / name) for name in ('whole.csv', 'cut.csv'))
+    assert any(0 < n < 10 for n in cuts), f'stopped in the middle, not after {cuts} cells'
+    first, second = (pd.read_csv(tmp_path / f'{name}.csv') for name in ('whole', 'cut'))
     same = [c for c in first.columns if 'seconds' not in c and c != SEAL]
     assert len(first) == 20 and first[same].equals(second[same])
-    shown = next(line for line in again.stdout.splitlines() if line.startswith('trmml:epochs=2') and 'this run' in line)
-    last = first[first.selection == 'last'].set_index(first[first.selection == 'last'].known.astype(str)).mAP
-    for known in (*(f'0.{i}' for i in range(1, 10)), 'single'):
-        assert f'{last[known]:.1f}' in shown.split(), (known, shown)
-    assert f'{last.drop("single").mean():.1f}' in shown.split()
+    row = next(line for line in again.stdout.splitlines() if line.startswith('trmml:epochs=2') and 'this run' in line)
+    last = first[first.selection == 'last'].astype(dict(known=str)).set_index('known').mAP
+    printed = re.findall(r'\d+\.\d|–', row)[:11]
+    assert printed[:9] == [f'{last[k]:.1f}' for k in shares] and printed[9] == f'{last["single"]:.1f}', row
+    assert printed[10] == f'{last[shares].mean():.1f}'
+    table = lambda run: run.stdout[run.stdout.index('PASCAL VOC 2007, mAP') :]
+    assert table(again) == table(whole), 'the printed table is that of the run that nobody stopped'
     for said in (
         'tower: hf-hub:lab/small, the setting has RN101 openai',
         'images of trainval: 20, published 5,011',

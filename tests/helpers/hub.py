@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from subprocess import run
@@ -17,16 +18,11 @@ class StandInHub:
     """Repositories from memory: name -> {file: bytes}.
 
     `gated` ones tell their names and keep their files, `private` ones answer as if unknown. `drops`: sha256 of a large
-    file -> bytes after which its first answer breaks off."""
+    file -> bytes after which its first answer breaks off. `slow`: seconds before every answer."""
 
-    def __init__(self, repos, gated=(), private=(), drops=None):
-        self.repos, self.gated, self.private, self.drops, self.log = (
-            repos,
-            set(gated),
-            set(private),
-            dict(drops or {}),
-            [],
-        )
+    def __init__(self, repos, gated=(), private=(), drops=None, slow=0.0):
+        self.repos, self.gated, self.private, self.slow, self.log = repos, set(gated), set(private), slow, []
+        self.drops = dict(drops or {})
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,6 +63,7 @@ class StandInHub:
                 request.connection.close()
 
     def answer(self, request, whole):
+        time.sleep(self.slow)
         path = request.path.split('?')[0]
         self.log.append((request.command, path))
         refused = lambda code, status: self.send(

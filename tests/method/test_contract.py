@@ -9,7 +9,7 @@ from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.data.labels import UNKNOWN, bernoulli_mask
 from trmml_nb.errors import MethodError, TrainingError
 from trmml_nb.method.contract import Growing, LossState, Method, MethodOutput, evaluating
-from trmml_nb.rivals.registry import METHODS, build_method
+from trmml_nb.rivals.registry import METHODS, RELEASES, build_method
 from trmml_nb.runs.run import load_model, save_model
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower
@@ -19,6 +19,7 @@ EXTRA = [
     'trmml:pseudo_levels=True,pseudo_warmup=0',
     'trmml:matching=pixel',
     'trmml:neighbour_share=0.3,neighbour_images=17',
+    *(release.spec for release in RELEASES.values()),
 ]
 
 

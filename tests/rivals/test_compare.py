@@ -35,9 +35,12 @@ from trmml_nb.data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, 
 from trmml_nb.rivals.registry import (
     ABLATIONS,
     METHODS,
+    RELEASES,
     build_method,
     configure,
+    method_title,
     parse_spec,
+    released,
     settings_sha256,
     trained_parameters,
 )
@@ -77,6 +80,17 @@ def test_specs_name_method_and_training_settings():
     )
     method, training = configure('trmml:score=mean,lr=1e-3', seed=5, precision='bf16')
     assert (method.score, method.seed, training.lr, training.seed, training.precision) == ('mean', 5, 1e-3, 5, 'bf16')
+
+
+def test_rivals_are_named_by_their_form():
+    "A row of a public code is told from ours by its spec, its title and its checksum; more settings do not change that."
+    for name, release in RELEASES.items():
+        assert released(release.spec) and released(f'{release.spec},epochs=3') and not released(name)
+        assert parse_spec(release.spec)[0] == name and method_title(release.spec).startswith(METHODS[name].title)
+        assert method_title(name) == METHODS[name].title != method_title(release.spec)
+        assert settings_sha256(release.spec) != settings_sha256(name)
+    assert method_title(RELEASES['dualcoop_plus'].spec) == "DualCoOp++, a third party's form"
+    assert not released('query2label:form=release') and not released('trmml') and not released('coop:lr=1e-3')
 
 
 @pytest.mark.parametrize(
@@ -383,6 +397,8 @@ def test_mean_spread_and_margin_by_hand():
 def test_lists_on_the_command_line():
     assert split_specs('coop trmml:lr=1e-4,distill=none, pvlr') == ['coop', 'trmml:lr=1e-4,distill=none', 'pvlr']
     assert split_specs('ablations') == list(ABLATIONS.values())
+    assert split_specs('released') == [release.spec for release in RELEASES.values()]
+    assert split_specs(','.join(split_specs('released'))) == split_specs('released')
     assert split_knowns('0.1,single 1') == [0.1, 'single', 1.0] and split_seeds('3, 4') == [3, 4]
     for wrong, said in (
         (lambda: split_knowns('10'), "'10'"),
@@ -409,6 +425,7 @@ def test_the_job_leaves_a_table_and_all_settings(tmp_path):
         and set(table['clip']) == {'tiny'}
     )
     config = json.loads((tmp_path / 'r/configs/t/linear_ignore_epochs=1/0.5.json').read_text())
+    assert config['method'] == 'linear, ignore unknown'
     assert config['training']['epochs'] == 1 and config['mask_sha256'].startswith(table.mask_sha256.iloc[0])
     rebuilt = METHODS['linear_ignore'].config(**config['method_config'])
     assert rebuilt == configure('linear_ignore')[0].__class__(**config['method_config'])

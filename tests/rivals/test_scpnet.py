@@ -17,12 +17,16 @@ from trmml_nb.method.contract import LossState, MethodOutput
 from trmml_nb.rivals.scpnet import (
     ClassGraph,
     PriorError,
+    ReleasedSCPNet,
     SCPNet,
     SCPNetConfig,
     class_thresholds,
+    focal_margin_loss,
     position_view,
-    relation_divergence,
     relation_matrix,
+    released_settings,
+    sharpened_relation,
+    surest_labels,
 )
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower
@@ -384,53 +388,122 @@ def test_three_rounds_against_numpy():
     assert abs(w1).max() <= 8**-0.5 and abs(w3).max() <= 4**-0.5 and w3.std() > 0.1
 
 
-def test_release_form(tower):
-    names = [f'thing {i}' for i in range(80)]
+@pytest.mark.parametrize('categories, neighbours', [(20, 20), (80, 62), (40, 31)])
+def test_release_form(tower, categories, neighbours):
+    names = [f'thing {i}' for i in range(categories)]
     method = SCPNet.from_tower(tower, names, SCPNetConfig(form='release'))
     relation = method.graph.relation
-    assert (relation > 0).sum(1).tolist() == [62] * 80, 'the category itself and 61 others'
-    assert torch.allclose(relation.diagonal(), torch.full((80,), 0.8)) and torch.allclose(
-        relation.sum(1), torch.ones(80)
-    )
+    assert isinstance(method, ReleasedSCPNet)
+    assert (relation > 0).sum(1).tolist() == [neighbours] * categories, 'the category itself and the others'
+    assert torch.allclose(relation.diagonal(), torch.full((categories,), 0.8))
+    assert torch.allclose(relation.sum(1), torch.ones(categories))
     d = tower.dim
     assert [tuple(w.shape) for w in (method.graph.first, method.graph.middle, method.graph.second)] == [
         (d, 2 * d),
         (2 * d, 2 * d),
         (2 * d, d),
     ]
-    assert method.calibration.scale.item() == pytest.approx(10.0)
+    assert method.calibration.scale.item() == pytest.approx(10.0) and method.calibration.bias.item() == 0
     assert not any(p.requires_grad for p in method.calibration.parameters())
+
+
+def test_release_has_settings_for_each_of_its_data_sets(tower):
+    "NUS-WIDE alone has the tower's scale, and learns it."
+    assert released_settings(20).surest == 5 and released_settings(20).relation_weight == 2
+    assert released_settings(312).surest == 31 and released_settings(312).relation_temperature == 0.3
+    assert released_settings(160) == released_settings(80)._replace(neighbours=124, surest=4)
+    assert released_settings(1).neighbours == released_settings(1).surest == 1
+    method = SCPNet.from_tower(tower, [f'concept {i}' for i in range(81)], SCPNetConfig(form='release'))
+    assert method.calibration.scale.item() == pytest.approx(tower.logit_scale, rel=1e-5)
+    assert method.calibration.log_scale.requires_grad and not method.calibration.bias.requires_grad
     with pytest.raises(PriorError, match="form is 'other', expected ours or release"):
         SCPNetConfig(form='other')
+    for mine in (dict(top_k=3), dict(consistency_weight=0.0), dict(fit_bias=False)):
+        with pytest.raises(PriorError, match="form 'release' has its own: leave it out"):
+            SCPNetConfig(form='release', **mine)
 
 
 def test_release_thresholds_come_from_counts_of_pseudo_labels(tower):
-    method = SCPNet.from_tower(
-        tower, ['cat', 'dog'], SCPNetConfig(form='release', status_momentum=0.5, threshold=0.8, threshold_floor=0.5)
-    )
-    method.learn_status(
-        torch.tensor([[0.9, 0.1], [0.85, 0.9], [0.9, 0.2]]), torch.tensor([[-1, -1], [-1, -1], [1, -1]])
-    )
-    assert torch.allclose(method.status, torch.tensor([0.5 + 0.5, 0.5 + 0.5 / 3]))
-    share = (0.5 + 0.5 / 3) / 1.0
-    assert torch.allclose(method.thresholds, torch.tensor([0.8, 0.8 * share / (2 - share)]))
-    method.learn_status(torch.ones(1, 2), torch.ones(1, 2, dtype=torch.int8))
-    assert torch.allclose(method.status, torch.tensor([1.0, 0.5 + 0.5 / 3])), 'no unknown label, nothing learned'
+    "Two categories, two surest ones an image; by hand for no label, few, and many."
+    method = SCPNet.from_tower(tower, ['cat', 'dog'], SCPNetConfig(form='release', threshold=0.8))
+    method.released = method.released._replace(surest=2)
+    assert torch.allclose(method.thresholds, torch.full((2,), 0.8 * 0.5 / 1.5)), 'nothing chosen: 1 / C each'
+    method.status.copy_(torch.tensor([0.9, 0.6]))  # 2 - 1.5 = 0.5 is less than 0.9
+    assert torch.allclose(method.thresholds, torch.tensor([0.8, 0.8 * (2 / 3) / (4 / 3)]))
+    method.status.copy_(torch.tensor([0.9, 0.1]))  # 2 - 1 = 1
+    assert torch.allclose(method.thresholds, torch.tensor([0.8 * 0.9 / 1.1, 0.8 * 0.5 / 1.5]))
 
 
-def test_relation_divergence_by_hand():
-    relation, logits = torch.tensor([[0.8, 0.2], [0.3, 0.7]]), torch.tensor([[1.0, -1.0], [0.5, 2.0]])
-    present = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    wanted, said = np.array([0.8, 0.3]) / 1.1, np.exp([1.0, -1.0]) / np.exp([1.0, -1.0]).sum()
-    expected = (wanted * np.log(wanted / said)).sum()
-    assert relation_divergence(logits, present, relation).item() == pytest.approx(expected, abs=1e-6)
-    assert relation_divergence(logits, 0 * present, relation).item() == 0
+def test_focal_margin_loss_in_float64():
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.3, 3.0, -2.0]], dtype=torch.float64, requires_grad=True)
+    targets, given = torch.tensor([[1, 0, -1], [1, 0, 0]]), torch.tensor([[True, False, False], [False] * 3])
+    total = 0.0
+    for i, c in ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2)):  # not the unknown one
+        x = logits[i, c] - (1.0 if given[i, c] else 0.0)
+        p = 1 / (1 + torch.exp(-x))
+        total = total - ((1 - p) ** 2 * torch.log(p) if targets[i, c] == 1 else p**2 * torch.log(1 - p))
+    loss = focal_margin_loss(logits, targets, given)
+    assert loss.item() == pytest.approx(total.item() / 2, rel=1e-12)
+    own, theirs = (torch.autograd.grad(x, logits)[0] for x in (loss, total / 2))
+    assert torch.allclose(own, theirs) and own[0, 2] == 0
+    assert torch.isfinite(focal_margin_loss(torch.tensor([[500.0, -500.0]]), torch.tensor([[0, 1]]), given[:1, 1:]))
 
 
-def test_release_form_trains_with_its_third_loss(tower):
-    features = tower.encode_images(torch.randn(4, 3, tower.image_size, tower.image_size))
-    method = SCPNet.from_tower(tower, ['cat', 'dog', 'car'], SCPNetConfig(form='release')).train()
-    targets = torch.tensor([[1, -1, 0], [-1, 1, -1], [0, 0, -1], [1, 0, 0]], dtype=torch.int8)
-    total, parts = method.loss(method(features), targets, targets != -1, LossState(5, 10))
-    total.backward()
-    assert parts['relation'] > 0 and method.graph.middle.grad.abs().sum() > 0
+def test_surest_labels_and_sharpened_relation_by_hand():
+    p, limits = torch.tensor([[0.6, 0.5, 0.9], [0.1, 0.2, 0.05]]), torch.tensor([0.55, 0.1, 0.95])
+    assert surest_labels(p, limits, 2).tolist() == [[True, False, False], [False, True, False]]
+    assert surest_labels(p, limits, 9).tolist() == [[True, True, False], [False, True, False]]
+    relation = torch.tensor([[0.8, 0.15, 0.05, 0.0], [0.1, 0.8, 0.0, 0.1]])
+    for row, shares in zip(sharpened_relation(relation, 0.2), relation.numpy()):
+        e = np.where(shares > 0, np.exp(shares / 0.2), 0)
+        assert np.allclose(row, e / e.sum(), atol=1e-6)
+
+
+def test_the_second_view_of_the_release_from_its_definition(tower):
+    "Image by image and category by category, in plain Python."
+    method = SCPNet.from_tower(tower, ['cat', 'dog', 'car', 'sky'], SCPNetConfig(form='release', splc_threshold=0.7))
+    method.released = method.released._replace(surest=2, relation_weight=1.5, relation_temperature=0.25)
+    method.status.copy_(torch.tensor([0.9, 0.5, 0.05, 0.2]))
+    g = torch.Generator().manual_seed(3)
+    weak, strong = torch.randn(5, 4, generator=g) * 2, torch.randn(5, 4, generator=g)
+    weak[4] = -9.0  # no sure label
+    y = torch.tensor([[1, -1, -1, -1], [-1, -1, 0, -1], [-1, 1, -1, -1], [0, -1, -1, -1], [1, -1, -1, -1]])
+    output = MethodOutput(weak, features=dict(strong=strong))
+    total, parts = method.eval().loss(output, y.to(torch.int8), y != -1, LossState(0, 10))
+    limits, p, q = method.thresholds.tolist(), weak.sigmoid().tolist(), strong.sigmoid().tolist()
+    spread = sharpened_relation(method.graph.relation, 0.25).tolist()
+    bce = lambda t, s: -(t * math.log(s) + (1 - t) * math.log(1 - s))
+    chosen, by_labels, by_relation = [], 0.0, 0.0
+    for i in range(5):
+        top = sorted(range(4), key=lambda c: -p[i][c])[:2]
+        sure = [c for c in top if p[i][c] >= limits[c] and y[i, c] != 0]
+        chosen.append([float(c in sure or y[i, c] == 1) for c in range(4)])
+        for c in range(4) if sure else ():
+            by_labels += bce(chosen[i][c], q[i][c])
+            by_relation += bce(sum(spread[c][j] * p[i][j] for j in range(4)), q[i][c])
+    assert 0 < sum(map(bool, chosen)) and parts['consistency'].item() == pytest.approx(by_labels / 5, rel=1e-4)
+    assert parts['relation'].item() == pytest.approx(by_relation / 5, rel=1e-4)
+    first = focal_margin_loss(weak, torch.where(y == -1, 0, y), y == 1)  # first epoch: unknown is absent
+    assert total.item() == pytest.approx(first.item() + 0.125 * (by_labels + 1.5 * by_relation) / 5, rel=1e-4)
+    filled = method.complete(output, y, LossState(0, 10))
+    assert ((filled.targets == 1) == torch.tensor(chosen).bool())[:4].all() and (filled.targets[4, 1:] == -1).all()
+    before = method.status.clone()
+    method.train().loss(output, y.to(torch.int8), y != -1, LossState(0, 10))
+    assert torch.allclose(method.status, 0.9 * before + 0.1 * torch.tensor(chosen).mean(0))
+
+
+def test_release_form_trains_repeats_and_is_saved(tower, tmp_path):
+    scenes = scenes_dataset('train', 24)
+    store = encode_dataset(tower, scenes, tmp_path, progress=False).to_memory()
+    y = apply_mask(scenes.truth, bernoulli_mask(scenes.truth.shape, 0.3))
+    method = SCPNet.from_tower(tower, scenes.class_names, SCPNetConfig(form='release'))
+    before = method.graph.middle.detach().clone()
+    trainer = Trainer(method, store, y, TrainConfig(epochs=2, batch_size=8, lr=2e-3, ema=0.5), truth=scenes.truth)
+    history = trainer.fit(progress=False)
+    assert {'classification', 'consistency', 'relation'} <= set(history.columns) and method.status.sum() > 0
+    assert not torch.equal(method.graph.middle, before) and np.isfinite(history['relation']).all()
+    twin = SCPNet.from_tower(tower, scenes.class_names, SCPNetConfig(form='release'))
+    twin.load_state_dict(method.state_dict())
+    assert torch.equal(twin.thresholds, method.thresholds)
+    rows = store.batch([0, 1])
+    assert torch.equal(twin.eval()(rows).logits, method.eval()(rows).logits)

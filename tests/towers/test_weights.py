@@ -1,5 +1,6 @@
 "Weights that are missing, damaged, foreign or dangerous, and a network that is not there: refused, with the mend."
 
+import hashlib
 import io
 import json
 import re
@@ -14,7 +15,9 @@ import torch
 from helpers.hub import StandInHub
 from safetensors.torch import save, save_file
 from helpers.towers import images, make
+from typer.testing import CliRunner
 
+from trmml_nb.cli import app
 from trmml_nb.towers import weights as tower_weights
 from trmml_nb.errors import TowerError
 from trmml_nb.towers.tower import load_tower
@@ -388,8 +391,6 @@ for name in sys.argv[1:] or %r:
     try: print(name, 'dim', load_tower('hf-hub:' + name).dim)
     except TowerError as error: print(name, str(error).replace(chr(10), ' '))
 """
-    import hashlib
-
     dropped = {hashlib.sha256(repos["a/plain"]["model.safetensors"]).hexdigest(): 5000}
     names = [*repos, "a/unknown"]
     with StandInHub(repos, gated=["a/gated"], private=["a/private"], drops=dropped) as hub:
@@ -426,6 +427,7 @@ def test_siglip_needs_are_told_before_the_download(monkeypatch):
         (dict(all_proxy="127.0.0.1:{port}"), "proxy", True),
         (dict(ALL_PROXY="http://127.0.0.1:{port}"), "proxy", True),
         (dict(http_proxy="127.0.0.1:1"), "hub", False),
+        (dict(http_proxy="127.0.0.1:port"), "hub", False),
         (dict(all_proxy="127.0.0.1:1"), "hub", False),
         (dict(http_proxy="127.0.0.1:1", no_proxy="hub.example"), "hub", True),
         (dict(all_proxy="127.0.0.1:1", no_proxy=".example"), "hub", True),
@@ -522,3 +524,42 @@ def test_openais_rn50_at_full_size(tmp_path):
     pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.allclose(tower.raw(pixels).pooled, model.encode_image(pixels), atol=1e-4)
+    words = f"train --data scenes --limit 8 --clip RN50 --pretrained {tmp_path}/RN50.pt --image-size 64 --device cpu"
+    places = f"--method linear_ignore:epochs=1 --cache {tmp_path}/cache --out {tmp_path}/run"
+    done = CliRunner().invoke(app, [*words.split(), *places.split()])
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["tower"]["dim"] == 1024
+
+
+def test_training_with_weights_of_the_hub_in_every_form(tmp_path):
+    """As a person types it, with a hub that is slow and drops the line: every form of the same weights gives the same
+    scores, and a file that the hub has in half precision gives those of half precision."""
+    state = weights_of(BASE)
+    config = {"open_clip_config.json": json.dumps(BASE).encode()}
+    trained = dict(epoch=3, name="x", state_dict={f"module.{k}": v for k, v in state.items()})
+    rounded = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    repos = {
+        "lab/usual": config | {"open_clip_model.safetensors": save(state)},
+        "lab/bin": config | {"open_clip_pytorch_model.bin": torch_bytes(state)},
+        "lab/training": config | {"epoch_3.pt": torch_bytes(trained)},
+        "lab/half": config | {"open_clip_model.safetensors": save(rounded)},
+        "lab/half_bin": config | {"open_clip_pytorch_model.bin": torch_bytes(rounded)},
+    }
+    code = f"""
+import json, pathlib
+from typer.testing import CliRunner
+from trmml_nb.cli import app
+for name in {list(repos)!r}:
+    out = pathlib.Path({str(tmp_path)!r}) / name
+    words = f'train --data scenes --limit 40 --clip hf-hub:{{name}} --method trmml:epochs=1 --device cpu --out {{out}}'
+    done = CliRunner().invoke(app, [*words.split(), '--cache', str(out) + '_cache'])
+    assert done.exit_code == 0, done.output
+    print(name, json.loads((out / 'metrics.json').read_text())['mAP'])
+"""
+    dropped = {hashlib.sha256(repos["lab/usual"]["open_clip_model.safetensors"]).hexdigest(): 50_000}
+    with StandInHub(repos, drops=dropped, slow=0.05) as hub:
+        done = hub.python(code, tmp_path / "home")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    scores = dict(line.split() for line in done.stdout.splitlines() if line.startswith("lab/"))
+    assert scores["lab/usual"] == scores["lab/bin"] == scores["lab/training"]
+    assert scores["lab/half"] == scores["lab/half_bin"]

@@ -98,7 +98,7 @@ def voc_dataset(
     root: str | Path,  # the VOCdevkit folder, or the VOC2007 folder in it
     split: str = 'train',  # 'train', 'val', 'trainval' or 'test'
     year: str = '2007',  # of the folder's name
-    on_bad: str = 'error',  # images that cannot be read: 'error', or 'skip' and list in .skipped
+    on_bad: str = 'error',  # images that cannot be read: 'error', 'skip' and list in .skipped, or 'keep': not looked at
     difficult: str = 'absent',  # label 0 in the lists: 'absent' (the published masks), or 'unknown' (VOC's own evaluation)
 ) -> MultiLabelDataset:
     "PASCAL VOC from its official lists. Without class lists all is unknown."
@@ -115,6 +115,6 @@ def voc_dataset(
     truth = _voc_truth(main, split, ids, class_names, difficult)
     images = [FileImage(image_path(base / 'JPEGImages', f'{i}.jpg', False, f'{main}, list {split}, image id {i!r}'))
               for i in ids]
-    keep, skipped = usable_images(images, ids, on_bad)
+    keep, skipped = (range(len(ids)), []) if on_bad == 'keep' else usable_images(images, ids, on_bad)
     return MultiLabelDataset(f'VOC{year}', split, class_names, [ids[i] for i in keep], truth[keep], truth[keep],
                              [images[i] for i in keep], skipped)

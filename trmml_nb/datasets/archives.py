@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     import requests
 
 # %% auto #0
-__all__ = ['PATIENT', 'UNPACKING', 'ArchiveError', 'WrongFile', 'digests', 'Source', 'check_file', 'identify', 'PracticeServer',
-           'Patience', 'require_disk', 'locked', 'download', 'Obtained', 'below', 'find_given', 'obtain', 'safe_target',
-           'members', 'Unpacked', 'unpack', 'image_problem', 'broken_images']
+__all__ = ['PATIENT', 'UNPACKING', 'ArchiveError', 'WrongFile', 'DamagedArchive', 'digests', 'Source', 'check_file', 'identify',
+           'PracticeServer', 'Patience', 'require_disk', 'locked', 'download', 'Obtained', 'below', 'find_given',
+           'obtain', 'safe_target', 'members', 'Unpacked', 'unpack', 'image_problem', 'broken_images']
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #7341e0da
 class ArchiveError(DataError):
@@ -52,6 +52,10 @@ class ArchiveError(DataError):
 
 class WrongFile(ArchiveError):
     "A file that is whole, and is not the one that was asked for."
+
+
+class DamagedArchive(ArchiveError):
+    "An archive that is cut, or none at all."
 
 
 def digests(
@@ -190,7 +194,7 @@ class PracticeServer:
         name, asked = request.path.lstrip('/'), request.headers.get('Range') or ''
         fault, _, number = (self.faults.get(name) or ['']).pop(0).partition(' ')
         body = b'<html>please log in</html>' if fault == 'page' else self.files.get(name)
-        status = int(number) if fault == 'status' else 404 if body is None else 200
+        status = int(number) if fault == 'status' else 302 if fault == 'redirect' else 404 if body is None else 200
         tag, start = '"' + hashlib.md5(body or b'', usedforsecurity=False).hexdigest() + '"', 0
         if status == 200 and asked and self.ranges and request.headers.get('If-Range') in (None, tag):
             start = int(re.fullmatch(r'bytes=(\d+)-', asked)[1])
@@ -204,6 +208,8 @@ class PracticeServer:
         head = {'Content-Length': number if fault == 'length' else len(sent), 'ETag': tag, 'Content-Type': kind}
         if fault in ('open', 'endless'):
             del head['Content-Length']
+        if fault == 'redirect':
+            head['Location'] = self.url(number)
         if fault == 'gzip':
             head['Content-Encoding'] = 'gzip'
         if status in (206, 416):
@@ -370,6 +376,8 @@ def _fetch(source: Source, url: str, part: Path, patience: Patience, progress: b
                     if _receive(answer, source, url, part, have, progress):
                         return
                 why = 'the answer ended early'
+            except _requests().TooManyRedirects:
+                raise ArchiveError(f'{url}: sends in a circle.') from None
             except broken as error:
                 why = type(error).__name__
             misses, best = (1, size()) if size() > best else (misses + 1, best)
@@ -609,11 +617,11 @@ def _blaming(path: Path) -> Iterator[None]:
     try:
         yield
     except ArchiveError as error:
-        raise ArchiveError(f'{path}: {error}') from None
+        raise type(error)(f'{path}: {error}') from None
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the archive
             raise ArchiveError(f'{path}: cannot be unpacked ({error.strerror}: {error.filename}).') from error
-        raise ArchiveError(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
+        raise DamagedArchive(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
     except MemoryError:
         raise ArchiveError(f'{path}: asks for more memory than is free; if it is the official file, try on a '
                            'larger machine.') from None
@@ -623,7 +631,7 @@ def _blaming(path: Path) -> Iterator[None]:
         ) from None
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, ValueError,
             OverflowError, RuntimeError, IndexError) as error:
-        raise ArchiveError(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
+        raise DamagedArchive(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
 
 
 def members(
@@ -661,7 +669,7 @@ def members(
             files[key] = name
             yield name, size, opener
         if not files:
-            raise ArchiveError('damaged or no archive (it holds no file); remove it and get it again.')
+            raise DamagedArchive('damaged or no archive (it holds no file); remove it and get it again.')
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #f4a96aa9
 class Unpacked(NamedTuple):

@@ -27,6 +27,7 @@ from .. import __version__
 from trmml_nb.datasets.archives import (
     PATIENT,
     ArchiveError,
+    DamagedArchive,
     Patience,
     Source,
     below,
@@ -173,7 +174,7 @@ def read_voc(
     train = set((base['trainval'] / 'ImageSets/Main/train.txt').read_text(encoding='utf-8').split())
     images, splits, labels = [], [], []
     for part, place in base.items():
-        absent, unknown = (voc_dataset(place, part, year, difficult=rule) for rule in ('absent', 'unknown'))
+        absent, unknown = (voc_dataset(place, part, year, 'keep', rule) for rule in ('absent', 'unknown'))  # images later
         images += [f'VOCdevkit/VOC{year}/JPEGImages/{i}.jpg' for i in absent.image_ids]
         splits += ['test' if part == 'test' else 'train' if i in train else 'val' for i in absent.image_ids]
         labels.append(np.where(absent.truth != unknown.truth, DIFFICULT, absent.truth))
@@ -776,6 +777,29 @@ def _bring_first(benchmark: Benchmark, todo: pd.DataFrame, given: Path | None, o
         )
 
 
+def _forget(folder: Path, names: Sequence[str], error: Exception) -> str:
+    "Make the next run fetch files anew; what to say of it."
+    for name in names:
+        for path in (folder / 'archives' / name, folder / 'archives' / f'.{name}.json',
+                     folder / 'images' / f'.{name}.unpacked.json'):
+            path.unlink(missing_ok=True)
+    return (f'{error}\nNobody published a checksum of {", ".join(names)}; what was downloaded may have been cut short '
+            'and is removed, so that the next run fetches it anew.')
+
+
+def _read_and_count(benchmark: Benchmark, tree: Tree, records: Sequence[dict], folder: Path) -> tuple[LabelTable, dict]:
+    "Table and counts. Errors: what does not fit; files that nobody vouches for are then fetched anew next time."
+    try:
+        table = benchmark.read(tree)
+        return table, check_counts(table, benchmark)
+    except PrepareError as error:
+        fetched = {r['file'] for r in records if (r['origin'], r['checked']) == ('downloaded', 'first use')}
+        doubtful = [s.name for s in benchmark.sources if s.name in fetched and s.size is None]  # others have their size
+        if not doubtful:
+            raise
+        raise PrepareError(_forget(folder, doubtful, error)) from error
+
+
 def gather(
     benchmark: Benchmark,  # what is wanted
     folder: Path,  # where it goes
@@ -794,6 +818,7 @@ def gather(
     require_disk(folder, int(needed), benchmark.title)
     _bring_first(benchmark, todo, given, offline)
     roots, records = [target, *([given] if given else [])], []
+    lists = {s.name for s in benchmark.sources if not s.name.endswith(ARCHIVE_SUFFIXES)}
     for source in benchmark.sources:
         if place := unpacked_in(source, given):
             roots.append(place)
@@ -801,13 +826,20 @@ def gather(
             continue
         if source.optional and todo.state[todo.file == source.name].item() == 'not needed':
             continue
+        if lists and lists == {r['file'] for r in records}:  # before the large files: do the small ones fit?
+            _read_and_count(benchmark, Tree(roots), records, folder)
         found = obtain(source, folder / 'archives', given, patience, progress, offline)
         records.append(dict(file=source.name, origin=found.origin, checked=found.checked, said_by=source.said_by,
                             urls=list(source.urls), **found.about))
-        if source.name.endswith(ARCHIVE_SUFFIXES):
-            unpack(found.path, target, source.limit, source.wanted, progress)
-        else:
+        if source.name in lists:
             roots.append(found.path.parent)
+            continue
+        try:
+            unpack(found.path, target, source.limit, source.wanted, progress)
+        except DamagedArchive as error:
+            if (found.origin, found.checked) != ('downloaded', 'first use'):
+                raise
+            raise DamagedArchive(_forget(folder, [source.name], error)) from error
     return roots, records
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #d4fab09e
@@ -887,29 +919,6 @@ def write_label_table(
     return digests(folder / 'labels.csv')
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #46eba37c
-def _read_and_count(benchmark: Benchmark, tree: Tree, records: Sequence[dict], folder: Path) -> tuple[LabelTable, dict]:
-    "Table and counts. Errors: what does not fit; files that nobody vouches for are then fetched anew next time."
-    try:
-        table = benchmark.read(tree)
-        return table, check_counts(table, benchmark)
-    except PrepareError as error:
-        doubtful = [r['file'] for r in records if r['origin'] == 'downloaded' and r['checked'] == 'first use']
-        for name in doubtful:
-            for path in (
-                folder / 'archives' / name,
-                folder / 'archives' / f'.{name}.json',
-                folder / 'images' / f'.{name}.unpacked.json',
-            ):
-                path.unlink(missing_ok=True)
-        if not doubtful:
-            raise
-        raise PrepareError(
-            f'{error}\nNobody published a checksum of {", ".join(doubtful)}; what was downloaded may have been cut '
-            f'short and is '
-            'removed, so that the next run fetches it anew.'
-        ) from error
-
-
 def link_images(
     folder: str | Path,  # of the benchmark's images
     places: Mapping[str, Path],  # image, relative to the folder -> where it lies
@@ -1072,6 +1081,8 @@ class PrepareJob(PrepareOptions):
 
     def __post_init__(self):
         choices = next(f.metadata['choices'] for f in fields(self) if f.name == 'data')
+        if self.data.startswith('nuswide-') and self.nus_split is None:  # as the other commands call it
+            self.data, self.nus_split = self.data.split('-', 1)
         if self.data not in choices:
             raise PrepareError(f'--data is {self.data!r}, expected one of {", ".join(choices)}.')
         if (self.data == 'nuswide') != (self.nus_split is not None) or self.nus_split not in (None, *NUS_SPLITS):

@@ -21,6 +21,7 @@ import torch
 
 from ..errors import RunError
 from ..rivals.compare import summarise
+from ..rivals.registry import RELEASES, configure, parse_spec, released
 from ..runs.compare_job import CompareJob, compare_job, split_knowns, split_specs
 from ..towers.dense import ImageFeatures
 from ..towers.store import store_bytes
@@ -28,13 +29,14 @@ from ..runs.options import ReproduceOptions
 from ..runs.sets import load_sets
 from ..method.contract import LossState
 from .prepare import BENCHMARKS
+from ..towers.texts import SPOKEN_NAMES
 from ..towers.tower import load_tower
 from ..training.trainer import TrainConfig, pick_device
 from ..method.trmml import TRMML
 
 # %% auto #0
 __all__ = ['ReproduceError', 'Setting', 'setting_names', 'read_setting', 'Cost', 'best_of', 'measure_cost', 'cost_table',
-           'beside', 'ReproduceJob', 'differences', 'reproduce_job', 'report']
+           'beside', 'ReproduceJob', 'forms', 'differences', 'reproduce_job', 'report']
 
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #3bf6fdcd
 class ReproduceError(RunError):
@@ -250,7 +252,32 @@ class ReproduceJob(ReproduceOptions):
             out=self.out or f'results/reproduce_{s.name}.csv',
         )
 
+# %% ../../nbs/library/datasets/02_reproduce.ipynb #c4b7d1a1
+def forms(
+    spec: str,  # a method that was run
+    job: CompareJob,  # with what
+    class_names: Sequence[str] = (),  # categories, of which texts were made
+) -> list[str]:  # a line each
+    "What a reader must know of a method's form before its row is put beside another."
+    name, said = parse_spec(spec)[0], []
+    release, wording = RELEASES.get(name), getattr(configure(spec)[0], 'class_names', None)
+    asked = ' '.join(f'--{k} {v}' for k, v in (('resize', job.resize), ('dense', job.dense)) if v)
+    if release and not released(spec):
+        said.append(f'{spec}: our form; {release.form} it is {f"{release.spec} {release.tower}".strip()}')
+    elif release:
+        beside = f', and with {release.tower or "the plain tower"} there' if asked != release.tower else ''
+        said.append(f'{spec}: {release.form}, where {release.lacks}{beside}')
+    joined = [n for n in class_names if n in SPOKEN_NAMES]
+    if wording == 'spoken' and joined:
+        said.append(f'{spec}: texts say {SPOKEN_NAMES[joined[0]]!r}; the public code of DualCoOp, TaI-DPT, SCPNet and '
+                    f'PositiveCoOp says {joined[0]!r} (--class-names papers)')
+    return said
+
+
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #676e8120
+_SAME = ('squash', 'hcplab', 'tai_dpt')  # a square without cutting, bicubic
+
+
 def differences(
     setting: Setting,  # the paper's
     job: CompareJob,  # what was run
@@ -271,6 +298,8 @@ def differences(
             ('image size', job.image_size or "the tower's own", setting.image_size),
             ('trained on', job.train_split, setting.train_split),
             ('measured on', job.eval_split, setting.eval_split),
+            ('pictures', 'squash' if job.resize in (None, *_SAME) else f'--resize {job.resize}', 'squash'),
+            ('dense features', f'--dense {job.dense}' if job.dense else 'plain', 'plain'),
         )
         if ours != theirs
     ]
@@ -291,6 +320,7 @@ def differences(
         said.append(
             f'texts: the categories have no names but {class_names[0]!r} and so on; the published rows had words'
         )
+    said += [line for spec in table['method'].unique() for line in forms(spec, job, class_names)]
     for split, rows in skipped.items():
         if rows:
             first = ', '.join(f'{name} ({why})' for name, why in rows[:3])

@@ -339,9 +339,7 @@ class DualCoOpPlus(DualCoOp):
         config: DualCoOpPlusConfig | None = None,  # choices; None = the defaults
     ):
         super().__init__(prompts, scale, config)
-        if (
-            self.config.form == 'public'
-        ):  # logarithms of the scales of positive, negative and spatial softmax, and of the competition
+        if self.config.form == 'public':  # logarithms of the scales of positive map, negative map and spatial softmax
             self.log_scales = nn.Parameter(torch.tensor([3.0, 3.0, 3.0]))
 
     def forward(

@@ -25,8 +25,9 @@ if TYPE_CHECKING:  # heavy, and only needed once a method is built
     from trmml_nb.training.trainer import TrainConfig
 
 # %% auto #0
-__all__ = ['PLAIN', 'PROMPTS', 'OURS', 'FASTER', 'METHODS', 'ABLATIONS', 'Entry', 'on_scenes', 'register_method', 'parse_spec',
-           'with_wording', 'configure', 'settings_sha256', 'build_method', 'trained_parameters']
+__all__ = ['PLAIN', 'PROMPTS', 'OURS', 'FASTER', 'METHODS', 'ABLATIONS', 'RELEASES', 'Entry', 'on_scenes', 'register_method',
+           'parse_spec', 'with_wording', 'configure', 'settings_sha256', 'build_method', 'trained_parameters',
+           'Release', 'released', 'method_title']
 
 # %% ../../nbs/rivals/03_registry.ipynb #89f69a87
 @dataclass(frozen=True)
@@ -255,3 +256,43 @@ ABLATIONS: dict[str, str] = {  # what is changed -> spec
     'no lengths in the attention': 'trmml:norm_power=0',
     'query does not start at the region': 'trmml:query_residual=False',
 }
+
+# %% ../../nbs/rivals/03_registry.ipynb #b5e1ea51
+@dataclass(frozen=True)
+class Release:
+    "A rival as its public code has it, so far as a frozen tower and stored features can do the same."
+    spec: str  # as in `parse_spec`
+    tower: str  # options of the tower that belong to it
+    lacks: str  # what its code does besides
+    form: str = 'as released'  # what its rows are called
+
+
+_PIXELS = 'training images are augmented'
+RELEASES: dict[str, Release] = {
+    'dualcoop': Release('dualcoop:class_names=papers', '--resize dualcoop --dense dualcoop',
+                        f'{_PIXELS}; SGD; the loss is a sum over the batch times 0.03, '
+                        'without gradient below a logit of -13.8'),
+    'dualcoop_plus': Release('dualcoop_plus:form=public,context_length=21,class_names=papers', '',
+                             f'{_PIXELS}; SGD; its authors have published no code', "a third party's form"),
+    'scpnet': Release('scpnet:form=release,class_names=papers', '--resize scpnet',
+                      'the image tower is trained, on augmented images; the graph has a rate of its own'),
+    'query2label': Release('query2label:form=release,layers=2,clip=0', '--resize query2label',
+                           'the backbone is trained, on augmented images; an encoder layer before the decoder'),
+}
+
+
+def released(
+    spec: str,  # as in `parse_spec`
+) -> bool:
+    "Whether a spec is a rival in the form of its source."
+    name, chosen, _ = parse_spec(spec)
+    return name in RELEASES and parse_spec(RELEASES[name].spec)[1].items() <= chosen.items()
+
+
+def method_title(
+    spec: str,  # as in `parse_spec`
+) -> str:  # as tables say it, with the form where it is the source's
+    "What a spec is called."
+    name = parse_spec(spec)[0]
+    return f'{METHODS[name].title}, {RELEASES[name].form}' if released(spec) else METHODS[name].title
+

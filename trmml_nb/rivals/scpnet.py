@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from ..errors import MethodError
 from .baselines import TREATMENTS, treat_unknown
 from ..towers.dense import ImageFeatures
 from ..towers.views import Store
-from ..data.labels import PRESENT, UNKNOWN
+from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from ..method.losses import partial_asymmetric_loss
 from ..method.matching import Calibration, text_image_scores
 from ..method.contract import LossState, Method, MethodOutput
@@ -28,8 +29,9 @@ from ..towers.texts import WORDINGS, class_texts
 from ..towers.tower import FrozenTower
 
 # %% auto #0
-__all__ = ['PriorError', 'relation_matrix', 'ClassGraph', 'position_view', 'class_thresholds', 'SCPNetConfig', 'SCPNet',
-           'relation_divergence']
+__all__ = ['OURS_ALONE', 'SCPNET_RELEASED', 'PriorError', 'relation_matrix', 'ClassGraph', 'position_view', 'class_thresholds',
+           'SCPNetConfig', 'SCPNet', 'ReleasedSettings', 'released_settings', 'focal_margin_loss', 'surest_labels',
+           'sharpened_relation', 'ReleasedSCPNet']
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #3e7c1edc
 class PriorError(MethodError):
@@ -142,6 +144,10 @@ def class_thresholds(
     return floor + (base - floor) * relative / (2 - relative)
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #86297305
+OURS_ALONE = ('top_k', 'relation_temperature', 'self_weight', 'consistency_weight', 'consistency_start',
+              'threshold_floor', 'fit_bias', 'gamma_pos', 'gamma_neg', 'clip')  # the release has no such choice
+
+
 @dataclass
 class SCPNetConfig:
     "Choices of SCPNet; stated = in the recipe of Ding et al. 2023 or of SPLC."
@@ -170,22 +176,18 @@ class SCPNetConfig:
     seed: int = 0  # of the first weights
     form: str = field(
         default='ours', metadata=dict(later=True)
-    )  # 'release': graph, relation, scale, thresholds and third loss of the released code
-    relation_weight: float = field(
-        default=1.0, metadata=dict(later=True)
-    )  # reconstruction: of the divergence from related pseudo-labels, in form 'release'; 0: off
+    )  # 'release': graph, relation, scale, loss and second view of the released code, with its own settings
     class_names: str = field(
         default='spoken', metadata=dict(later=True)
     )  # 'papers': names as the data set spells them, as the released code does
 
     def __post_init__(self):
-        class_thresholds(torch.ones(1), self.threshold, self.threshold_floor)
+        class_thresholds(torch.ones(1), self.threshold, 0.0 if self.form == 'release' else self.threshold_floor)
         rules = dict(form=(self.form in ('ours', 'release'), 'ours or release'),
                      class_names=(self.class_names in WORDINGS, f'one of {", ".join(WORDINGS)}'),
                      unknown=(self.unknown in TREATMENTS, f'one of {", ".join(TREATMENTS)}'),
                      context_length=(self.context_length >= 1, 'a whole number from 1'),
                      hidden=(self.hidden is None or self.hidden >= 0, 'None or a whole number from 0'),
-                     relation_weight=(0 <= self.relation_weight < math.inf, 'a number from 0'),
                      consistency_weight=(0 <= self.consistency_weight < math.inf, 'a number from 0'),
                      keep=(0 < self.keep <= 1, 'a share in (0, 1]'),
                      status_momentum=(0 <= self.status_momentum < 1, 'a number in [0, 1)'),
@@ -193,6 +195,10 @@ class SCPNetConfig:
         for name, (holds, expected) in rules.items():
             if not holds:
                 raise PriorError(f'{name} is {getattr(self, name)!r}, expected {expected}.')
+        for f in fields(self) if self.form == 'release' else ():
+            if f.name in OURS_ALONE and getattr(self, f.name) != f.default:
+                raise PriorError(f"{f.name} is {getattr(self, f.name)!r}, but form 'release' has its own: "
+                                 "leave it out.")
 
 # %% ../../nbs/rivals/02_scpnet.ipynb #09d55839
 class SCPNet(Method):
@@ -221,23 +227,18 @@ class SCPNet(Method):
         config: SCPNetConfig | None = None,  # choices
     ) -> SCPNet:
         "The method for a tower and a list of categories; the prior comes from the tower's own texts."
-        cfg, graph, scale = config or SCPNetConfig(), None, tower.logit_scale
+        cfg, graph = config or SCPNetConfig(), None
+        if cfg.form == 'release':
+            return ReleasedSCPNet.from_tower(tower, class_names, cfg)
         prompts = PromptSets(
             tower, class_names, 1, cfg.context_length, cfg.init, seed=cfg.seed, wording=cfg.class_names
         )
         texts = class_texts(tower, class_names, cfg.class_names)
-        if cfg.form == 'release':  # 62 of 80 neighbours, the category itself among them; 0.8 of itself; scale 10
-            near = max(1, round(len(texts) * 62 / 80) - 1)
-            relation = relation_matrix(texts, near, 1.0, 0.8, proportional=True)
-            graph, scale = ClassGraph(relation, tower.dim, cfg.hidden or 2 * tower.dim, cfg.seed, rounds=3), 10.0
-        elif cfg.hidden != 0:
+        if cfg.hidden != 0:
             temperature = cfg.relation_temperature or 1 / tower.logit_scale
             relation = relation_matrix(texts, cfg.top_k, temperature, cfg.self_weight)
             graph = ClassGraph(relation, tower.dim, cfg.hidden or max(1, tower.dim // 8), cfg.seed)
-        method = cls(prompts, graph, scale, tower.logit_bias, cfg)
-        if cfg.form == 'release':
-            method.calibration.requires_grad_(False)  # fixed
-        return method
+        return cls(prompts, graph, tower.logit_scale, tower.logit_bias, cfg)
 
     def classes(self) -> Tensor:
         "[C, d] class features: the prompts' texts after the graph."
@@ -247,8 +248,7 @@ class SCPNet(Method):
     @property
     def thresholds(self) -> Tensor:
         "[C] probability from which an unknown label counts as present."
-        floor = 0.0 if self.config.form == 'release' else self.config.threshold_floor
-        return class_thresholds(self.status, self.config.threshold, floor)
+        return class_thresholds(self.status, self.config.threshold, self.config.threshold_floor)
 
     def forward(
         self,
@@ -293,15 +293,7 @@ class SCPNet(Method):
         probabilities: Tensor,  # [B, C] of the weak view
         targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN, known labels only
     ) -> None:
-        """Move the status of categories with a known present label in the batch towards their mean probability there.
-
-        In the form of the release, towards the share of unknown labels that are surely present."""
-        if self.config.form == 'release':
-            unknown = targets == UNKNOWN
-            sure = ((probabilities >= self.config.threshold) & unknown).sum(0) / unknown.sum(0).clamp(min=1)
-            m = self.config.status_momentum
-            self.status.copy_(torch.where(unknown.any(0), m * self.status + (1 - m) * sure, self.status))
-            return
+        "Move the status of categories with a known present label in the batch towards their mean probability there."
         present = (targets == PRESENT).float()
         count, m = present.sum(0), self.config.status_momentum
         mean = (probabilities * present).sum(0) / count.clamp(min=1)
@@ -328,26 +320,167 @@ class SCPNet(Method):
             )  # binary cross-entropy
             parts['consistency'] = consistency.detach()
             total = total + cfg.consistency_weight * consistency
-            if cfg.form == 'release' and cfg.relation_weight and self.graph is not None:
-                related = relation_divergence(output.features['strong'], filled.targets.clamp(min=0),
-                                              self.graph.relation)
-                parts['relation'] = related.detach()
-                total = total + cfg.relation_weight * related
             if self.training:
                 self.learn_status(output.probabilities, targets)
         return total, parts
 
-# %% ../../nbs/rivals/02_scpnet.ipynb #b5341735
-def relation_divergence(
-    logits: Tensor,  # [B, C] of the strong view
-    present: Tensor,  # [B, C] in [0, 1]: given and pseudo-labels, unknown ones 0
-    relation: Tensor,  # [C, C] rows sum to 1
-) -> Tensor:  # mean over images that have a present label; 0 without any
-    "Divergence (Kullback-Leibler) of the strong view from the labels as the relation spreads them."
+# %% ../../nbs/rivals/02_scpnet.ipynb #a1f06e11
+class ReleasedSettings(NamedTuple):
+    "What SCPNet's released configuration says for a data set."
+    neighbours: int  # categories that a category takes from, itself among them
+    surest: int  # categories of an image that may become present
+    relation_weight: float  # of the term against related probabilities
+    relation_temperature: float  # of the relation in that term, above 0
+    scale: float | None = 10.0  # fixed logit scale; None: the tower's own, which is learned
+
+
+SCPNET_RELEASED = {20: ReleasedSettings(20, 5, 2.0, 0.3), 80: ReleasedSettings(62, 2, 1.0, 0.2),
+                   81: ReleasedSettings(50, 6, 1.0, 0.2, None), 312: ReleasedSettings(312, 31, 3.0, 0.3)}
+
+
+def released_settings(
+    categories: int,  # C
+) -> ReleasedSettings:
+    "Settings of the release by the number of categories; for a number of no data set of theirs, COCO's in proportion."
+    coco, share = SCPNET_RELEASED[80], categories / 80
+    scaled = coco._replace(neighbours=min(categories, max(2, round(share * coco.neighbours))),
+                           surest=max(1, round(share * coco.surest)))
+    return SCPNET_RELEASED.get(categories, scaled)
+
+
+# %% ../../nbs/rivals/02_scpnet.ipynb #a1f06e14
+def focal_margin_loss(
+    logits: Tensor,  # [B, C]
+    targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN; unknown entries cost nothing
+    given: Tensor,  # [B, C] bool: given as present, not filled in; their logits lose the margin
+    margin: float = 1.0,  # in logits
+    gamma: float = 2.0,  # focusing power, from 0
+) -> Tensor:  # summed over categories, mean over the batch
+    "The loss of SPLC's and SCPNet's released code; the gradient passes the focusing weight too."
     with torch.autocast(logits.device.type, enabled=False):
-        wanted = present.float() @ relation.T  # [B, C]
-        total = wanted.sum(-1, keepdim=True)
-        wanted = wanted / total.clamp(min=1e-12)
-        each = F.kl_div(logits.float().log_softmax(-1), wanted, reduction='none').sum(-1)
-        has = (total[:, 0] > 0).float()
-        return (each * has).sum() / has.sum().clamp(min=1)
+        x = logits if logits.dtype == torch.float64 else logits.float()
+        x = torch.where(given, x - margin, x)
+        right = torch.where(targets == PRESENT, x, -x)  # logit of being right
+        cost = (-right).sigmoid() ** gamma * F.softplus(-right)
+        return (cost * (targets != UNKNOWN)).sum() / max(len(x), 1)
+
+
+# %% ../../nbs/rivals/02_scpnet.ipynb #a1f06e17
+def surest_labels(
+    probabilities: Tensor,  # [B, C]
+    thresholds: Tensor,  # [C]
+    most: int,  # categories of an image, from 1
+) -> Tensor:  # [B, C] bool
+    "The most probable categories of each image, so far as they reach their thresholds."
+    best = probabilities.topk(min(most, probabilities.shape[-1]), dim=-1).indices
+    among = torch.zeros_like(probabilities, dtype=torch.bool).scatter(-1, best, True)
+    return among & (probabilities >= thresholds)
+
+
+def sharpened_relation(
+    relation: Tensor,  # [C, C] shares, 0 where a category takes nothing
+    temperature: float,  # above 0
+) -> Tensor:  # [C, C], rows sum to 1
+    "A softmax of each row over the entries above 0."
+    return (relation / temperature).masked_fill(relation <= 0, -torch.inf).softmax(-1)
+
+
+# %% ../../nbs/rivals/02_scpnet.ipynb #a1f06e20
+class ReleasedSCPNet(SCPNet):
+    "SCPNet as its released code trains it, on stored features."
+
+    def __init__(
+        self,
+        prompts: PromptSets,  # one set of prompts
+        graph: ClassGraph,  # of three rounds
+        scale: float,  # logit scale of the tower, where the release has no fixed one
+        bias: float = 0.0,  # the release has none
+        config: SCPNetConfig | None = None,  # of form 'release'
+    ):
+        settings = released_settings(len(prompts.class_names))
+        super().__init__(prompts, graph, settings.scale or scale, bias, config or SCPNetConfig(form='release'))
+        self.released = settings
+        self.calibration.requires_grad_(False)
+        self.calibration.log_scale.requires_grad_(self.released.scale is None)
+        self.status.zero_()  # [C] share of images that have the label, given or chosen
+
+    @classmethod
+    def from_tower(
+        cls,
+        tower: FrozenTower,  # gives the text half and the scale
+        class_names: Sequence[str],  # C names
+        config: SCPNetConfig | None = None,  # of form 'release'
+    ) -> ReleasedSCPNet:
+        "The method for a tower and a list of categories."
+        cfg, count = config or SCPNetConfig(form='release'), released_settings(len(class_names)).neighbours
+        prompts = PromptSets(
+            tower, class_names, 1, cfg.context_length, cfg.init, seed=cfg.seed, wording=cfg.class_names
+        )
+        texts = class_texts(tower, class_names, cfg.class_names)
+        relation = relation_matrix(texts, max(1, count - 1), 1.0, 0.8, proportional=True)
+        graph = ClassGraph(relation, tower.dim, cfg.hidden or 2 * tower.dim, cfg.seed, rounds=3)
+        return cls(prompts, graph, tower.logit_scale, 0.0, cfg)
+
+    @property
+    def thresholds(self) -> Tensor:
+        "[C] probability from which one of an image's surest categories counts as present."
+        most = torch.maximum(self.status.max(), self.released.surest - self.status.sum())
+        reached = (self.status / most.clamp(min=1e-12)).clamp(min=1 / len(self.status))
+        return self.config.threshold * reached / (2 - reached)
+
+    def prepare(
+        self,
+        store: Store,  # features of the M training images; not looked at
+        targets: Tensor,  # [M, C] what training may see; not looked at
+    ) -> None:
+        "Nothing: there is no bias to fit."
+
+    @torch.no_grad()
+    def complete(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        state: LossState,  # where training stands; not used
+    ) -> PseudoLabels:
+        "Targets with the surest categories of the weak view; what the losses assume to be absent is not among them."
+        sure = surest_labels(output.probabilities, self.thresholds, self.released.surest) & (targets == UNKNOWN)
+        filled = torch.where(sure, PRESENT, targets)
+        return PseudoLabels(filled.float(), (filled != UNKNOWN).float())
+
+    def loss(
+        self,
+        output: MethodOutput,  # of B images
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+        known_mask: Tensor,  # [B, C] bool, where targets may be used
+        state: LossState,  # where training stands
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # total, and its parts (detached, unweighted)
+        "SPLC's focal loss on the weak view, and two terms on the strong one; moves the shares in training mode."
+        cfg, targets = self.config, torch.where(known_mask, targets, UNKNOWN)
+        seen = treat_unknown(cfg.unknown, output.probabilities, targets, state.epoch, cfg.splc_threshold,
+                             cfg.splc_start)
+        total = focal_margin_loss(output.logits, seen, targets == PRESENT)
+        parts = dict(classification=total.detach())
+        if 'strong' in output.features:
+            labels, consistency, related = self.second_view(output, targets)
+            parts |= dict(consistency=consistency.detach(), relation=related.detach())
+            total = total + 0.125 * (consistency + self.released.relation_weight * related)
+            if self.training:
+                self.status.lerp_(labels.mean(0), 1 - cfg.status_momentum)
+        return total, parts
+
+    def second_view(
+        self,
+        output: MethodOutput,  # of B images, with the strong view
+        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
+    ) -> tuple[Tensor, Tensor, Tensor]:  # [B, C] labels of the strong view; its terms against labels and relation
+        "What the strong view is compared with; images without a sure label cost nothing."
+        weak, strong = output.probabilities.detach(), output.features['strong'].float()
+        sure = surest_labels(weak, self.thresholds, self.released.surest) & (targets != ABSENT)
+        labels = (sure | (targets == PRESENT)).float()
+        related = weak @ sharpened_relation(self.graph.relation, self.released.relation_temperature).T
+        used = sure.any(-1, keepdim=True)  # [B, 1]
+        cost = lambda wanted: (
+            F.binary_cross_entropy_with_logits(strong, wanted.clamp(0, 1), reduction='none') * used
+        ).sum() / max(len(used), 1)
+        return labels, cost(labels), cost(related)
+

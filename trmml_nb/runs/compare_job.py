@@ -18,9 +18,9 @@ from ..data.dataset import MultiLabelDataset, check_labels, scenes_dataset
 from ..towers.store import FeatureStore
 from .options import CompareOptions, JobError, LabelChoice
 from ..towers.loading import in_memory
-from .sets import hide_labels, load_sets
+from .sets import hide_labels, left_out_of, load_sets
 from ..data.labels import ABSENT, PRESENT, mask_sha256, read_mask_file
-from ..rivals.registry import ABLATIONS, METHODS, configure, parse_spec, with_wording
+from ..rivals.registry import ABLATIONS, METHODS, RELEASES, configure, method_title, parse_spec, with_wording
 from ..training.localisation import Places, read_boxes, scene_places
 from ..data.prepared import prepared_dataset, read_provenance
 from ..io import write_json
@@ -31,15 +31,16 @@ from ..towers.views import ViewStore
 
 # %% auto #0
 __all__ = ['split_specs', 'split_knowns', 'split_seeds', 'CompareJob', 'selection_set', 'published_masks', 'known_places',
-           'left_out_of', 'make_world', 'config_folder', 'write_configs', 'compare_job']
+           'make_world', 'config_folder', 'write_configs', 'compare_job']
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #1760a7a7
 def split_specs(
-    text: str,  # 'all', 'ablations', or specs separated by commas or blanks
+    text: str,  # 'all', 'released', 'ablations', or specs separated by commas or blanks
 ) -> list[str]:  # specs, each checked
     "Specs from one line. Raises `methods.MethodError` for a name or setting that does not exist."
-    if text.strip() in ('all', 'ablations'):
-        return list(METHODS) if text.strip() == 'all' else list(ABLATIONS.values())
+    lists = dict(all=list(METHODS), released=[r.spec for r in RELEASES.values()], ablations=list(ABLATIONS.values()))
+    if text.strip() in lists:
+        return lists[text.strip()]
     found: list[str] = []
     for part in filter(None, re.split(r'[,\s]+', text)):
         if found and '=' in part and ':' not in part:
@@ -147,19 +148,6 @@ def known_places(
     return places
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #407e8967
-def left_out_of(
-    *sets: MultiLabelDataset,  # that rows rest on
-    most: int = 20,  # names that are told of each set
-) -> str:  # empty where nothing was left out
-    "Which images were left out because they could not be had or decoded, for the table."
-    said = []
-    for s in sets:
-        if s.skipped:
-            names = [name for name, _ in s.skipped[:most]] + [f'{len(s.skipped) - most} more'] * (len(s.skipped) > most)
-            said.append(f'{s.split}: {len(s.skipped)} images: {" ".join(names)}')
-    return '; '.join(said)
-
-
 def make_world(
     job: CompareJob,  # says which data and tower
     progress: bool = True,  # bars while images are encoded
@@ -208,7 +196,7 @@ def write_configs(
             drop = ('seed', 'device')
             content = dict(spec=spec, known=known, mask_sha256=mask, data=world.data, clip=world.clip,
                            image_size=world.tower.image_size, views=world.views, tower=world.tower.fingerprint,
-                           method=METHODS[parse_spec(spec)[0]].title,
+                           method=method_title(spec),
                            method_config={k: v for k, v in asdict(method).items() if k not in drop},
                            training={k: v for k, v in asdict(training).items() if k not in drop})
             target = Path(folder) / config_folder(spec)

@@ -251,8 +251,9 @@ class EncodeOptions(Place, TowerChoice, DataChoice):
 @dataclass
 class CompareOptions(Place, TextChoice, TowerChoice, DataChoice):
     "Everything that `trmml compare` can be told."
-    methods: str = option('all', f"Methods, separated by commas: {', '.join(METHODS)}; 'all', or 'ablations' (TRM-ML "
-                          'without each of its parts). Settings: trmml:distill=none,lr=1e-4')
+    methods: str = option('all', f"Methods, separated by commas: {', '.join(METHODS)}; 'all', 'released' (rivals "
+                          "as their public code has them), or 'ablations' (TRM-ML without each of its parts). "
+                          ' Settings: trmml:distill=none,lr=1e-4')
     known: str = option('0.1', "Shares of labels that training may see, separated by commas; 'single' = one present "
                         'label an image.')
     seeds: str = option('0', 'Seeds, separated by commas: each cell is trained once with each.')

@@ -28,7 +28,7 @@ from ..towers.tower import FrozenTower
 from ..training.trainer import TrainConfig
 
 # %% auto #0
-__all__ = ['given_option', 'load_sets', 'hide_labels', 'zero_shot_cosines', 'settings']
+__all__ = ['given_option', 'load_sets', 'left_out_of', 'hide_labels', 'zero_shot_cosines', 'settings']
 
 # %% ../../nbs/library/runs/01_sets.ipynb #b3c8f20d
 def given_option(
@@ -71,6 +71,19 @@ def load_sets(
         raise JobError(f'{sets[1].name}/{sets[1].split}: no label is known, so nothing can be measured on it; choose '
                        'another --eval-split.')
     return sets
+
+# %% ../../nbs/library/runs/01_sets.ipynb #873edf5e
+def left_out_of(
+    *sets: MultiLabelDataset,  # that rows rest on
+    most: int = 20,  # names that are told of each set
+) -> str:  # empty where nothing was left out
+    "Which images were left out because they could not be had or decoded, for the table."
+    said = []
+    for s in sets:
+        if s.skipped:
+            names = [name for name, _ in s.skipped[:most]] + [f'{len(s.skipped) - most} more'] * (len(s.skipped) > most)
+            said.append(f'{s.split}: {len(s.skipped)} images: {" ".join(names)}')
+    return '; '.join(said)
 
 # %% ../../nbs/library/runs/01_sets.ipynb #31210ed3
 def hide_labels(

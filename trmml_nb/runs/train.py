@@ -25,7 +25,7 @@ from ..data.dataset import MultiLabelDataset, check_labels
 from ..io import alone, clear_parts, held_by, sealed_csv, write_atomic
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
 from .options import JobError, TrainJob
-from .sets import hide_labels, load_sets, settings, zero_shot_cosines
+from .sets import hide_labels, left_out_of, load_sets, settings, zero_shot_cosines
 from ..data.labels import ABSENT, UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, build_method, parse_spec, trained_parameters
 from ..training.metrics import mean_average_precision, per_class_table, summary
@@ -129,6 +129,7 @@ def describe(
                               else dict(precision=str(tower.precision).removeprefix('torch.')))),
                 data=dict(name=train.name, split=train.split, images=len(train), mask=mask,
                           mask_sha256=mask_sha256(train.known_mask), made_from=made_from(train),
+                          **({'images_left_out': left_out_of(train)} if train.skipped else {}),
                           **({} if test is None else dict(measured_on=made_from(test)))),
                 class_names=train.class_names)
 
@@ -182,6 +183,7 @@ def measure_run(
     more = {} if absent is None else dict(mAP_difficult_absent=mean_average_precision(logits, absent)[0],
                                           zero_shot_mAP_difficult_absent=mean_average_precision(zero_shot['image'],
                                               absent)[0])
+    more |= {'images_left_out': left_out_of(dataset)} if dataset.skipped else {}
     return dict(**more, **summary(p, dataset.truth, dataset.class_names, scores=logits),
                 zero_shot_mAP=plain['image'][0],
                 zero_shot_pixel_mAP=plain['pixel'][0], per_class_AP=table['AP'].to_dict(),

@@ -73,8 +73,11 @@ def hub_reachable(
     there = urllib.parse.urlparse(hub.ENDPOINT)
     proxies = {} if urllib.request.proxy_bypass(there.netloc) else urllib.request.getproxies()  # no_proxy is heeded
     proxy = proxies.get(there.scheme) or proxies.get("all")
-    end = urllib.parse.urlparse(proxy if "://" in proxy else f"http://{proxy}") if proxy else there
-    port = end.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(end.scheme, 80)
+    try:
+        end = urllib.parse.urlparse(proxy if "://" in proxy else f"http://{proxy}") if proxy else there
+        port = end.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(end.scheme, 80)
+    except ValueError:  # no address, so nothing is behind it
+        return False
     found = []
 
     def knock():
