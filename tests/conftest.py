@@ -8,11 +8,12 @@ import re
 import runpy
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from helpers import ready
 
 # one cache of encoded images for all workers, kernels and processes of a session, made and removed by the first of them
 SHARED = "TRMML_TESTS_CACHE"
@@ -158,7 +159,7 @@ def pytest_pyfunc_call(pyfuncitem):
     if pyfuncitem.get_closest_marker('young') is None or os.environ.get(ALONE):
         return None
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', pyfuncitem.nodeid],
+        [*ready.python(), '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', pyfuncitem.nodeid],
         cwd=pyfuncitem.config.rootpath,
         env={**os.environ, ALONE: '1', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'},
         capture_output=True,

@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers import ready
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app
@@ -16,7 +16,9 @@ from trmml_nb.runs.options import TrainJob
 
 def call(*args):
     return subprocess.run(
-        [sys.executable, '-c', 'from trmml_nb.cli import main; main()', *map(str, args)], capture_output=True, text=True
+        [*ready.python(), '-c', 'from trmml_nb.cli import main; main()', *map(str, args)],
+        capture_output=True,
+        text=True,
     )
 
 

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbdev.config import get_config
 from nbdev.test import nb_test_cells
 
-from helpers import kernels
+from helpers import ready
 from helpers.notebooks import NBS, NOTEBOOKS, left_out
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,28 +66,15 @@ def shows(cell):
 
 @pytest.fixture(scope="session")
 def kernel(tmp_path_factory):
-    "The name of the kernel that notebooks run in: a fork of a process that has imported what is not the project's."
-    if not hasattr(os, "pidfd_open"):  # only Linux has it
-        yield "python3"
-        return
+    "The name of the kernel that notebooks run in: it need not import what is not the project's."
     folder = tmp_path_factory.mktemp("kernels")
-    path = folder / "socket"
-    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # what a kernel chooses
-    with subprocess.Popen([sys.executable, kernels.__file__, "serve", str(path)], env=environment) as server:
-        while not path.exists():
-            assert server.poll() is None, "the process that kernels are forked from has ended"
-            time.sleep(0.05)
-        spec = dict(
-            display_name="forked", language="python", argv=[sys.executable, "-I", "-S", kernels.__file__, "ask"]
-        )
-        spec["argv"] += [str(path), "-f", "{connection_file}"]
-        there = folder / "kernels" / "forked" / "kernel.json"
-        there.parent.mkdir(parents=True)
-        there.write_text(json.dumps(spec), encoding="utf-8")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("JUPYTER_PATH", str(folder))
-            yield "forked"
-        server.terminate()
+    words = [*ready.python(), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    there = folder / "kernels" / "ready" / "kernel.json"
+    there.parent.mkdir(parents=True)
+    there.write_text(json.dumps(dict(display_name="ready", language="python", argv=words)), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder))
+        yield "ready"
 
 
 def test_there_are_notebooks():
