@@ -42,6 +42,11 @@ def pytest_addoption(parser):
         metavar='FILE',
         help='note in a JSON file what became of the tests that are marked as faults; the notebook of faults shows it',
     )
+    parser.addoption(
+        '--forms',
+        metavar='FILE',
+        help='note in a JSON file what each form of labels became and what was said; the notebook of formats shows it',
+    )
 
 
 def affected(commit):
@@ -80,6 +85,8 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'fault(group, fault, then): a line of the table of faults, shown by this test')
     if config.getoption('--faults'):
         config.pluginmanager.register(FaultNotes(Path(config.getoption('--faults'))))
+    if config.getoption('--forms'):
+        config.pluginmanager.register(FormNotes(Path(config.getoption('--forms'))))
 
 
 class FaultNotes:
@@ -102,6 +109,22 @@ class FaultNotes:
         known = json.loads(self.file.read_text(encoding='utf-8')) if self.file.is_file() else {}
         found = dict(sorted((known | self.seen).items()))
         self.file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+class FormNotes:
+    "What each form of labels became, in the order of the tests; the file is that of one whole run."
+
+    def __init__(self, file):
+        self.file, self.seen = file, []
+
+    def pytest_runtest_logreport(self, report):
+        line = dict(report.user_properties).get('form')
+        if line is not None and report.when == 'call':
+            self.seen.append(line | dict(outcome=report.outcome))
+
+    def pytest_sessionfinish(self):
+        text = json.dumps(self.seen, indent=1, ensure_ascii=False) + '\n'
+        self.file.write_text(text, encoding='utf-8')
 
 
 @pytest.hookimpl(wrapper=True)

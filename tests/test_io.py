@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from trmml_nb.errors import RunError
 from trmml_nb.io import (
+    progress_bar,
     SEAL,
     alone,
     check_fields,
@@ -191,3 +192,28 @@ def test_only_parts_of_killed_writers_are_cleared(tmp_path):
     folder.mkdir(), link.symlink_to(theirs[0])
     clear_parts(path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in (*theirs, folder, link))
+
+
+def test_a_bar_in_a_pipe_is_lines_and_in_a_terminal_a_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, lines in ((io.StringIO(), True), (Terminal(), False)):
+        monkeypatch.setattr('sys.stderr', stream)
+        with progress_bar(total=40, desc='encode', unit='images', every=0.0) as bar:
+            for _ in range(40):
+                bar.update()
+        text = stream.getvalue()
+        assert ('\r' in text) is not lines
+        if lines:
+            said = text.splitlines()
+            assert said[0].startswith('encode: 0 of 40 images, 0 %, ') and said[-1].startswith(
+                'encode: 40 of 40 images'
+            )
+            assert all(line.endswith(' left') for line in said)
+    monkeypatch.setattr('sys.stderr', stream := io.StringIO())
+    with progress_bar(total=40, desc='encode', unit='images') as bar:
+        for _ in range(40):
+            bar.update()
+    assert len(stream.getvalue().splitlines()) == 2  # at its beginning and its end: nothing happens in ten seconds

@@ -54,7 +54,7 @@ def at_address(
 
 
 def options_of(
-    config: type,  # a dataclass; a field has a `help`, perhaps `choices`, a `flag` (other name), is an `argument`
+    config: type,  # a dataclass; a field has a `help`, perhaps `choices`, a `flag` (another name, or several), is an `argument`
     job: str | None = None,  # address of the class that the function wants: same fields, imported when called
 ) -> Callable:  # a decorator: function(config) -> function(--options)
     "Make a command whose options are the fields of a dataclass."
@@ -66,7 +66,8 @@ def options_of(
         said = f.metadata.get('argument', False)
         shared = dict(help=help, show_default=not said and f.default not in (None, MISSING), metavar='|'.join(choices)
                       if choices else None)
-        note = typer.Argument(**shared) if said else typer.Option(*filter(None, [f.metadata.get('flag')]), **shared)
+        flags = f.metadata.get('flag') or ()
+        note = typer.Argument(**shared) if said else typer.Option(*([flags] if isinstance(flags, str) else flags), **shared)
         return introspect.Parameter(f.name, introspect.Parameter.KEYWORD_ONLY, default=introspect.Parameter.empty
                                     if said else f.default,
                                  annotation=Annotated[hints[f.name], note])
@@ -294,8 +295,8 @@ def photos(
     kept = ' The tower was better alone, and was kept as it is.' if better else ''
     lacking = len(metrics['left_out'])
     if lacking:
-        kept += (f" {lacking} of {metrics['categories']} categories are left out: nothing is known absent, or nothing "
-                 f"present.")
+        kept += (f" {lacking} of {metrics['categories']} categories {'is' if lacking == 1 else 'are'} left out: nothing is "
+                 f"known absent, or nothing present.")
     print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: "
           f"{say(metrics['zero_shot_mAP'])}).{kept}\n"
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}\n"
@@ -470,15 +471,15 @@ def cache(
     yes: Annotated[bool, typer.Option('--yes', help='With --empty: do not ask.')] = False,
 ):
     """List the encoded features that are kept, with their sizes; --empty removes them."""
-    from trmml_nb.io import readable
+    from trmml_nb.io import number_of, readable
     from trmml_nb.towers.cache import cached_stores, remove_stores
     from trmml_nb.towers.store import default_cache
 
     stores = cached_stores(cache)
     for store in stores:
-        print(f'{store.folder.name[:12]}  {readable(store.bytes):>9}  {store.images:>7} images at {store.side} px  '
+        print(f'{store.folder.name[:12]}  {readable(store.bytes):>9}  {number_of(store.images, "image"):>14} at {store.side} px  '
               f'{store.days:4.0f} days old  {store.tower}{"" if store.whole else "  (not finished)"}')
-    number = lambda some: f'{len(some)} store{"s" * (len(some) != 1)}'
+    number = lambda some: number_of(len(some), 'store')
     print(f'{cache or default_cache()}: {readable(sum(s.bytes for s in stores))} in {number(stores)}')
     if not empty or not stores:
         return

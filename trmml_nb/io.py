@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,9 +30,10 @@ from pydantic import BaseModel, ValidationError
 from .errors import RunError, TrmmlError
 
 # %% auto #0
-__all__ = ['SEAL', 'SILENT_FOR', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'plain_values', 'write_json', 'parse_json',
-           'check_fields', 'read_json', 'guarded', 'unguarded', 'csv_chunks', 'csv_bytes', 'table_digest',
-           'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by', 'waiting_for', 'alone']
+__all__ = ['SEAL', 'SILENT_FOR', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'number_of', 'time_in_words', 'LinesOnly',
+           'progress_bar', 'plain_values', 'write_json', 'parse_json', 'check_fields', 'read_json', 'guarded',
+           'unguarded', 'csv_chunks', 'csv_bytes', 'table_digest', 'table_cells', 'sealed_csv', 'unsealed',
+           'note_beside', 'held_by', 'waiting_for', 'alone']
 
 # %% ../nbs/library/01_io.ipynb #702a922c
 def part_of(
@@ -77,6 +79,59 @@ def readable(
         value, units = value / 1024, units[1:]
     return f"{value:.3g} {units[0]}" if value < 1000 else f"{value:,.0f} {units[0]}"
 
+
+def number_of(
+    count: int,  # of things
+    thing: str,  # one of them
+    things: str = '',  # several; '' for an s behind it
+) -> str:
+    "1 image, 2 images."
+    return f'{count:,} {thing if count == 1 else things or thing + "s"}'
+
+
+def time_in_words(
+    seconds: float,  # from 0
+) -> str:
+    "A time for people: 40 s, 12 min, 2.5 h."
+    if seconds < 1:
+        return 'a second'
+    return f'{seconds:.0f} s' if seconds < 120 else f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
+
+# %% ../nbs/library/01_io.ipynb #5f0c2a12
+class LinesOnly:
+    "A stream that gets a line for each state of a bar, and nothing that returns to the beginning of a line."
+
+    def __init__(
+        self,
+        stream: Any,  # open for writing
+    ):
+        self.stream = stream
+
+    def write(self, text: str,  # with returns to the beginning of the line
+              ) -> None:
+        "What is to be seen of it, as a line."
+        if line := text.strip():
+            self.stream.write(line + '\n')
+
+    def flush(self) -> None:
+        "Let all lines go."
+        self.stream.flush()
+
+
+def progress_bar(
+    iterable: Iterable | None = None,  # to go through, if any
+    every: float = 10.0,  # seconds between lines, where there is no terminal
+    **options: Any,  # as tqdm takes them
+) -> Any:  # a bar of tqdm
+    "A bar with the time that is left: drawn over itself in a terminal and a notebook, else a line now and then."
+    from tqdm.auto import tqdm
+
+    in_notebook = any('notebook' in base.__module__ for base in tqdm.__mro__)
+    if in_notebook or sys.stderr.isatty():
+        return tqdm(iterable, **options)
+    lines = '{desc}: {n_fmt} of {total_fmt} {unit}, {percentage:.0f} %, {remaining} left{postfix}'
+    return tqdm(iterable, **options | dict(file=LinesOnly(sys.stderr), mininterval=every, miniters=1, bar_format=lines))
+
 # %% ../nbs/library/01_io.ipynb #43c1e896
 def plain_values(
     value: Any,  # nested dicts, lists, numbers, also of numpy, paths
@@ -99,7 +154,7 @@ def write_json(
     "Write a JSON file in one move, in UTF-8."
     write_atomic(path, (json.dumps(plain_values(content), indent=1, ensure_ascii=False) + '\n').encode())
 
-
+# %% ../nbs/library/01_io.ipynb #5f0c2c12
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     "An object of a JSON text, whose names differ."
     content = dict(pairs)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from trmml_nb.data.dataset import scenes_dataset
@@ -68,9 +69,25 @@ def test_pictures(tmp_path):
         clone(model).set_params(class_names=None).fit(pictures, y)
 
 
+def test_unknown_as_minus_one_goes_through_cross_validation():
+    "scikit-learn looks at y itself to choose folds, and refuses NaN there."
+    X, truth = make_multilabel_classification(60, 6, n_classes=3, random_state=0)
+    known = np.random.default_rng(0).random(truth.shape) < 0.5
+    codes = np.where(known, truth, -1), np.where(known, truth, np.nan), np.where(known, truth.astype(object), None)
+    model = TRMMLClassifier(epochs=2)
+    found = [cross_val_score(model, X, y, cv=cv) for y, cv in zip(codes, (3, KFold(3), KFold(3)))]
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2]) and found[0].min() > 0.3
+    search = GridSearchCV(model, dict(lr=[3e-3, 1e-3]), cv=3).fit(X, codes[0])
+    assert search.best_estimator_.predict(X).shape == truth.shape
+    with pytest.raises(ValueError, match='NaN'):
+        cross_val_score(model, X, codes[1], cv=3)
+
+
 @pytest.mark.parametrize(
     'y, said',
     [
+        ([['dog', 'cat'], ['dog']], 'MultiLabelBinarizer'),
+        ([['dog', 'cat'], ['dog', 'car']], 'MultiLabelBinarizer'),
         ([[2.0, 0], [1, 0]], 'y holds 2'),
         (['a', 'b', 'c'], 'Only binary classification is supported'),
         ([1, 1], 'one class only'),

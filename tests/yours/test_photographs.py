@@ -30,10 +30,11 @@ from trmml_nb.yours.calibration import (
 )
 from trmml_nb.cli import app
 from trmml_nb.data.dataset import scenes_dataset
-from trmml_nb.errors import DataError
+from trmml_nb.errors import DataError, RunError, TrmmlError
 from trmml_nb.yours import photographs as own_photographs
 from trmml_nb.runs.sets import zero_shot_cosines
 from trmml_nb.yours.photographs import (
+    check_album,
     Kept,
     PhotosError,
     PhotosJob,
@@ -461,11 +462,11 @@ def stop_at(monkeypatch, number):
     "Let the training with this number, from 1, fail as a kill would; returns the list of trainings."
     made, real = [], own_photographs.fit_rows
 
-    def fit(*args):
+    def fit(*args, **said):
         made.append(args)
         if len(made) == number:
             raise Stop
-        return real(*args)
+        return real(*args, **said)
 
     monkeypatch.setattr(own_photographs, 'fit_rows', fit)
     return made
@@ -780,7 +781,7 @@ def test_every_command_on_a_run_of_photographs(run, album, tmp_path):
         (['complete', str(run), '--out', str(tmp_path / 'a.csv')], 1, 'has completed its own table'),
         (['complete', str(run), *table, '--out', str(tmp_path / 'b.csv')], 0, 'labels were given'),
         (['predict', str(run), str(album), '--out', str(tmp_path / 's.csv')], 0, 'scores'),
-        (['check', str(album)], 0, 'are encoded once'),
+        (['check', str(album)], 0, 'to encode: 40 images'),
     ):
         done = CliRunner().invoke(app, command + (cache if command[0] != 'check' else []))
         assert done.exit_code == code and said in done.output, (command, done.output)
@@ -803,3 +804,56 @@ def test_copies_stay_in_one_fold():
         assert not set(groups[learn]) & set(groups[judge]) and len(learn) + len(judge) == 9
     with pytest.raises(CalibrationError, match='3 folds of 2 images'):
         list(folds(4, 3, 0, np.array([0, 0, 1, 1])))
+
+
+# -- going on from a finished run
+
+
+def test_another_category_and_corrected_labels_go_on_from_a_run(album, run, tmp_path, capsys):
+    table = pd.read_csv(run / 'completed.csv', dtype=str)
+    names = [c for c in table if f'{c} (source)' in table]
+    given = table.index[table[f'{names[0]} (source)'] == 'given'][:2]
+    table.loc[given[0], names[0]] = str(1 - int(table.loc[given[0], names[0]]))
+    table.loc[given[1], [names[0], f'{names[0]} (source)']] = ['', '']
+    table['boat'] = ['1', '0'] * (len(table) // 2)
+    table.to_csv(tmp_path / 'more.csv', index=False)
+    said = dict(labels=str(tmp_path / 'more.csv'), start=str(run), cache=str(album.parent / 'cache'))
+    job = PhotosJob(str(album), **said, out=str(tmp_path / 'second'))
+    assert (job.epochs, job.folds, job.categories) == (2, 2, 'kite')
+    assert PhotosJob(str(album), **said, epochs=3).epochs == 3
+    lines = check_album(PhotosJob(str(album), **said))
+    new = f'since {run}: 1 category is new (boat); of the labels for both, 0 are new, 1 changed, 1 taken back'
+    assert new in lines and 'all photographs are encoded already' in lines
+    capsys.readouterr()
+    second = photos_job(job)
+    assert new in capsys.readouterr().out and new in (second / 'report.html').read_text(encoding='utf-8')
+    assert json.loads((second / 'decisions.json').read_text(encoding='utf-8'))['threshold'].keys() == {
+        *(name.lstrip("'") for name in names),
+        'boat',
+    }
+    config = json.loads((second / 'config.json').read_text(encoding='utf-8'))
+    assert config['went_on_from'] == str(run) and config['job']['start'] is None and config['job']['epochs'] == 2
+
+
+def test_going_on_from_what_is_no_run_of_photographs(album, tmp_path):
+    with pytest.raises(RunError, match='nowhere'):
+        PhotosJob(str(album), start=str(tmp_path / 'nowhere'))
+    (tmp_path / 'config.json').write_text(json.dumps(dict(job=dict(data='scenes'))), encoding='utf-8')
+    with pytest.raises(TrmmlError, match='photos|config'):
+        PhotosJob(str(album), start=str(tmp_path))
+
+
+def test_check_says_what_encoding_costs_or_why_it_cannot(album, tmp_path):
+    lines = check_album(PhotosJob(str(album), cache=str(tmp_path)))
+    assert any(line.startswith('to encode: 40 images, about ') and 'of disk' in line for line in lines)
+    lines = check_album(PhotosJob(str(album), cache=str(tmp_path), clip='RN5O'))
+    assert any(line.startswith('what encoding costs cannot be said: ') and 'RN50' in line for line in lines)
+    assert not list(tmp_path.glob('*/shard*'))
+
+
+def test_folds_have_a_bar_with_the_time_that_is_left(album, tmp_path, capsys):
+    photos_job(
+        PhotosJob(str(album), epochs=2, folds=2, out=str(tmp_path / 'o'), cache=str(album.parent / 'cache'), seed=7)
+    )
+    said = capsys.readouterr().err
+    assert 'cross-validation, 2 trainings: 4 of 4 passes, 100 %' in said and '\r' not in said

@@ -23,17 +23,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .dataset import FileImage, MultiLabelDataset
 from ..errors import DataError
-from ..io import check_fields, parse_json
+from ..io import check_fields, number_of, parse_json
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
 from .own_data import csv_dataset, folder_files, image_path
 from .tables import (
-    Names, Reading, Sheet, TableError, Votes, combine_votes, decoded, folder_notes, read_sheet, read_synonyms)
+    ENDINGS, LABEL_COLUMNS, PICTURE_COLUMNS, Names, Reading, Sheet, TableError, Votes, as_probability, combine_votes,
+    decoded, folder_notes, head, one_spelling, read_sheet, read_synonyms)
 
 # %% auto #0
-__all__ = ['Triples', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco', 'from_coco', 'to_coco',
-           'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf', 'write_pictures',
-           'xml_file', 'json_file', 'voc_triples', 'cvat_triples', 'yolo_names', 'yolo_triples', 'coco_triples',
-           'labelstudio_triples', 'google_triples', 'lightroom_triples', 'find_format', 'read_triples', 'read_labels']
+__all__ = ['Triples', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco', 'coco_lists', 'from_coco',
+           'to_coco', 'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf',
+           'write_pictures', 'xml_file', 'json_file', 'voc_triples', 'cvat_triples', 'yolo_names', 'yolo_file',
+           'yolo_triples', 'coco_triples', 'task_labels', 'labelstudio_triples', 'google_triples', 'lightroom_triples',
+           'find_format', 'read_triples', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
@@ -114,14 +116,10 @@ class Coco(BaseModel):
     annotations: list[_Annotation]
 
 
-def from_coco(
-    path: str | Path,  # JSON with images, categories, annotations
-    root: str | Path | None = None,  # folder of the images; None: the file's
-    absent: str = 'unknown',  # as in `from_pairs`
-    check: bool = True,  # open the header of every image
-) -> MultiLabelDataset:
-    "Labels of a COCO file; `neg_category_ids` of an image (LVIS) are absent. Errors: named with the entry."
-    path = Path(path)
+def coco_lists(
+    path: Path,  # JSON with images, categories, annotations
+) -> tuple[list[str], list[str], list[tuple[int, int]], list[tuple[int, int]]]:  # files, categories, present, absent
+    "Content of a COCO file, by rows and columns. Errors: named with the entry."
     try:
         about = parse_json(path.read_bytes())
         check_fields(about, Coco)
@@ -133,22 +131,32 @@ def from_coco(
     each_once([i['id'] for i in about['images']], places['images'], 'image id')
     each_once([c['id'] for c in about['categories']], places['categories'], 'category id')
     each_once([c['name'] for c in about['categories']], places['categories'], 'category')
-    images = {i['id']: (row, i['file_name']) for row, i in enumerate(about['images'])}
+    row = {i['id']: k for k, i in enumerate(about['images'])}
     names = {c['id']: c['name'] for c in sorted(about['categories'], key=lambda c: (isinstance(c['id'], str), c['id']))}
     column = {number: c for c, number in enumerate(names)}
-    pairs = [(k, a['image_id'], a['category_id']) for k, a in enumerate(about['annotations'])]
-    negative = [(i['id'], c) for i in about['images'] for c in i.get('neg_category_ids') or []]
-    for k, image, category in pairs:
-        if image not in images or category not in column:
-            raise FormatError(f'{path}, annotation {k}: image {image!r} or category {category!r} is not in the lists '
-                              f'of the file.')
+    for k, a in enumerate(about['annotations']):
+        if a['image_id'] not in row or a['category_id'] not in column:
+            raise FormatError(f'{path}, annotation {k}: image {a["image_id"]!r} or category {a["category_id"]!r} is not '
+                              f'in the lists of the file.')
+    negative = [(row[i['id']], c) for i in about['images'] for c in i.get('neg_category_ids') or []]
     if any(c not in column for _, c in negative):
         raise FormatError(f'{path}: neg_category_ids name a category that is not in the list.')
-    return from_pairs(path.stem, path.parent if root is None else Path(root), [n for _, n in images.values()],
-                      list(names.values()),
-                      [(images[i][0], column[c]) for _, i, c in pairs], [(images[i][0], column[c]) for i,
-                          c in negative], absent, check,
-                      places['images'])
+    return ([i['file_name'] for i in about['images']], list(names.values()),
+            [(row[a['image_id']], column[a['category_id']]) for a in about['annotations']],
+            [(r, column[c]) for r, c in negative])
+
+# %% ../../nbs/library/data/07_formats.ipynb #abbf6265
+def from_coco(
+    path: str | Path,  # JSON with images, categories, annotations
+    root: str | Path | None = None,  # folder of the images; None: the file's
+    absent: str = 'unknown',  # as in `from_pairs`
+    check: bool = True,  # open the header of every image
+) -> MultiLabelDataset:
+    "Labels of a COCO file; `neg_category_ids` of an image (LVIS) are absent. Errors: named with the entry."
+    path = Path(path)
+    files, names, present, negative = coco_lists(path)
+    return from_pairs(path.stem, path.parent if root is None else Path(root), files, names, present, negative, absent,
+                      check, [f'{path}, images {k}' for k in range(len(files))])
 
 
 def to_coco(
@@ -191,7 +199,7 @@ def parse_xml(
     except (expat.ExpatError, ET.ParseError, LookupError) as error:
         raise ValueError(str(error)) from None
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #1e54bd05
 def from_voc_xml(
     folder: str | Path,  # Annotations: a .xml file per image
     root: str | Path,  # folder of the images
@@ -228,7 +236,7 @@ def from_voc_xml(
                                                                      for o in row], (), absent, check,
                       list(map(str, files)), [(str(f), 'not an .xml file') for f in entries if f not in set(files)])
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #093f1d98
 _NOT_XML = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 
 
@@ -326,7 +334,7 @@ def _datasets() -> Any:
         raise FormatError('the package datasets is not installed: pip install datasets') from error
 
 # %% ../../nbs/library/data/07_formats.ipynb #9ab50011
-Triples = list[tuple[str, str, int]]  # picture, label ('' for a picture without one), PRESENT or ABSENT
+Triples = list[tuple[str, str, int]]  # picture ('' for a category that nobody used), label ('' for none), PRESENT or ABSENT
 
 
 def xml_file(
@@ -352,106 +360,132 @@ def json_file(
 
 
 def voc_triples(
-    path: Path,  # the file, or the folder of such files
+    path: Path,  # folder of .xml files, with its subfolders
+    notes: list[str] | None = None,  # to be added to
 ) -> Triples:
-    "VOC: a folder with an .xml file per picture."
-    found = []
-    for file in sorted(path.glob('*.xml')):
+    "VOC: a folder with an .xml file per picture. Errors: a file of another kind."
+    found, hard = [], 0
+    for file in sorted(path.rglob('*.xml')):
         root = xml_file(file)
-        names = [name.text.strip() for name in root.iterfind('object/name') if name.text]
-        found += [(root.findtext('filename') or file.stem, name, PRESENT) for name in names or ['']]
+        if root.tag == 'annotations':
+            raise FormatError(f'{file}: not a file of VOC, but perhaps of CVAT; give this file instead of its folder.')
+        objects = [(o.findtext('name') or '').strip() for o in root.iterfind('object')]
+        hard += sum((o.findtext('difficult') or '').strip() == '1' for o in root.iterfind('object'))
+        found += [(root.findtext('filename') or file.stem, name, PRESENT) for name in filter(None, objects)] or [
+            (root.findtext('filename') or file.stem, '', PRESENT)]
+    if hard and notes is not None:
+        notes.append(f'{hard} object{"s" * (hard > 1)} marked as difficult {"are" if hard > 1 else "is"} read as present')
     return found
 
 
 def cvat_triples(
-    path: Path,  # the file, or the folder of such files
+    path: Path,  # the file
 ) -> Triples:
-    "CVAT for images: tags, boxes, polygons and masks of each image."
+    "CVAT for images: tags, boxes, polygons and masks of each image, and the labels of the task."
     shapes = ('tag', 'box', 'polygon', 'polyline', 'points', 'mask', 'ellipse', 'skeleton', 'cuboid')
-    return [(image.get('name', ''), name, PRESENT) for image in xml_file(path).iter('image')
-            for name in [s.get('label', '') for s in image if s.tag in shapes] or ['']]
+    root = xml_file(path)
+    task = [('', (label.findtext('name') or '').strip(), PRESENT) for label in root.iterfind('.//labels/label')]
+    return task + [(image.get('name', ''), name, PRESENT) for image in root.iter('image')
+                   for name in [s.get('label', '') for s in image if s.tag in shapes] or ['']]
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #354d67f0
 def yolo_names(
-    path: Path,  # the file, or the folder of such files
+    path: Path,  # folder of .txt files
 ) -> list[str]:
     "Category names of a YOLO folder. Errors: no list of names."
+    bare = lambda text: re.sub(r'^\s*(?:-|\d+\s*:)\s*', '', text).strip().strip('\'"')
     for base in (path, path.parent):
         for name in ('classes.txt', 'obj.names', 'labels.txt'):
             if (base / name).is_file():
                 return [line.strip() for line in decoded(base / name)[0].splitlines() if line.strip()]
-        for file in sorted(base.glob('*.yaml')):
+        for file in sorted(p for p in base.glob('*') if p.suffix in ('.yaml', '.yml')):
             text = decoded(file)[0]
-            if block := re.search(r'^names:\s*\[(.*?)\]', text, re.M | re.S):
-                return [part.strip().strip('\'"') for part in block[1].split(',')]
+            if block := re.search(r'^names:\s*[\[{](.*?)[\]}]', text, re.M | re.S):
+                return [bare(part) for part in block[1].split(',') if part.strip()]
             if block := re.search(r'^names:\s*\n((?:[ \t]+\S.*\n?|-.*\n?)+)', text, re.M):
-                return [re.sub(r'^\s*(?:-|\d+\s*:)\s*', '', line).strip().strip('\'"') for line in block[1].splitlines()
-                        if line.strip()]
+                return [bare(line) for line in block[1].splitlines() if line.strip()]
     raise FormatError(f'{path}: no classes.txt, obj.names or *.yaml with names: beside it, so the numbers of the '
                       f'categories have no names.')
 
 
+def yolo_file(
+    file: Path,  # .txt
+    count: int,  # categories
+    confidence: float | None = None,  # from which an object with a score counts, in [0, 1]
+) -> list[int]:  # categories, each once
+    "What one file of a YOLO folder lists. Errors: no number of a category; scores, and no word on from where on."
+    numbers = []
+    for k, line in enumerate(decoded(file)[0].splitlines(), 1):
+        words = line.split()
+        if words and (not words[0].isdigit() or int(words[0]) >= count):
+            raise FormatError(f'{file}, line {k}: {words[0]!r} is no category number from 0 to {count - 1}.')
+        score = as_probability(words[5]) if len(words) == 6 else None
+        if score is not None and confidence is None:
+            raise FormatError(f'{file}, line {k}: six numbers, the last of which is a score; say from where on an '
+                              'object counts as present with --confidence (0.7, say).')
+        numbers += [int(words[0])] if words and (score is None or score >= (confidence or 0)) else []
+    return list(dict.fromkeys(numbers))
+
+
 def yolo_triples(
-    path: Path,  # the file, or the folder of such files
+    path: Path,  # folder of .txt files, with its subfolders
+    confidence: float | None = None,  # as in `yolo_file`
 ) -> Triples:
     "YOLO: a folder with a .txt file per picture, a line per object that begins with its category's number."
-    names, found = yolo_names(path), []
-    for file in sorted(p for p in path.rglob('*.txt') if p.name not in ('classes.txt', 'labels.txt', 'train.txt',
-        'val.txt', 'test.txt')):
-        numbers = []
-        for k, line in enumerate(decoded(file)[0].splitlines(), 1):
-            word = line.split()[0] if line.strip() else '0'
-            if not word.isdigit() or int(word) >= len(names):
-                raise FormatError(f'{file}, line {k}: {word!r} is no category number from 0 to {len(names) - 1}.')
-            numbers += [int(word)] if line.strip() else []
-        found += [(file.relative_to(path).with_suffix('').as_posix(), names[n], PRESENT)
-                  for n in dict.fromkeys(numbers)] or [
-            (file.relative_to(path).with_suffix('').as_posix(), '', PRESENT)]
+    names, others = yolo_names(path), ('classes.txt', 'labels.txt', 'train.txt', 'val.txt', 'test.txt')
+    found: Triples = [('', name, PRESENT) for name in names]
+    for file in sorted(p for p in path.rglob('*.txt') if p.name not in others):
+        picture = file.relative_to(path).with_suffix('').as_posix()
+        found += [(picture, names[n], PRESENT) for n in yolo_file(file, len(names), confidence)] or [(picture, '', PRESENT)]
     return found
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #d836f6eb
 def coco_triples(
-    path: Path,  # the file, or the folder of such files
+    path: Path,  # the file
 ) -> Triples:
-    "COCO, with LVIS's `neg_category_ids`."
-    data = from_coco(path, check=False)
-    return [(data.image_ids[i], '', PRESENT) for i in range(len(data))] + [
-        (data.image_ids[i], data.class_names[c], int(data.targets[i, c])) for i,
-        c in np.argwhere(data.targets != UNKNOWN)]
+    "COCO, with LVIS's `neg_category_ids`. Errors: a picture that is listed twice."
+    files, names, present, negative = coco_lists(path)
+    each_once(files, [f'{path}, images {k}' for k in range(len(files))], 'image')
+    return [('', n, PRESENT) for n in names] + [(f, '', PRESENT) for f in files] + [
+        (files[i], names[c], label) for pairs, label in ((present, PRESENT), (negative, ABSENT)) for i, c in pairs]
+
+
+def task_labels(
+    task: Mapping[str, Any],  # of Label Studio, or a line of metadata
+) -> list[str]:
+    "Choices, boxes and brushes of a task, whichever form it was exported in."
+    if 'annotations' in task or 'completions' in task:
+        kinds = ('choices', 'rectanglelabels', 'polygonlabels', 'brushlabels', 'keypointlabels', 'ellipselabels',
+                 'taxonomy', 'labels')
+        results = [r for a in task.get('annotations', task.get('completions', [])) if not a.get('was_cancelled')
+                   for r in a.get('result', [])]
+        names = [n for r in results for key, v in r.get('value', {}).items() if key in kinds
+                 for n in (v if isinstance(v, list) else [v])]
+        return [' / '.join(n) if isinstance(n, list) else str(n) for n in names]
+    said = next((task[key] for key in task if head(key) in LABEL_COLUMNS), [])
+    said = said.get('choices', []) if isinstance(said, dict) else said
+    return [n if isinstance(n, str) else next(iter(n.get('rectanglelabels', n.get('choices', ['']))))
+            for n in ([said] if isinstance(said, str) else said)]
 
 
 def labelstudio_triples(
-    path: Path,  # the file, or the folder of such files
+    path: Path,  # the file
 ) -> Triples:
-    "Label Studio's JSON and JSON-MIN: choices, boxes and brushes of each task."
+    "Label Studio's JSON and JSON-MIN, and lines of metadata with a picture and labels. Errors: a task without a picture."
     found = []
     for k, task in enumerate(json_file(path)):
         data = task.get('data', task)
-        image = next((str(v) for key, v in data.items() if isinstance(v, str) and key in ('image', 'img', 'photo',
-            'url', '$undefined$')), None)
+        texts = {key: v for key, v in data.items() if isinstance(v, str)}
+        image = next((v for key, v in texts.items() if head(key) in PICTURE_COLUMNS or key == '$undefined$'), None) or next(
+            (v for v in texts.values() if Path(v.split('?')[0]).suffix.lower() in ENDINGS), None)
         if image is None:
-            raise FormatError(f'{path}, task {k}: names no image.')
+            score = ', but scores: these are found objects and no labels' if 'category_id' in task else ''
+            raise FormatError(f'{path}, task {k}: names no image{score}.')
         image = image.split('?d=')[-1]
-        image = re.sub(r'^(.*/)?[0-9a-f]{8}-(?=.)', '',
-                       image) if '/upload/' in image or 'annotations' in task else image
-        if 'annotations' in task or 'completions' in task:
-            results = [r for a in task.get('annotations', task.get('completions', [])) if not a.get('was_cancelled')
-                       for r in a.get('result', [])]
-            names = [n for r in results for key, v in r.get('value', {}).items()
-                     if key in ('choices', 'rectanglelabels', 'polygonlabels', 'brushlabels', 'keypointlabels',
-                                                                                            'ellipselabels', 'taxonomy',
-                                                                                            'labels')
-                     for n in (v if isinstance(v, list) else [v])]
-            names = [' / '.join(n) if isinstance(n, list) else str(n) for n in names]
-        else:
-            said = task.get('choice', task.get('label', []))
-            said = said.get('choices', []) if isinstance(said, dict) else said
-            names = [n if isinstance(n, str) else next(iter(n.get('rectanglelabels', n.get('choices', ['']))))
-                     for n in ([said] if isinstance(said, str) else said)]
-        found += [(image, n, PRESENT) for n in dict.fromkeys(names)] or [(image, '', PRESENT)]
+        found += [(image, n, PRESENT) for n in dict.fromkeys(task_labels(task))] or [(image, '', PRESENT)]
     return found
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #50ab555e
 def google_triples(
     path: Path,  # the file
     confidence: float | None,  # from which an entry counts as present, in [0, 1]
@@ -496,9 +530,16 @@ def find_format(
 ) -> str:  # a key of TOOLS, or 'table'
     "Which tool wrote a file or folder. Errors: none that is known."
     if path.is_dir():
-        for name, pattern in (('voc', '*.xml'), ('lightroom', '**/*.xmp'), ('yolo', '**/*.txt')):
-            if next(path.glob(pattern), None):
-                return name
+        kinds = dict(voc='*.xml', lightroom='*.xmp', yolo='*.txt')
+        there = [name for name, pattern in kinds.items() if next(path.rglob(pattern), None)]
+        if len(there) > 1 and 'yolo' in there and not any((base / n).is_file() for base in (path, path.parent)
+                                                          for n in ('classes.txt', 'obj.names')):
+            there.remove('yolo')
+        if len(there) == 1:
+            return there[0]
+        if there:
+            raise FormatError(f'{path}: a folder with annotations of several kinds; say which with --format: '
+                              f'{", ".join(there)}.')
         raise FormatError(f'{path}: a folder without .xml, .xmp or .txt files; give a table or the folder with the '
                           f'annotations.')
     if path.suffix.lower() == '.xml':
@@ -517,7 +558,7 @@ def find_format(
     raise FormatError(f'{path}: JSON of a tool that is not known; say which with --format ({", ".join(TOOLS)}), or '
                       f'export a table.')
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #8cf3c1b7
 def read_triples(
     triples: Triples,  # from a tool
     path: Path,  # what they were read from
@@ -528,39 +569,37 @@ def read_triples(
     on_bad: str,  # as in `read_labels`
     reading: Reading,  # what was said
     form: str,  # for the notes
+    notes: Sequence[str] = (),  # of the tool's reader
 ) -> Sheet:
     "Labels of a tool as a sheet. Errors: pictures that are not there."
     files, left = folder_files(root)
-    spelled: dict[str, str] = {}
-    meant = [(image, spelled.setdefault((m := synonyms.get(n.casefold(), n)).casefold(), m) if n else '', label)
-             for image, n, label in triples]
-    for c in categories:
-        spelled.setdefault(c.casefold(), c)
-    if not spelled:
+    meant, spelled = one_spelling(list(dict.fromkeys(n for _, n, _ in triples if n)), synonyms)
+    more, _ = one_spelling([*dict.fromkeys(meant.values()), *categories], synonyms)
+    if not more:
         raise FormatError(f'{path}: read as {form}, and no label found in it.')
-    votes = Votes(list(spelled.values()), Names(root, files))
+    votes = Votes(list(dict.fromkeys(more.values())), Names(root, files))
     at = {n: c for c, n in enumerate(votes.names)}
     where: dict[str, Any] = {}
-    for image, name, label in meant:
+    for image, name, label in triples:
+        if not image:
+            continue
         count = where.get(image)
         if count is None:
             count = where[image] = votes.image(image, f'{path}', once=False)
         if name:
-            count[at[name], 0 if label == PRESENT else 1] = 1
-    if reading.unlisted == 'absent':
-        for count in votes.counts.values():
-            count[count.sum(1) == 0, 1] = 1
+            count[at[more[meant[name]]], 0 if label == PRESENT else 1] = 1
+    for count in votes.counts.values() if reading.unlisted == 'absent' else ():
+        count[count.sum(1) == 0, 1] = 1
     for image in files if add_images else ():
         votes.places.setdefault(image, f'{root / image}')
         votes.counts.setdefault(image, np.zeros((len(votes.names), 2), dtype=int))
-    there = sum(bool(n) and label == PRESENT for _, n, label in meant)
-    notes = [f'{form}: {there} labels that are there, {sum(label == ABSENT for _, _, label in meant)} that are '
-             f'absent, on {len(where)} pictures; what is not listed is '
-             f'{reading.unlisted}', *votes.find.notes, *folder_notes(left)]
-    return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, notes,
+    there, gone = (sum(bool(i and n) and label == kind for i, n, label in triples) for kind in (PRESENT, ABSENT))
+    said = [f'{form}: {number_of(there, "label")} present and {gone} absent on {number_of(len(where), "picture")}; what '
+            f'is not listed is {reading.unlisted}', *notes, *spelled, *votes.find.notes, *folder_notes(left)]
+    return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, said,
                          [entry for entry in left if entry[1].startswith(('a picture', 'link'))])
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #e176e150
 def read_labels(
     labels: str | Path,  # a table, or a file or folder of another form
     root: str | Path | None = None,  # folder of the pictures; None: the table's
@@ -583,9 +622,10 @@ def read_labels(
     if form == 'table' or form in TABLES:
         return read_sheet(path, folder, synonyms, categories, add_images, on_bad, reading)
     read: Any = TOOLS[form]
-    more = (reading.confidence,) if form == 'googlevision' else ()
+    notes: list[str] = []
+    more = (reading.confidence,) if form in ('googlevision', 'yolo') else (notes,) if form == 'voc' else ()
     try:
         triples = read(path, *more)
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise FormatError(f'{path}: not in the form {form} ({type(error).__name__}: {error}); say another --format.') from None
-    return read_triples(triples, path, folder, read_synonyms(synonyms), categories, add_images, on_bad, reading, form)
+    return read_triples(triples, path, folder, read_synonyms(synonyms), categories, add_images, on_bad, reading, form, notes)

@@ -5,16 +5,19 @@
 # %% ../../nbs/library/data/04_tables.ipynb #a84beda0
 from __future__ import annotations
 
+import ast
 import csv
 import difflib
 import io
+import json
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -22,17 +25,21 @@ import pandas as pd
 
 from .dataset import FileImage, MultiLabelDataset, usable_images
 from ..errors import DataError, optional
-from ..io import unguarded
+from ..io import number_of, unguarded
 from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
-from .own_data import folder_files, image_path
+from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 
 # %% auto #0
-__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'CELLS', 'CELL_CODES', 'MARKS', 'PICTURE_COLUMNS', 'NOTE_COLUMNS', 'SOURCE',
-           'PROBABILITY', 'RULES', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'PROPOSED', 'TableError', 'plain', 'read_cell',
-           'counted', 'cell_meanings', 'Grid', 'decoded', 'excel_lines', 'text_lines', 'head', 'read_grid', 'restored',
-           'name_keys', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column', 'sheet_header',
-           'combine_votes', 'table_format', 'Votes', 'wide_votes', 'listed_votes', 'folder_notes', 'read_sheet',
-           'sheet_statistics']
+__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'PICTURE_COLUMNS', 'NOTE_COLUMNS', 'TOTALS',
+           'SOURCE', 'PROBABILITY', 'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'BOX_COLUMNS',
+           'PROPOSED', 'SEPARATORS', 'NOTHING', 'PROGRAM', 'TableError', 'plain', 'read_cell', 'as_probability',
+           'counted', 'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words', 'Grid', 'decoded',
+           'head', 'header_line', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter', 'text_lines',
+           'restored', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet',
+           'Reading', 'Columns', 'picture_column', 'one_name', 'annotator_column', 'why_no_category', 'check_names',
+           'sheet_header', 'combine_votes', 'label_columns', 'table_format', 'cell_parts', 'check_labels_apart',
+           'Votes', 'ask_about_words', 'wide_votes', 'empty_words', 'Listed', 'listed_labels', 'one_spelling',
+           'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -40,17 +47,19 @@ class TableError(DataError):
 
 
 WORDS = {  # what a cell may say, in lower case; numbers are read apart
-    'present': 'yes y true t x present ✓ ✔ ☑ ● ○ ◯ v + ja j wahr oui vrai sí si s verdadero sì vero sim verdadeiro '
+    'present': 'yes y true t x present ✓ ✔ ☑ ✅ ● ○ ◯ v + ja j wahr vorhanden oui vrai sí si s verdadero sì vero sim verdadeiro '
                'waar tak prawda ano áno pravda '
+               'présent présente presente presenti obecny obecna obecne присутствует есть '
                'igen igaz da adevărat adevarat да так истина истинно є evet doğru dogru var ναι αληθης αληθής αληθες '
                'kyllä kylla tosi jah '
-               'jā taip tiesa sant sann sand có co đúng ya benar oo はい 有り 有 あり 是 真 예 네 있음 참 ใช่ نعم صحيح כן אמת हाँ '
+               'jā taip tiesa sant sann sand có co đúng ya benar oo はい 有り 有 あり 是 真 存在 예 네 있음 참 ใช่ نعم صحيح موجود כן אמת हाँ '
                'हां सही'.split(),
-    'absent': 'no n false f absent ✗ ✘ ☐ nein falsch non faux falso não nao nee onwaar nie fałsz falsz ne nepravda '
-              'nem hamis nu fals нет ложь ні '
-              'не hayır hayir yanlış yanlis yok όχι οχι ψευδης ψευδής ψευδες ei epätosi vale nē nej nei falskt falsk '
+    'absent': 'no n false f absent ✗ ✘ ❌ ❎ ☐ nein falsch abwesend non faux falso não nao nee onwaar nie fałsz falsz ne nepravda '
+              'absente ausente assente nieobecny nieobecna nieobecne отсутствует '
+               'nem hamis nu fals нет ложь ні '
+              'не hayır hayir yanlış yanliş yanlis yok όχι οχι ψευδης ψευδής ψευδες ei epätosi vale nē nej nei falskt falsk '
               'usann không khong sai '
-              'tidak salah hindi いいえ 無し 無 なし 否 无 假 아니오 아니요 없음 거짓 ไม่ لا خطأ לא שקר नहीं ग़लत गलत'.split(),
+              'tidak salah hindi いいえ 無し 無 なし 否 无 假 不在 不存在 아니오 아니요 없음 거짓 ไม่ لا خطأ לא שקר नहीं ग़लत गलत'.split(),
     'unknown': ['', '?', '??', '-', '–', '—', '.', 'na', 'n/a', '#n/a', '#nv', '<na>', 'nan', 'none', 'null', 'unknown',
                 'not sure', 'unsure', 'unbekannt',
                 'inconnu', 'desconocido', 'sconosciuto', 'desconhecido', 'onbekend', 'nieznane', 'neznámé',
@@ -62,18 +71,22 @@ LABELS = dict(present=PRESENT, absent=ABSENT, unknown=UNKNOWN)
 NUMBERS = {'1': PRESENT, '0': ABSENT, '-1': UNKNOWN}
 
 
+UNSEEN = dict.fromkeys(map(ord, '\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069'
+                                '\ufe0e\ufe0f\ufeff'))  # marks of direction, and others that nobody sees
+
+
 def plain(
     text: str,  # what a person wrote
 ) -> str:
-    "One spelling for what means the same: `1,00` and `１` become 1, `YES ` becomes yes."
-    text = ' '.join(unicodedata.normalize('NFKC', text).casefold().split())
-    number = re.fullmatch(r'([+\-−]?)(\d+)(?:[.,]0*)?', text)
-    return text if not number else ('-' if number[1] in '-−' and number[1] else '') + (number[2].lstrip('0') or '0')
+    "One spelling for what means the same: `1,00`, `１` and `١` become 1, `YES ` becomes yes."
+    text = ' '.join(unicodedata.normalize('NFKC', text.translate(UNSEEN)).casefold().split())
+    number = re.fullmatch(r'([+\-−]?)(\d+)(?:[.,٫][0٠]*)?', text)
+    return text if not number else ('-' if number[1] in '-−' and number[1] else '') + str(int(number[2]))
 
 
 CELLS = {**{plain(word): LABELS[kind] for kind, words in WORDS.items() for word in words}, **NUMBERS}
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #4ad343f4
 def read_cell(
     text: str,  # what a person wrote
     where: str = 'a cell',  # for the message
@@ -88,6 +101,17 @@ def read_cell(
                          'labels with --ignore.')
     return label
 
+
+def as_probability(
+    text: str,  # plain text of a cell
+) -> float | None:  # in [0, 1]; None: no such number
+    "A probability as people write it: 0.93, 0,93, 1e-05, 93 %."
+    number = re.fullmatch(r'(\d*[.,٫]?\d+(?:e[+-]?\d+)?)\s*([%٪]?)', text)
+    if number is None:
+        return None
+    value = float(re.sub('[,٫]', '.', number[1])) / (100 if number[2] else 1)
+    return value if value <= 1 else None
+
 # %% ../../nbs/library/data/04_tables.ipynb #9ab20002
 CELL_CODES = {  # --code: what numbers mean; words keep their meaning
     'blank': {'1': PRESENT, '0': ABSENT},
@@ -96,7 +120,7 @@ CELL_CODES = {  # --code: what numbers mean; words keep their meaning
     'nan': {'1': PRESENT, '0': ABSENT},
     'positives': {'1': PRESENT, '0': UNKNOWN, '-1': UNKNOWN},  # only what is there was noted
 }
-MARKS = (({'+'}, {'-', '–', '—'}), ({'x'}, {'o', '○', '◯', '✓', '✔', '☑'}),
+MARKS = (({'+'}, {'-', '–', '—'}), ({'x'}, {'o', '○', '◯', '✓', '✔', '☑', '✅'}),
          ({'×'}, {'x', '×'}))  # together they have more than one reading
 
 
@@ -110,35 +134,76 @@ def counted(
         if len(order) > most else '')
 
 
-def cell_meanings(
+def ask_about_values(
     values: Mapping[str, int],  # plain text of the label cells -> how often
     where: str,  # begins a message
-    code: str = 'auto',  # 'auto', or a key of CELL_CODES
-    own: Mapping[str, int] | None = None,  # words of one's own -> label
-) -> dict[str, int]:  # plain text -> label
-    "What cells of one table mean. Errors: values with more than one reading, counted, with what to say."
-    if code != 'auto' and code not in CELL_CODES:
-        raise TableError(f'--code is {code!r}, expected auto, {", ".join(CELL_CODES)}.')
-    own = {plain(w): label for w, label in (own or {}).items()}
-    if code == 'auto' and values.get('-1') and not {'-1', '0'} <= set(own):
+    own: Mapping[str, int],  # words of one's own -> label
+) -> None:
+    "Errors: values with more than one reading, counted, with what to say."
+    if values.get('-1') and not {'-1', '0'} <= set(own):
         raise TableError(
             f'{where}: the cells have more than one reading: {counted(values)} cells. Say which is meant: --code '
             f'signed (1 present, -1 absent, 0 unknown or '
             'difficult: VOC lists and the published masks), --code minus_one (1 present, 0 absent, -1 unknown), or '
             '--code positives (only the present '
             'ones were noted).')
+
+# %% ../../nbs/library/data/04_tables.ipynb #9a893b20
+def score_meanings(
+    values: Mapping[str, int],  # plain text of the label cells -> how often
+    where: str,  # begins a message
+    confidence: float | None,  # from here on a score counts as present, in [0, 1]
+    known: Container[str],  # values that have a meaning already
+) -> dict[str, int]:  # plain text -> label, of scores
+    "Which scores count as present; all others are unknown. Errors: scores, and no word on from where on."
+    scores = {v: as_probability(v) for v in values if v not in known and as_probability(v) is not None}
+    if scores and confidence is None:
+        raise TableError(f'{where}: {len(scores)} different values are scores such as {sorted(scores)[0]}; say from '
+                         'where on a label counts as present with --confidence (0.7, say); lower ones are read as '
+                         'unknown.')
+    scores |= {'0': 0.0} if scores and '0' in values else {}
+    return {v: PRESENT if p >= confidence else UNKNOWN for v, p in scores.items()}
+
+
+def cell_meanings(
+    values: Mapping[str, int],  # plain text of the label cells -> how often
+    where: str,  # begins a message
+    code: str = 'auto',  # 'auto', or a key of CELL_CODES
+    own: Mapping[str, int] | None = None,  # words of one's own -> label
+    confidence: float | None = None,  # as in `score_meanings`
+) -> dict[str, int]:  # plain text -> label
+    "What cells of one table mean. Errors: values with more than one reading, counted, with what to say."
+    if code != 'auto' and code not in CELL_CODES:
+        raise TableError(f'--code is {code!r}, expected auto, {", ".join(CELL_CODES)}.')
+    own = {plain(w): label for w, label in (own or {}).items()}
+    if code == 'auto':
+        ask_about_values(values, where, own)
     for first, second in MARKS:
         a, b = ({v for v in values if v in marks and v not in own} for marks in (first, second))
         if a and b:
             raise TableError(f'{where}: the cells have more than one reading: {counted(values)} cells; '
                              f'{" ".join(sorted(a | b))} can mark and can deny. '
-                             f'Say what they mean, such as --present={sorted(b)[0]} --absent={sorted(a)[-1]}, or the '
-                             f'other way round.')
+                             f'Say what they mean, such as --present={sorted(b)[0]}'
+                             + (f' --absent={sorted(a)[-1]}, or the other way round.' if a != b else
+                                f', or --absent={sorted(b)[0]}.'))
     numbers = CELL_CODES['blank' if code == 'auto' else code]
     words = {v: label for v, label in CELLS.items() if v not in NUMBERS}
     if code == 'positives':
         words = {v: UNKNOWN if label == ABSENT else label for v, label in words.items()}
-    return words | numbers | own
+    return words | numbers | score_meanings(values, where, confidence, words | numbers | own) | own
+
+
+def meanings_in_words(
+    values: Mapping[str, int],  # plain text of the label cells -> how often
+    meaning: Mapping[str, int],  # plain text -> label
+) -> str:  # a note
+    "What was read as what, and how often; scores are not listed one by one."
+    word, said = {PRESENT: 'present', ABSENT: 'absent', UNKNOWN: 'unknown'}, Counter()
+    for v, count in values.items():
+        high = as_probability(v) is not None and v not in NUMBERS
+        said[(f'scores that count ({word[meaning[v]]})' if meaning[v] == PRESENT else f'lower scores ({word[meaning[v]]})')
+             if high else f'{v or "blank"} ({word[meaning[v]]})'] += count
+    return 'cells: ' + counted(said)
 
 # %% ../../nbs/library/data/04_tables.ipynb #9ab20005
 @dataclass
@@ -178,13 +243,91 @@ def decoded(
                          'shift_jis or gbk, or save the table as "CSV UTF-8".') from None
     return text, ['read as UTF-16'] if kind.startswith('utf-16') else []
 
+# %% ../../nbs/library/data/04_tables.ipynb #7be759bc
+PICTURE_COLUMNS = frozenset((
+    'image|images|image id|imageid|image name|image path|image file|image url|img|img name|file|files|file '
+    'name|filename|file path|filepath|path|photo|photo name|'
+    'photograph|picture|pic|bild|bildname|bilddatei|datei|dateiname|foto|fichier|nom du fichier|nom de fichier|'
+    'nom fichier|archivo|nombre de archivo|imagen|immagine|nome file|arquivo|nome do arquivo|'
+    'imagem|bestand|bestandsnaam|afbeelding|plik|nazwa pliku|nazwa|zdjęcie|obraz|soubor|název souboru|obrázek|файл|имя '
+    'файла|изображение|фото|фотография|снимок|картинка|зображення|dosya|dosya adı|resim|画像|画像名|ファイル|ファイル名|写真|'
+    '图片|图片名|文件名|图像|照片|文件|이미지|사진|파일|파일명|صورة|الصورة|ملف|الملف|اسم الملف|اسم الصورة|תמונה|קובץ|שם קובץ|'
+    'चित्र|फ़ाइल|εικόνα|αρχείο|original filename').split('|'))
+NOTE_COLUMNS = frozenset((
+    'note|notes|comment|comments|remark|remarks|bemerkung|bemerkungen|kommentar|commentaire|commentaires|notas|comentario|'
+    'comentarios|note di campo|uwagi|opis|примечание|комментарий|备注|備考|비고|ملاحظات|date|datum|data|дата|日付|日期|time|'
+    'timestamp|created|created at|updated at|taken|taken at|'
+    'author|autor|auteur|photographer|fotograf|location|place|ort|latitude|longitude|lat|lon|gps|camera|kamera|width|'
+    'height|size|md5|sha256|url|link|caption|description|title|titel|id|index|nr|nr.|no.|lp|lp.|lfd. nr.|#|№|split|'
+    'subset|fold|source|license|lead time|annotation id|box|weather|wetter').split('|'))
+TOTALS = frozenset((
+    'total|totals|grand total|sum|count|summe|gesamt|gesamtergebnis|insgesamt|anzahl|total général|somme|suma|razem|'
+    'łącznie|totale|somma|totaal|celkem|součet|összesen|итого|всего|сумма|合計|总计|合计|總計|합계|المجموع|الإجمالي|'
+    'toplam|yhteensä|summa|sum total').split('|'))
+SOURCE, PROBABILITY = ' (source)', ' (probability)'  # end the names of columns that this library adds
+
+
+def head(
+    cell: str,  # of a header
+) -> str:
+    "A header's name in one spelling: `File_Name` is file name."
+    return ' '.join(re.sub(r'[_\-]+', ' ', unicodedata.normalize('NFKC', cell.translate(UNSEEN)).casefold()).split())
+
+
+def header_line(
+    lines: Sequence[Sequence[str]],  # cells of lines that are not blank
+    look_at: int = 10,  # the header is one of the first so many
+) -> int:  # which of them is the header; the first, where none looks like one
+    "The first line in which a column is called image or the like, and another cell is filled."
+    for k, cells in enumerate(lines[:look_at]):
+        if any(head(cell) in PICTURE_COLUMNS for cell in cells) and sum(map(bool, cells)) > 1:
+            return k
+    return 0
+
+# %% ../../nbs/library/data/04_tables.ipynb #ec81d1ed
+def choose_page(
+    path: Path,  # of the workbook
+    book: Any,  # openpyxl's
+    sheet: str = '',  # its name; '' for the only one that holds something and is shown
+) -> tuple[Any, list[str]]:  # the sheet, notes
+    "Which sheet is meant. Errors: several, or none of that name."
+    filled = [s for s in book.worksheets if any(v is not None for line in s.iter_rows(values_only=True) for v in line)]
+    shown = [s for s in filled if s.sheet_state == 'visible']
+    named = [s for s in book.worksheets if s.title == sheet]
+    if (sheet and not named) or (not sheet and len(shown) != 1):
+        names = ', '.join(s.title + ('' if s.sheet_state == 'visible' else ' (hidden)') for s in book.worksheets)
+        raise TableError(f'{path}: its sheets are {names}; say which one with --sheet.')
+    page = named[0] if sheet else shown[0]
+    hidden = [s.title for s in filled if s.sheet_state != 'visible' and s is not page]
+    notes = [f'sheet {page.title!r} of the workbook'] + [f'hidden sheet {name!r} left out' for name in hidden]
+    for what, sizes in (('lines', page.row_dimensions), ('columns', page.column_dimensions)):
+        if count := sum(bool(size.hidden) for size in sizes.values()):
+            notes.append(f'{what} that are hidden in the workbook ({count}) are read like the others')
+    return page, notes
+
+
+def check_page(
+    where: str,  # begins a message
+    page: Any,  # with values
+    formulas: Any,  # the same with formulas
+    header: int,  # number of the header's line, from 1
+) -> None:
+    "Errors: merged cells from the header on, a formula without a value."
+    for merged in page.merged_cells.ranges:
+        if merged.max_row >= header:
+            raise TableError(f'{where}: cells {merged} are merged, so it is not said what stands in each; unmerge them.')
+    for line in formulas.iter_rows():
+        for cell in line:
+            if cell.data_type == 'f' and page[cell.coordinate].value is None:
+                raise TableError(f'{where}, cell {cell.coordinate}: a formula without a stored '
+                                 f'value; open the file in a spreadsheet and save it.')
+
 
 def excel_lines(
     path: Path,  # .xlsx
-    sheet: str = '',  # its name; '' for the only one that holds something
+    sheet: str = '',  # as in `choose_page`
 ) -> tuple[str, list[list[str]], list[str]]:  # place, cells of all lines, notes
-    """Cells of a workbook as text. Errors: the reader is missing, several sheets, merged cells, a formula without a value.
-    """
+    "Cells of a workbook as text. Errors: the reader is missing, the file is none; as `choose_page` and `check_page`."
     if path.suffix.lower() not in ('.xlsx', '.xlsm'):
         raise TableError(f'{path}: {path.suffix} is not read; save the sheet as .xlsx or as "CSV UTF-8".')
     openpyxl = optional('openpyxl', 'xlsx', f'{path}: a workbook that is not saved as "CSV UTF-8"')
@@ -193,37 +336,39 @@ def excel_lines(
     except Exception as error:  # openpyxl raises KeyError, BadZipFile and its own
         raise TableError(f'{path}: cannot be read as a workbook ({type(error).__name__}: {error}); save it as .xlsx '
                          f'or as "CSV UTF-8".') from None
-    filled = [s.title for s in book.worksheets if s.max_row > 1 or s['A1'].value is not None]
-    if (sheet and sheet not in book.sheetnames) or (not sheet and len(filled) != 1):
-        raise TableError(f'{path}: its sheets are {", ".join(book.sheetnames)}; say which one with --sheet.')
-    page = book[sheet or filled[0]]
-    if page.merged_cells.ranges:
-        raise TableError(f'{path}, sheet {page.title!r}: cells {page.merged_cells.ranges[0]} are merged, so it is not '
-                         f'said what stands in each; unmerge them.')
-    for line in formulas[page.title].iter_rows():
-        for cell in line:
-            if cell.data_type == 'f' and page[cell.coordinate].value is None:
-                raise TableError(f'{path}, sheet {page.title!r}, cell {cell.coordinate}: a formula without a stored '
-                                 f'value; open the file in a spreadsheet and save it.')
+    page, notes = choose_page(path, book, sheet)
     lines = [['' if v is None else str(v).strip() for v in line] for line in page.iter_rows(values_only=True)]
-    return f'{path}, sheet {page.title!r}, row', lines, [f'sheet {page.title!r} of the workbook']
+    filled = [k for k, line in enumerate(lines) if any(line)]
+    header = 1 + filled[header_line([lines[k] for k in filled])] if filled else 1
+    check_page(f'{path}, sheet {page.title!r}', page, formulas[page.title], header)
+    return f'{path}, sheet {page.title!r}, row', lines, notes
+
+# %% ../../nbs/library/data/04_tables.ipynb #b231b916
+def find_delimiter(
+    lines: Sequence[str],  # the first of a text table
+) -> str:  # one of , ; tab |
+    "The delimiter that makes a header, then the one that cuts all lines into equally many cells."
+    def fit(delimiter: str) -> tuple:
+        cells = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
+        start = header_line(cells)
+        counts = [len(row) for row in cells[start:]]
+        named = bool(cells) and any(head(cell) in PICTURE_COLUMNS for cell in cells[start])
+        many = bool(counts) and counts[0] > 1
+        return named and many, len(set(counts)) <= 1 and many, counts[0] if counts else 0
+    return max(',;\t|', key=fit)
 
 
 def text_lines(
     path: Path,  # .csv, .tsv, .txt
     encoding: str = '',  # as in `decoded`
 ) -> tuple[str, list[tuple[int, list[str]]], list[str]]:  # place, (number, cells) of all lines, notes
-    "Cells of a text table; the delimiter is the one that cuts the first lines into equally many cells."
+    "Cells of a text table. Errors: quotation marks that do not close."
     text, notes = decoded(path, encoding)
     first, _, rest = text.partition('\n')
     given = re.fullmatch(r'"?sep=(.)"?\s*', first.strip('\r'))
-    lines = [line for line in (rest if given else text).splitlines() if line.strip() and not line.startswith('#')][:20]
-    def fit(delimiter: str) -> tuple:
-        counts = [len(next(csv.reader([line], delimiter=delimiter), [])) for line in lines]
-        named = bool(lines) and any(head(cell) in PICTURE_COLUMNS
-                                    for cell in next(csv.reader(lines[:1], delimiter=delimiter), []))
-        return named and counts[0] > 1, len(set(counts)) <= 1 and bool(counts) and counts[0] > 1, counts[0] if counts else 0
-    delimiter = given[1] if given else max(',;\t|', key=fit)
+    lines = [line for line in (rest if given else text).splitlines()
+             if line.strip() and not re.match(r'#(?!"?[,;\t|])', line)][:20]
+    delimiter = given[1] if given else find_delimiter(lines)
     rows, start = [], 1 + bool(given)
     reader = csv.reader(io.StringIO(rest if given else text, newline=''), delimiter=delimiter, strict=True)
     try:
@@ -231,32 +376,38 @@ def text_lines(
             rows.append((start, [cell.strip() for cell in cells]))
             start = reader.line_num + 1 + bool(given)
     except csv.Error as error:
-        raise TableError(f'{path}, line {start}: {error}.') from None
+        why = 'a quotation mark is opened and not closed' if 'unexpected end' in str(error) else error
+        raise TableError(f'{path}, line {start}: {why}.') from None
     return f'{path}, line', rows, notes + ([f'{dict(zip(";|", ("semicolons", "bars"))).get(delimiter, "tabs")} '
                                             f'between cells'] if delimiter != ',' else [])
 
 # %% ../../nbs/library/data/04_tables.ipynb #9ab20007
-PICTURE_COLUMNS = frozenset((
-    'image|images|image id|imageid|image name|image path|image file|image url|img|img name|file|files|file '
-    'name|filename|file path|filepath|path|photo|photo name|'
-    'photograph|picture|pic|bild|bilddatei|datei|dateiname|foto|fichier|nom du fichier|nom de fichier|archivo|nombre '
-    'de archivo|imagen|immagine|nome file|arquivo|'
-    'imagem|bestand|bestandsnaam|afbeelding|plik|nazwa pliku|zdjęcie|soubor|obrázek|файл|имя '
-    'файла|изображение|фото|dosya|resim|画像|ファイル|ファイル名|写真|图片|文件名|'
-    '文件|이미지|파일|파일명|original filename').split('|'))
-NOTE_COLUMNS = frozenset((
-    'note|notes|comment|comments|remark|remarks|bemerkung|bemerkungen|kommentar|commentaire|commentaires|notas|comentario|comentarios|note di campo|uwagi|примечание|备注|'
-    '備考|비고|date|datum|time|timestamp|created|created at|updated '
-    'at|author|photographer|fotograf|location|place|ort|latitude|longitude|lat|lon|gps|camera|width|height|'
-    'size|md5|sha256|url|link|caption|description|title|id|index|nr|no.|split|subset|source|license').split('|'))
-SOURCE, PROBABILITY = ' (source)', ' (probability)'  # end the names of columns that this library adds
-
-
-def head(
-    cell: str,  # of a header
+def restored(
+    cell: str,  # as it was written by this library, or by a person
 ) -> str:
-    "A header's name in one spelling: `File_Name` is file name."
-    return ' '.join(re.sub(r'[_\-]+', ' ', unicodedata.normalize('NFKC', cell).casefold()).split())
+    "The same without what nobody sees, and without the apostrophe that keeps a spreadsheet from running it as a formula."
+    return unguarded(cell.translate(UNSEEN).strip())
+
+
+Lines = list[tuple[int, list[str]]]  # (number, cells)
+
+
+def table_lines(
+    lines: Lines,  # of a file
+) -> tuple[Lines, list[str]]:  # the header and what is below it; notes
+    "Lines without comments, a title above the header, and a last line that adds up."
+    filled = [(k, cells) for k, cells in lines if any(cells)]
+    kept = [(k, cells) for k, cells in filled if not cells[0].startswith('#') or any(cells[1:])]
+    count = len(filled) - len(kept)
+    notes = [f'{count} line{"s" * (count > 1)} of comment left out'] if count else []
+    if header := header_line([cells for _, cells in kept]):
+        title = ' '.join(cell for cell in kept[0][1] if cell)[:40]
+        notes.append(f'{header} line{"s" * (header > 1)} above the header left out: {title!r}')
+        kept = kept[header:]
+    adds_up = lambda cells: head(next(cell for cell in cells if cell)).rstrip(': ') in TOTALS
+    while len(kept) > 1 and adds_up(kept[-1][1]):
+        notes.append(f'the last line, {" ".join(kept.pop()[1])[:40]!r}, left out: it adds up')
+    return kept, notes
 
 
 def read_grid(
@@ -273,38 +424,26 @@ def read_grid(
         lines = list(enumerate(cells, 1))
     else:
         where, lines, notes = text_lines(path, encoding)
-    comments = [k for k, (_, cells) in enumerate(lines) if cells and cells[0].startswith('#') and not any(cells[1:])]
-    kept = [(k, cells) for i, (k, cells) in enumerate(lines) if i not in set(comments) and any(cells)]
-    if comments:
-        notes.append(f'{len(comments)} lines of comment left out')
+    kept, more = table_lines([(k, [restored(cell) for cell in cells]) for k, cells in lines])
     if not kept:
         raise TableError(f"{where} 1: expected a header image,<category>,... and a line per picture, found 'an empty "
                          f"file'.")
     (number, header), *rows = kept
-    blank = [c for c, name in enumerate(header) if not name and not any(row[c:c + 1] not in ([], ['']) for _,
-        row in rows)]
     end = len(header)
-    while end - 1 in blank:
+    while end and not header[end - 1] and not any(row[end - 1:end] not in ([], ['']) for _, row in rows):
         end -= 1
-    if end < len(header):
-        notes.append(f'{len(header) - end} empty columns at the end left out')
+    if count := len(header) - end:
+        more.append(f'{count} empty column{"s" * (count > 1)} at the end left out')
     for k, cells in rows:
         if len(cells) < end or any(cells[end:]):
             raise TableError(f'{where} {k}: {len(cells)} cells, expected {end} as in the header.')
-    return Grid(f'{where} {number}', [restored(c) for c in header[:end]], [(f'{where} {k}', cells[:end]) for k,
-        cells in rows], notes)
-
-
-def restored(
-    cell: str,  # as it was written by this library, or by a person
-) -> str:
-    "The same without the apostrophe that keeps a spreadsheet from running it as a formula."
-    return unguarded(cell)
+    return Grid(f'{where} {number}', header[:end], [(f'{where} {k}', cells[:end]) for k, cells in rows], notes + more)
 
 # %% ../../nbs/library/data/04_tables.ipynb #9ab2000a
 RULES = ('as it stands', 'apart from slashes, addresses and accents', 'apart from upper and lower case',
          'without the ending', 'by the name without its folders',
          'by the name without folders and ending')
+ENDINGS = IMAGE_SUFFIXES | RAW_SUFFIXES | {'.heic', '.heif', '.avif', '.jp2', '.j2k'}  # that may be another in a table
 
 
 def name_keys(
@@ -315,11 +454,25 @@ def name_keys(
     if '://' in clean:
         clean = unquote(urlsplit(clean).path).lstrip('/')
     clean = unicodedata.normalize('NFC', re.sub(r'/+', '/', clean.removeprefix('./')))
+    clean = re.sub(r'^(?:.*/)?upload/(?:\d+/)?[0-9a-f]{8}-(?=.)', '', clean)  # a labelling tool's copy
     lower, last = clean.casefold(), clean.casefold().rsplit('/', 1)[-1]
-    stem = lambda text: re.sub(r'\.[a-z0-9]{2,5}$', '', text)
+    stem = lambda text: text[:-len(end)] if (end := PurePosixPath(text).suffix) in ENDINGS else text
     return [name, clean, lower, stem(lower), last, stem(last)]
 
 
+def path_inside(
+    root: Path,  # the folder
+    cell: str,  # a name
+    where: str,  # begins a message
+) -> str:  # relative to the folder
+    "Where a name leads. Errors: out of the folder."
+    try:
+        return Path(image_path(root, cell, False, where)).relative_to(root).as_posix()
+    except DataError:
+        raise TableError(f'{where}: {cell!r} is no path inside {root}; name pictures by their path from that folder '
+                         'on.') from None
+
+# %% ../../nbs/library/data/04_tables.ipynb #aa841a46
 class Names:
     "The pictures of a folder, found by the names that people use."
 
@@ -343,7 +496,7 @@ class Names:
         inside = os.path.isabs(cell) and Path(os.path.normpath(cell)).is_relative_to(os.path.abspath(self.root))
         asked = Path(os.path.normpath(cell)).relative_to(os.path.abspath(self.root)).as_posix() if inside else cell
         if '..' in re.split(r'[\\/]', asked):
-            asked = Path(image_path(self.root, asked, False, where)).relative_to(self.root).as_posix()
+            asked = path_inside(self.root, asked, where)
         exact = os.path.normpath(asked).replace(os.sep, '/')
         if exact in self.files:
             self.used[RULES[0] if not inside else RULES[1]] += 1
@@ -365,7 +518,7 @@ class Names:
             raise TableError(f'{where}: {cell!r} is no path inside {self.root}, and no picture in that folder has '
                              f'this name{self.near(cell)}.')
         self.used['not found'] += 1
-        return Path(image_path(self.root, asked, False, where)).relative_to(self.root).as_posix()
+        return path_inside(self.root, asked, where)
 
     def near(self, cell: str,  # a name that was not found
              ) -> str:
@@ -453,6 +606,7 @@ class Reading:
     unlisted: str = 'unknown'  # what a list of labels leaves out: 'unknown', or 'absent' where every picture was searched for every category
     confidence: float | None = None  # long tables with scores: from here on present, below unknown
     proposals: str = 'unknown'  # what this library proposed and nobody changed: 'unknown', or 'accept'
+    separator: str = ''  # between labels of a list; '' for a line break, ; | or ,
     encoding: str = ''  # of a text file; UTF-8 and UTF-16 are found out
     sheet: str = ''  # of a workbook
 
@@ -467,7 +621,7 @@ class Reading:
         "Words of one's own."
         return {plain(w): label for name, label in LABELS.items() for w in getattr(self, name).split('|') if w}
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #f75dce3c
 @dataclass
 class Columns:
     "What each column of a wide table is."
@@ -492,6 +646,76 @@ def picture_column(
     return (exact or named)[0]
 
 
+def one_name(
+    name: str,  # of a category
+) -> str:
+    "One spelling for what people take for one name: case, accents in one or two characters, spaces, underscores."
+    return ' '.join(unicodedata.normalize('NFKC', name.translate(UNSEEN)).casefold().replace('_', ' ').split())
+
+
+def annotator_column(
+    grid: Grid,  # a wide table
+    reading: Reading = Reading(),  # what was said about it
+) -> int | None:  # None: there is none
+    "The column with the names of people. Errors: the one that was named is not there, or it may be a category."
+    header = grid.header
+    person = next((c for c, h in enumerate(header) if head(h) == head(reading.annotator or 'annotator')), None)
+    if reading.annotator and reading.annotator != 'none' and person is None:
+        raise TableError(f'{grid.where}: no column is called {reading.annotator!r}, which --annotator names.')
+    if person is None or reading.annotator:
+        return person
+    image, said = picture_column(grid), [cells[person] for _, cells in grid.rows]
+    once = len({cells[image] for _, cells in grid.rows}) == len(grid.rows)
+    if once and any(said) and all(plain(v) in CELLS or plain(v) in reading.own for v in said):
+        raise TableError(f'{grid.where}: the column {header[person]!r} holds only labels '
+                         f'({counted(Counter(said))}). Is it a category, or do people '
+                         f'have these names? Say --annotator none or --annotator {header[person]}.')
+    return person
+
+# %% ../../nbs/library/data/04_tables.ipynb #f137bcf3
+def why_no_category(
+    grid: Grid,  # a wide table
+    c: int,  # one of its columns, with a name
+    reading: Reading = Reading(),  # what was said about it
+) -> str:  # '' for a category
+    "Why a column holds no labels, in words."
+    name, values = grid.header[c], [cells[c] for _, cells in grid.rows]
+    if head(name) in {head(i) for i in reading.ignore.split('|') if i}:
+        return 'as asked'
+    known = any(values) and all(plain(v) in CELLS or plain(v) in reading.own for v in values)
+    counts = [int(v) for v in values] if values and all(re.fullmatch(r'\d{1,9}', v) for v in values) else []
+    upwards = len(counts) > 1 and all(v == counts[0] + k for k, v in enumerate(counts)) and counts[0] in (0, 1)
+    if upwards and (c == 0 and len(counts) > 2 or head(name) in NOTE_COLUMNS or name.startswith('Unnamed: ')):
+        return 'it only counts'
+    others = [k for k in range(len(grid.header)) if k not in (c, picture_column(grid))]
+    if counts and head(name) in TOTALS and counts == [sum(CELLS.get(plain(cells[k])) == PRESENT for k in others)
+                                                      for _, cells in grid.rows]:
+        return 'it adds up the others'
+    named = head(name) in NOTE_COLUMNS | PICTURE_COLUMNS or name.startswith('Unnamed: ')
+    return 'it holds no labels' if named and not known else ''
+
+
+def check_names(
+    grid: Grid,  # a wide table
+    columns: Sequence[int],  # its categories
+    synonyms: Mapping[str, str],  # from `read_synonyms`
+) -> dict[int, str]:  # column -> its category
+    "What the columns of labels mean. Errors: two of them with one name, unless synonyms join them."
+    header, of, meant = grid.header, {}, {}
+    for c in columns:
+        name = synonyms.get(header[c].casefold(), header[c])
+        again = re.fullmatch(r'(.*[^\W\d_])\.\d+', name)
+        key = one_name(again[1] if again and again[1] in header else name)
+        if key in of and not any(header[k].casefold() in synonyms for k in (of[key], c)):
+            raise TableError(f'{grid.where}: columns {of[key] + 1} {header[of[key]]!r} and {c + 1} {header[c]!r} have '
+                             f'one name, and it is not said that they are one '
+                             f'category. Rename one, or join them with --synonyms: a table with the header '
+                             f'name,means and the line {header[c]},{header[of[key]]}.')
+        meant[c] = meant[of.setdefault(key, c)] if key in of else name
+        of.setdefault(key, c)
+    return meant
+
+# %% ../../nbs/library/data/04_tables.ipynb #79f76c90
 def sheet_header(
     grid: Grid,  # a wide table
     synonyms: Mapping[str, str],  # from `read_synonyms`
@@ -499,55 +723,31 @@ def sheet_header(
 ) -> Columns:
     "What the columns are. Errors: no image column, a category without a name, two columns of one name."
     image, header, notes = picture_column(grid), grid.header, []
-    column = lambda c: [cells[c] for _, cells in grid.rows]
-    known = lambda c: all(plain(v) in CELLS or plain(v) in reading.own for v in column(c))
-    ignored = {head(i) for i in reading.ignore.split('|') if i}
-    lacking = ignored - {head(h) for h in header}
-    if lacking:
+    if lacking := {head(i) for i in reading.ignore.split('|') if i} - {head(h) for h in header}:
         raise TableError(f'{grid.where}: no column is called {sorted(lacking)[0]!r}, which --ignore names.')
-    person = next((c for c, h in enumerate(header) if head(h) == head(reading.annotator or 'annotator')), None)
-    if reading.annotator and reading.annotator != 'none' and person is None:
-        raise TableError(f'{grid.where}: no column is called {reading.annotator!r}, which --annotator names.')
-    once = len({cells[image] for _, cells in grid.rows}) == len(grid.rows)
-    if person is not None and not reading.annotator and once and any(column(person)) and known(person):
-        raise TableError(f'{grid.where}: the column {header[person]!r} holds only labels '
-                         f'({counted(Counter(column(person)))}). Is it a category, or do people '
-                         f'have these names? Say --annotator none or --annotator {header[person]}.')
-    left, source, own = {image, person}, {}, {h: c for c, h in enumerate(header)}
+    person = annotator_column(grid, reading)
+    if person is not None:
+        notes.append(f'column {header[person]!r} says who labelled')
+    own, labels, source = {h: c for c, h in enumerate(header)}, [], {}
     for c, name in enumerate(header):
         base = next((own[name.removesuffix(end)] for end in (SOURCE, PROBABILITY) if name.endswith(end)
                      and name.removesuffix(end) in own), None)
         if base is not None:
-            left.add(c)
             source |= {base: c} if name.endswith(SOURCE) else {}
-        elif c in left:
-            continue
-        elif not name:
-            if c > image or not all(re.fullmatch(r'\d+', v) for v in column(c)):
+        elif not name and c not in (image, person):
+            if c > image or not all(re.fullmatch(r'\d+', cells[c]) for _, cells in grid.rows):
                 raise TableError(f'{grid.where}, column {c + 1}: a category has no name.')
-            left.add(c)
             notes.append('a first column that only counts left out')
-        elif head(name) in ignored or (head(name) in NOTE_COLUMNS | PICTURE_COLUMNS
-                                       or name.startswith('Unnamed: ')) and not (known(c) and any(column(c))):
-            left.add(c)
-            notes.append(f'column {name!r} left out: ' + ('as asked' if head(name) in ignored
-                                                          else 'it holds no labels'))
-    if n := sum(h.endswith(PROBABILITY) and c in left for c, h in enumerate(header)):
-        notes.append(f'{n} columns of probabilities left out')
-    spelled, of = {}, {}
-    for c, name in enumerate(header):
-        if c not in left:
-            key = synonyms.get(name.casefold(), name).casefold()
-            if key in of and not any(header[k].casefold() in synonyms for k in (of[key], c)):
-                raise TableError(f'{grid.where}: columns {of[key] + 1} {header[of[key]]!r} and {c + 1} {name!r} have '
-                                 f'one name, and it is not said that they are one '
-                                 f'category. Rename one, or join them with --synonyms: a table with the header '
-                                 f'name,means and the line {name},{header[of[key]]}.')
-            of.setdefault(key, c)
-            spelled[c] = key
-    first: dict[str, str] = {}
-    meant = {c: first.setdefault(key, synonyms.get(header[c].casefold(), header[c])) for c, key in spelled.items()}
-    return Columns(image, person, list(first.values()), meant, source, notes)
+        elif c not in (image, person) and (why := why_no_category(grid, c, reading)):
+            notes.append(f'column {name!r} left out: {why}')
+        elif c not in (image, person):
+            labels.append(c)
+            if head(name) in NOTE_COLUMNS | TOTALS:
+                notes.append(f'column {name!r} is read as a category, for it holds labels; --ignore={name} leaves it out')
+    if n := sum(h.endswith(PROBABILITY) and h.removesuffix(PROBABILITY) in own for h in header):
+        notes.append(f'{n} column{"s" * (n > 1)} of probabilities left out')
+    meant = check_names(grid, labels, synonyms)
+    return Columns(image, person, list(dict.fromkeys(meant.values())), meant, source, notes)
 
 # %% ../../nbs/library/data/04_tables.ipynb #25101935
 def combine_votes(
@@ -572,42 +772,127 @@ def combine_votes(
         keep, skipped = usable_images(files, [f'{places[i]} ({i})' for i in images], on_bad)
     except DataError as error:
         there = Names(root, folder_files(root)[0])
-        near = [f'{i}{there.near(i)}' for i in images
-                if not os.path.exists(root / i)]  # also for a name too long for the disk
-        more = '' if not near else '\nNot in the folder: ' + ', '.join(near[:5]) + (f' and {len(near) - 5} more'
-            if len(near) > 5 else '') + '.'
+        gone = [i for i in images if not os.path.exists(root / i)]  # also a name too long for the disk
+        more = '' if not gone else '\nNot in the folder: ' + ', '.join(i + there.near(i) for i in gone[:5]) + (
+            f' and {len(gone) - 5} more' if len(gone) > 5 else '') + '.'
         raise TableError(str(error).replace("pass on_bad='skip'", "use on_bad='skip' (--on-bad skip)") + more) from None
+    kept = set(keep)
     both = [(images[r], names[c], *map(int, counts[r, c]), int(targets[r, c])) for r,
-            c in np.argwhere(counts.min(2) > 0) if r in set(keep)]
+            c in np.argwhere(counts.min(2) > 0) if r in kept]
     data = MultiLabelDataset(title, 'all', list(names), [images[i] for i in keep], targets[keep], targets[keep],
                              [files[i] for i in keep], [*skipped, *left_out])
     return Sheet(data, pd.DataFrame(both, columns=['image', 'category', 'present', 'absent', 'label']),
                  list(annotators), list(notes))
 
-# %% ../../nbs/library/data/04_tables.ipynb #3fd823d6
+# %% ../../nbs/library/data/04_tables.ipynb #81fac6ea
 LABEL_COLUMNS = frozenset('label|labels|labelname|label '
-                          'name|class|classes|category|categories|tag|tags|keyword|keywords|object|objects|etikett|klasse|kategorie|schlagwort|'
+                          'name|class|classes|category|categories|tag|tags|keyword|keywords|object|objects|choice|'
+                          'choices|target|etikett|klasse|kategorie|schlagwort|stichwort|stichwörter|stichworte|'
                           'schlagwörter|étiquette|étiquettes|classe|catégorie|mots '
-                          'clés|etiqueta|etiquetas|clase|categoría|etichetta|categoria|метка|класс|标签|类别|ラベル|라벨'.split('|'))
+                          'clés|mots clefs|etiqueta|etiquetas|palabras clave|clase|categoría|etichetta|etichette|'
+                          'parole chiave|categoria|etykieta|etykiety|słowa kluczowe|klasa|kategoria|метка|метки|теги|'
+                          'класс|ключевые слова|标签|类别|关键字|ラベル|タグ|キーワード|라벨|태그|التصنيف|الفئة|الوسوم'.split('|'))
 VALUE_COLUMNS = frozenset('value|present|is present|label '
-                          'value|confidence|score|probability|prob|wert|valeur|valor|valore|значение|値|值'.split('|'))
+                          'value|confidence|score|probability|prob|wert|valeur|valor|valore|wartość|значение|値|值|'
+                          'القيمة'.split('|'))
+BOX_COLUMNS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
+                        'pose|xmin|xmax|ymin|ymax|area|annotator|source'.split('|'))  # of a long table, and no labels
 PROPOSED = {'proposed 1': PRESENT, 'proposed 0': ABSENT}
+
+
+def label_columns(
+    grid: Grid,  # a table
+) -> list[int]:  # those called label, or the like, perhaps with a number
+    "Columns whose cells are names of categories, by their headers."
+    return [c for c, h in enumerate(grid.header) if re.sub(r' ?\d+$', '', head(h)) in LABEL_COLUMNS]
 
 
 def table_format(
     grid: Grid,  # a table
 ) -> str:  # 'wide', 'long' or 'list'
-    "Which form a table has: long and list have a column called label, or the like, whose cells are names."
-    image = picture_column(grid)
-    named = [c for c, h in enumerate(grid.header) if head(h) in LABEL_COLUMNS]
-    if not named or all(plain(cells[named[0]]) in CELLS for _, cells in grid.rows):
+    "Which form a table has. Errors: it can be read in two."
+    image, named = picture_column(grid), label_columns(grid)
+    column = lambda c: {plain(cells[c]) for _, cells in grid.rows}
+    valued = any(head(h) in VALUE_COLUMNS for h in grid.header)
+    rest = [c for c, h in enumerate(grid.header) if c != image and c not in named and h and head(h) not in
+            BOX_COLUMNS | VALUE_COLUMNS | NOTE_COLUMNS | PICTURE_COLUMNS | TOTALS
+            and column(c) <= CELLS.keys() and column(c) != {''}]
+    labels = set().union(*map(column, named))
+    if not named or labels <= CELLS.keys() and (rest or not labels & {'0', '1'}):
         return 'wide'
-    if any(head(h) in VALUE_COLUMNS for h in grid.header) or len({cells[image] for _,
-                                                                  cells in grid.rows}) < len(grid.rows):
+    name = grid.header[named[0]]
+    if labels <= {'0', '1', '-1', ''} and not valued:
+        raise TableError(f'{grid.where}: the column {name!r} holds only 0 and 1, which has two readings. Say --format '
+                         f'wide if {name} is a category (1 present, 0 absent), or --format list if 0 and 1 are the '
+                         'names of two categories.')
+    if rest and not valued:
+        others = ', '.join(grid.header[c] for c in rest[:5])
+        raise TableError(f'{grid.where}: {name!r} holds names of categories, and {others} hold present and absent: '
+                         f'two tables in one. Say --format list to read only {name!r}, or --format wide '
+                         f'--ignore={"|".join(grid.header[c] for c in named)} to read only the others.')
+    if valued or len(named) == 1 and len({cells[image] for _, cells in grid.rows}) < len(grid.rows):
         return 'long'
     return 'list'
 
+# %% ../../nbs/library/data/04_tables.ipynb #138ae60f
+SEPARATORS = ('\n', ';', '|', ',')  # the first of them that occurs stands between labels
+NOTHING = frozenset(map(plain, ('none nothing empty keine keins nichts aucun aucune rien ninguno ninguna nada nessuno '
+                                'nessuna niente nenhum nenhuma geen niets brak nic žádný нет ничего なし 無し 无 没有 없음 '
+                                'لا no - – — null 0').split()))  # in a list of labels: nothing is there, or nothing is known
 
+
+PROGRAM = r'\s*[\[{]'  # so begins a cell that a program wrote
+
+
+def cell_parts(
+    cell: str,  # of a table
+    where: str,  # its place
+) -> list[str] | None:  # labels; None: the cell is no list of a program
+    "Labels of a cell that a program wrote: JSON, or a list as Python shows it. Errors: neither of both."
+    if not re.match(PROGRAM, cell):
+        return None
+    try:
+        found = json.loads(cell)
+    except ValueError:
+        try:
+            found = ast.literal_eval(cell)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise TableError(f'{where}: {cell[:40]!r} begins like a list of a program, and is none that can be read; '
+                             f'write labels with ; between them.') from None
+    found, names = list(found) if isinstance(found, (list, tuple, set)) else [found], []
+    for part in found:
+        inside = [part] if isinstance(part, str) else [v for k, v in part.items() if str(k).endswith('labels') or k == 'choices'
+                                                       ] if isinstance(part, dict) else []
+        names += [n for v in inside for n in ([v] if isinstance(v, str) else v)]
+        if not inside or not all(isinstance(n, str) for n in names):
+            raise TableError(f'{where}: {cell[:40]!r} is a list of a program, and no list of labels.')
+    return names
+
+
+def check_labels_apart(
+    names: Sequence[str],  # different labels as they were found
+    where: str,  # begins a message
+    used: str,  # what stands between labels
+) -> None:
+    "Errors: labels that may be several, or deny others."
+    there, spaced = set(names), [n for n in names if ' ' in n]
+    for name in names:
+        for sign in (*SEPARATORS, '/', '+', '&', ' '):
+            parts = [part.strip() for part in name.split(sign)]
+            if sign != used and len(parts) > 1 and all(part in there for part in parts):
+                raise TableError(f'{where}: the label {name!r} may be {" and ".join(map(repr, parts))}, which are labels '
+                                 f'too. Write the same sign between labels everywhere, or say which with --separator'
+                                 f'={sign!r}; --separator={used or ";"!r} takes it for one label.')
+        bare = re.sub(r'^(?:(?:no|not|without|kein|keine|ohne|pas de|sans|sin|non|brak|bez|без|не|нет) |[-!~¬])', '', name)
+        if bare != name and bare in there:
+            raise TableError(f'{where}: {name!r} and {bare!r} are both labels. If the first denies the second, write a '
+                             f'column with 1 and 0 for each category; if it does not, give it another name.')
+    if not used and len(spaced) > 2 and len({w for n in spaced for w in n.split()}) <= len(spaced):
+        raise TableError(f'{where}: {spaced[0]!r} may be one label or several with spaces between them: {len(spaced)} '
+                         f'different cells have few different words. Say --separator=" " if they are several, or '
+                         '--separator=";" if each cell is one label.')
+
+# %% ../../nbs/library/data/04_tables.ipynb #3fd823d6
 @dataclass
 class Votes:
     "Votes for present and absent, as they are read."
@@ -632,6 +917,27 @@ class Votes:
         self.places.setdefault(image, where)
         return self.counts.setdefault(image, np.zeros((len(self.names), 2), dtype=int))
 
+# %% ../../nbs/library/data/04_tables.ipynb #15b29bc1
+def ask_about_words(
+    grid: Grid,  # a wide table
+    columns: Columns,  # of `sheet_header`
+    values: Mapping[str, int],  # plain text of the label cells -> how often
+    mean: Mapping[str, int],  # plain text -> label
+) -> None:
+    "Errors: cells that are no labels, the first with its place, all counted."
+    strange = {v: count for v, count in values.items() if v not in mean}
+    if not strange:
+        return
+    where, cells, c = next((where, cells, c) for where, cells in grid.rows for c in columns.meant
+                           if plain(cells[c]) in strange)
+    try:
+        read_cell(cells[c], f'{where}, column {grid.header[c]!r}', mean)
+    except TableError as error:
+        more = f' No labels are: {counted(strange)} cells.' if len(strange) > 1 else ''
+        if all(re.fullmatch(r'\d{1,4}', v) for v in strange):
+            more += f' If they count objects, say --present={"|".join(sorted(strange, key=int)[:9])}.'
+        raise TableError(f'{error}{more}') from None
+
 
 def wide_votes(
     grid: Grid,  # a wide table
@@ -641,26 +947,97 @@ def wide_votes(
 ) -> list[str]:  # notes
     "Count the cells of a wide table. Errors: a cell that is no label."
     values = Counter(plain(cells[c]) for _, cells in grid.rows for c in columns.meant)
-    cells_mean, at, seen = cell_meanings(values, grid.where.split(', line')[0], reading.code, reading.own), {n: i for i,
-        n in enumerate(votes.names)}, Counter()
+    mean = cell_meanings(values, grid.where.split(', line')[0], reading.code, reading.own, reading.confidence)
+    at, seen = {n: i for i, n in enumerate(votes.names)}, Counter()
+    ask_about_words(grid, columns, values, mean)
     for where, cells in grid.rows:
-        count = votes.image(restored(cells[columns.image]), where, '' if columns.person is None
-                            else cells[columns.person])
+        count = votes.image(cells[columns.image], where, '' if columns.person is None else cells[columns.person])
         for c, name in columns.meant.items():
-            label = read_cell(cells[c], f'{where}, column {grid.header[c]!r}', cells_mean)
+            label = mean[plain(cells[c])]
             said = cells[columns.source[c]].strip() if c in columns.source else ''
             if said in PROPOSED and reading.proposals == 'unknown':
                 seen['kept' if label == PROPOSED[said] else 'changed'] += 1
                 label = UNKNOWN if label == PROPOSED[said] else label
             if label != UNKNOWN:
                 count[at[name], 0 if label == PRESENT else 1] += 1
-    mean = lambda k: {1: 'present', 0: 'absent', -1: 'unknown'}[cells_mean[k]]
-    notes = ['cells: ' + counted({f'{v or "blank"} ({mean(v)})': k for v, k in values.items()})] if values else []
-    if values.get('1') and '1' in values and values.get('0') and not seen and not any(
-            cells_mean.get(v) == UNKNOWN for v in values):
+    notes = [meanings_in_words(values, mean)] if values else []
+    if values.get('1') and values.get('0') and not seen and not any(mean[v] == UNKNOWN for v in values):
         notes.append('every cell is filled: 0 is read as absent; if it only means "not noted", say --code positives')
     return notes + ([f'{seen["kept"]} proposals that nobody changed are read as unknown, {seen["changed"]} that were '
                      f'changed as labels'] if seen else [])
+
+# %% ../../nbs/library/data/04_tables.ipynb #6897c865
+def empty_words(
+    found: Mapping[str, int],  # labels of a list -> how often
+    where: str,  # begins a message
+    own: Mapping[str, int],  # words of one's own -> label
+) -> dict[str, int]:  # those that are no labels -> UNKNOWN: nothing is known; ABSENT: nothing is there
+    "Which labels say that there is none. Errors: one that has both readings."
+    numbers, empty = any(re.fullmatch('[1-9][0-9]*', n) for n in found), {}
+    for name, count in found.items():
+        word = plain(name)
+        if own.get(word, PRESENT) != PRESENT:
+            empty[name] = own[word]
+        elif word in NOTHING and not (word == '0' and numbers):
+            raise TableError(f'{where}: {name!r} stands in {count} cells instead of a label. Say --unknown={name} if '
+                             f'nothing is known of these pictures, or --absent={name} if nothing of all is there.')
+        elif CELLS.get(word) == UNKNOWN:
+            empty[name] = UNKNOWN
+    return empty
+
+
+@dataclass
+class Listed:
+    "What a long table, or one of lists, says."
+    rows: list[tuple[str, list[str], list[str]]]  # place, cells, labels
+    columns: list[int]  # with labels
+    note: str  # what was seen
+
+
+def listed_labels(
+    grid: Grid,  # a long table or one of lists
+    reading: Reading,  # what was said
+    form: str,  # 'long' or 'list'
+    taken: Sequence[int | None],  # columns that hold something else
+    valued: bool,  # a column says 1 and 0, or a score
+) -> Listed:
+    "The labels of each line. Errors: no column with labels; as `check_labels_apart`."
+    columns = label_columns(grid) or [c for c, h in enumerate(grid.header) if c not in taken
+                                      and head(h) not in NOTE_COLUMNS | PICTURE_COLUMNS][:1]
+    columns = [c for c in columns if c not in taken][:None if form == 'list' else 1]
+    if not columns:
+        raise TableError(f'{grid.where}: a {form} table needs a column with labels beside the one with pictures; '
+                         f'found {",".join(grid.header)}.')
+    held = [cells[c] for _, cells in grid.rows for c in columns if not re.match(PROGRAM, cells[c])]
+    usual = () if valued else SEPARATORS if form == 'list' else SEPARATORS[:3]
+    sign = reading.separator or next((s for s in usual if any(s in cell for cell in held)), '')
+
+    def labels(cell: str, where: str) -> list[str]:
+        parts = cell_parts(cell, where)
+        parts = (cell.split(sign) if sign else [cell]) if parts is None else parts
+        return [' '.join(part.split()) for part in parts if part.strip()]
+    rows = [(where, cells, [n for c in columns for n in labels(cells[c], where)]) for where, cells in grid.rows]
+    if not reading.separator and not valued:
+        check_labels_apart(list(dict.fromkeys(n for *_, names in rows for n in names)), grid.where, sign)
+    shown = {'\n': 'line breaks', ' ': 'spaces', ',': 'commas', ';': 'semicolons', '|': 'bars'}.get(sign, sign)
+    named = ', '.join(repr(grid.header[c]) for c in columns)
+    return Listed(rows, columns, f'{form} table: labels in column{"s" * (len(columns) > 1)} {named}'
+                  + (f', {shown} between them' if sign else ''))
+
+# %% ../../nbs/library/data/04_tables.ipynb #a11cf63a
+def one_spelling(
+    names: Sequence[str],  # labels, the categories that are known first
+    synonyms: Mapping[str, str],  # from `read_synonyms`
+) -> tuple[dict[str, str], list[str]]:  # label -> category; notes
+    "Labels that people take for one name become one category, and that is told."
+    first: dict[str, str] = {}
+    meant = {}
+    for name in names:
+        said = synonyms.get(name.casefold(), name)
+        meant[name] = first.setdefault(one_name(said), said)
+    several = {c: [n for n in meant if meant[n] == c and n.casefold() not in synonyms] for c in dict.fromkeys(meant.values())}
+    return meant, [f'{" and ".join(map(repr, found))} are read as one category, {category!r}'
+                   for category, found in several.items() if len(found) > 1]
 
 
 def listed_votes(
@@ -670,50 +1047,40 @@ def listed_votes(
     synonyms: Mapping[str, str],  # from `read_synonyms`
     form: str,  # 'long' or 'list'
 ) -> list[str]:  # notes
-    """Count the lines of a long table, or of lists of labels. Errors: a value that is none, a score where no border
-    was said."""
-    image, header = picture_column(grid), grid.header
+    "Count the lines. Errors: a value that is none, a score where no border was said; as `listed_labels`."
+    image, header, verified = picture_column(grid), grid.header, reading.format == 'openimages'
     pick = lambda wanted: next((c for c, h in enumerate(header) if c != image and head(h) in wanted), None)
-    label, value = pick(LABEL_COLUMNS), pick(VALUE_COLUMNS) if form == 'long' else None
-    person = pick({head(reading.annotator or 'annotator')})
-    label = label if label is not None else next((c for c in range(len(header)) if c not in (image, value, person)),
-                                                 None)
-    if label is None:
-        raise TableError(f'{grid.where}: a {form} table needs a column with labels beside the one with pictures; '
-                         f'found {",".join(header)}.')
-    separator = next((s for s in ';|,' if any(s in cells[label] for _, cells in grid.rows)),
-                     None) if form == 'list' else None
-    split = lambda text: [part.strip() for part in text.split(separator)] if separator else [text.strip()]
-    spelled = {n.casefold(): n for n in votes.names}
-    rows = [(where, cells, [spelled.setdefault(m.casefold(), m) for m in (synonyms.get(p.casefold(), p)
-        for p in split(cells[label]) if p)])
-            for where, cells in grid.rows]
-    votes.names[:] = list(spelled.values())
-    at, values = {n: i for i, n in enumerate(votes.names)}, Counter(plain(cells[value]) for _, cells,
-                                                                    _ in rows) if value is not None else Counter()
-    scores = {v for v in values if re.fullmatch(r'0?[.,]\d+', v)}
-    if scores and reading.confidence is None:
-        raise TableError(f'{grid.where}, column {header[value]!r}: {len(scores)} values are scores such as '
-                         f'{sorted(scores)[0]}; say from where on a label counts as '
-                         'present with --confidence (0.7, say); lower ones are read as unknown.')
-    own = reading.own | {v: PRESENT if float(v.replace(',', '.')) >= reading.confidence else UNKNOWN for v in scores}
-    mean = cell_meanings(values, grid.where, reading.code, own)
-    for where, cells, found in rows:
-        count = votes.image(restored(cells[image]), where, '' if person is None else cells[person], once=False)
-        for name in found:
+    value, person = pick(VALUE_COLUMNS) if form == 'long' else None, pick({head(reading.annotator or 'annotator')})
+    found = listed_labels(grid, reading, form, (image, value, person), value is not None)
+    names = Counter(n for *_, row in found.rows for n in row)
+    empty = {} if value is not None else empty_words(names, grid.where, reading.own)
+    meant, notes = one_spelling([*votes.names, *(n for n in names if n not in empty)], synonyms)
+    votes.names[:] = list(dict.fromkeys(meant.values()))
+    at = {n: c for c, n in enumerate(votes.names)}
+    values = Counter(plain(cells[value]) for _, cells, _ in found.rows) if value is not None else Counter()
+    own = reading.own | ({'0': ABSENT} if verified and '0' not in reading.own else {})
+    mean = cell_meanings(values, grid.where, reading.code, own, reading.confidence)
+    open_images, none_there = set(), set()
+    for where, cells, row in found.rows:
+        count = votes.image(cells[image], where, '' if person is None else cells[person], once=False)
+        for name in row:
             said = PRESENT if value is None else read_cell(cells[value], f'{where}, column {header[value]!r}', mean)
-            if said != UNKNOWN:
-                count[at[name], 0 if said == PRESENT else 1] += 1
-    if reading.unlisted == 'absent':
-        for count in votes.counts.values():
+            if name in empty:
+                (none_there if empty[name] == ABSENT else open_images).add(id(count))
+            elif said != UNKNOWN:
+                count[at[meant[name]], 0 if said == PRESENT else 1] += 1
+    for count in votes.counts.values():
+        if id(count) in none_there or reading.unlisted == 'absent' and id(count) not in open_images:
             count[count.sum(1) == 0, 1] = 1
-    rest = [h for c, h in enumerate(header) if c not in (image, label, value, person)]
-    return [f'{form} table: labels in column {header[label]!r}' + (f', {separator} between them' if separator else '')
-            + (f', values in {header[value]!r}: {counted(values)}' if value is not None else '')
+    notes += [f'{name!r} ({names[name]}) is no label: {"nothing is there" if label == ABSENT else "nothing is known"}'
+              for name, label in empty.items()]
+    rest = [h for c, h in enumerate(header) if c not in (image, *found.columns, value, person) and h]
+    count = f'{number_of(names.total() - sum(names[n] for n in empty), "label")} of {number_of(len(at), "category", "categories")}'
+    return [f'{found.note}, {count}' + (f', values in {header[value]!r}: {meanings_in_words(values, mean)}' if values else '')
             + f'; what is not listed is {reading.unlisted}'
-            ] + [f'column {h!r} left out: it holds no labels' for h in rest]
+            ] + notes + [f'column {h!r} left out: it holds no labels' for h in rest]
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #6ba32b3d
 def folder_notes(
     left: Sequence[tuple[str, str]],  # what a folder holds beside pictures, and why it is left out
 ) -> list[str]:

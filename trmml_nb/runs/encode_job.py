@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..data.dataset import MultiLabelDataset
-from ..io import readable
+from ..io import number_of, readable
 from ..towers.store import DTYPES, FeatureStore
 from .options import EncodeOptions, JobError
 from .sets import load_sets
-from ..towers.encode import encode_dataset, plan_stores
+from ..towers.encode import encode_dataset, encoding_cost, plan_stores
 from ..towers.precision import choose_precision
 from ..towers.tower import load_tower
 from ..training.trainer import pick_device
@@ -57,7 +57,7 @@ def plan_line(
     whole, left = (sum(plan.bytes(count(plan)) for plan in plans) for count in (lambda p: len(p.image_ids),
         lambda p: p.missing()))
     todo = "all encoded" if not left else f"{readable(left)} to encode"
-    return f"{data.name}/{data.split}: {len(data)} images, {len(plans)} view{'s' * (len(plans) > 1)}, {readable(whole)}, {todo}"
+    return f"{data.name}/{data.split}: {number_of(len(data), 'image')}, {number_of(len(plans), 'view')}, {readable(whole)}, {todo}"
 
 # %% ../../nbs/library/runs/06_encode_job.ipynb #e5f4d3ce
 def encode_job(
@@ -72,7 +72,10 @@ def encode_job(
     tower.precision = precision = chosen.dtype
     print(chosen.why, flush=True) if progress or job.dry_run else None
     for data in sets if progress or job.dry_run else ():
-        print(plan_line(data, plan_stores(tower, data, job.cache, views, job.dtype, precision)), flush=True)
+        plans = plan_stores(tower, data, job.cache, views, job.dtype, precision)
+        print(plan_line(data, plans), flush=True)
+        if job.dry_run and (cost := encoding_cost(plans, data, job.batch_size, job.workers)):
+            print(cost, flush=True)
     if job.dry_run:
         return []
     return [encode_dataset(tower, data, job.cache, job.batch_size, progress, job.shard_size, job.workers, precision,

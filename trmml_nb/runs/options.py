@@ -245,7 +245,8 @@ class EncodeOptions(Place, TowerChoice, DataChoice):
     batch_size: int | None = option(None, "Images a forward pass; a measured choice if not given.")
     workers: int | None = option(None, "Threads; the number of cores if not given.")
     shard_size: int = option(256, "Images a file of a new store.")
-    dry_run: bool = option(False, "Only say what would be encoded, and how large it is.")
+    dry_run: bool = option(False, "Only say what would be encoded, how large it is, and how long it takes here.",
+                           flag=("--plan", "--dry-run"))
 
 
 @dataclass
@@ -355,6 +356,7 @@ class AlbumChoice:
                            'What a list of labels does not name: unknown, or absent where every picture was searched '
                            'for everything.',
                            choices=('unknown', 'absent'))
+    separator: str = option('', 'Between labels in one cell; a line break, ; | or , is found out.')
     confidence: float | None = option(None, 'Tables with scores: from here on a label counts as present, below it is '
                                       'unknown.')
     proposals: str = option('unknown', 'Cells of a completed table that were proposed and that nobody changed: unknown, '
@@ -364,7 +366,7 @@ class AlbumChoice:
     categories: str = option('', 'More categories, separated by commas, that have no label yet.')
     synonyms: str | None = option(None, 'Table name,means: words that mean the same category.')
 
-
+# %% ../../nbs/library/runs/00_options.ipynb #5f0c2c22
 @dataclass
 class PhotosOptions(Place, TextChoice, TowerChoice, AlbumChoice):
     "Everything that `trmml photos` can be told."
@@ -383,4 +385,7 @@ class PhotosOptions(Place, TextChoice, TowerChoice, AlbumChoice):
                          choices=('error', 'skip'))
     encode_precision: str = borrow(TrainOptions, 'encode_precision', help='Of the frozen tower: fp32, bf16, or auto: '
                                   'measured on some of the photographs.')
+    start: str | None = option(None, 'Finished run of trmml photos to go on from, with new labels, categories or '
+                               'photographs: its options count where nothing else is said, and what is new is told.',
+                               flag='--from')
     out: str | None = option(None, 'Folder to make; runs/photos (or the next free number) if not given.')

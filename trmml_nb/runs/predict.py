@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -17,19 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import Timeout
-from tqdm.auto import tqdm
 
 from ..data.dataset import FileImage, MultiLabelDataset
 from ..data.own_data import picture_set
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance
 from ..errors import DataError
-from ..io import alone, csv_chunks, write_atomic
+from ..io import alone, csv_chunks, number_of, progress_bar, time_in_words, write_atomic
 from ..method.contract import Method
 from .options import JobError
 from .run import Recogniser, load_run
 from .use import all_finite, own_probabilities, run_decisions
 from ..towers.dense import ImageFeatures
-from ..towers.encode import encode_dataset, encode_pixels, in_given_order, work_size, worker_pool
+from ..towers.encode import encode_dataset, encode_pixels, in_given_order, seconds_an_image, work_size, worker_pool
 from ..towers.store import file_sha256, unpack_features
 from ..towers.tower import FrozenTower
 from ..towers.views import StoreRows, view_pixels
@@ -37,8 +37,8 @@ from ..towers.views import StoreRows, view_pixels
 # %% auto #0
 __all__ = ['PREDICT_FORMS', 'XMP_SPACES', 'XMP_MAKER', 'predict', 'read_pixels', 'score_features', 'scored_pieces', 'stamp_of',
            'scores_key', 'read_records', 'take_over', 'json_chunks', 'label_studio_task', 'output_chunks',
-           'xmp_sidecar', 'check_sidecars', 'write_sidecars', 'chosen_pictures', 'piece_size', 'write_records',
-           'score_store', 'clear_empty', 'predict_job', 'check_request']
+           'xmp_sidecar', 'check_sidecars', 'write_sidecars', 'chosen_pictures', 'piece_size', 'scoring_cost',
+           'score_store', 'write_records', 'check_request', 'clear_empty', 'predict_job']
 
 # %% ../../nbs/library/runs/07_predict.ipynb #a89ef09a
 def read_pixels(
@@ -73,7 +73,7 @@ def score_features(
         output = method(ImageFeatures(whole['pooled'].float(), unpack_features(whole['dense']), whole['norms'].float()))
     return output.logits.float().sigmoid().cpu().numpy()
 
-
+# %% ../../nbs/library/runs/07_predict.ipynb #13302792
 def scored_pieces(
     recogniser: Recogniser,  # a run
     dataset: MultiLabelDataset,  # M pictures
@@ -127,7 +127,7 @@ def scores_key(
                recogniser.class_names, recogniser.tower.fingerprint, str(recogniser.tower.precision), dataset.image_ids]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-
+# %% ../../nbs/library/runs/07_predict.ipynb #0bca3242
 def read_records(
     path: Path,  # hidden file
     limit: int | None = None,  # bytes to read, at most
@@ -293,6 +293,33 @@ def piece_size(
     return min(256, 16 * work_size(tower)[0])
 
 
+def scoring_cost(
+    recogniser: Recogniser,  # a run
+    dataset: MultiLabelDataset,  # M pictures
+    rows: Sequence[int],  # of it, still to be scored
+) -> str:  # a line for people
+    "How long the pictures take here, as a few of them say; without a time, if one of these cannot be read."
+    tower, said = recogniser.tower, f'to score: {number_of(len(rows), "picture")}'
+    batch, threads = work_size(tower)
+    try:
+        each = seconds_an_image(tower, dataset, sorted({rows[i * len(rows) // 4] for i in range(4)}))
+    except DataError:
+        return said
+    side_by_side = min(threads, -(-len(rows) // batch)) if tower.device.type == 'cpu' else 1
+    return f'{said}, about {time_in_words(len(rows) * each / side_by_side)} here; nothing is kept but the scores'
+
+# %% ../../nbs/library/runs/07_predict.ipynb #f6e4e810
+def score_store(
+    method: Method,  # trained
+    store: Any,  # features of M pictures
+    rows: Sequence[int],  # of it
+) -> np.ndarray:  # [B, C] probabilities
+    "What a method says of some pictures of a store."
+    with torch.no_grad():
+        batch = StoreRows(store, np.asarray(rows)).batch(range(len(rows)), next(method.parameters()).device)
+        return method(batch).logits.float().sigmoid().cpu().numpy()
+
+
 def write_records(
     run: Path,  # run folder
     recogniser: Recogniser,  # it
@@ -309,12 +336,14 @@ def write_records(
     done, end = take_over(path, key, dataset, order, size)
     pieces = [order[i:i + size] for i in range(done, len(order), size)]
     if cache is None:
+        if progress and pieces:
+            print(scoring_cost(recogniser, dataset, [row for piece in pieces for row in piece]), file=sys.stderr, flush=True)
         results = scored_pieces(recogniser, dataset, pieces, on_bad)
     else:
         store = encode_dataset(recogniser.tower, dataset, cache, progress=progress)
         results = ((piece, score_store(recogniser.method, store, piece), {}) for piece in pieces)
-    with open(path, 'r+b' if end else 'wb') as file, tqdm(total=len(order), initial=done, disable=not progress,
-                                                          unit='image', desc='score') as bar:
+    with open(path, 'r+b' if end else 'wb') as file, progress_bar(total=len(order), initial=done, disable=not progress,
+                                                          unit='images', desc='score') as bar:
         file.truncate(end)
         file.seek(end)
         file.write(b'' if end else json.dumps(dict(key=key)).encode() + b'\n')
@@ -327,16 +356,22 @@ def write_records(
             file.flush()
             bar.update(len(piece))
 
-
-def score_store(
-    method: Method,  # trained
-    store: Any,  # features of M pictures
-    rows: Sequence[int],  # of it
-) -> np.ndarray:  # [B, C] probabilities
-    "What a method says of some pictures of a store."
-    with torch.no_grad():
-        batch = StoreRows(store, np.asarray(rows)).batch(range(len(rows)), next(method.parameters()).device)
-        return method(batch).logits.float().sigmoid().cpu().numpy()
+# %% ../../nbs/library/runs/07_predict.ipynb #f2a4e077
+def check_request(
+    out: Path,  # file to make
+    on_bad: str,  # as in `predict_job`
+    form: str,  # as in `predict_job`
+    top: int,  # as in `predict_job`
+) -> None:
+    "Errors: a file that exists, a word or a number that is none of those that can be."
+    if form not in PREDICT_FORMS:
+        raise JobError(f'--format is {form!r}, expected one of {", ".join(PREDICT_FORMS)}.')
+    if on_bad not in ('error', 'skip'):
+        raise JobError(f"--on-bad is {on_bad!r}, expected 'error' or 'skip'.")
+    if top < 1:
+        raise JobError(f'--top is {top}, expected 1 or more.')
+    if out.exists():
+        raise JobError(f'{out}: exists and is not overwritten; choose another --out.')
 
 
 def clear_empty(
@@ -350,7 +385,7 @@ def clear_empty(
         if not there:
             hidden.parent.rmdir()
 
-
+# %% ../../nbs/library/runs/07_predict.ipynb #b01abe91
 def predict_job(
     run: str | Path,  # run folder
     images: str | Path | Sequence[str | Path],  # pictures, folders, patterns; or the folder of a prepared benchmark
@@ -394,23 +429,6 @@ def predict_job(
     finally:
         clear_empty(hidden, there)
     return out, [*dataset.skipped, *bad]
-
-
-def check_request(
-    out: Path,  # file to make
-    on_bad: str,  # as in `predict_job`
-    form: str,  # as in `predict_job`
-    top: int,  # as in `predict_job`
-) -> None:
-    "Errors: a file that exists, a word or a number that is none of those that can be."
-    if form not in PREDICT_FORMS:
-        raise JobError(f'--format is {form!r}, expected one of {", ".join(PREDICT_FORMS)}.')
-    if on_bad not in ('error', 'skip'):
-        raise JobError(f"--on-bad is {on_bad!r}, expected 'error' or 'skip'.")
-    if top < 1:
-        raise JobError(f'--top is {top}, expected 1 or more.')
-    if out.exists():
-        raise JobError(f'{out}: exists and is not overwritten; choose another --out.')
 
 
 predict = predict_job  # as people call it from Python

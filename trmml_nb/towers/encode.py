@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 import warnings
 from collections import deque
@@ -25,13 +26,13 @@ import torch
 from filelock import Timeout
 from safetensors.torch import save
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .store import read_description
 from ..data.dataset import MultiLabelDataset
 from .store import (STORE_VERSION, FeatureStore, check_shard, default_cache, pack_features, read_header,
                                    store_bytes, store_key)
-from ..io import SILENT_FOR, alone, clear_parts, readable, waiting_for, write_atomic
+from ..io import (
+    SILENT_FOR, alone, clear_parts, number_of, progress_bar, readable, time_in_words, waiting_for, write_atomic)
 from .tower import FrozenTower
 from .views import StoreError, ViewStore, view_parts, view_pixels, view_tower
 
@@ -39,7 +40,7 @@ from .views import StoreError, ViewStore, view_parts, view_pixels, view_tower
 __all__ = ['prepared_pixels', 'encode_pixels', 'worker_pool', 'in_given_order', 'work_size', 'StorePlan', 'plan_stores',
            'known_rows', 'stored_rows', 'encode_rows', 'shard_bytes', 'require_space', 'lock_of', 'read_meta',
            'write_meta', 'new_meta', 'begin_store', 'shard_name', 'write_shard', 'free_shards', 'sweep_store',
-           'build_store', 'encode_dataset']
+           'build_store', 'seconds_an_image', 'encoding_cost', 'encode_dataset']
 
 # %% ../../nbs/library/towers/05_encode.ipynb #590e93a5
 def prepared_pixels(
@@ -195,7 +196,7 @@ def encode_rows(
     batch_size: int,  # images a forward pass
     pool: ThreadPoolExecutor,  # from `worker_pool`
     workers: int,  # its threads
-    bar: Any,  # a tqdm bar
+    bar: Any,  # from `progress_bar`
 ) -> dict[str, Tensor]:  # pooled, dense, norms (and scale), as stored
     "Encode some images; on a CPU the threads also run the tower, else they only decode."
     inside, done = plan.tower.device.type == "cpu", []
@@ -219,7 +220,7 @@ def shard_bytes(
     rows: Sequence[int],  # the shard's images
     known: dict[str, tuple[FeatureStore, int]],  # from `known_rows`
     encode: Callable[[Sequence[int]], dict[str, Tensor]],  # rows -> features as stored
-    bar: Any,  # a tqdm bar
+    bar: Any,  # from `progress_bar`
 ) -> bytes:  # a safetensors file
     "One shard: rows that other stores hold are copied, the others are encoded."
     old = [r for r in rows if plan.content_keys[r] in known]
@@ -391,7 +392,7 @@ def build_store(
         plan.tower.working(plan.precision)  # made once, before several threads ask for it
         batch, threads = work_size(plan.tower)
         batch, threads, known = batch_size or batch, workers or threads, known_rows(plan)
-        bar = tqdm(total=len(plan.image_ids), initial=len(plan.image_ids) - left, disable=not progress, unit="image",
+        bar = progress_bar(total=len(plan.image_ids), initial=len(plan.image_ids) - left, disable=not progress, unit="images",
                    desc=f"encode {plan.view} ({plan.bytes(len(plan.image_ids)) / 2**20:.3g} MiB)")
         with bar, worker_pool(threads) as pool:
             for k in free_shards(plan, meta):
@@ -401,13 +402,53 @@ def build_store(
     sweep_store(plan)
     return FeatureStore(plan.folder)
 
+# %% ../../nbs/library/towers/05_encode.ipynb #5f0c2a22
+def seconds_an_image(
+    tower: FrozenTower,  # who encodes
+    dataset: MultiLabelDataset,  # where the images come from
+    rows: Sequence[int],  # images to try
+    view: str = "plain",  # as in `prepared_pixels`
+    precision: torch.dtype | None = None,  # of the forward pass
+    content_keys: Sequence[str] | None = None,  # as in `prepared_pixels`
+) -> float:  # of one thread, from the file to the features
+    "Clock some images, after one that warms up."
+    def encode(some: Sequence[int]) -> None:
+        encode_pixels(tower, prepared_pixels(tower, dataset, some, view, content_keys), precision)
+
+    def run() -> float:
+        encode(rows[:1])
+        start = time.perf_counter()
+        encode(rows)
+        return (time.perf_counter() - start) / len(rows)
+    with worker_pool(1) as pool:
+        return pool.submit(run).result()
+
+
+def encoding_cost(
+    plans: Sequence[StorePlan],  # of the views of one data set
+    dataset: MultiLabelDataset,  # where the images come from
+    batch_size: int | None = None,  # as in `encode_dataset`
+    workers: int | None = None,  # as in `encode_dataset`
+) -> str:  # a line for people; '' where nothing is left to encode
+    "What is left to encode, the time that it takes here as a few images say, and the disk."
+    count, size, seconds = sum(p.missing() for p in plans), sum(p.bytes(p.missing()) for p in plans), 0.0
+    if not count:
+        return ""
+    for plan in plans:
+        batch, threads = work_size(plan.tower)
+        rows = sorted({i * len(dataset) // 4 for i in range(4)})
+        threads = (workers or threads) if plan.tower.device.type == "cpu" else 1
+        each = seconds_an_image(plan.tower, dataset, rows, plan.view, plan.precision, plan.content_keys)
+        seconds += plan.missing() * each / max(1, min(threads, -(-plan.missing() // (batch_size or batch))))
+    return (f"to encode: {number_of(count, 'image')}, about {time_in_words(seconds)} here and {readable(size)} of disk")
+
 # %% ../../nbs/library/towers/05_encode.ipynb #481407df
 def encode_dataset(
     tower: FrozenTower,  # who encodes
     dataset: MultiLabelDataset,  # what
     cache: str | Path | None = None,  # folder of stores; None = $TRMML_CACHE or the user's cache folder
     batch_size: int | None = None,  # images a forward pass; None = 64 on a GPU, about 4 at 448 px on a CPU
-    progress: bool = True,  # show a bar
+    progress: bool = True,  # say what it costs, and show a bar
     shard_size: int = 256,  # images a file
     workers: int | None = None,  # threads; None = torch's own number on a CPU, at most 8 elsewhere
     precision: torch.dtype | None = None,  # of the forward pass, such as torch.bfloat16 (another store); None: that of `tower.precision`, or the tower's own
@@ -420,5 +461,7 @@ def encode_dataset(
     plans = plan_stores(tower, dataset, cache, views, dtype, precision)
     plans[0].cache.mkdir(parents=True, exist_ok=True)
     require_space(plans[0].cache, sum(plan.bytes(plan.missing()) for plan in plans))
+    if progress and (said := encoding_cost(plans, dataset, batch_size, workers)):
+        print(said, file=sys.stderr, flush=True)
     stores = [build_store(plan, dataset, batch_size, progress, shard_size, workers) for plan in plans]
     return stores[0] if len(stores) == 1 else ViewStore(stores, views, mode)

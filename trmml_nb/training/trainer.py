@@ -21,12 +21,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm.auto import tqdm
 
 from ..errors import TrainingError
 from ..towers.dense import ImageFeatures
 from ..towers.views import Store
-from ..io import clear_parts, write_atomic
+from ..io import clear_parts, progress_bar, write_atomic
 from ..data.labels import ABSENT, UNKNOWN, from_code
 from ..towers.loading import batches, epoch_order
 from ..method.contract import LossState, Method, MethodOutput, evaluating
@@ -527,8 +526,8 @@ class Trainer(EpochTrainer):
         if every is not None and every < 1:
             raise TrainingError(f'every is {every}, expected a whole number of steps from 1, or None.')
         per_epoch = math.ceil(len(self.store) / self.config.batch_size)
-        with tqdm(total=per_epoch * self.config.epochs, initial=per_epoch * self.epoch + self.steps, desc='training',
-                  unit='step', disable=not progress or rank_and_size()[0] > 0) as bar:
+        with progress_bar(total=per_epoch * self.config.epochs, initial=per_epoch * self.epoch + self.steps, desc='training',
+                  unit='steps', disable=not progress or rank_and_size()[0] > 0) as bar:
             def after_step() -> None:
                 bar.update()
                 if checkpoint is not None and every and self.steps % every == 0:

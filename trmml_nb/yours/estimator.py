@@ -34,8 +34,9 @@ from ..training.trainer import TrainConfig, Trainer
 from ..method.trmml import TRMML, TRMMLConfig
 
 # %% auto #0
-__all__ = ['homogeneous', 'ArrayStore', 'EstimatorError', 'read_y', 'directions', 'feature_method', 'fit_known', 'pictures_of',
-           'category_names', 'FeatureReader', 'TRMMLClassifier']
+__all__ = ['homogeneous', 'ArrayStore', 'EstimatorError', 'table_of_labels', 'read_y', 'directions', 'feature_method',
+           'fit_known', 'pictures_of', 'category_names', 'FeatureReader', 'share_right', 'SeveralAtOnce',
+           'TRMMLClassifier']
 
 # %% ../../nbs/library/yours/02_estimator.ipynb #6c0cf5d6
 def homogeneous(
@@ -80,13 +81,32 @@ class EstimatorError(RunError):
     "X or y that the estimator cannot use; the message says what was expected."
 
 
+def table_of_labels(
+    y: Any,  # as people pass it
+) -> np.ndarray:  # [N], or [N, C] where unknown is NaN
+    "y as an array; unknown may also be None, or -1 among whole numbers. Errors: lists of names."
+    try:
+        table = np.asarray(y)
+    except ValueError:  # lists of several lengths
+        table = np.empty((0, 2), dtype=str)
+    if table.ndim == 2 and table.shape[1] > 1 and table.dtype.kind in 'US':
+        raise EstimatorError('y holds lists of names, expected a column per category; pass '
+                             'sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y), and -1 or NaN for what '
+                             'nobody knows.')
+    if table.ndim == 2 and table.dtype.kind == 'O':
+        return np.array([[math.nan if cell is None else cell for cell in row] for row in table], dtype=float)
+    if table.ndim == 2 and table.dtype.kind == 'i' and table.shape[1] > 1 and (table == UNKNOWN).any():
+        return np.where(table == UNKNOWN, math.nan, table)
+    return table
+
+
 def read_y(
     y: Any,  # [N, C] of 1, 0 and NaN; or [N] of two classes
 ) -> tuple[np.ndarray, np.ndarray | None]:  # int8 [N, C] in the one code; the two classes, if y has one dimension
     "Labels in the one code of this library. Errors: other values, more or fewer than two classes."
     if y is None:
         raise EstimatorError('requires y to be passed, but the target y is None.')
-    y = np.asarray(y)
+    y = table_of_labels(y)
     if y.ndim == 2 and (y.shape[1] > 1 or y.dtype.kind == 'f' and np.isnan(y).any()):
         values = check_array(y, dtype=float, ensure_all_finite='allow-nan', input_name='y')
         known = ~np.isnan(values)
@@ -219,9 +239,20 @@ class FeatureReader(BaseEstimator):
         pooled, dense, norms = (torch.cat([p[k].cpu() for p in parts]) for k in range(3))
         return ArrayStore(dense * norms[..., None], pooled)
 
-# %% ../../nbs/library/yours/02_estimator.ipynb #a1aaf945
-class TRMMLClassifier(ClassifierMixin, FeatureReader):
-    "Text-region matching with scikit-learn's manners; unknown labels are NaN."
+# %% ../../nbs/library/yours/02_estimator.ipynb #5f0c2c41
+def share_right(
+    said: np.ndarray,  # [N] or [N, C] decisions
+    true: np.ndarray,  # the same shape; NaN is unknown
+    sample_weight: np.ndarray | None = None,  # [N]
+) -> float:
+    "Share of known labels that are decided rightly."
+    known = ~np.isnan(np.asarray(true, dtype=float))
+    weight = known * (1.0 if sample_weight is None else np.asarray(sample_weight).reshape(-1, *[1] * (known.ndim - 1)))
+    return float(((said == true) * weight).sum() / weight.sum())
+
+
+class SeveralAtOnce(ClassifierMixin):
+    "What scikit-learn may ask of the estimator: several labels at once or two classes, not one of many classes."
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -229,10 +260,14 @@ class TRMMLClassifier(ClassifierMixin, FeatureReader):
         tags.input_tags.three_d_array = True
         return tags
 
+# %% ../../nbs/library/yours/02_estimator.ipynb #a1aaf945
+class TRMMLClassifier(SeveralAtOnce, FeatureReader):
+    "Text-region matching with scikit-learn's manners; unknown labels are NaN, None or -1 (with `cv=3` it has to be -1)."
+
     def fit(
         self,
         X: Any,  # N pictures, [N, d] or [N, P, d]
-        y: Any,  # [N, C] of 1, 0, NaN; or [N] of two classes
+        y: Any,  # [N, C] of 1, 0 and NaN, None or -1; or [N] of two classes
     ) -> TRMMLClassifier:
         "Learn. Errors: shapes that do not fit, labels that are none."
         X = self._features(X, fit=True)
@@ -241,8 +276,7 @@ class TRMMLClassifier(ClassifierMixin, FeatureReader):
             raise EstimatorError(f'Found input variables with inconsistent numbers of samples: '
                                  f'{[len(X), len(targets)]}.')
         names = category_names(self.class_names, targets.shape[1], needed=self.clip is not None)
-        self.classes_ = np.arange(targets.shape[1]) if classes is None else classes
-        self.binary_ = classes is not None
+        self.binary_, self.classes_ = classes is not None, np.arange(targets.shape[1]) if classes is None else classes
         if self.clip is None:
             flat = X.reshape(-1, X.shape[-1])
             self.mean_, self.spread_ = flat.mean(0), np.where(flat.std(0) > 1e-9, flat.std(0), 1.0)
@@ -274,7 +308,6 @@ class TRMMLClassifier(ClassifierMixin, FeatureReader):
     def predict(self, X: Any,  # as in `fit`
                 ) -> np.ndarray:  # [N, C] of 0 and 1, or [N] of the two classes
         "Decisions at the threshold."
-        check_is_fitted(self)
         p = self.predict_proba(X)
         sure = (p[:, 1] if self.binary_ else p) >= self.threshold
         return self.classes_[sure.astype(int)] if self.binary_ else sure.astype(int)
@@ -284,11 +317,6 @@ class TRMMLClassifier(ClassifierMixin, FeatureReader):
               sample_weight: np.ndarray | None = None,  # [N]
               ) -> float:
         "Share of known labels that are decided rightly."
-        check_is_fitted(self)
         said = self.predict(X)
-        said, true = (said == self.classes_[1], np.asarray(y) == self.classes_[1]) if self.binary_ else (said,
-            np.asarray(y, dtype=float))
-        known = ~np.isnan(np.asarray(true, dtype=float))
-        weight = known * (1.0 if sample_weight is None
-                          else np.asarray(sample_weight).reshape(-1, *[1] * (known.ndim - 1)))
-        return float(((said == true) * weight).sum() / weight.sum())
+        return share_right(*(said == self.classes_[1], np.asarray(y) == self.classes_[1]) if self.binary_ else
+                           (said, table_of_labels(y).astype(float)), sample_weight)

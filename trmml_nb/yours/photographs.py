@@ -15,7 +15,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from scipy.special import expit
@@ -36,10 +35,9 @@ from trmml_nb.yours.calibration import (
     never_absent, noted_share, precision_interval,
     reliability_plot)
 from ..data.dataset import MultiLabelDataset
-from ..errors import DataError
-from ..io import clear_parts, write_atomic
+from ..errors import DataError, TrmmlError
+from ..io import clear_parts, number_of, progress_bar, write_atomic
 from ..people.figures import figure_png
-from ..people.inspector import LabelLook, MatchView, fit_side, map_levels, match_view, spotlight
 from ..runs.options import MODELS, PhotosOptions, TrainJob
 from ..towers.loading import in_memory
 from ..runs.sets import settings, zero_shot_cosines
@@ -48,23 +46,23 @@ from ..method.contract import Method
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
 from ..runs.use import completed_table, write_table
-from ..runs.run import UNFINISHED, config_sha256, note_of, save_model, versions
+from ..runs.run import UNFINISHED, config_sha256, note_of, read_config, save_model, versions
 from ..io import read_json, write_json
-from ..towers.encode import encode_dataset
+from ..towers.encode import encode_dataset, encoding_cost, plan_stores
 from ..towers.precision import choose_precision
 from ..data.formats import read_labels
 from ..data.labels import PRESENT, UNKNOWN
 from ..data.own_data import look_like_photographs
-from ..data.tables import Reading, Sheet, sheet_statistics
+from ..data.tables import Reading, Sheet, read_sheet, sheet_statistics
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 
 # %% auto #0
 __all__ = ['PLACES', 'KEPT', 'PAGE_STYLE', 'IN_WORDS', 'FEW', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness', 'fit_rows',
            'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone',
-           'html_table', 'few_marks', 'picture_uri', 'limits', 'check_figure', 'report_html', 'claim_photos',
-           'photos_key', 'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower',
-           'check_album', 'photos_job']
+           'html_table', 'few_marks', 'picture_uri', 'limits', 'report_html', 'claim_photos', 'photos_key',
+           'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower', 'what_is_open',
+           'album_cost', 'check_album', 'what_is_new', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -85,6 +83,8 @@ def fit_rows(
     dataset: MultiLabelDataset,  # their names and labels
     rows: np.ndarray,  # rows to learn from
     job: TrainJob,  # method, epochs and so on
+    progress: bool = False,  # show a bar
+    on_epoch: Callable[[dict], None] | None = None,  # called after each pass
 ) -> Method:
     "The method, trained on some rows. Rows without any label take no part. Errors: none is left."
     rows = rows[dataset.known_mask[rows].any(1)]
@@ -94,7 +94,7 @@ def fit_rows(
     _, config = settings(job)
     method = build_method(job.method, tower, dataset.class_names, job.seed, 'photos')
     trainer = Trainer(method, StoreRows(store, rows), dataset.targets[rows], config)
-    trainer.fit(progress=False)
+    trainer.fit(progress=progress, on_epoch=on_epoch)
     return trainer.final
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #4d1e061c
@@ -148,20 +148,25 @@ def held_out_logits(
     job: TrainJob,  # method, epochs and so on
     parts: int = 3,  # folds
     kept: Kept | None = None,  # where finished folds are read and written; None: nowhere
+    progress: bool = False,  # show a bar over the passes of all folds, with the time that is left
 ) -> np.ndarray:  # [N, C], each row by a method that did not see its labels
     "Logits of all photographs, out of their fold."
     logits, known = np.zeros(dataset.targets.shape), np.flatnonzero(dataset.known_mask.any(1))
     rest = np.setdiff1d(np.arange(len(dataset)), known)
     groups = copies(dataset)[0][known]
-    for number, (learn, judge) in enumerate(folds(len(known), parts, job.seed, groups), 1):
-        piece = kept.read(f'fold-{number}') if kept else None  # [judged and rest, C]
-        if piece is None:
-            method = fit_rows(tower, store, dataset, known[learn], job)
-            piece = np.concatenate([predict_logits(method, StoreRows(store, rows)).numpy() for rows in (known[judge],
-                rest) if len(rows)])
-            kept.write(f'fold-{number}', piece) if kept else None
-        logits[known[judge]] = piece[:len(judge)]
-        logits[rest] += piece[len(judge):] / parts
+    passes = settings(job)[1].epochs
+    said = f'cross-validation, {number_of(parts, "training")}'
+    with progress_bar(total=parts * passes, desc=said, unit='passes', disable=not progress) as bar:
+        for number, (learn, judge) in enumerate(folds(len(known), parts, job.seed, groups), 1):
+            piece = kept.read(f'fold-{number}') if kept else None  # [judged and rest, C]
+            if piece is None:
+                method = fit_rows(tower, store, dataset, known[learn], job, on_epoch=lambda _: bar.update())
+                piece = np.concatenate([predict_logits(method, StoreRows(store, rows)).numpy()
+                                        for rows in (known[judge], rest) if len(rows)])
+                kept.write(f'fold-{number}', piece) if kept else None
+            bar.update(number * passes - bar.n)
+            logits[known[judge]] = piece[:len(judge)]
+            logits[rest] += piece[len(judge):] / parts
     return logits
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #2f78e260
@@ -173,6 +178,8 @@ class PhotosJob(PhotosOptions):
     "What `trmml photos` was told, checked."
 
     def __post_init__(self):
+        if self.start:
+            self.take_options(self.start)
         self.labels = self.labels or str(Path(self.photos) / 'labels.csv')
         self.reading
         if self.on_bad not in ('error', 'skip'):
@@ -184,6 +191,16 @@ class PhotosJob(PhotosOptions):
         if not Path(self.photos).is_dir():
             raise PhotosError(f'{self.photos}: no such folder; give the folder that holds the photographs.')
         self.training
+
+    def take_options(self, run: str,  # finished run of `photos`
+                     ) -> None:
+        "What that run was told, where nothing else is said now. Errors: a run of another kind."
+        said = read_config(run).get('job', {})
+        if said.get('data') != 'photos':
+            raise PhotosError(f'{run}: is no run of trmml photos; give one with --from, or leave it out.')
+        for f in fields(self):
+            if f.name in said and f.name not in ('photos', 'start', *PLACES) and getattr(self, f.name) == f.default:
+                setattr(self, f.name, said[f.name])
 
     @property
     def training(self) -> TrainJob:
@@ -322,6 +339,8 @@ td::before{content:attr(data-name) " ";color:var(--soft)}td:first-child::before{
 font-size:10pt}table{font-size:7pt;width:100%}td,th{padding:1pt 2.5pt}figure{width:3.3cm;break-inside:avoid}
 tr,li{break-inside:avoid}h2{break-after:avoid}}
 '''
+
+# %% ../../nbs/library/yours/01_photographs.ipynb #5f0c2c32
 IN_WORDS = dict(present='known present', absent='known absent', known_share='share known', AP='average precision (%)',
              AP_assumed='average precision, blanks as absent (%)', threshold='present from', seconds='seconds',
              proposed_present='proposed as present', expected_precision='share of them that should hold',
@@ -414,28 +433,10 @@ def limits(
     return said
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #6a14cf27
-def check_figure(
-    data: MultiLabelDataset,  # the album
-    proposal: Any,  # row of `Result.check_first`
-    seen: Callable[[int], MatchView] | None = None,  # row -> that photograph as the model sees it
-    side: int = 288,  # longest side in pixels; twice what is shown, for dense screens
-) -> str:
-    "A proposal to check: the photograph, with the place that speaks for it in its own colours and the rest grey."
-    picture, words = data.image(proposal.row), html.escape(f'{proposal.image}, {proposal.category}')
-    if seen is not None:
-        view = seen(proposal.row)
-        level = map_levels(view.attention[view.index(proposal.category)])
-        picture = Image.fromarray(spotlight(fit_side(view.image, side), level, view.grid, LabelLook(opacity=.25)))
-    return (f'<figure><img alt="{words}" src="{picture_uri(picture, side)}"><figcaption>'
-            f'{html.escape(proposal.category)}? {proposal.probability:.2f}<br>{html.escape(proposal.image)}'
-            '</figcaption></figure>')
-
-
 def report_html(
     result: Result,  # of an album
     title: str,  # name of the album
     check: int = 12,  # proposals to show
-    seen: Callable[[int], MatchView] | None = None,  # row -> that photograph as the model sees it, for the regions
 ) -> str:
     "The report: what is missing, how good, how honest, what to check first."
     m, data, fig = result.metrics, result.sheet.dataset, Figure(figsize=(4.4, 3.2), layout='constrained')
@@ -443,7 +444,10 @@ def report_html(
     if data.known_mask.any():
         reliability_plot(result.raw, data.targets, 'raw', ax, bins=6)
         reliability_plot(result.honest, data.targets, 'calibrated', ax, bins=6)
-    pictures = ''.join(check_figure(data, r, seen) for r in result.check_first(check).itertuples())
+    pictures = ''.join(f'<figure><img alt="" '
+                       f'src="{picture_uri(data.image(r.row))}"><figcaption>{html.escape(r.category)}? '
+                       f'{r.probability:.2f}<br>'
+                       f'{html.escape(r.image)}</figcaption></figure>' for r in result.check_first(check).itertuples())
     dis, say = result.sheet.disagreements, lambda v: '–' if v is None or np.isnan(v) else f'{v:.1f}'
     return ''.join([
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -468,8 +472,7 @@ def report_html(
         f'<img alt="share present against the probability, before and after calibration" src="data:image/png;base64,{base64.b64encode(figure_png(fig)).decode()}">',
         f'<p>Mean gap between probability and share present: {m["calibration_error_raw"]:.3f} before and '
         f'{m["calibration_error"]:.3f} after calibration.</p>',
-        '<h2>Check these first</h2><p>The least sure proposals'
-        f'{"; in colour: where the model looked" if seen else ""}.</p>', pictures,
+        '<h2>Check these first</h2><p>The least sure proposals.</p>', pictures,
         f'<h2>Where people '
         f'disagree</h2>{html_table(dis.head(30).set_index("image")) if len(dis) else "<p>Nowhere.</p>"}',
         '<h2>Limits</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in limits(result)), '</ul></main></body></html>'])
@@ -580,7 +583,6 @@ def write_results(
     folder: Path,  # of the run
     result: Result,  # what was found out
     title: str,  # of the report
-    seen: Callable[[int], MatchView] | None = None,  # row -> that photograph as the model sees it, for the report
 ) -> None:
     "completed.csv, disagreements.csv, decisions.json, metrics.json, and the report last."
     data, p = result.sheet.dataset, result.probabilities
@@ -601,7 +603,7 @@ def write_results(
                                              per_class_AP=result.table['AP'].to_dict(),
                                             per_class_known=(result.table['present']
                                                              + result.table['absent']).to_dict(), versions=versions()))
-    write_atomic(folder / 'report.html', report_html(result, title, seen=seen).encode())
+    write_atomic(folder / 'report.html', report_html(result, title).encode())
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #5b9bafcd
 def photos_in(
@@ -626,19 +628,17 @@ def photos_in(
     data = data.with_targets(assumed_targets(data.targets))  # what training takes as absent
     final = tower_alone(tower, store, data)
     alone = predict_logits(final, store).numpy()
-    result = study(sheet, held_out_logits(tower, store, data, training, job.folds, kept), alone, job.folds, job.seed,
+    result = study(sheet, held_out_logits(tower, store, data, training, job.folds, kept, progress), alone, job.folds, job.seed,
                    job.model)
     if result.chosen == 'tower':
         about |= dict(method='zero_shot', method_config=asdict(final.config))
     else:
-        final = fit_rows(tower, store, data, np.arange(len(data)), training)
+        final = fit_rows(tower, store, data, np.arange(len(data)), training, progress)
     made = own_folder(folder / '.results')
-    write_json(made / 'config.json', about | dict(job=asdict(job) | dict(data='photos')))
+    write_json(made / 'config.json', about | dict(job=asdict(job) | dict(data='photos', start=None), went_on_from=job.start))
     save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint,
                                                        config=config_sha256(read_json(made / 'config.json'))))
-    texts, crop = tower.encode_classes(data.class_names), tower.preprocess.get('resize_mode') == 'shortest'
-    seen = lambda row: match_view(final, store.batch([row]), data.image(row), data.class_names, texts, store.grid, crop)
-    write_results(made, result, Path(job.photos).resolve().name, seen)
+    write_results(made, result, Path(job.photos).resolve().name)
     deliver(made, folder)
     return result, kept
 
@@ -661,6 +661,28 @@ def check_tower(
                       stacklevel=2)
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #9ab40004
+def what_is_open(
+    sheet: Sheet,  # what people gave
+) -> str:  # a line
+    "What people left open, counted."
+    return (f'{number_of(len(sheet.unlabelled_images), "photograph")} and '
+            f'{number_of(len(sheet.unlabelled_categories), "category", "categories")} without a label; '
+            f'{number_of(len(sheet.disagreements), "disagreement")}')
+
+
+def album_cost(
+    job: PhotosJob,  # what was asked
+    data: MultiLabelDataset,  # the pictures
+) -> str:  # a line
+    "What encoding will cost, or why that cannot be said."
+    try:
+        tower = load_tower(job.training.clip, job.pretrained, job.image_size, str(pick_device(job.device)),
+                           job.resize or 'squash', dense=job.dense)
+        return encoding_cost(plan_stores(tower, data, job.cache), data) or 'all photographs are encoded already'
+    except TrmmlError as error:
+        return f'what encoding costs cannot be said: {error}'
+
+
 def check_album(
     job: PhotosJob,  # as for `photos`
 ) -> list[str]:  # lines for people
@@ -672,16 +694,16 @@ def check_album(
     several = [np.flatnonzero(groups == g) for g in np.flatnonzero(np.bincount(groups) > 1)]
     some = lambda names: ', '.join(names[:8]) + (f' and {len(names) - 8} more' if len(names) > 8 else '')
     lines = [str(data), *sheet.notes,
-             f'{len(sheet.unlabelled_images)} photographs and {len(sheet.unlabelled_categories)} categories without a '
-             f'label; '
-             f'{len(sheet.disagreements)} disagreements']
+             what_is_open(sheet)]
+    lines += what_is_new(job.start, job, sheet) if job.start else []
     lines += [f'cannot be used: {what}: {why}' for what,
               why in data.skipped[:10]] + ([f'... and {len(data.skipped) - 10} more'] if len(data.skipped) > 10 else [])
     for words, found in (('never present', table['present'] == 0), ('never absent', table['absent'] == 0),
                          ('fewer than five present', table['present'].between(1, 4))):
         if found.any():
             lines.append(f'{words}: {some(table.index[found].tolist())}')
-    lines += [f'{len(several)} groups of copies, found {how}; they stay together in cross-validation'] if several else []
+    lines += [f'{number_of(len(several), "group")} of copies, found {how}; they stay together in cross-validation'
+              ] if several else []
     lines += [f'copies: {some([data.image_ids[i] for i in group])}' for group in several[:5]]
     clash = [data.image_ids[g[0]] for g in several
              if ((data.targets[g] == 1).any(0) & (data.targets[g] == 0).any(0)).any()]
@@ -690,7 +712,37 @@ def check_album(
         check_tower(job.clip, data)
     except PhotosError as error:
         lines.append(str(error))
-    return lines + [f'then: {len(data)} photographs are encoded once, and {job.folds} folds and a final training follow']
+    else:
+        lines.append(album_cost(job, data))
+    return lines + [f'then {job.folds} trainings of cross-validation and a final one follow']
+
+# %% ../../nbs/library/yours/01_photographs.ipynb #5f0c2a32
+def what_is_new(
+    run: str | Path,  # finished run of `photos`
+    job: PhotosJob,  # what was asked now
+    sheet: Sheet,  # what people gave now
+) -> list[str]:  # a line or two
+    "Categories, photographs and labels of people, against those of a run."
+    try:
+        before = read_sheet(Path(run) / 'completed.csv', job.photos, add_images=False, on_bad='skip').dataset
+    except DataError as error:
+        return [f'not compared with {run}: {error}']
+    now, said = sheet.dataset, []
+    for one, several, old, new in (('category', 'categories', before.class_names, now.class_names),
+                                   ('photograph', 'photographs', before.image_ids, now.image_ids)):
+        for word, found in (('new', [n for n in new if n not in set(old)]), ('gone', [n for n in old if n not in set(new)])):
+            if found:
+                names = ', '.join(found[:5]) + (', ...' if len(found) > 5 else '')
+                said.append(f'{number_of(len(found), f"{one} is {word}", f"{several} are {word}")} ({names})')
+    rows = [n for n in before.image_ids if n in set(now.image_ids)]
+    columns = [n for n in before.class_names if n in set(now.class_names)]
+    def labels(data: MultiLabelDataset) -> np.ndarray:
+        return data.targets[np.ix_([data.image_ids.index(n) for n in rows], [data.class_names.index(n) for n in columns])]
+    old, new = labels(before), labels(now)
+    counts = dict(new=(old == UNKNOWN) & (new != UNKNOWN), changed=(old != new) & (old != UNKNOWN) & (new != UNKNOWN),
+                  taken=(old != UNKNOWN) & (new == UNKNOWN))
+    more, other, back = (int(part.sum()) for part in counts.values())
+    return [f'since {run}: ' + '; '.join([*said, f'of the labels for both, {more} are new, {other} changed, {back} taken back'])]
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #44f2af36
 def photos_job(
@@ -706,9 +758,9 @@ def photos_job(
     data = sheet.dataset
     check_tower(job.clip, data)
     folder, _ = claim_photos(job, training)
-    say('\n'.join([f'{data}', *(f'- {note}' for note in sheet.notes),
-                   f'{len(sheet.disagreements)} disagreements, {len(sheet.unlabelled_images)} photographs and '
-                   f'{len(sheet.unlabelled_categories)} categories without a label']))
+    if job.start:
+        sheet = replace(sheet, notes=[*sheet.notes, *what_is_new(job.start, job, sheet)])
+    say('\n'.join([f'{data}', *(f'- {note}' for note in sheet.notes), what_is_open(sheet)]))
     with alone_in(folder):
         _, begun = claim_photos(job, training)  # again: somebody may have finished here a moment ago
         result, kept = photos_in(folder, job, training, sheet, progress)

@@ -1,0 +1,385 @@
+"""Every form of labels that people have: read as it is meant, or asked about; and never without a word.
+
+`python -m pytest tests/data/test_forms.py --forms=nbs/library/data/forms.json` notes what is said for the notebook."""
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trmml_nb.data.formats import read_labels
+from trmml_nb.data.labels import UNKNOWN
+from trmml_nb.data.tables import Reading
+from trmml_nb.errors import DataError
+
+NOTES = Path(__file__).resolve().parents[2] / 'nbs/library/data/forms.json'
+WIDE = 'image,dog,cat\na.png,1,0\nb.png,0,1\nsub/c.jpg,,1\n'
+MEANT = {('a.png', 'dog'): 1, ('a.png', 'cat'): 0, ('b.png', 'dog'): 0, ('b.png', 'cat'): 1, ('sub/c.jpg', 'cat'): 1}
+PLUS = {k: v for k, v in MEANT.items() if v}
+LONG = 'image,label\na.png,dog\nb.png,cat\nsub/c.jpg,cat\n'
+VALUES = 'image,label,value\na.png,dog,1\na.png,cat,0\nb.png,dog,0\nb.png,cat,1\nsub/c.jpg,cat,1\n'
+LISTS = 'image,labels\na.png,dog;cat\nb.png,cat\n'
+LISTED = {('a.png', 'dog'): 1, ('a.png', 'cat'): 1, ('b.png', 'cat'): 1}
+DOG = {('a.png', 'dog'): 1}
+
+
+@dataclass(frozen=True)
+class Form:
+    "A file, what is said about it, and what comes of it."
+
+    group: str
+    name: str
+    content: object  # text, bytes, or {file: text} for a folder
+    meant: dict | None  # labels; None: it is asked about
+    file: str = 't.csv'
+    said: dict = field(default_factory=dict)
+
+
+FORMS = []
+
+
+def forms(group, *rows):
+    "Rows of (name, content, meant[, file or what is said, ...])."
+    before = ''
+    for name, content, meant, *more in rows:
+        name = before + name.removeprefix('the same') if name.startswith('the same') else name
+        before = name if not before or not name.startswith(before) else before
+        file = next((m for m in more if isinstance(m, str)), 't.csv')
+        FORMS.append(Form(group, name, content, meant, file, next((m for m in more if isinstance(m, dict)), {})))
+
+
+def words(p, n, u=''):
+    "The wide table with other words for present, absent and unknown."
+    return WIDE.replace('1', '\0').replace('0', n).replace('\0', p).replace(',,', f',{u},')
+
+
+def names(*others):
+    "The wide table with other names of pictures."
+    lines = [
+        line.replace(a, b)
+        for line, a, b in zip(WIDE.splitlines(), ('-', 'a.png', 'b.png', 'sub/c.jpg'), ('-', *others))
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def beside(header, *cells, first=False):
+    "The wide table with one more column."
+    lines = zip(WIDE.splitlines(), (header, *cells))
+    return '\n'.join(f'{more},{line}' if first else f'{line},{more}' for line, more in lines) + '\n'
+
+
+def book(*lines, change=None):
+    "A workbook with these lines."
+    openpyxl = pytest.importorskip('openpyxl')
+    made, file = openpyxl.Workbook(), io.BytesIO()
+    for line in lines:
+        made.active.append(line)
+    if change:
+        change(made)
+    made.save(file)
+    return file.getvalue()
+
+
+ROWS = [['image', 'dog', 'cat'], ['a.png', 1, 0], ['b.png', 0, 1], ['sub/c.jpg', None, 1]]
+
+
+def hide_sheet(made):
+    made.create_sheet('old')['A1'] = 'image'
+    made['old'].sheet_state = 'hidden'
+
+
+def second_sheet(made):
+    made.create_sheet('old')['A1'] = 'image'
+
+
+def hide_line(made):
+    made.active.row_dimensions[3].hidden = True
+
+
+def merge_title(made):
+    made.active.merge_cells('A1:C1')
+
+
+def merge_header(made):
+    made.active.merge_cells('B1:C1')
+
+
+def error_cell(made):
+    made.active['B4'] = '#N/A'
+
+
+def json_of(content):
+    return json.dumps(content, ensure_ascii=False)
+
+
+def task(image, **result):
+    return dict(data=dict(image=image), annotations=[dict(result=[dict(value=result)])])
+
+
+COCO = dict(
+    images=[dict(id=1, file_name='a.png'), dict(id=2, file_name='b.png')],
+    categories=[dict(id=1, name='dog'), dict(id=2, name='cat')],
+    annotations=[dict(image_id=1, category_id=1)],
+)
+VOC = '<annotation><filename>a.png</filename><object><name>dog</name>{}</object></annotation>'
+XMP = '<x xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><li>dog</li></dc:subject></x>'
+VISION = json_of(
+    dict(responses=[dict(context=dict(uri='gs://x/a.png'), labelAnnotations=[dict(description='dog', score=0.9)])])
+)
+UMLAUT = {(i, c.replace('dog', 'bär')): v for (i, c), v in MEANT.items()}
+
+# fmt: off
+forms('how a file is written',
+      ('commas between cells', WIDE, MEANT), ('semicolons between cells', WIDE.replace(',', ';'), MEANT),
+      ('tabs between cells', WIDE.replace(',', '\t'), MEANT), ('bars between cells', WIDE.replace(',', '|'), MEANT),
+      ('first line sep=;', 'sep=;\n' + WIDE.replace(',', ';'), MEANT),
+      ('Windows line ends', WIDE.replace('\n', '\r\n'), MEANT), ('line ends of old Macs', WIDE.replace('\n', '\r'), MEANT),
+      ('quoted cells', '"image","dog","cat"\n' + WIDE.split('\n', 1)[1], MEANT),
+      ('spaces around cells', WIDE.replace(',', ' , '), MEANT),
+      ('byte-order mark', WIDE.encode('utf-8-sig'), MEANT), ('two byte-order marks', '\ufeff'.encode() + WIDE.encode('utf-8-sig'), MEANT),
+      ('UTF-16 ("Unicode text")', WIDE.replace(',', '\t').encode('utf-16'), MEANT),
+      ('UTF-16 without a mark', WIDE.encode('utf-16-le'), MEANT),
+      ('Latin-1 with an accent', WIDE.replace('dog', 'bär').encode('latin-1'), None),
+      ('the same, encoding said', WIDE.replace('dog', 'bär').encode('latin-1'), UMLAUT, dict(encoding='cp1252')),
+      ('Shift-JIS, encoding said', WIDE.replace('dog', '犬').encode('shift_jis'),
+       {(i, c.replace('dog', '犬')): v for (i, c), v in MEANT.items()}, dict(encoding='shift_jis')),
+      ('Windows-1251 (Russian)', words('да', 'нет').encode('cp1251'), None),
+      ('Arabic with marks of direction', words('\u200fنعم\u200f', '\u200fلا'), MEANT),
+      ('an apostrophe before =', WIDE.replace('dog', "'=dog"), {(i, c.replace('dog', '=dog')): v for (i, c), v in MEANT.items()}),
+      ('an empty file', '', None), ('quotation marks that do not close', WIDE.replace('dog', '"dog'), None),
+      ('a short line', WIDE.replace('b.png,0,1', 'b.png,0'), None), ('a long line', WIDE.replace('b.png,0,1', 'b.png,0,1,1'), None))
+forms('what stands around the table',
+      ('a title above the header', 'Our summer 2024\n' + WIDE, MEANT),
+      ('a title, padded with delimiters', 'Our summer 2024;;\n' + WIDE.replace(',', ';'), MEANT),
+      ('a title and a date above the header', 'Our summer\n2024-08-01\n' + WIDE, MEANT),
+      ('lines of comment', '# my table\n' + WIDE, MEANT), ('blank lines', WIDE.replace('\n', '\n\n'), MEANT),
+      ('empty columns at the end', WIDE.replace('\n', ',,\n'), MEANT),
+      ('a last line of totals', WIDE + 'Total,1,2\n', MEANT), ('a last line of totals in German', WIDE + 'Summe:,1,2\n', MEANT),
+      ('a last line of totals in Russian', WIDE + 'Итого,1,2\n', MEANT), ('totals without a word', WIDE + ',1,2\n', None),
+      ('a last line of text', WIDE + 'exported by Ann,,\n', None),
+      ('the header again in the middle', WIDE + WIDE.split('\n')[0] + '\n', None),
+      ('two lines of header', 'image,animals,\n,dog,cat\n' + WIDE.split('\n', 1)[1], None),
+      ('no header', WIDE.split('\n', 1)[1], None), ('pictures as columns', 'category,a.png,b.png\ndog,1,0\n', None))
+forms('what the columns are called',
+      *((f'header {h}', WIDE.replace('image', h, 1), MEANT) for h in (
+          'Image', 'filename', 'file_name', 'File Name', 'photo', 'path', 'Datei', 'Bildname', 'fichier', 'archivo', 'Plik',
+          'Nazwa pliku', 'файл', '图片', 'ファイル名', '画像', 'اسم الملف', 'Εικόνα')),
+      ('a header of another name', WIDE.replace('image', 'thing', 1), None),
+      ('a leading index without a name', beside('', 0, 1, 2, first=True), MEANT),
+      ('a leading column Unnamed: 0', beside('Unnamed: 0', 0, 1, 2, first=True), MEANT),
+      ('a leading column Nr.', beside('Nr.', 1, 2, 3, first=True), MEANT),
+      ('a leading column that counts two lines', 'id,image,dog\n0,a.png,1\n1,b.png,0\n', {('a.png', 'dog'): 1, ('b.png', 'dog'): 0}),
+      ('a column of notes', beside('notes', 'nice', '', 'dark'), MEANT),
+      ('a column of dates', beside('Datum', '01.02.2024', '', '03.02.2024'), MEANT),
+      ('a column of another text', beside('weather here', 'sun', '', 'rain'), None),
+      ('the same, ignored', beside('weather here', 'sun', '', 'rain'), MEANT, dict(ignore='weather here')),
+      ('a column that adds up', beside('Total', 1, 1, 1), MEANT),
+      ('a category called date', beside('date', 1, 0, 1),
+       MEANT | {('a.png', 'date'): 1, ('b.png', 'date'): 0, ('sub/c.jpg', 'date'): 1}),
+      ('columns Dog and dog', WIDE.replace('cat', 'Dog', 1), None), ('two columns dog', WIDE.replace('cat', 'dog', 1), None),
+      ('dog and dog.1, from a data frame', WIDE.replace('cat', 'dog.1', 1), None),
+      ('traffic_light and traffic light', WIDE.replace('dog', 'traffic_light', 1).replace('cat', 'traffic light', 1), None),
+      ('one name with accents in one and in two characters', WIDE.replace('dog', 'b\u00e4r', 1).replace('cat', 'ba\u0308r', 1), None),
+      ('a category without a name', WIDE.replace('cat', '', 1), None),
+      ('a category called annotator', WIDE.replace('cat', 'annotator', 1), None),
+      ('a column annotator with people', 'image,annotator,dog\na.png,ann,1\na.png,bob,1\n', DOG),
+      ('only a column of pictures', 'image\na.png\n', None))
+forms('words in cells',
+      *((f'{p} / {n}: {name}', words(p, n), MEANT) for p, n, name in (
+          ('yes', 'no', 'English'), ('present', 'absent', 'English'), ('TRUE', 'FALSE', 'English'), ('T', 'F', 'R'),
+          ('ja', 'nein', 'German'), ('WAHR', 'FALSCH', 'German Excel'), ('vorhanden', 'nein', 'German'),
+          ('oui', 'non', 'French'), ('VRAI', 'FAUX', 'French Excel'), ('présent', 'absent', 'French'),
+          ('sí', 'no', 'Spanish'), ('VERDADERO', 'FALSO', 'Spanish Excel'), ('sim', 'não', 'Portuguese'),
+          ('vero', 'falso', 'Italian'), ('WAAR', 'ONWAAR', 'Dutch Excel'), ('tak', 'nie', 'Polish'),
+          ('PRAWDA', 'FAŁSZ', 'Polish Excel'), ('да', 'нет', 'Russian'), ('ИСТИНА', 'ЛОЖЬ', 'Russian Excel'),
+          ('evet', 'hayır', 'Turkish'), ('DOĞRU', 'YANLIŞ', 'Turkish Excel'), ('はい', 'いいえ', 'Japanese'), ('有', '無', 'Japanese'),
+          ('是', '否', 'Chinese'), ('예', '아니오', 'Korean'), ('نعم', 'لا', 'Arabic'), ('صحيح', 'خطأ', 'Arabic'), ('כן', 'לא', 'Hebrew'),
+          ('ναι', 'όχι', 'Greek'), ('हाँ', 'नहीं', 'Hindi'))),
+      ('present / absent / ?', words('present', 'absent', '?'), MEANT), ('✓ / ✗', words('✓', '✗'), MEANT),
+      ('✔ and ✅, as telephones write them', words('✔\ufe0f', '❌', '?'), MEANT), ('☑ / ☐', words('☑', '☐'), MEANT),
+      ('x and blank', words('x', ''), PLUS), ('n/a for unknown', words('1', '0', 'n/a'), MEANT),
+      ('NaN for unknown', words('1', '0', 'NaN'), MEANT), ('#N/A for unknown', words('1', '0', '#N/A'), MEANT),
+      ('+ and -', words('+', '-'), None), ('x and o', words('x', 'o'), None), ('○ and ×', words('○', '×'), None),
+      ('the same, said', words('○', '×'), MEANT, dict(present='○', absent='×')),
+      ('a word that nobody knows', words('perhaps', '0'), None),
+      ('the same, said', words('perhaps', '0'), MEANT, dict(present='perhaps')))
+forms('numbers in cells',
+      ('1.0 and 0.0', words('1.0', '0.0'), MEANT), ('1.00 and 0.00', words('1.00', '0.00'), MEANT),
+      ('decimal commas', WIDE.replace(',', ';').replace('0', '0,0').replace('1', '1,0'), MEANT),
+      ('numbers in quotation marks', words('"1"', '"0"'), MEANT), ('Arabic digits', words('١', '٠'), MEANT),
+      ('full-width digits', words('１', '０'), MEANT),
+      ('1 / -1 / 0', words('1', '-1', '0'), None), ('the same, signed', words('1', '-1', '0'), MEANT, dict(code='signed')),
+      ('1 / 0 / -1', words('1', '0', '-1'), None), ('the same, minus_one', words('1', '0', '-1'), MEANT, dict(code='minus_one')),
+      ('the same with a long minus', words('1', '0', '−1'), None),
+      ('1 and 0 that only notes', words('1', '0', '0'), PLUS, dict(code='positives')),
+      ('every cell is 0 or 1', words('1', '0', '0'), MEANT | {('sub/c.jpg', 'dog'): 0}),
+      ('counts of objects', words('2', '0'), None),
+      ('the same, said', words('2', '0'), MEANT, dict(present='2')),
+      ('probabilities', words('0.93', '0.02'), None),
+      ('the same, border said', words('0.93', '0.02'), PLUS, dict(confidence=0.7)),
+      ('percentages', words('93 %', '2 %'), None), ('the same, border said', words('93 %', '2 %'), PLUS, dict(confidence=0.7)),
+      ('100% and 0%', words('100%', '0%'), None),
+      ('the same, words said', words('100%', '0%'), MEANT, dict(present='100%', absent='0%')),
+      ('a score of 0 among scores', words('0.93', '0', '0.4'), PLUS, dict(confidence=0.7)))
+forms('names of pictures',
+      ('names in upper case', names('A.PNG', 'B.PNG', 'SUB/C.JPG'), MEANT), ('names without ending', names('a', 'b', 'sub/c'), MEANT),
+      ('names with another ending', names('a.tif', 'b.CR2', 'c.png'), MEANT),
+      ('a dot that is no ending', names('a.v2', 'b.png', 'sub/c.jpg'), None),
+      ('backslashes', names('a.png', 'b.png', 'sub\\c.jpg'), MEANT), ('names with ./', names('./a.png', './b.png', './sub/c.jpg'), MEANT),
+      ("another computer's paths", names('C:\\x\\a.png', 'C:\\x\\b.png', 'C:\\x\\sub\\c.jpg'), MEANT),
+      ('web addresses', names('http://x.org/a.png', 'http://x.org/b.png?w=3', 'https://x.org/c.jpg'), MEANT),
+      ('addresses of a store', names('gs://x/a.png', 's3://x/b.png', 's3://x/sub/c.jpg'), MEANT),
+      ('a picture that is not there', names('a.png', 'bb.png', 'c.jpg'), None), ('a path outside', names('a.png', '../b.png', 'c.jpg'), None),
+      ('a picture twice', WIDE + 'a.png,1,1\n', None), ('a picture twice, under two names', WIDE + 'A.PNG,1,1\n', None))
+forms('long tables and lists',
+      ('a line per label', LONG, PLUS), ('a line per label, everything searched', LONG, MEANT | {('sub/c.jpg', 'dog'): 0}, dict(unlisted='absent')),
+      ('a line per label with 1 and 0', VALUES, MEANT), ('a line per label with yes and no', VALUES.replace(',1', ',yes').replace(',0', ',no'), MEANT),
+      ('a line per label with scores', VALUES.replace(',1', ',0.9').replace(',0\n', ',0.2\n'), None),
+      ('the same, border said', VALUES.replace(',1', ',0.9').replace(',0\n', ',0.2\n'), PLUS, dict(confidence=0.5)),
+      ('a line per label in German', LONG.replace('image,label', 'Datei;Schlagwort').replace(',', ';'), PLUS),
+      ('a line per box', LONG.replace('image,label', 'filename,width,class,xmin').replace(',cat', ',9,cat,1').replace(',dog', ',9,dog,1'), PLUS),
+      ('Open Images, verified', VALUES.replace('image,label,value', 'ImageID,LabelName,Confidence').replace('.png', '').replace('sub/c.jpg', 'c'),
+       MEANT), ('Dog and dog', LONG + 'b.png,Dog\n', PLUS | {('b.png', 'dog'): 1}),
+      ('lists dog;cat', LISTS, LISTED), ('lists dog, cat in quotation marks', LISTS.replace('dog;cat', '"dog, cat"'), LISTED),
+      ('lists with line breaks', LISTS.replace('dog;cat', '"dog\ncat"'), LISTED), ('lists dog|cat', LISTS.replace(';', '|'), LISTED),
+      ('lists as Python shows them', LISTS.replace('dog;cat', '"[\'dog\', \'cat\']"'), LISTED),
+      ('lists in JSON', LISTS.replace('dog;cat', '"[""dog"", ""cat""]"'), LISTED),
+      ('a list that does not close', LISTS.replace('dog;cat', '"[\'dog\', "'), None),
+      ('lists with two signs', LISTS + 'sub/c.jpg,"dog,cat"\n', None),
+      ('lists dog+cat and single labels', LISTS.replace('dog;cat', 'dog+cat') + 'sub/c.jpg,dog\n', None),
+      ('lists with spaces', 'image,tags\na.png,clear road\nb.png,clear water\nsub/c.jpg,road water clear\n', None),
+      ('the same, said', 'image,tags\na.png,dog cat\nb.png,cat\n', LISTED, dict(separator=' ')),
+      ('names with spaces', 'image,tags\na.png,traffic light\nb.png,cat\n', {('a.png', 'traffic light'): 1, ('b.png', 'cat'): 1}),
+      ('label_1, label_2, label_3', 'image,label_1,label_2\na.png,dog,cat\nb.png,cat,\n', LISTED),
+      ('no dog beside dog', LONG.replace('b.png,cat', 'b.png,no dog'), None),
+      ('none for a picture without labels', LISTS + 'sub/c.jpg,none\n', None),
+      ('the same: nothing is known', LISTS + 'sub/c.jpg,none\n', LISTED, dict(unknown='none')),
+      ('the same: nothing is there', LISTS + 'sub/c.jpg,none\n', LISTED | {('sub/c.jpg', 'dog'): 0, ('sub/c.jpg', 'cat'): 0}, dict(absent='none')),
+      ('? for a picture without labels', LISTS + 'sub/c.jpg,?\n', LISTED),
+      ('a wide table with a column of tags', 'image,dog,tags\na.png,1,cat\nb.png,0,cat\n', None),
+      ('a column label with 0 and 1', 'image,label\na.png,0\nb.png,1\n', None),
+      ('the same: a category', 'image,label\na.png,0\nb.png,1\n', {('a.png', 'label'): 0, ('b.png', 'label'): 1}, dict(format='wide')))
+forms('workbooks',
+      ('.xlsx', lambda: book(*ROWS), MEANT, 't.xlsx'),
+      ('.xlsx with TRUE and FALSE', lambda: book(*[[*r[:1], *(c if c is None or isinstance(c, str) else bool(c) for c in r[1:])] for r in ROWS]), MEANT, 't.xlsx'),
+      ('.xlsx with a merged title above', lambda: book(['Our summer'], *ROWS, change=merge_title), MEANT, 't.xlsx'),
+      ('.xlsx with merged cells in the header', lambda: book(*ROWS, change=merge_header), None, 't.xlsx'),
+      ('.xlsx with a hidden sheet', lambda: book(*ROWS, change=hide_sheet), MEANT, 't.xlsx'),
+      ('.xlsx with two sheets', lambda: book(*ROWS, change=second_sheet), None, 't.xlsx'),
+      ('the same, sheet said', lambda: book(*ROWS, change=second_sheet), MEANT, 't.xlsx', dict(sheet='Sheet')),
+      ('.xlsx with a filtered line', lambda: book(*ROWS, change=hide_line), MEANT, 't.xlsx'),
+      ('.xlsx with a formula that has no value', lambda: book(*ROWS[:3], ['sub/c.jpg', '=B2', 1]), None, 't.xlsx'),
+      ('.xlsx with #N/A', lambda: book(*ROWS, change=error_cell), MEANT, 't.xlsx'),
+      ('.xlsx with a line of totals', lambda: book(*ROWS, ['Total', 1, 2]), MEANT, 't.xlsx'),
+      ('.xlsx in Japanese', lambda: book(['ファイル名', '犬'], ['a.png', '有'], ['b.png', '無']), {('a.png', '犬'): 1, ('b.png', '犬'): 0}, 't.xlsx'),
+      ('.xlsx that is none', WIDE, None, 't.xlsx'), ('.xls', WIDE, None, 't.xls'), ('.ods', WIDE, None, 't.ods'))
+forms('labelling tools',
+      ('COCO JSON', json_of(COCO), DOG, 't.json'),
+      ('COCO JSON, verified absent', json_of(COCO | dict(images=[dict(id=1, file_name='a.png', neg_category_ids=[2])])), DOG | {('a.png', 'cat'): 0}, 't.json'),
+      ('COCO JSON with absolute paths', json_of(COCO | dict(images=[dict(id=1, file_name='/x/y/a.png')])), DOG, 't.json'),
+      ('COCO JSON, a picture twice', json_of(COCO | dict(images=[dict(id=1, file_name='a.png'), dict(id=2, file_name='a.png')])), None, 't.json'),
+      ('COCO results with scores', json_of([dict(image_id=1, category_id=1, score=0.9)]), None, 't.json'),
+      ('VOC XML', {'x.xml': VOC.format('')}, DOG, 'voc'), ('VOC XML in a folder below', {'Annotations/x.xml': VOC.format('')}, DOG, 'voc'),
+      ('VOC XML, difficult', {'x.xml': VOC.format('<difficult>1</difficult>')}, DOG, 'voc'),
+      ('one VOC file', VOC.format(''), None, 't.xml'), ('VOC XML with a DOCTYPE', {'x.xml': '<!DOCTYPE a>' + VOC.format('')}, None, 'voc'),
+      ('YOLO with classes.txt', {'classes.txt': 'cat\ndog\n', 'a.txt': '1 .5 .5 .1 .1\n'}, DOG, 'yolo'),
+      ('YOLO with data.yaml', {'data.yaml': 'names:\n  0: cat\n  1: dog\n', 'labels/a.txt': '1 .5 .5 .1 .1\n'}, DOG, 'yolo'),
+      ('YOLO with names in one line', {'data.yml': "names: {0: cat, 1: 'dog'}\n", 'a.txt': '1 .5 .5 .1 .1\n'}, DOG, 'yolo'),
+      ('YOLO polygons', {'classes.txt': 'cat\ndog\n', 'a.txt': '1 .1 .1 .2 .2 .3 .1\n'}, DOG, 'yolo'),
+      ('YOLO without names', {'a.txt': '1 .5 .5 .1 .1\n'}, None, 'yolo'),
+      ('YOLO, a number too high', {'classes.txt': 'cat\n', 'a.txt': '1 .5 .5 .1 .1\n'}, None, 'yolo'),
+      ('YOLO with scores', {'classes.txt': 'cat\ndog\n', 'a.txt': '1 .5 .5 .1 .1 .83\n'}, None, 'yolo'),
+      ('the same, border said', {'classes.txt': 'cat\ndog\n', 'a.txt': '1 .5 .5 .1 .1 .83\n'}, DOG, 'yolo', dict(confidence=0.5)),
+      ('a folder with YOLO and VOC', {'classes.txt': 'dog\n', 'a.txt': '0 .5 .5 .1 .1\n', 'x.xml': VOC.format('')}, None, 'both'),
+      ('the same, said', {'classes.txt': 'dog\n', 'a.txt': '0 .5 .5 .1 .1\n', 'x.xml': VOC.format('')}, DOG, 'both', dict(format='voc')),
+      ('CVAT XML', '<annotations><image name="a.png"><box label="dog"/></image></annotations>', DOG, 't.xml'),
+      ('CVAT XML of a video', '<annotations><track label="dog"><box frame="0"/></track></annotations>', None, 't.xml'),
+      ('Label Studio JSON', json_of([task('/data/upload/3/0123abcd-a.png', choices=['dog'])]), DOG, 't.json'),
+      ('Label Studio JSON, boxes', json_of([task('s3://x/a.png', rectanglelabels=['dog'])]), DOG, 't.json'),
+      ('Label Studio JSON, a name that begins like its own', json_of([task('/data/local-files/?d=20240101-a.png', choices=['dog'])]), None, 't.json'),
+      ('Label Studio JSON-MIN', json_of([dict(image='a.png', choice='dog')]), DOG, 't.json'),
+      ('Label Studio CSV', 'image,id,choice,annotator,lead_time\n/data/upload/1/0123abcd-a.png,1,dog,a@x.org,3.2\n', DOG),
+      ('Label Studio CSV, several choices', 'image,id,choice\n/data/upload/1/0123abcd-a.png,1,"{""choices"": [""dog"", ""cat""]}"\n', DOG | {('a.png', 'cat'): 1}),
+      ('Label Studio CSV, boxes', 'image,id,label\na.png,1,"[{""x"": 3.1, ""rectanglelabels"": [""dog""]}]"\n', DOG),
+      ('metadata.jsonl', '{"file_name": "a.png", "labels": ["dog"]}\n', DOG, 't.jsonl'),
+      ('Google Vision with scores', VISION, None, 't.json'), ('the same, border said', VISION, DOG, 't.json', dict(confidence=0.5)),
+      ('Lightroom keywords in sidecars', {'a.xmp': XMP}, DOG, 'side'), ('sidecars called a.png.xmp', {'a.png.xmp': XMP}, DOG, 'side'),
+      ('Lightroom table of keywords', 'File Name;Keywords\na.png;dog, cat\nb.png;cat\n', LISTED),
+      ('JSON of something else', '{"a": 1}', None, 't.json'), ('damaged JSON', '[{', None, 't.json'), ('a folder without annotations', {'x.md': 'x'}, None, 'none'))
+# fmt: on
+
+
+@pytest.fixture
+def album(tmp_path):
+    "Three pictures, one of them in a folder."
+    (tmp_path / 'sub').mkdir()
+    for k, name in enumerate(('a.png', 'b.png', 'sub/c.jpg')):
+        Image.new('RGB', (8, 8), (60 * k, 0, 0)).save(tmp_path / name)
+    return tmp_path
+
+
+def write(form, folder):
+    "The file or folder of a form."
+    path, content = folder / form.file, form.content() if callable(form.content) else form.content
+    for part, text in content.items() if isinstance(content, dict) else ():
+        (path / part).parent.mkdir(parents=True, exist_ok=True)
+        (path / part).write_text(text, encoding='utf-8')
+    if not isinstance(content, dict):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def numbered(found):
+    "Names for tests, each once."
+    seen = []
+    for form in found:
+        seen.append(f'{form.group}: {form.name}')
+        yield f'{seen[-1]} ({seen.count(seen[-1])})'
+
+
+@pytest.mark.parametrize('form', FORMS, ids=numbered(FORMS))
+def test_form(form, album, record_property, request):
+    path = write(form, album)
+    try:
+        found = read_labels(path, album, add_images=False, reading=Reading(**form.said))
+    except DataError as error:
+        labels, said = None, str(error).replace(f'{album}/', '').replace(str(album), 'photos')
+    else:
+        data, said = found.dataset, '; '.join(found.notes).replace(f'{album}/', '')
+        known = np.argwhere(data.targets != UNKNOWN)
+        labels = {(data.image_ids[i], data.class_names[c]): int(data.targets[i, c]) for i, c in known}
+    assert labels == form.meant, said
+    assert len(said) > 10
+    options = ' '.join(f'--{name} {value!r}' for name, value in form.said.items())
+    line = dict(
+        group=form.group,
+        form=form.name + (f' ({options})' if options else ''),
+        happens='asked' if labels is None else 'read',
+        said=said,
+        outcome='passed',
+    )
+    record_property('form', line)
+    if not request.config.getoption('--forms'):
+        noted = json.loads(NOTES.read_text(encoding='utf-8'))
+        assert line in noted, 'run: python -m pytest tests/data/test_forms.py --forms=nbs/library/data/forms.json'
+
+
+def test_the_notebook_shows_all_forms_and_no_others():
+    noted = json.loads(NOTES.read_text(encoding='utf-8'))
+    assert len(noted) == len(FORMS) >= 80 and len({(f['group'], f['form']) for f in noted}) == len(noted)
+
+
+@pytest.mark.parametrize('name', ['a', 'sub/c.jpg', 'C:\\x\\b.png'])
+def test_a_form_of_thousands_of_lines_is_read_in_seconds(album, name):
+    "Ten thousand lines of three people; names that match no picture are found out in time, too."
+    people = [f'{"a.png" if k else name},p{k},1\n' for k in range(10_000)]
+    (album / 't.csv').write_text('image,annotator,dog\n' + ''.join(people))
+    sheet = read_labels(album / 't.csv', album, add_images=False)
+    assert len(sheet.annotators) == 10_000 and sheet.dataset.targets.max() == 1
+    (album / 't.csv').write_text('image,dog\n' + ''.join(f'no{k}.png,1\n' for k in range(10_000)))
+    with pytest.raises(DataError, match='10000 of 10000 images cannot be used'):
+        read_labels(album / 't.csv', album, add_images=False)
