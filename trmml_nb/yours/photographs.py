@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from scipy.special import expit
@@ -38,6 +39,7 @@ from ..data.dataset import MultiLabelDataset
 from ..errors import DataError, TrmmlError
 from ..io import clear_parts, number_of, progress_bar, write_atomic
 from ..people.figures import figure_png
+from ..people.inspector import LabelLook, MatchView, fit_side, map_levels, match_view, spotlight
 from ..runs.options import MODELS, PhotosOptions, TrainJob
 from ..towers.loading import in_memory
 from ..runs.sets import settings, zero_shot_cosines
@@ -60,9 +62,9 @@ from ..training.trainer import Trainer, pick_device, predict_logits
 # %% auto #0
 __all__ = ['PLACES', 'KEPT', 'PAGE_STYLE', 'IN_WORDS', 'FEW', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness', 'fit_rows',
            'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone',
-           'html_table', 'few_marks', 'picture_uri', 'limits', 'report_html', 'claim_photos', 'photos_key',
-           'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower', 'what_is_open',
-           'album_cost', 'check_album', 'what_is_new', 'photos_job']
+           'html_table', 'few_marks', 'picture_uri', 'limits', 'check_figure', 'report_html', 'claim_photos',
+           'photos_key', 'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower',
+           'what_is_open', 'album_cost', 'check_album', 'what_is_new', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -433,10 +435,28 @@ def limits(
     return said
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #6a14cf27
+def check_figure(
+    data: MultiLabelDataset,  # the album
+    proposal: Any,  # row of `Result.check_first`
+    seen: Callable[[int], MatchView] | None = None,  # row -> that photograph as the model sees it
+    side: int = 288,  # longest side in pixels; twice what is shown, for dense screens
+) -> str:
+    "A proposal to check: the photograph, with the place that speaks for it in its own colours and the rest grey."
+    picture, words = data.image(proposal.row), html.escape(f'{proposal.image}, {proposal.category}')
+    if seen is not None:
+        view = seen(proposal.row)
+        level = map_levels(view.attention[view.index(proposal.category)])
+        picture = Image.fromarray(spotlight(fit_side(view.image, side), level, view.grid, LabelLook(opacity=.25)))
+    return (f'<figure><img alt="{words}" src="{picture_uri(picture, side)}"><figcaption>'
+            f'{html.escape(proposal.category)}? {proposal.probability:.2f}<br>{html.escape(proposal.image)}'
+            '</figcaption></figure>')
+
+
 def report_html(
     result: Result,  # of an album
     title: str,  # name of the album
     check: int = 12,  # proposals to show
+    seen: Callable[[int], MatchView] | None = None,  # row -> that photograph as the model sees it, for the regions
 ) -> str:
     "The report: what is missing, how good, how honest, what to check first."
     m, data, fig = result.metrics, result.sheet.dataset, Figure(figsize=(4.4, 3.2), layout='constrained')
@@ -444,10 +464,7 @@ def report_html(
     if data.known_mask.any():
         reliability_plot(result.raw, data.targets, 'raw', ax, bins=6)
         reliability_plot(result.honest, data.targets, 'calibrated', ax, bins=6)
-    pictures = ''.join(f'<figure><img alt="" '
-                       f'src="{picture_uri(data.image(r.row))}"><figcaption>{html.escape(r.category)}? '
-                       f'{r.probability:.2f}<br>'
-                       f'{html.escape(r.image)}</figcaption></figure>' for r in result.check_first(check).itertuples())
+    pictures = ''.join(check_figure(data, r, seen) for r in result.check_first(check).itertuples())
     dis, say = result.sheet.disagreements, lambda v: '–' if v is None or np.isnan(v) else f'{v:.1f}'
     return ''.join([
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -472,7 +489,8 @@ def report_html(
         f'<img alt="share present against the probability, before and after calibration" src="data:image/png;base64,{base64.b64encode(figure_png(fig)).decode()}">',
         f'<p>Mean gap between probability and share present: {m["calibration_error_raw"]:.3f} before and '
         f'{m["calibration_error"]:.3f} after calibration.</p>',
-        '<h2>Check these first</h2><p>The least sure proposals.</p>', pictures,
+        '<h2>Check these first</h2><p>The least sure proposals'
+        f'{"; in colour: where the model looked" if seen else ""}.</p>', pictures,
         f'<h2>Where people '
         f'disagree</h2>{html_table(dis.head(30).set_index("image")) if len(dis) else "<p>Nowhere.</p>"}',
         '<h2>Limits</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in limits(result)), '</ul></main></body></html>'])
@@ -583,6 +601,7 @@ def write_results(
     folder: Path,  # of the run
     result: Result,  # what was found out
     title: str,  # of the report
+    seen: Callable[[int], MatchView] | None = None,  # row -> that photograph as the model sees it, for the report
 ) -> None:
     "completed.csv, disagreements.csv, decisions.json, metrics.json, and the report last."
     data, p = result.sheet.dataset, result.probabilities
@@ -603,7 +622,7 @@ def write_results(
                                              per_class_AP=result.table['AP'].to_dict(),
                                             per_class_known=(result.table['present']
                                                              + result.table['absent']).to_dict(), versions=versions()))
-    write_atomic(folder / 'report.html', report_html(result, title).encode())
+    write_atomic(folder / 'report.html', report_html(result, title, seen=seen).encode())
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #5b9bafcd
 def photos_in(
@@ -638,7 +657,9 @@ def photos_in(
     write_json(made / 'config.json', about | dict(job=asdict(job) | dict(data='photos', start=None), went_on_from=job.start))
     save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint,
                                                        config=config_sha256(read_json(made / 'config.json'))))
-    write_results(made, result, Path(job.photos).resolve().name)
+    texts, crop = tower.encode_classes(data.class_names), tower.preprocess.get('resize_mode') == 'shortest'
+    seen = lambda row: match_view(final, store.batch([row]), data.image(row), data.class_names, texts, store.grid, crop)
+    write_results(made, result, Path(job.photos).resolve().name, seen)
     deliver(made, folder)
     return result, kept
 
