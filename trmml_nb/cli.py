@@ -54,7 +54,7 @@ def at_address(
 
 
 def options_of(
-    config: type,  # a dataclass; a field has a `help`, perhaps `choices`, a `flag` (another name, or several), is an `argument`
+    config: type,  # a dataclass; a field has a `help`, perhaps `choices`, `flag` (other names), is an `argument`
     job: str | None = None,  # address of the class that the function wants: same fields, imported when called
 ) -> Callable:  # a decorator: function(config) -> function(--options)
     "Make a command whose options are the fields of a dataclass."
@@ -67,7 +67,8 @@ def options_of(
         shared = dict(help=help, show_default=not said and f.default not in (None, MISSING), metavar='|'.join(choices)
                       if choices else None)
         flags = f.metadata.get('flag') or ()
-        note = typer.Argument(**shared) if said else typer.Option(*([flags] if isinstance(flags, str) else flags), **shared)
+        flags = [flags] if isinstance(flags, str) else flags
+        note = typer.Argument(**shared) if said else typer.Option(*flags, **shared)
         return introspect.Parameter(f.name, introspect.Parameter.KEYWORD_ONLY, default=introspect.Parameter.empty
                                     if said else f.default,
                                  annotation=Annotated[hints[f.name], note])
@@ -295,8 +296,8 @@ def photos(
     kept = ' The tower was better alone, and was kept as it is.' if better else ''
     lacking = len(metrics['left_out'])
     if lacking:
-        kept += (f" {lacking} of {metrics['categories']} categories {'is' if lacking == 1 else 'are'} left out: nothing is "
-                 f"known absent, or nothing present.")
+        kept += (f" {lacking} of {metrics['categories']} categories {'is' if lacking == 1 else 'are'} left out: nothing "
+                 f"is known absent, or nothing present.")
     print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: "
           f"{say(metrics['zero_shot_mAP'])}).{kept}\n"
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}\n"
@@ -477,7 +478,8 @@ def cache(
 
     stores = cached_stores(cache)
     for store in stores:
-        print(f'{store.folder.name[:12]}  {readable(store.bytes):>9}  {number_of(store.images, "image"):>14} at {store.side} px  '
+        print(f'{store.folder.name[:12]}  {readable(store.bytes):>9}  '
+              f'{number_of(store.images, "image"):>14} at {store.side} px  '
               f'{store.days:4.0f} days old  {store.tower}{"" if store.whole else "  (not finished)"}')
     number = lambda some: number_of(len(some), 'store')
     print(f'{cache or default_cache()}: {readable(sum(s.bytes for s in stores))} in {number(stores)}')

@@ -95,7 +95,9 @@ def time_in_words(
     "A time for people: 40 s, 12 min, 2.5 h."
     if seconds < 1:
         return 'a second'
-    return f'{seconds:.0f} s' if seconds < 120 else f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
 
 # %% ../nbs/library/01_io.ipynb #5f0c2a12
 class LinesOnly:

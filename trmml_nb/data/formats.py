@@ -136,8 +136,8 @@ def coco_lists(
     column = {number: c for c, number in enumerate(names)}
     for k, a in enumerate(about['annotations']):
         if a['image_id'] not in row or a['category_id'] not in column:
-            raise FormatError(f'{path}, annotation {k}: image {a["image_id"]!r} or category {a["category_id"]!r} is not '
-                              f'in the lists of the file.')
+            raise FormatError(f'{path}, annotation {k}: image {a["image_id"]!r} or category {a["category_id"]!r} is '
+                              f'not in the lists of the file.')
     negative = [(row[i['id']], c) for i in about['images'] for c in i.get('neg_category_ids') or []]
     if any(c not in column for _, c in negative):
         raise FormatError(f'{path}: neg_category_ids name a category that is not in the list.')
@@ -334,7 +334,8 @@ def _datasets() -> Any:
         raise FormatError('the package datasets is not installed: pip install datasets') from error
 
 # %% ../../nbs/library/data/07_formats.ipynb #9ab50011
-Triples = list[tuple[str, str, int]]  # picture ('' for a category that nobody used), label ('' for none), PRESENT or ABSENT
+# picture ('' for a category that nobody used), label ('' for none), PRESENT or ABSENT
+Triples = list[tuple[str, str, int]]
 
 
 def xml_file(
@@ -374,7 +375,8 @@ def voc_triples(
         found += [(root.findtext('filename') or file.stem, name, PRESENT) for name in filter(None, objects)] or [
             (root.findtext('filename') or file.stem, '', PRESENT)]
     if hard and notes is not None:
-        notes.append(f'{hard} object{"s" * (hard > 1)} marked as difficult {"are" if hard > 1 else "is"} read as present')
+        notes.append(number_of(hard, 'object is read as present, though marked as difficult',
+                               'objects are read as present, though marked as difficult'))
     return found
 
 
@@ -436,7 +438,8 @@ def yolo_triples(
     found: Triples = [('', name, PRESENT) for name in names]
     for file in sorted(p for p in path.rglob('*.txt') if p.name not in others):
         picture = file.relative_to(path).with_suffix('').as_posix()
-        found += [(picture, names[n], PRESENT) for n in yolo_file(file, len(names), confidence)] or [(picture, '', PRESENT)]
+        found += [(picture, name, PRESENT)
+                  for name in [names[n] for n in yolo_file(file, len(names), confidence)] or ['']]
     return found
 
 # %% ../../nbs/library/data/07_formats.ipynb #d836f6eb
@@ -471,13 +474,13 @@ def task_labels(
 def labelstudio_triples(
     path: Path,  # the file
 ) -> Triples:
-    "Label Studio's JSON and JSON-MIN, and lines of metadata with a picture and labels. Errors: a task without a picture."
+    "Label Studio's JSON and JSON-MIN, and lines of metadata with a picture and labels. Errors: no picture is named."
     found = []
     for k, task in enumerate(json_file(path)):
         data = task.get('data', task)
         texts = {key: v for key, v in data.items() if isinstance(v, str)}
-        image = next((v for key, v in texts.items() if head(key) in PICTURE_COLUMNS or key == '$undefined$'), None) or next(
-            (v for v in texts.values() if Path(v.split('?')[0]).suffix.lower() in ENDINGS), None)
+        named = [v for key, v in texts.items() if head(key) in PICTURE_COLUMNS or key == '$undefined$']
+        image = next(iter(named + [v for v in texts.values() if Path(v.split('?')[0]).suffix.lower() in ENDINGS]), None)
         if image is None:
             score = ', but scores: these are found objects and no labels' if 'category_id' in task else ''
             raise FormatError(f'{path}, task {k}: names no image{score}.')
@@ -594,8 +597,8 @@ def read_triples(
         votes.places.setdefault(image, f'{root / image}')
         votes.counts.setdefault(image, np.zeros((len(votes.names), 2), dtype=int))
     there, gone = (sum(bool(i and n) and label == kind for i, n, label in triples) for kind in (PRESENT, ABSENT))
-    said = [f'{form}: {number_of(there, "label")} present and {gone} absent on {number_of(len(where), "picture")}; what '
-            f'is not listed is {reading.unlisted}', *notes, *spelled, *votes.find.notes, *folder_notes(left)]
+    said = [f'{form}: {number_of(there, "label")} present and {gone} absent on {number_of(len(where), "picture")}; '
+            f'what is not listed is {reading.unlisted}', *notes, *spelled, *votes.find.notes, *folder_notes(left)]
     return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, said,
                          [entry for entry in left if entry[1].startswith(('a picture', 'link'))])
 
@@ -628,4 +631,5 @@ def read_labels(
         triples = read(path, *more)
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise FormatError(f'{path}: not in the form {form} ({type(error).__name__}: {error}); say another --format.') from None
-    return read_triples(triples, path, folder, read_synonyms(synonyms), categories, add_images, on_bad, reading, form, notes)
+    return read_triples(triples, path, folder, read_synonyms(synonyms), categories, add_images, on_bad, reading, form,
+                        notes)

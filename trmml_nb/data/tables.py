@@ -32,14 +32,14 @@ from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 # %% auto #0
 __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'PICTURE_COLUMNS', 'NOTE_COLUMNS', 'TOTALS',
            'SOURCE', 'PROBABILITY', 'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'BOX_COLUMNS',
-           'PROPOSED', 'SEPARATORS', 'NOTHING', 'PROGRAM', 'TableError', 'plain', 'read_cell', 'as_probability',
-           'counted', 'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words', 'Grid', 'decoded',
-           'head', 'header_line', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter', 'text_lines',
-           'restored', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet',
-           'Reading', 'Columns', 'picture_column', 'one_name', 'annotator_column', 'why_no_category', 'check_names',
-           'sheet_header', 'combine_votes', 'label_columns', 'table_format', 'cell_parts', 'check_labels_apart',
-           'Votes', 'ask_about_words', 'wide_votes', 'empty_words', 'Listed', 'listed_labels', 'one_spelling',
-           'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
+           'PROPOSED', 'SEPARATORS', 'NOTHING', 'DENIED', 'PROGRAM', 'TableError', 'plain', 'read_cell',
+           'as_probability', 'counted', 'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words',
+           'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter',
+           'text_lines', 'restored', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names', 'read_synonyms',
+           'Sheet', 'Reading', 'Columns', 'picture_column', 'one_name', 'annotator_column', 'why_no_category',
+           'check_names', 'sheet_header', 'combine_votes', 'label_columns', 'table_format', 'cell_parts',
+           'check_labels_apart', 'Votes', 'ask_about_words', 'wide_votes', 'empty_words', 'Listed', 'listed_labels',
+           'one_spelling', 'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -47,17 +47,21 @@ class TableError(DataError):
 
 
 WORDS = {  # what a cell may say, in lower case; numbers are read apart
-    'present': 'yes y true t x present ✓ ✔ ☑ ✅ ● ○ ◯ v + ja j wahr vorhanden oui vrai sí si s verdadero sì vero sim verdadeiro '
+    'present': 'yes y true t x present ✓ ✔ ☑ ✅ ● ○ ◯ v + ja j wahr vorhanden oui vrai sí si s verdadero '
+               'sì vero sim verdadeiro '
                'waar tak prawda ano áno pravda '
                'présent présente presente presenti obecny obecna obecne присутствует есть '
                'igen igaz da adevărat adevarat да так истина истинно є evet doğru dogru var ναι αληθης αληθής αληθες '
                'kyllä kylla tosi jah '
-               'jā taip tiesa sant sann sand có co đúng ya benar oo はい 有り 有 あり 是 真 存在 예 네 있음 참 ใช่ نعم صحيح موجود כן אמת हाँ '
+               'jā taip tiesa sant sann sand có co đúng ya benar oo はい 有り 有 あり 是 真 存在 예 네 있음 참 '
+               'ใช่ نعم صحيح موجود כן אמת हाँ '
                'हां सही'.split(),
-    'absent': 'no n false f absent ✗ ✘ ❌ ❎ ☐ nein falsch abwesend non faux falso não nao nee onwaar nie fałsz falsz ne nepravda '
+    'absent': 'no n false f absent ✗ ✘ ❌ ❎ ☐ nein falsch abwesend non faux falso não nao nee onwaar '
+              'nie fałsz falsz ne nepravda '
               'absente ausente assente nieobecny nieobecna nieobecne отсутствует '
                'nem hamis nu fals нет ложь ні '
-              'не hayır hayir yanlış yanliş yanlis yok όχι οχι ψευδης ψευδής ψευδες ei epätosi vale nē nej nei falskt falsk '
+              'не hayır hayir yanlış yanliş yanlis yok όχι οχι ψευδης ψευδής ψευδες '
+              'ei epätosi vale nē nej nei falskt falsk '
               'usann không khong sai '
               'tidak salah hindi いいえ 無し 無 なし 否 无 假 不在 不存在 아니오 아니요 없음 거짓 ไม่ لا خطأ לא שקר नहीं ग़लत गलत'.split(),
     'unknown': ['', '?', '??', '-', '–', '—', '.', 'na', 'n/a', '#n/a', '#nv', '<na>', 'nan', 'none', 'null', 'unknown',
@@ -200,9 +204,10 @@ def meanings_in_words(
     "What was read as what, and how often; scores are not listed one by one."
     word, said = {PRESENT: 'present', ABSENT: 'absent', UNKNOWN: 'unknown'}, Counter()
     for v, count in values.items():
-        high = as_probability(v) is not None and v not in NUMBERS
-        said[(f'scores that count ({word[meaning[v]]})' if meaning[v] == PRESENT else f'lower scores ({word[meaning[v]]})')
-             if high else f'{v or "blank"} ({word[meaning[v]]})'] += count
+        name = v or 'blank'
+        if as_probability(v) is not None and v not in NUMBERS:
+            name = 'scores that count' if meaning[v] == PRESENT else 'lower scores'
+        said[f'{name} ({word[meaning[v]]})'] += count
     return 'cells: ' + counted(said)
 
 # %% ../../nbs/library/data/04_tables.ipynb #9ab20005
@@ -254,8 +259,8 @@ PICTURE_COLUMNS = frozenset((
     '图片|图片名|文件名|图像|照片|文件|이미지|사진|파일|파일명|صورة|الصورة|ملف|الملف|اسم الملف|اسم الصورة|תמונה|קובץ|שם קובץ|'
     'चित्र|फ़ाइल|εικόνα|αρχείο|original filename').split('|'))
 NOTE_COLUMNS = frozenset((
-    'note|notes|comment|comments|remark|remarks|bemerkung|bemerkungen|kommentar|commentaire|commentaires|notas|comentario|'
-    'comentarios|note di campo|uwagi|opis|примечание|комментарий|备注|備考|비고|ملاحظات|date|datum|data|дата|日付|日期|time|'
+    'note|notes|comment|comments|remark|remarks|bemerkung|bemerkungen|kommentar|commentaire|commentaires|notas|'
+    'comentario|comentarios|note di campo|uwagi|opis|примечание|комментарий|备注|備考|비고|ملاحظات|date|datum|data|дата|日付|日期|time|'
     'timestamp|created|created at|updated at|taken|taken at|'
     'author|autor|auteur|photographer|fotograf|location|place|ort|latitude|longitude|lat|lon|gps|camera|kamera|width|'
     'height|size|md5|sha256|url|link|caption|description|title|titel|id|index|nr|nr.|no.|lp|lp.|lfd. nr.|#|№|split|'
@@ -315,7 +320,8 @@ def check_page(
     "Errors: merged cells from the header on, a formula without a value."
     for merged in page.merged_cells.ranges:
         if merged.max_row >= header:
-            raise TableError(f'{where}: cells {merged} are merged, so it is not said what stands in each; unmerge them.')
+            raise TableError(f'{where}: cells {merged} are merged, so it is not said what stands in each; unmerge '
+                             f'them.')
     for line in formulas.iter_rows():
         for cell in line:
             if cell.data_type == 'f' and page[cell.coordinate].value is None:
@@ -385,7 +391,7 @@ def text_lines(
 def restored(
     cell: str,  # as it was written by this library, or by a person
 ) -> str:
-    "The same without what nobody sees, and without the apostrophe that keeps a spreadsheet from running it as a formula."
+    "The same without what nobody sees, and the apostrophe that keeps a spreadsheet from running it as a formula."
     return unguarded(cell.translate(UNSEEN).strip())
 
 
@@ -743,7 +749,8 @@ def sheet_header(
         elif c not in (image, person):
             labels.append(c)
             if head(name) in NOTE_COLUMNS | TOTALS:
-                notes.append(f'column {name!r} is read as a category, for it holds labels; --ignore={name} leaves it out')
+                notes.append(f'column {name!r} is read as a category, for it holds labels; --ignore={name} leaves it '
+                             'out')
     if n := sum(h.endswith(PROBABILITY) and h.removesuffix(PROBABILITY) in own for h in header):
         notes.append(f'{n} column{"s" * (n > 1)} of probabilities left out')
     meant = check_names(grid, labels, synonyms)
@@ -836,11 +843,13 @@ def table_format(
 
 # %% ../../nbs/library/data/04_tables.ipynb #138ae60f
 SEPARATORS = ('\n', ';', '|', ',')  # the first of them that occurs stands between labels
-NOTHING = frozenset(map(plain, ('none nothing empty keine keins nichts aucun aucune rien ninguno ninguna nada nessuno '
+NOTHING = frozenset(  # in a list of labels: nothing is there, or nothing is known
+    map(plain, ('none nothing empty keine keins nichts aucun aucune rien ninguno ninguna nada nessuno '
                                 'nessuna niente nenhum nenhuma geen niets brak nic žádný нет ничего なし 無し 无 没有 없음 '
-                                'لا no - – — null 0').split()))  # in a list of labels: nothing is there, or nothing is known
+                                'لا no - – — null 0').split()))
 
 
+DENIED = r'^(?:(?:no|not|without|kein|keine|ohne|pas de|sans|sin|non|brak|bez|без|не|нет) |[-!~¬])'  # no dog
 PROGRAM = r'\s*[\[{]'  # so begins a cell that a program wrote
 
 
@@ -861,8 +870,9 @@ def cell_parts(
                              f'write labels with ; between them.') from None
     found, names = list(found) if isinstance(found, (list, tuple, set)) else [found], []
     for part in found:
-        inside = [part] if isinstance(part, str) else [v for k, v in part.items() if str(k).endswith('labels') or k == 'choices'
-                                                       ] if isinstance(part, dict) else []
+        items = part.items() if isinstance(part, dict) else ()
+        inside = [part] if isinstance(part, str) else [
+            v for k, v in items if str(k).endswith('labels') or k == 'choices']
         names += [n for v in inside for n in ([v] if isinstance(v, str) else v)]
         if not inside or not all(isinstance(n, str) for n in names):
             raise TableError(f'{where}: {cell[:40]!r} is a list of a program, and no list of labels.')
@@ -880,10 +890,10 @@ def check_labels_apart(
         for sign in (*SEPARATORS, '/', '+', '&', ' '):
             parts = [part.strip() for part in name.split(sign)]
             if sign != used and len(parts) > 1 and all(part in there for part in parts):
-                raise TableError(f'{where}: the label {name!r} may be {" and ".join(map(repr, parts))}, which are labels '
-                                 f'too. Write the same sign between labels everywhere, or say which with --separator'
+                raise TableError(f'{where}: the label {name!r} may be {" and ".join(map(repr, parts))}, which are '
+                                 f'labels too. Write the same sign between labels everywhere, or say which with --separator'
                                  f'={sign!r}; --separator={used or ";"!r} takes it for one label.')
-        bare = re.sub(r'^(?:(?:no|not|without|kein|keine|ohne|pas de|sans|sin|non|brak|bez|без|не|нет) |[-!~¬])', '', name)
+        bare = re.sub(DENIED, '', name)
         if bare != name and bare in there:
             raise TableError(f'{where}: {name!r} and {bare!r} are both labels. If the first denies the second, write a '
                              f'column with 1 and 0 for each category; if it does not, give it another name.')
@@ -1035,7 +1045,8 @@ def one_spelling(
     for name in names:
         said = synonyms.get(name.casefold(), name)
         meant[name] = first.setdefault(one_name(said), said)
-    several = {c: [n for n in meant if meant[n] == c and n.casefold() not in synonyms] for c in dict.fromkeys(meant.values())}
+    several = {c: [n for n in meant if meant[n] == c and n.casefold() not in synonyms]
+               for c in dict.fromkeys(meant.values())}
     return meant, [f'{" and ".join(map(repr, found))} are read as one category, {category!r}'
                    for category, found in several.items() if len(found) > 1]
 
@@ -1075,9 +1086,10 @@ def listed_votes(
     notes += [f'{name!r} ({names[name]}) is no label: {"nothing is there" if label == ABSENT else "nothing is known"}'
               for name, label in empty.items()]
     rest = [h for c, h in enumerate(header) if c not in (image, *found.columns, value, person) and h]
-    count = f'{number_of(names.total() - sum(names[n] for n in empty), "label")} of {number_of(len(at), "category", "categories")}'
-    return [f'{found.note}, {count}' + (f', values in {header[value]!r}: {meanings_in_words(values, mean)}' if values else '')
-            + f'; what is not listed is {reading.unlisted}'
+    count = names.total() - sum(names[n] for n in empty)
+    told = f'{number_of(count, "label")} of {number_of(len(at), "category", "categories")}'
+    told += f', values in {header[value]!r}: {meanings_in_words(values, mean)}' if values else ''
+    return [f'{found.note}, {told}; what is not listed is {reading.unlisted}'
             ] + notes + [f'column {h!r} left out: it holds no labels' for h in rest]
 
 # %% ../../nbs/library/data/04_tables.ipynb #6ba32b3d

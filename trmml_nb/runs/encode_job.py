@@ -57,7 +57,8 @@ def plan_line(
     whole, left = (sum(plan.bytes(count(plan)) for plan in plans) for count in (lambda p: len(p.image_ids),
         lambda p: p.missing()))
     todo = "all encoded" if not left else f"{readable(left)} to encode"
-    return f"{data.name}/{data.split}: {number_of(len(data), 'image')}, {number_of(len(plans), 'view')}, {readable(whole)}, {todo}"
+    count = f"{number_of(len(data), 'image')}, {number_of(len(plans), 'view')}"
+    return f"{data.name}/{data.split}: {count}, {readable(whole)}, {todo}"
 
 # %% ../../nbs/library/runs/06_encode_job.ipynb #e5f4d3ce
 def encode_job(

@@ -29,7 +29,8 @@ from .options import JobError
 from .run import Recogniser, load_run
 from .use import all_finite, own_probabilities, run_decisions
 from ..towers.dense import ImageFeatures
-from ..towers.encode import encode_dataset, encode_pixels, in_given_order, seconds_an_image, work_size, worker_pool
+from ..towers.encode import (
+    encode_dataset, encode_pixels, in_given_order, seconds_an_image, work_size, worker_pool)
 from ..towers.store import file_sha256, unpack_features
 from ..towers.tower import FrozenTower
 from ..towers.views import StoreRows, view_pixels
@@ -337,7 +338,8 @@ def write_records(
     pieces = [order[i:i + size] for i in range(done, len(order), size)]
     if cache is None:
         if progress and pieces:
-            print(scoring_cost(recogniser, dataset, [row for piece in pieces for row in piece]), file=sys.stderr, flush=True)
+            left = [row for piece in pieces for row in piece]
+            print(scoring_cost(recogniser, dataset, left), file=sys.stderr, flush=True)
         results = scored_pieces(recogniser, dataset, pieces, on_bad)
     else:
         store = encode_dataset(recogniser.tower, dataset, cache, progress=progress)

@@ -392,8 +392,9 @@ def build_store(
         plan.tower.working(plan.precision)  # made once, before several threads ask for it
         batch, threads = work_size(plan.tower)
         batch, threads, known = batch_size or batch, workers or threads, known_rows(plan)
-        bar = progress_bar(total=len(plan.image_ids), initial=len(plan.image_ids) - left, disable=not progress, unit="images",
-                   desc=f"encode {plan.view} ({plan.bytes(len(plan.image_ids)) / 2**20:.3g} MiB)")
+        bar = progress_bar(
+            total=len(plan.image_ids), initial=len(plan.image_ids) - left, disable=not progress, unit="images",
+            desc=f"encode {plan.view} ({plan.bytes(len(plan.image_ids)) / 2**20:.3g} MiB)")
         with bar, worker_pool(threads) as pool:
             for k in free_shards(plan, meta):
                 rows = range(k * size, min((k + 1) * size, len(plan.image_ids)))

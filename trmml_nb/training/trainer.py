@@ -526,8 +526,8 @@ class Trainer(EpochTrainer):
         if every is not None and every < 1:
             raise TrainingError(f'every is {every}, expected a whole number of steps from 1, or None.')
         per_epoch = math.ceil(len(self.store) / self.config.batch_size)
-        with progress_bar(total=per_epoch * self.config.epochs, initial=per_epoch * self.epoch + self.steps, desc='training',
-                  unit='steps', disable=not progress or rank_and_size()[0] > 0) as bar:
+        with progress_bar(total=per_epoch * self.config.epochs, initial=per_epoch * self.epoch + self.steps,
+                          desc='training', unit='steps', disable=not progress or rank_and_size()[0] > 0) as bar:
             def after_step() -> None:
                 bar.update()
                 if checkpoint is not None and every and self.steps % every == 0:

@@ -262,7 +262,7 @@ class SeveralAtOnce(ClassifierMixin):
 
 # %% ../../nbs/library/yours/02_estimator.ipynb #a1aaf945
 class TRMMLClassifier(SeveralAtOnce, FeatureReader):
-    "Text-region matching with scikit-learn's manners; unknown labels are NaN, None or -1 (with `cv=3` it has to be -1)."
+    "Text-region matching with scikit-learn's manners; unknown labels are NaN, None or -1 (with `cv=3` only -1)."
 
     def fit(
         self,

@@ -647,14 +647,15 @@ def photos_in(
     data = data.with_targets(assumed_targets(data.targets))  # what training takes as absent
     final = tower_alone(tower, store, data)
     alone = predict_logits(final, store).numpy()
-    result = study(sheet, held_out_logits(tower, store, data, training, job.folds, kept, progress), alone, job.folds, job.seed,
-                   job.model)
+    held_out = held_out_logits(tower, store, data, training, job.folds, kept, progress)
+    result = study(sheet, held_out, alone, job.folds, job.seed, job.model)
     if result.chosen == 'tower':
         about |= dict(method='zero_shot', method_config=asdict(final.config))
     else:
         final = fit_rows(tower, store, data, np.arange(len(data)), training, progress)
     made = own_folder(folder / '.results')
-    write_json(made / 'config.json', about | dict(job=asdict(job) | dict(data='photos', start=None), went_on_from=job.start))
+    asked = asdict(job) | dict(data='photos', start=None)
+    write_json(made / 'config.json', about | dict(job=asked, went_on_from=job.start))
     save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint,
                                                        config=config_sha256(read_json(made / 'config.json'))))
     texts, crop = tower.encode_classes(data.class_names), tower.preprocess.get('resize_mode') == 'shortest'
@@ -751,19 +752,18 @@ def what_is_new(
     now, said = sheet.dataset, []
     for one, several, old, new in (('category', 'categories', before.class_names, now.class_names),
                                    ('photograph', 'photographs', before.image_ids, now.image_ids)):
-        for word, found in (('new', [n for n in new if n not in set(old)]), ('gone', [n for n in old if n not in set(new)])):
+        for word, found in (('new', [n for n in new if n not in set(old)]),
+                            ('gone', [n for n in old if n not in set(new)])):
             if found:
                 names = ', '.join(found[:5]) + (', ...' if len(found) > 5 else '')
                 said.append(f'{number_of(len(found), f"{one} is {word}", f"{several} are {word}")} ({names})')
-    rows = [n for n in before.image_ids if n in set(now.image_ids)]
-    columns = [n for n in before.class_names if n in set(now.class_names)]
-    def labels(data: MultiLabelDataset) -> np.ndarray:
-        return data.targets[np.ix_([data.image_ids.index(n) for n in rows], [data.class_names.index(n) for n in columns])]
-    old, new = labels(before), labels(now)
+    frames = [pd.DataFrame(data.targets, data.image_ids, data.class_names) for data in (now, before)]
+    old, new = frames[1].align(frames[0], join='inner')
     counts = dict(new=(old == UNKNOWN) & (new != UNKNOWN), changed=(old != new) & (old != UNKNOWN) & (new != UNKNOWN),
                   taken=(old != UNKNOWN) & (new == UNKNOWN))
-    more, other, back = (int(part.sum()) for part in counts.values())
-    return [f'since {run}: ' + '; '.join([*said, f'of the labels for both, {more} are new, {other} changed, {back} taken back'])]
+    more, other, back = (int(part.to_numpy().sum()) for part in counts.values())
+    said.append(f'of the labels for both, {more} are new, {other} changed, {back} taken back')
+    return [f'since {run}: ' + '; '.join(said)]
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #44f2af36
 def photos_job(
