@@ -465,7 +465,7 @@ def task_labels(
         names = [n for r in results for key, v in r.get('value', {}).items() if key in kinds
                  for n in (v if isinstance(v, list) else [v])]
         return [' / '.join(n) if isinstance(n, list) else str(n) for n in names]
-    said = next((task[key] for key in task if head(key) in LABEL_COLUMNS), [])
+    said: Any = next((task[key] for key in task if head(key) in LABEL_COLUMNS), [])
     said = said.get('choices', []) if isinstance(said, dict) else said
     return [n if isinstance(n, str) else next(iter(n.get('rectanglelabels', n.get('choices', ['']))))
             for n in ([said] if isinstance(said, str) else said)]

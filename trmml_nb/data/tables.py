@@ -31,7 +31,7 @@ from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 
 # %% auto #0
 __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'PICTURE_COLUMNS', 'NOTE_COLUMNS', 'TOTALS',
-           'SOURCE', 'PROBABILITY', 'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'BOX_COLUMNS',
+           'SOURCE', 'PROBABILITY', 'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'BOX_FLAGS',
            'PROPOSED', 'SEPARATORS', 'NOTHING', 'DENIED', 'PROGRAM', 'TableError', 'plain', 'read_cell',
            'as_probability', 'counted', 'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words',
            'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter',
@@ -802,7 +802,7 @@ LABEL_COLUMNS = frozenset('label|labels|labelname|label '
 VALUE_COLUMNS = frozenset('value|present|is present|label '
                           'value|confidence|score|probability|prob|wert|valeur|valor|valore|wartość|значение|値|值|'
                           'القيمة'.split('|'))
-BOX_COLUMNS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
+BOX_FLAGS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
                         'pose|xmin|xmax|ymin|ymax|area|annotator|source'.split('|'))  # of a long table, and no labels
 PROPOSED = {'proposed 1': PRESENT, 'proposed 0': ABSENT}
 
@@ -822,7 +822,7 @@ def table_format(
     column = lambda c: {plain(cells[c]) for _, cells in grid.rows}
     valued = any(head(h) in VALUE_COLUMNS for h in grid.header)
     rest = [c for c, h in enumerate(grid.header) if c != image and c not in named and h and head(h) not in
-            BOX_COLUMNS | VALUE_COLUMNS | NOTE_COLUMNS | PICTURE_COLUMNS | TOTALS
+            BOX_FLAGS | VALUE_COLUMNS | NOTE_COLUMNS | PICTURE_COLUMNS | TOTALS
             and column(c) <= CELLS.keys() and column(c) != {''}]
     labels = set().union(*map(column, named))
     if not named or labels <= CELLS.keys() and (rest or not labels & {'0', '1'}):
