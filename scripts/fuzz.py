@@ -28,7 +28,7 @@ import torch
 
 from trmml_nb.data.dataset import FileImage, MultiLabelDataset, open_image, scenes_dataset
 from trmml_nb.data.formats import from_coco, from_voc_xml, to_coco, to_voc_xml
-from trmml_nb.data.labels import read_mask_file, write_mask_file
+from trmml_nb.data.mask_files import read_mask_file, write_mask_file
 from trmml_nb.data.own_data import csv_dataset
 from trmml_nb.data.prepared import prepared_dataset
 from trmml_nb.data.tables import read_sheet, read_synonyms

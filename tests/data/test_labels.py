@@ -25,11 +25,10 @@ from trmml_nb.data.labels import (
     known,
     label_statistics,
     mask_sha256,
-    read_mask_file,
     single_positive_mask,
     to_code,
-    write_mask_file,
 )
+from trmml_nb.data.mask_files import read_mask_file, write_mask_file
 
 
 def random_targets(n=60, c=7, seed=0):

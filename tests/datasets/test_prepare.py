@@ -23,9 +23,9 @@ from trmml_nb.data.labels import (
     PUBLISHED_MASKS,
     UNKNOWN,
     mask_sha256,
-    read_mask_file,
     single_positive_mask,
 )
+from trmml_nb.data.mask_files import read_mask_file
 from trmml_nb.data.own_data import csv_dataset
 from trmml_nb.datasets.prepare import (
     BENCHMARKS,

@@ -9,7 +9,8 @@ from trmml_nb.runs.compare_job import CompareJob, compare_job, make_world, publi
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.sets import hide_labels, load_sets
 from trmml_nb.runs.train import train_job
-from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN, LabelError, mask_sha256, read_mask_file, write_mask_file
+from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN, LabelError, mask_sha256
+from trmml_nb.data.mask_files import read_mask_file, write_mask_file
 from trmml_nb.data.prepared import prepared_dataset, read_provenance, single_positive_list
 from trmml_nb.runs.use import training_set
 

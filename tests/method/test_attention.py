@@ -11,16 +11,11 @@ from torch.nn import functional as F
 
 from trmml_nb.method.attention import (
     CategoryAttention,
-    RegionError,
-    grid_of,
-    head_scores,
-    head_values,
     pool_regions,
     sine_position_code,
-    spread_maps,
-    split_heads,
     view_position_code,
 )
+from trmml_nb.method.positions import RegionError, grid_of, head_scores, head_values, spread_maps, split_heads
 
 B, C, D, H = 3, 5, 16, 4
 GRID = (3, 4)

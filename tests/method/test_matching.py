@@ -20,9 +20,8 @@ from trmml_nb.method.matching import (
     text_image_scores,
     text_pixel_scores,
     text_region_scores,
-    outranked,
-    unexplained,
 )
+from trmml_nb.method.adaptive import outranked, unexplained
 from trmml_nb.method.contract import LossState, MethodOutput
 
 B, C, N, D = 3, 5, 7, 8

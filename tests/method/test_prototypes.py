@@ -10,18 +10,16 @@ import torch
 from sklearn.metrics import precision_recall_curve, precision_score, recall_score
 from torch.nn import functional as F
 
+from trmml_nb.method.own_scale import SimilarityMemory, own_similarities, thresholds_from_known
 from trmml_nb.method.prototypes import (
     COMBINATIONS,
     PrototypeError,
     PrototypeMemory,
-    SimilarityMemory,
     combine_evidence,
-    own_similarities,
     prototype_scores,
     pseudo_label_quality,
     pseudo_labels,
     threshold_curve,
-    thresholds_from_known,
 )
 
 

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trmml_nb.method.attention import RegionError, sine_position_code, view_position_code
-from trmml_nb.method.regions import CategoryRegions, RegionOutput, candidates
+from trmml_nb.method.attention import sine_position_code, view_position_code
+from trmml_nb.method.positions import RegionError
+from trmml_nb.method.regions import CategoryRegions, RegionOutput
+from trmml_nb.method.vocabulary import candidates
 
 B, C, D, H = 3, 5, 16, 4
 GRID = (3, 4)

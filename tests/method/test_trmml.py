@@ -14,8 +14,10 @@ from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import PRESENT, UNKNOWN
 from trmml_nb.method.losses import partial_asymmetric_loss
 from trmml_nb.method.contract import LossState
-from trmml_nb.method.attention import spread_maps
-from trmml_nb.method.trmml import TRMML, TRMMLConfig, believed, first_look, kept_categories
+from trmml_nb.method.adaptive import believed
+from trmml_nb.method.positions import spread_maps
+from trmml_nb.method.trmml import TRMML, TRMMLConfig
+from trmml_nb.method.vocabulary import first_look, kept_categories
 
 B, C, N, D = 5, 4, 9, 16
 
@@ -349,7 +351,8 @@ def test_checksums_and_run_folders_of_before_stay():
 
 
 def test_each_view_has_positions_of_its_own_grid(tmp_path):
-    from trmml_nb.method.attention import RegionError, sine_position_code
+    from trmml_nb.method.attention import sine_position_code
+    from trmml_nb.method.positions import RegionError
     from trmml_nb.data.dataset import scenes_dataset
     from trmml_nb.data.labels import bernoulli_mask
     from trmml_nb.towers.encode import encode_dataset

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from trmml_nb.towers import views
-from trmml_nb.method.attention import RegionError
+from trmml_nb.method.positions import RegionError
 from trmml_nb.rivals.baselines import (
     AttendingDecoderLayer,
     BaselineError,

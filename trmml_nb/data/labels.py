@@ -6,21 +6,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..io import write_atomic
 
 # %% auto #0
 __all__ = ['PRESENT', 'ABSENT', 'UNKNOWN', 'CODES', 'PUBLISHED_MASKS', 'LabelError', 'known', 'from_code', 'to_code',
            'bernoulli_mask', 'mask_sha256', 'describe_mask', 'PublishedMask', 'check_published', 'apply_mask',
-           'image_statistics', 'single_positive_mask', 'read_mask_file', 'write_mask_file', 'label_statistics',
-           'co_occurrence']
+           'image_statistics', 'single_positive_mask', 'label_statistics', 'co_occurrence']
 
 # %% ../../nbs/book/00_labels.ipynb #c4cad8cf
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
@@ -217,117 +214,6 @@ def single_positive_mask(
         rng.shuffle(absent)  # none of these is kept, but the shuffle moves the generator on
         mask[i, present[:1]] = True
     return mask
-
-# %% ../../nbs/book/00_labels.ipynb #cabcaf77
-def _mask_line(line: str, where: str, columns: int | None, class_names) -> tuple[str | None, list[int]]:
-    "Image id (None in a line with commas, which has none) and values of one line of a mask file."
-    image_id, *cells = (
-        line.split() if ',' not in line else [None, *(cell.strip() for cell in line.rstrip(', ').split(','))]
-    )
-    columns = len(class_names) if class_names is not None else columns
-    if not cells or (columns is not None and len(cells) != columns):
-        after = 'between commas' if image_id is None else f'after the image id {image_id!r}'
-        raise LabelError(f'{where}: {len(cells)} values {after}, '
-                         f'expected {columns or "at least 1"}, one per class (ids hold no spaces).')
-    for c, cell in enumerate(cells):
-        if cell not in ('1', '-1', '0'):
-            name = f' ({class_names[c]})' if class_names is not None else ''
-            raise LabelError(f'{where}, column {c}{name}: {cell!r} is no label; '
-                             'expected 1 (present), -1 (absent) or 0 (unknown).')
-    return image_id, [int(str(cell)) for cell in cells]
-
-
-def _read_lines(path: Path) -> list[tuple[int, str]]:
-    "The lines of a text file that are not blank, numbered from 1."
-    try:
-        text = path.read_bytes().decode('utf-8-sig')
-    except OSError as e:
-        raise LabelError(f'{path}: cannot be read ({e.strerror}).') from None
-    except UnicodeDecodeError as e:
-        raise LabelError(f'{path}: not UTF-8 text (byte {e.start}): save it as UTF-8.') from None
-    return [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-
-# %% ../../nbs/book/00_labels.ipynb #33aac8c1
-def _check_ids(path: Path, rows: dict, image_ids: list[str], extra: str) -> None:
-    "Raise unless every wanted id has a row and (unless `extra` is 'ignore') every row is wanted."
-    if extra not in ('error', 'ignore'):
-        raise LabelError(f"extra={extra!r}, expected 'error' or 'ignore'.")
-    wanted = set(image_ids)
-    missing, more = [i for i in image_ids if i not in rows], [i for i in rows if i not in wanted]
-    if missing:
-        raise LabelError(f'{path}: {len(missing)} of {len(image_ids)} image ids have no line, first {missing[0]!r}.')
-    if more and extra == 'error':
-        raise LabelError(f'{path}, line {rows[more[0]][0]}: image id {more[0]!r} was not asked for ({len(more)} such '
-                         "lines): pass extra='ignore' if the file may hold more images.")
-
-
-def _check_rows(path: Path, rows: int, image_ids: list[str]) -> None:
-    "Raise unless a file without ids has a line for each image, in which case their order is the list's."
-    if rows != len(image_ids):
-        known = sorted({m.data for m in PUBLISHED_MASKS if m.shape[0] == rows})
-        list_is = f'the list of {len(image_ids):,} images that was asked for' + (
-            f' (first {image_ids[0]!r})' if image_ids else ''
-        )
-        raise LabelError(
-            f'{path}: {rows:,} lines without image ids, so their order must be that of {list_is}; they do not fit. '
-            + (
-                f'{rows:,} lines belong to {" or ".join(known)}: ask for that split.'
-                if known
-                else 'Ask for the split that the file was made for.'
-            )
-        )
-
-
-def read_mask_file(
-    path: str | Path,  # text; a line is an image id and C values, or C values with commas; 1 / -1 / 0 (unknown)
-    image_ids: Sequence[str],  # the M ids wanted; they set the order of the rows
-    class_names: Sequence[str] | None = None,  # the C classes: checks the number of columns, names them in errors
-    extra: str = 'error',  # ids of the file that are not in `image_ids`: 'error' or 'ignore'
-) -> np.ndarray:  # int8 targets [M, C] in the one code
-    "Read a mask file, with ids or (as TaI-DPT's) without. Raises `LabelError` naming file and line."
-    path, columns = Path(path), None
-    rows: dict[Any, tuple[int, list[int]]] = {}  # image id, or its place -> line, values
-    for number, line in _read_lines(path):
-        image_id, values = _mask_line(line, f'{path}, line {number}', columns, class_names)
-        key = image_id if image_id is not None else len(rows)  # a number: the place in the list
-        if rows and isinstance(key, int) is not isinstance(next(iter(rows)), int):
-            raise LabelError(
-                f'{path}, line {number}: some lines have commas and no id, others ids; write them in one form.'
-            )
-        if key in rows:
-            first = rows[key][0]
-            raise LabelError(f'{path}, line {number}: image id {image_id!r} stands in line {first} already.')
-        rows[key], columns = (number, values), len(values)
-    wanted: list[Any] = list(image_ids)
-    if rows and isinstance(next(iter(rows)), int):
-        _check_rows(path, len(rows), wanted)
-        wanted = list(range(len(rows)))
-    else:
-        _check_ids(path, rows, wanted, extra)
-    found = np.array([rows[i][1] for i in wanted], dtype=np.int8).reshape(len(wanted), columns or 0)
-    return from_code(found, 'signed')
-
-# %% ../../nbs/book/00_labels.ipynb #b49cef0b
-def write_mask_file(
-    path: str | Path,  # where to write; must not exist yet
-    image_ids: Sequence[str],  # M ids without white space
-    targets: np.ndarray,  # int8 [M, C] in the one code
-    ids: bool = True,  # write the image ids; False: TaI-DPT's form, values with commas in the order of `image_ids`
-) -> Path:  # the path written
-    "Write labels as a mask file, in one step: the file is there whole, or not at all."
-    path, values, names = Path(path), to_code(targets, 'signed'), [str(i) for i in image_ids]
-    if len(names) != len(values):
-        raise LabelError(f'{path}: {len(names)} image ids for labels of shape {tuple(values.shape)}.')
-    bad = [i for i, n in Counter(names).items() if n > 1 or len(i.split()) != 1]
-    if bad:
-        raise LabelError(f'{path}: image id {bad[0]!r} stands twice, is empty or has white space in it, '
-                         'so it cannot name a line.')
-    if path.exists():
-        raise LabelError(f'{path}: exists and is not overwritten; remove it or choose another name.')
-    cells = [list(map(str, row)) for row in values.tolist()]
-    lines = [' '.join([name, *row]) if ids else ','.join(row) for name, row in zip(names, cells)]
-    write_atomic(path, ''.join(f'{line}\n' for line in lines).encode())
-    return path
 
 # %% ../../nbs/book/00_labels.ipynb #14d9dc9d
 def label_statistics(

@@ -51,10 +51,9 @@ from trmml_nb.data.labels import (
     apply_mask,
     check_published,
     mask_sha256,
-    read_mask_file,
     single_positive_mask,
-    write_mask_file,
 )
+from ..data.mask_files import read_mask_file, write_mask_file
 from ..data.prepared import DIFFICULT, PrepareError, prepared_dataset, read_provenance
 from ..io import write_json
 from ..data.voc import voc_dataset

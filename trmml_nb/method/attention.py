@@ -7,27 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import MethodError
+from .positions import RegionError, at_least_float32, grids_of, head_scores, split_heads
 
 # %% auto #0
-__all__ = ['at_least_float32', 'pool_regions', 'RegionError', 'sine_position_code', 'view_position_code', 'grid_of',
-           'check_positions', 'spread_maps', 'split_heads', 'head_scores', 'head_values', 'loudness',
-           'CategoryAttention']
+__all__ = ['pool_regions', 'sine_position_code', 'view_position_code', 'loudness', 'CategoryAttention']
 
 # %% ../../nbs/book/04_attention.ipynb #d0d4d07a
-def at_least_float32(
-    x: Tensor,  # of any shape and floating type
-) -> Tensor:  # the same in float32, or float64 as it is
-    "Precise enough for lengths and sums."
-    return x if x.dtype == torch.float64 else x.float()
-
-
 def pool_regions(
     saliency: Tensor,  # [..., C, N] weights of the positions
     dense: Tensor,  # [..., N, d] features of the positions, length 1
@@ -38,10 +28,6 @@ def pool_regions(
                            dim=-1)
 
 # %% ../../nbs/book/04_attention.ipynb #6406ce18
-class RegionError(MethodError):
-    "Input that has no regions; the message names the shape and what was expected."
-
-
 def sine_position_code(
     grid: tuple[int, int],  # rows and columns
     dim: int,  # length of a code, a multiple of 4
@@ -60,12 +46,6 @@ def sine_position_code(
     return torch.cat([rows.repeat_interleave(grid[1], 0), columns.repeat(grid[0], 1)], -1)
 
 # %% ../../nbs/book/04_attention.ipynb #ac1d78a9
-def _grids(grid: tuple[int, int] | Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    "A grid, or one for each of several views, as a list."
-    several: Any = [grid] if isinstance(grid[0], int) else grid  # a single one is a pair of numbers
-    return [(rows, columns) for rows, columns in several]
-
-
 def view_position_code(
     grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
     positions: int,  # N, a multiple of the positions of `grid`
@@ -73,98 +53,8 @@ def view_position_code(
     device: torch.device | str | None = None,  # where to compute it
 ) -> Tensor:  # [N, dim] length 1
     "Position codes of one view after another: each view has its own first row and first column."
-    grids = _grids(grid)
-    code = torch.cat([sine_position_code(one, dim, device=device) for one in grids])
+    code = torch.cat([sine_position_code(one, dim, device=device) for one in grids_of(grid)])
     return F.normalize(code.repeat(positions // len(code), 1), dim=-1)
-
-# %% ../../nbs/book/04_attention.ipynb #9e2ac439
-def grid_of(
-    positions: int,  # N
-    grid: tuple[int, int],  # rows and columns at the usual size
-) -> tuple[int, int]:  # rows and columns of N positions
-    """The usual grid if the positions fill it (once or more, one after another), else a square one. Raises
-    `RegionError` if neither fits."""
-    side = math.isqrt(positions)
-    if positions and positions % math.prod(grid) == 0:
-        return grid[0], grid[1]
-    if positions and side * side == positions:
-        return side, side
-    raise RegionError(f'{positions} positions fill neither the grid {tuple(grid)} nor a square: give the features of '
-                      f'a view of the same tower.')
-
-# %% ../../nbs/book/04_attention.ipynb #d10516f0
-def check_positions(
-    dense: Tensor,  # features, wanted as [B, N, d]
-    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
-    dim: int,  # d, the width that the layer was made for
-) -> None:
-    "Raise `RegionError` unless dense features fit the grid (once, or once for each view) and the layer."
-    grids = _grids(grid)
-    n = sum(rows * columns for rows, columns in grids)
-    if dense.ndim != 3 or dense.shape[1] % n or not dense.shape[1] or dense.shape[2] != dim:
-        shown = ' + '.join(f'{rows} * {columns}' for rows, columns in grids)
-        raise RegionError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with N = {shown} = {n} (or a '
-                          f'multiple, one for each view) and d = {dim}.')
-
-# %% ../../nbs/book/04_attention.ipynb #5e1d0a02
-def spread_maps(
-    saliency: Tensor,  # [..., N] maps, each value at least 0
-    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views: one for each, or for all
-    width: float = 0.08,  # standard deviation of the bell, as a share of the image's sides, above 0
-) -> Tensor:  # [..., N] float32 at least, sums to 1
-    """Maps in which each cell is the mean of its surroundings; an empty map stays empty.
-
-    Errors: positions that do not fill the grids; a width that is no share. Source: reconstruction."""
-    grids, n = _grids(grid), saliency.shape[-1]
-    per_view = sum(rows * columns for rows, columns in grids)
-    if n % per_view or not n or not 0 < width < math.inf:
-        raise RegionError(f'saliency has {n} positions and width is {width}, expected a multiple of '
-                          f'{per_view} for the grids {grids}, and a share above 0.')
-    saliency, near = at_least_float32(saliency), []
-    for grid_ in grids:
-        rows, columns = ((torch.arange(k, dtype=saliency.dtype, device=saliency.device) + .5) / k for k in grid_)
-        places = torch.cartesian_prod(rows, columns)
-        far = (places[:, None] - places).square().sum(-1)  # [N, N]
-        near.append((-far / (2 * width ** 2)).softmax(-1))  # rows sum to 1
-    spread = saliency @ torch.block_diag(*near * (n // per_view)).mT
-    return spread / spread.sum(-1, keepdim=True).clamp(min=torch.finfo(spread.dtype).tiny)
-
-# %% ../../nbs/book/04_attention.ipynb #93071099
-def split_heads(
-    x: Tensor,  # [..., L, d]
-    heads: int,  # h, divides d
-) -> Tensor:  # [..., h, L, d/h]
-    "Give each head its part of the channels."
-    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
-
-
-def head_scores(
-    query: Tensor,  # [h, C, d/h], or [B, h, C, d/h]: what each head of each category asks for
-    to_key: nn.Linear,  # d -> d without bias
-    dense: Tensor,  # [B, N, d]
-    carry: bool,  # True: carry queries to the features; False: make keys
-) -> Tensor:  # [B, h, C, N]
-    "Inner products of queries and keys; both ways give the same numbers."
-    heads = query.shape[-3]
-    if not carry:
-        return query @ split_heads(to_key(dense), heads).mT
-    query = query @ to_key.weight.unflatten(0, (heads, -1))  # [h, C, d], once for all images
-    return (query.flatten(-3, -2) @ dense.mT).unflatten(1, (heads, -1))
-
-# %% ../../nbs/book/04_attention.ipynb #889ad8b8
-def head_values(
-    attention: Tensor,  # [B, h, C, N] sums to 1 over positions
-    to_value: nn.Linear,  # d -> d
-    dense: Tensor,  # [B, N, d]
-    carry: bool,  # True: sum features up, then project; False: make values
-) -> Tensor:  # [B, C, d]
-    "The values, weighted by the attention of each head; both ways give the same numbers."
-    heads = attention.shape[1]
-    if not carry:
-        return (attention @ split_heads(to_value(dense), heads)).transpose(1, 2).flatten(2)
-    seen = (attention.flatten(1, 2) @ dense).unflatten(1, (heads, -1))  # [B, h, C, d]
-    value = seen @ to_value.weight.unflatten(0, (heads, -1)).mT
-    return value.transpose(1, 2).flatten(2) + to_value.bias
 
 # %% ../../nbs/book/04_attention.ipynb #af7155aa
 def loudness(

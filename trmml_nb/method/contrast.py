@@ -29,7 +29,7 @@ def prototype_logits(
     similarity = torch.einsum('pd,ckd->pck', z, prototypes) / temperature
     return similarity.logsumexp(-1) - math.log(prototypes.shape[1])
 
-# %% ../../nbs/book/09_contrast.ipynb #938838a7
+# %% ../../nbs/book/09_contrast.ipynb #89fb737f
 class ContrastError(MethodError):
     "Input that the contrastive loss cannot use; the message names the argument, its shape and what was expected."
 

@@ -17,10 +17,9 @@ from ..data.labels import PRESENT, UNKNOWN
 
 # %% auto #0
 __all__ = ['MatchingError', 'text_image_scores', 'text_pixel_scores', 'cosine_logits', 'text_region_scores', 'Calibration',
-           'prior_bias', 'start_bias', 'outranked', 'unexplained', 'combine_scores', 'distill_kl', 'distill_binary',
-           'distill_cosine']
+           'prior_bias', 'start_bias', 'combine_scores', 'distill_kl', 'distill_binary', 'distill_cosine']
 
-# %% ../../nbs/book/06_matching.ipynb #63c0d82c
+# %% ../../nbs/book/06_matching.ipynb #e66a4a00
 class MatchingError(MethodError):
     "Features, texts or logits that do not fit together; the message names the shapes and what was expected."
 
@@ -32,7 +31,7 @@ def _expect(name: str, x: Tensor, texts: Tensor, form: str, fits: bool) -> None:
                             f'expected {form} and [C, d] with the same C and d: '
                             'encode images and category names with the same tower.')
 
-# %% ../../nbs/book/06_matching.ipynb #e66a4a00
+
 def _positive(name: str, value: float) -> None:
     "Raise `MatchingError` unless a setting is a finite number above 0."
     if not 0 < value < math.inf:
@@ -162,34 +161,6 @@ def start_bias(
     used = cosines.flatten() if only_present else cosines[known]
     rate = max(present.sum().item(), 0.5) / used.numel()
     return prior_bias(used, scale, rate) if rate < 1 else default
-
-# %% ../../nbs/book/06_matching.ipynb #5e1d0b02
-def outranked(
-    logits: Tensor,  # [M, C] scores
-    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
-) -> float:  # 0: present labels come first in their image; 0.5: no better than chance
-    "How often an unknown label of the same image, most of which are absent, scores above a present one. 0 without pairs."
-    rows, columns = (targets == PRESENT).nonzero(as_tuple=True)
-    unknown, own = targets[rows] == UNKNOWN, logits[rows, columns, None]  # [P, C], [P, 1]
-    above = (logits[rows] > own).double() + 0.5 * (logits[rows] == own)
-    return (above * unknown).sum().item() / max(unknown.sum().item(), 1)
-
-
-def unexplained(
-    logits: Tensor,  # [M, C] of the training images, before any training; their bias does not matter
-    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
-) -> float:  # 0: nothing is left to learn; 1: no better than knowing the share of present labels
-    """What untrained scores leave open of the known labels: their cross-entropy over the entropy of the share present.
-
-    Where only present labels are known they can but be ranked: 0 if at most a quarter of the unknown labels beside them
-    score higher, 1 if a half does. 0 where only absent labels are known. Source: reconstruction."""
-    known = targets != UNKNOWN
-    rate = (targets[known] == PRESENT).double().mean().item() if known.any() else 0.0
-    if not 0 < rate < 1:
-        return min(max(4 * outranked(logits, targets) - 1, 0.0), 1.0)
-    shifted = logits[known].double() + start_bias(logits, targets, 1.0)
-    entropy = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
-    return F.binary_cross_entropy_with_logits(shifted, (targets[known] == PRESENT).double()).item() / entropy
 
 # %% ../../nbs/book/06_matching.ipynb #68143543
 def combine_scores(

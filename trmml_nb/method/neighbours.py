@@ -11,15 +11,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .contract import Growing
+from ..data.labels import PRESENT, UNKNOWN
 from ..errors import MethodError
+from .contract import Growing, Method, evaluating
+from ..towers.views import Store
 
 # %% auto #0
-__all__ = ['SAME', 'NeighbourError', 'main_directions', 'NeighbourMemory', 'join_neighbours']
+__all__ = ['SAME', 'NeighbourError', 'main_directions', 'NeighbourCodes', 'NeighbourStore', 'NeighbourMemory', 'join_neighbours',
+           'fill_neighbours']
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #d36fe6b4
 class NeighbourError(MethodError):
     "Features, values or settings that make no memory; the message names the shape and what was expected."
+
+
+def _expect(features: Tensor, mean: Tensor) -> None:
+    "Raise `NeighbourError` unless features are [B, C, d], as the mean is [C, d]."
+    if features.ndim != 3 or features.shape[1:] != mean.shape:
+        raise NeighbourError(f'features have shape {tuple(features.shape)}, expected [B, C, d] with C, d = '
+                             f'{tuple(mean.shape)}.')
 
 
 def main_directions(
@@ -33,8 +43,8 @@ def main_directions(
         return mean, torch.linalg.eigh(spread).eigenvectors.flip(-1)[:, :count]
 
 # %% ../../nbs/extensions/01_neighbours.ipynb #05892474
-class NeighbourMemory(Growing):
-    "What training pictures looked like for each category, and what is held to be true of them. Reconstruction."
+class NeighbourCodes(Growing):
+    "The tensors of a memory of training pictures, and how a feature becomes a code."
     grows = ('codes', 'values')  # buffers that are empty until the memory is filled or loaded
     mean: Tensor  # [C, d]
     directions: Tensor  # [d, r]
@@ -52,8 +62,7 @@ class NeighbourMemory(Growing):
         super().__init__()
         if neighbours < 1 or code_dim < 1 or not 0 < temperature < math.inf:
             raise NeighbourError(f'neighbours is {neighbours}, code_dim {code_dim} and temperature {temperature}, '
-                                 f'expected whole numbers '
-                                 'from 1 and a finite number above 0.')
+                                 'expected whole numbers from 1 and a finite number above 0.')
         self.neighbours, self.temperature = neighbours, temperature
         self.register_buffer('mean', torch.zeros(num_classes, dim))
         self.register_buffer('directions', torch.eye(dim)[:, :code_dim].contiguous())  # [d, r]
@@ -64,20 +73,18 @@ class NeighbourMemory(Growing):
     def __len__(self) -> int:
         return self.values.shape[1]
 
-    def _expect(self, features: Tensor) -> None:
-        "Raise `NeighbourError` unless features are [B, C, d]."
-        if features.ndim != 3 or features.shape[1:] != self.mean.shape:
-            raise NeighbourError(f'features have shape {tuple(features.shape)}, expected [B, C, d] with C, d = '
-                                 f'{tuple(self.mean.shape)}.')
-
     def encode(
         self,
         features: Tensor,  # [B, C, d]
     ) -> Tensor:  # [C, B, r] float32, length 1
         "Codes of features: without the mean, along the main directions, length 1."
-        self._expect(features)
+        _expect(features, self.mean)
         with torch.autocast(features.device.type, enabled=False):
             return F.normalize((features.float() - self.mean) @ self.directions, dim=-1).transpose(0, 1)
+
+# %% ../../nbs/extensions/01_neighbours.ipynb #f9666d93
+class NeighbourStore(NeighbourCodes):
+    "The same, which can be filled and emptied."
 
     @torch.no_grad()
     def fill(
@@ -86,15 +93,13 @@ class NeighbourMemory(Growing):
         values: Tensor,  # [M, C] in [0, 1]: known labels, and probabilities where they are not known
     ) -> None:
         "Remember these pictures, and forget those from before. Errors: shapes; values outside [0, 1]."
-        self._expect(features)
+        _expect(features, self.mean)
         if tuple(values.shape) != tuple(features.shape[:2]) or not len(values):
             raise NeighbourError(f'values have shape {tuple(values.shape)} and features {tuple(features.shape)}, '
-                                 'expected '
-                                 f'[M, C] and [M, C, d], M from 1.')
+                                 'expected [M, C] and [M, C, d], M from 1.')
         if not ((values >= 0) & (values <= 1)).all():
             raise NeighbourError('values hold a number outside [0, 1]: put the probability where a label is unknown, '
-                                 'not '
-                                 'its code.')
+                                 'not its code.')
         mean, directions = main_directions(features, self.directions.shape[1])
         self.mean.copy_(mean)
         self.directions.copy_(directions)
@@ -105,6 +110,13 @@ class NeighbourMemory(Growing):
     def clear(self) -> None:
         "Forget all pictures."
         self.codes, self.values = self.codes[:, :0].contiguous(), self.values[:, :0].contiguous()
+
+# %% ../../nbs/extensions/01_neighbours.ipynb #32dc2dee
+SAME = 0.999  # cosine of two codes from which they are the same picture: half precision is finer than that, and two photographs are not
+
+# %% ../../nbs/extensions/01_neighbours.ipynb #b4203600
+class NeighbourMemory(NeighbourStore):
+    "What training pictures looked like for each category, and what is held to be true of them. Reconstruction."
 
     def nearest(
         self,
@@ -131,9 +143,6 @@ class NeighbourMemory(Growing):
         values = self.values.expand(len(who), -1, -1).gather(2, who)
         return (weights * values).sum(-1).clamp(0, 1)  # rounding can lift a mean of ones above 1
 
-# %% ../../nbs/extensions/01_neighbours.ipynb #32dc2dee
-SAME = 0.999  # cosine of two codes from which they are the same picture: half precision is finer than that, and two photographs are not
-
 # %% ../../nbs/extensions/01_neighbours.ipynb #159e0de3
 def join_neighbours(
     logits: Tensor,  # [B, C] the model's own
@@ -147,3 +156,26 @@ def join_neighbours(
     present, absent = ((F.logsigmoid(x) + math.log1p(-share)).logaddexp((share * y).log())
                        for x, y in ((logits, said), (-logits, 1 - said)))
     return present - absent
+
+# %% ../../nbs/extensions/01_neighbours.ipynb #aa486199
+@torch.no_grad()
+def fill_neighbours(
+    memory: NeighbourMemory,  # to be filled
+    method: Method,  # trained; its output has query-level features
+    store: Store,  # features of the M training images
+    targets: Tensor,  # [M, C] what training could see
+    most: int = 4096,  # images that the memory may hold
+    seed: int = 0,  # which draws them
+) -> None:
+    "Fill a memory from a method as it is now, and forget what was in it."
+    store = store.stores[0] if store.mode == 'sample' else store
+    device = memory.mean.device
+    memory.clear()
+    order = torch.randperm(len(store), generator=torch.Generator().manual_seed(seed))
+    features, values = [], []
+    with evaluating(method):
+        for rows in order[:most].sort().values.split(256):
+            output, known = method(store.batch(rows, device)), targets[rows].to(device)
+            features.append(output.features['query'].half())
+            values.append(torch.where(known == UNKNOWN, output.probabilities, (known == PRESENT).float()))
+    memory.fill(torch.cat(features), torch.cat(values))

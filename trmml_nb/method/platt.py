@@ -12,15 +12,15 @@ from ..errors import MethodError
 from ..data.labels import PRESENT, UNKNOWN
 
 # %% auto #0
-__all__ = ['LevelError', 'CategoryLevels']
+__all__ = ['LevelError', 'LevelState', 'CategoryLevels']
 
 # %% ../../nbs/extensions/00_platt.ipynb #f1ba9a02
 class LevelError(MethodError):
     "Logits or labels that do not fit; the message says what was expected."
 
 
-class CategoryLevels(nn.Module):
-    "Scale and shift of each category's logits, learned from known labels as batches pass. Reconstruction."
+class LevelState(nn.Module):
+    "Scale and shift of each category's logits, and what they mean."
     levels: Tensor  # [C, 2] scale and shift
     curvature: Tensor  # [C, 2, 2]
 
@@ -45,6 +45,10 @@ class CategoryLevels(nn.Module):
         "What the logits mean, by the labels seen so far."
         return (logits.float() * self.levels[:, 0] + self.levels[:, 1]).sigmoid()
 
+# %% ../../nbs/extensions/00_platt.ipynb #105883fe
+class CategoryLevels(LevelState):
+    "Scale and shift of each category's logits, learned from known labels as batches pass. Reconstruction."
+
     @torch.no_grad()
     def update(
         self,
@@ -62,7 +66,5 @@ class CategoryLevels(nn.Module):
         self.curvature.mul_(self.memory).add_(torch.einsum('bc,bci,bcj->cij', weight, x, x))
         start = torch.tensor([1., 0.], device=z.device)
         slope = (mistake[..., None] * x).sum(0) + self.strength * (1 - self.memory) * (self.levels - start)
-        system = self.curvature + self.strength * torch.eye(2,
-                                                            # can always be solved, so no look whether it could
-                                                            device=z.device)
+        system = self.curvature + self.strength * torch.eye(2, device=z.device)  # can always be solved: no look whether
         self.levels.sub_(torch.linalg.solve_ex(system, slope[..., None]).result[..., 0])

@@ -19,9 +19,8 @@ from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from .losses import can_look
 
 # %% auto #0
-__all__ = ['COMBINATIONS', 'PrototypeError', 'positive_sums', 'PrototypeMemory', 'prototype_scores', 'own_similarities',
-           'SimilarityMemory', 'combine_evidence', 'pseudo_labels', 'pseudo_label_quality', 'threshold_curve',
-           'thresholds_from_known']
+__all__ = ['COMBINATIONS', 'PrototypeError', 'positive_sums', 'PrototypeState', 'PrototypeMemory', 'prototype_scores',
+           'combine_evidence', 'pseudo_labels', 'pseudo_label_quality', 'threshold_curve']
 
 # %% ../../nbs/book/08_prototypes.ipynb #78c9b4ef
 class PrototypeError(MethodError):
@@ -53,8 +52,8 @@ def positive_sums(
     return torch.einsum('bcd,bc->cd', z, weight.to(z.dtype)), weight.sum(0)
 
 # %% ../../nbs/book/08_prototypes.ipynb #2702ab27
-class PrototypeMemory(nn.Module):
-    "One visual prototype per category, moved a little towards the features of each batch's positives."
+class PrototypeState(nn.Module):
+    "One visual prototype per category, and how many positives each has seen."
     prototypes: Tensor  # [C, d]
     counts: Tensor  # [C]
 
@@ -87,6 +86,10 @@ class PrototypeMemory(nn.Module):
         if self.start == 'mean':
             return torch.minimum(m, self.counts / (self.counts + weight).clamp(min=1e-12))
         return m
+
+# %% ../../nbs/book/08_prototypes.ipynb #92c44e19
+class PrototypeMemory(PrototypeState):
+    "One visual prototype per category, moved a little towards the features of each batch's positives."
 
     def _move(self, total: Tensor, weight: Tensor) -> None:
         "Blend the batch's means into the prototypes of the categories that had positives."
@@ -148,68 +151,6 @@ def _own_softmax(z: Tensor, bank: Tensor, temperature: float, categories: Tensor
     parts = [(rows @ units / temperature).softmax(-1).gather(1, k[:, None])  # [R, C] -> [R, 1]
              for rows, k in zip(z.flatten(0, 1).split(at_once), own.flatten().split(at_once))]
     return torch.cat(parts).view(z.shape[:2])
-
-# %% ../../nbs/book/08_prototypes.ipynb #ffd88182
-def own_similarities(
-    features: Tensor,  # [B, C, d]
-    visual: Tensor,  # [C, d]
-    texts: Tensor,  # [C, d]
-) -> Tensor:  # [B, C, 2] cosine of each feature to its own visual and its own text prototype
-    "Similarity of every category's feature to that category's own prototypes."
-    with torch.autocast(features.device.type, enabled=False):
-        z = unit(features)
-        for name, bank in dict(visual=visual, texts=texts).items():
-            _expect(name, bank, z.shape[1:])
-        return torch.stack([(z * unit(bank).to(z.dtype)).sum(-1) for bank in (visual, texts)], -1)
-
-# %% ../../nbs/book/08_prototypes.ipynb #640c3239
-class SimilarityMemory(nn.Module):
-    "Intra-category relation: is this similarity more like the category's known present or known absent ones?"
-    count: Tensor  # [2, C, 1] known entries, fading
-    total: Tensor  # [2, C, 2] their similarities
-    square: Tensor  # [2, C, 2]
-
-    def __init__(
-        self,
-        num_classes: int,  # C
-        momentum: float = 0.99,  # in [0, 1): how much of the old statistics stays at each update
-        strength: float = 5.0,  # > 0, labels' worth of trust in the mean over all categories
-    ):
-        super().__init__()
-        if not 0 <= momentum < 1 or not strength > 0:
-            raise PrototypeError(f'momentum is {momentum} and strength {strength}, expected [0, 1) and above 0.')
-        self.momentum, self.strength = momentum, strength
-        self.register_buffer('count', torch.zeros(2, num_classes, 1))  # absent, present
-        self.register_buffer('total', torch.zeros(2, num_classes, 2))
-        self.register_buffer('square', torch.zeros(2, num_classes, 2))
-
-    @torch.no_grad()
-    def update(
-        self,
-        similarity: Tensor,  # [B, C, 2] from `own_similarities`
-        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    ) -> None:
-        "Add the batch's known entries to the fading statistics."
-        _expect('similarity', similarity, (*targets.shape, 2))
-        _expect('targets', targets, (len(targets), self.count.shape[1]))
-        labelled = torch.stack([targets == ABSENT, targets == PRESENT])[..., None]  # [2, B, C, 1]
-        s = torch.where(labelled, similarity.to(self.total.dtype), 0)
-        for buffer, new in ((self.count, labelled), (self.total, s), (self.square, s ** 2)):
-            buffer.mul_(self.momentum).add_(new.to(buffer.dtype).sum(1))
-
-    def forward(
-        self,
-        similarity: Tensor,  # [B, C, 2]
-    ) -> Tensor:  # [B, C] in (0, 1): mean over both modalities; 0.5 while one kind of label was never seen
-        "Probability that each similarity belongs to a present category."
-        n, k = self.count, self.strength
-        pooled = self.total.sum(1, keepdim=True) / n.sum(1, keepdim=True).clamp(min=1e-12)
-        mean = (self.total + k * pooled) / (n + k)  # [2, C, 2]
-        spread = (self.square - 2 * mean * self.total + n * mean ** 2).sum((0, 1)) / n.sum().clamp(min=1e-12)
-        share = n + k * n.sum(1, keepdim=True) / n.sum().clamp(min=1e-12)  # [2, C, 1]
-        slope = (mean[1] - mean[0]) / spread.clamp(min=1e-6)
-        odds = slope * (similarity.to(mean.dtype) - mean.mean(0)) + (share[1] / share[0].clamp(min=1e-12)).log()
-        return torch.where((n.sum((1, 2)) > 0).all(), odds.sigmoid().mean(-1), 0.5)
 
 # %% ../../nbs/book/08_prototypes.ipynb #3a60064a
 COMBINATIONS = {
@@ -314,33 +255,3 @@ def threshold_curve(
         table[f'precision_{word}'] = np.divide(hit, said, out=np.full_like(said, np.nan), where=said > 0)
         table[f'recall_{word}'] = hit / len(values) if len(values) else np.full_like(said, np.nan)
     return pd.DataFrame(table)
-
-# %% ../../nbs/book/08_prototypes.ipynb #10d2bc9f
-def thresholds_from_known(
-    scores: Tensor,  # [M, C] in [0, 1], combined scores of the training images
-    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
-    precision_present: float = 0.97,  # wanted share of right ones among pseudo-present labels, in (0, 1]
-    precision_absent: float = 0.997,  # the same among pseudo-absent labels
-    strength: float = float('inf'),  # inf: one pair for all categories; else labels' worth of trust in the shared pair
-    steps: int = 1000,  # resolution: thresholds are multiples of 1 / steps
-) -> tuple[Tensor, Tensor]:  # [C] present thresholds (inf: never), [C] absent thresholds (-inf: never)
-    "Thresholds that would have been precise enough on the known labels."
-    _expect('targets', targets, scores.shape)
-    s = _as_float(scores).clamp(0, 1)
-    present = _lowest_precise(s, targets != UNKNOWN, targets == PRESENT, precision_present, strength, steps)
-    absent = 1 - _lowest_precise(1 - s, targets != UNKNOWN, targets == ABSENT, precision_absent, strength, steps)
-    present, absent = torch.maximum(present, absent), torch.minimum(present, absent)  # crossed: widen the dead zone
-    return torch.where(present > absent, present, present + 1 / steps), absent
-
-
-def _lowest_precise(s: Tensor, known: Tensor, right: Tensor, wanted: float, strength: float, steps: int) -> Tensor:
-    "[C] lowest threshold t such that, from the top down to t, `s >= t` was right often enough; inf where none."
-    c = s.shape[1]
-    cell = (s * steps).floor().long() + (steps + 1) * torch.arange(c, device=s.device)  # [M, C]
-    count = lambda mask: torch.bincount(cell[mask], minlength=c * (steps + 1)).view(c, -1).flip(1).cumsum(1).flip(1)
-    n, hits = count(known).double(), count(known & right).double()  # [C, steps + 1], entries with s >= t
-    share = torch.where(n.sum(0) > 0, hits.sum(0) / n.sum(0).clamp(min=1), 1.0)  # over all categories
-    estimate = share.expand_as(n) if strength == float('inf') else (hits + strength * share) / (n + strength)
-    fine = (estimate >= wanted).flip(1).int().cumprod(1).flip(1).bool() & (n.sum(0) > 0)
-    lowest = fine.int().argmax(1) / steps
-    return torch.where(fine.any(1), lowest, float('inf')).to(s.dtype)

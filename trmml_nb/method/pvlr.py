@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..errors import MethodError
 from .attention import pool_regions
+from .choices import later
 from ..towers.dense import ImageFeatures
 from ..towers.views import Store
 from ..data.labels import UNKNOWN
@@ -27,7 +28,8 @@ from ..towers.tower import FrozenTower, PromptLearner, unit
 
 # %% auto #0
 __all__ = ['PVLRError', 'ResidualAttention', 'KnowledgePrompts', 'ContextPrompts', 'Interaction', 'DualModal',
-           'DualModalAttention', 'pool_cosines', 'PVLRConfig', 'PVLRBlocks', 'PVLR']
+           'DualModalAttention', 'pool_cosines', 'PVLRConfig', 'PVLRBlocks', 'PVLRLabels', 'learnable_prompts',
+           'PVLRMatcher', 'PVLR']
 
 # %% ../../nbs/book/11_pvlr.ipynb #8268c24d
 class PVLRError(MethodError):
@@ -39,6 +41,17 @@ def _choice(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise PVLRError(f'{name} is {value!r}, expected one of {", ".join(map(repr, allowed))}.')
 
+
+@torch.no_grad()
+def _start(attention: nn.MultiheadAttention, start: str, gain: float, generator: torch.Generator | None) -> None:
+    "First values of the four projections."
+    query, key, value = attention.in_proj_weight.chunk(3)
+    for weight in (query, key, value, attention.out_proj.weight):
+        nn.init.xavier_uniform_(weight, generator=generator)
+    if start == 'zero-shot':
+        nn.init.orthogonal_(key, generator=generator)
+        query.copy_(gain * key)
+        nn.init.zeros_(attention.out_proj.weight)
 
 # %% ../../nbs/book/11_pvlr.ipynb #efb5c889
 class ResidualAttention(nn.Module):
@@ -62,18 +75,7 @@ class ResidualAttention(nn.Module):
         self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.dropout, self.norm = nn.Dropout(dropout), nn.LayerNorm(dim)
         self.norm_memory = nn.LayerNorm(dim) if norm == 'pre' else None
-        self._start(start, attention_scale * math.sqrt(heads / dim), generator)
-
-    @torch.no_grad()
-    def _start(self, start: str, gain: float, generator: torch.Generator | None) -> None:
-        "First values of the four projections."
-        query, key, value = self.attention.in_proj_weight.chunk(3)
-        for weight in (query, key, value, self.attention.out_proj.weight):
-            nn.init.xavier_uniform_(weight, generator=generator)
-        if start == 'zero-shot':
-            nn.init.orthogonal_(key, generator=generator)
-            query.copy_(gain * key)
-            nn.init.zeros_(self.attention.out_proj.weight)
+        _start(self.attention, start, attention_scale * math.sqrt(heads / dim), generator)
 
     def forward(
         self,
@@ -173,7 +175,7 @@ class Interaction(nn.Module):
             pictures, _ = self.context_reads(context, knowledge)
         return self.fuse(torch.cat([words, pictures], -1))
 
-# %% ../../nbs/book/11_pvlr.ipynb #092da9aa
+# %% ../../nbs/book/11_pvlr.ipynb #fe1e181b
 class DualModal(NamedTuple):
     "What labels and regions have become, and where each looked."
     labels: Tensor  # [B, C, d]
@@ -181,7 +183,7 @@ class DualModal(NamedTuple):
     text_to_region: Tensor | None  # [B, C, N], sums to 1 over N; None if this direction is off
     region_to_text: Tensor | None  # [B, N, C], sums to 1 over C; None if this direction is off
 
-# %% ../../nbs/book/11_pvlr.ipynb #fe1e181b
+
 class DualModalAttention(nn.Module):
     "DMA: labels read regions, and regions read labels."
 
@@ -234,7 +236,7 @@ class PVLRConfig:
     attention_scale: float = 20.0  # reconstruction: first maps between labels and regions are near softmax(20 x cosine)
     label_scale: float = 5.0  # reconstruction: the same between labels; 20 would let each label read itself alone
     # scores
-    pool: str = 'mean'  # not stated; reconstruction: 'mean', 'max' or 'softmax' over the regions; the best of the three on scenes
+    pool: str = 'mean'  # not stated; reconstruction: 'mean', 'max' or 'softmax' over regions; best of the three on scenes
     temperature: float = 0.05  # reconstruction: of that softmax and of the saliency
     score: str = 'local'  # stated: similarities of labels and regions; 'mean' adds the global branch's probability
     fit_bias: bool = True  # reconstruction: start the logit biases so that probabilities fit the known labels
@@ -249,27 +251,31 @@ class PVLRConfig:
     label_attention: bool = True  # reconstruction of "relationships across all labels"
     interaction: bool = True  # stated; False: IFM fuses without cross-attention
     dual_attention: str = 'both'  # stated; 'labels' (only labels read), 'regions' (only regions read) or 'none'
-    class_names: str = field(default='spoken',
-                             metadata=dict(later=True))  # in texts; 'papers': as the data set spells them
+    class_names: str = later('spoken')  # in texts; 'papers': as the data set spells them
 
     def __post_init__(self):
-        choices = dict(class_names=WORDINGS, norm=('post', 'pre'), start=('zero-shot', 'random'),
-                       pool=('mean', 'max', 'softmax'),
-                       score=('local', 'mean'), prompting=('dual', 'knowledge', 'context'),
-                       dual_attention=('both', 'labels', 'regions', 'none'))
-        for name, allowed in choices.items():
-            _choice(name, getattr(self, name), allowed)
-        for name in ('context_temperature', 'temperature', 'attention_scale', 'label_scale'):
-            if not 0 < getattr(self, name) < math.inf:
-                raise PVLRError(f'{name} is {getattr(self, name)}, expected a finite number above 0.')
-        if not (self.global_weight >= 0 and self.context_length >= 0):
-            raise PVLRError(f'global_weight is {self.global_weight} and context_length is {self.context_length}, '
-                            'expected numbers from 0.')
+        _check_choices(self)
+
+# %% ../../nbs/book/11_pvlr.ipynb #fd029b5e
+def _check_choices(config: PVLRConfig) -> None:
+    "Raise `PVLRError` for a setting that is none."
+    choices = dict(class_names=WORDINGS, norm=('post', 'pre'), start=('zero-shot', 'random'),
+                   pool=('mean', 'max', 'softmax'),
+                   score=('local', 'mean'), prompting=('dual', 'knowledge', 'context'),
+                   dual_attention=('both', 'labels', 'regions', 'none'))
+    for name, allowed in choices.items():
+        _choice(name, getattr(config, name), allowed)
+    for name in ('context_temperature', 'temperature', 'attention_scale', 'label_scale'):
+        if not 0 < getattr(config, name) < math.inf:
+            raise PVLRError(f'{name} is {getattr(config, name)}, expected a finite number above 0.')
+    if not (config.global_weight >= 0 and config.context_length >= 0):
+        raise PVLRError(f'global_weight is {config.global_weight} and context_length is {config.context_length}, '
+                        'expected numbers from 0.')
 
 # %% ../../nbs/book/11_pvlr.ipynb #14ab3375
 class PVLRBlocks(Method):
-    """The blocks, wired: KAP, CAP and IFM make label features for each image; DMA and the two calibrations wait beside
-    them."""
+    "The blocks, wired: KAP, CAP and IFM, which make label features; DMA; and a calibration for each score."
+    config_kind = PVLRConfig
     texts: Tensor  # [C, d]
 
     def __init__(
@@ -303,6 +309,10 @@ class PVLRBlocks(Method):
         "[C, d] the learnable prompts as they are now, or the fixed ones where there are none."
         return self.texts if self.prompts is None else self.prompts()
 
+# %% ../../nbs/book/11_pvlr.ipynb #8afa26d2
+class PVLRLabels(PVLRBlocks):
+    "The same, and label features that are made for each image."
+
     def describe(
         self,
         prompts: Tensor,  # [C, d] from `current_texts`
@@ -321,30 +331,40 @@ class PVLRBlocks(Method):
         return labels, {name: part for name, part in maps.items() if part is not None}
 
 # %% ../../nbs/book/11_pvlr.ipynb #cae78816
-class PVLR(PVLRBlocks):
-    "Prompt-driven visual-linguistic representation learning, reconstructed: label features made for each image."
-    config_kind = PVLRConfig
+def learnable_prompts(
+    tower: FrozenTower,  # reads them
+    class_names: Sequence[str],  # C names
+    config: PVLRConfig,  # choices
+) -> PromptLearner | None:  # None: `context_length` is 0, and CAP uses the fixed prompts
+    "The learnable prompts of CAP. Errors: a phrase whose tokens are not `context_length`."
+    if not config.context_length:
+        return None
+    prompts = PromptLearner(tower, class_names, config.context_length, config.context_phrase or None, seed=config.seed,
+                            wording=config.class_names)
+    if len(prompts.context) != config.context_length:
+        raise PVLRError(f'context_phrase {config.context_phrase!r} has {len(prompts.context)} tokens and '
+                        f'context_length is {config.context_length}: make them agree, or pass context_phrase=\'\' for a '
+                        'random start.')
+    return prompts
+
+# %% ../../nbs/book/11_pvlr.ipynb #4ca7b13e
+_Own = TypeVar('_Own', bound='PVLRMatcher')
+
+
+class PVLRMatcher(PVLRLabels):
+    "PVLR as it predicts."
 
     @classmethod
     def from_tower(
-        cls,
+        cls: type[_Own],
         tower: FrozenTower,  # gives texts, scale and bias, and reads the learnable prompts
         class_names: Sequence[str],  # C names
         config: PVLRConfig | None = None,  # choices
-    ) -> PVLR:
+    ) -> _Own:
         "The model for a tower and a list of labels. Errors: a phrase whose tokens are not `context_length`."
-        cfg = config or PVLRConfig()
-        prompts = None
-        if cfg.context_length:
-            prompts = PromptLearner(tower, class_names, cfg.context_length, cfg.context_phrase or None, seed=cfg.seed,
-                                    wording=cfg.class_names)
-            if len(prompts.context) != cfg.context_length:
-                raise PVLRError(f'context_phrase {cfg.context_phrase!r} has {len(prompts.context)} tokens and '
-                                f'context_length '
-                                f"is {cfg.context_length}: make them agree, or pass context_phrase='' for a random "
-                                f"start.")
-        texts = class_texts(tower, class_names, cfg.class_names, cfg.template)
-        return cls(texts, tower.logit_scale, tower.logit_bias, cfg, prompts)
+        config = config or PVLRConfig()
+        texts = class_texts(tower, class_names, config.class_names, config.template)
+        return cls(texts, tower.logit_scale, tower.logit_bias, config, learnable_prompts(tower, class_names, config))
 
     def forward(
         self,
@@ -366,6 +386,10 @@ class PVLR(PVLRBlocks):
             logits = scores['local'] if cfg.score == 'local' else combine_scores(scores['global'], scores['local'])
         maps |= {name: part for name, part in both._asdict().items() if part is not None}
         return MethodOutput(logits, saliency, scores, maps)
+
+# %% ../../nbs/book/11_pvlr.ipynb #d4d286ef
+class PVLR(PVLRMatcher):
+    "Prompt-driven visual-linguistic representation learning, reconstructed: label features made for each image."
 
     @torch.no_grad()
     def prepare(

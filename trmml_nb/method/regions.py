@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .attention import CategoryAttention, RegionError, at_least_float32, check_positions, head_values, pool_regions
+from .attention import CategoryAttention, pool_regions
+from .positions import RegionError, at_least_float32, check_positions, head_values
 
 # %% auto #0
-__all__ = ['RegionOutput', 'first_values', 'CategoryRegions', 'candidates']
+__all__ = ['RegionOutput', 'first_values', 'RegionLayers', 'RegionFormulas', 'CategoryRegions']
 
 # %% ../../nbs/book/05_regions.ipynb #115d84c8
 class RegionOutput(NamedTuple):
@@ -26,7 +27,7 @@ class RegionOutput(NamedTuple):
     region: Tensor  # [B, C, d] region-level features, length 1, in the tower's own space
     saliency: Tensor  # [B, C, N] where each category looked, sums to 1 over positions
 
-# %% ../../nbs/book/05_regions.ipynb #2f88282e
+
 def _check_settings(num_classes: int, dim: int, heads: int, init: Tensor | None, scales: dict) -> None:
     "Raise `RegionError` for sizes and scales that make no layer."
     if num_classes < 1 or heads < 1 or dim % heads:
@@ -41,7 +42,7 @@ def _check_settings(num_classes: int, dim: int, heads: int, init: Tensor | None,
 # %% ../../nbs/book/05_regions.ipynb #112bc326
 @torch.no_grad()
 def first_values(
-    regions: CategoryRegions,  # to be filled
+    regions: RegionLayers,  # to be filled
     init: Tensor | None,  # [C, d] texts that the queries start from; None: N(0, 0.02)
     attention_scale: float | None,  # first maps are near softmax(scale * cosine); None: Xavier projections
     generator: torch.Generator | None,  # None: torch's own
@@ -62,8 +63,8 @@ def first_values(
         nn.init.zeros_(regions.mlp[-1].get_parameter('weight'))
 
 # %% ../../nbs/book/05_regions.ipynb #b2ea8e4f
-class CategoryRegions(CategoryAttention):
-    "Category-aware region learning: one learnable query per category attends to the positions of a frozen tower."
+class RegionLayers(CategoryAttention):
+    "The weights of category-aware region learning, and their first values."
 
     def __init__(
         self,
@@ -93,6 +94,10 @@ class CategoryRegions(CategoryAttention):
         self.dropout = nn.Dropout(dropout)
         first_values(self, init, attention_scale, generator)
 
+# %% ../../nbs/book/05_regions.ipynb #3554f006
+class RegionFormulas(RegionLayers):
+    "What category regions compute, for any choice of categories."
+
     def some(
         self,
         dense: Tensor,  # [B, N, d] dense features, length 1
@@ -113,6 +118,10 @@ class CategoryRegions(CategoryAttention):
         x = self.norm_ffn(x + self.dropout(self.ffn(x)))
         query = at_least_float32(self.mlp(x)) + (region if self.residual else 0)
         return RegionOutput(F.normalize(query, dim=-1), region, saliency)
+
+# %% ../../nbs/book/05_regions.ipynb #b4a51f93
+class CategoryRegions(RegionFormulas):
+    "Category-aware region learning: one learnable query per category attends to the positions of a frozen tower."
 
     def forward(
         self,
@@ -136,17 +145,3 @@ class CategoryRegions(CategoryAttention):
         parts = [checkpoint(self.some, dense, grid, norms, part, use_reentrant=False) if save else
                  self.some(dense, grid, norms, part) for part in chunks]
         return RegionOutput(*(torch.cat(part, 1) for part in zip(*parts)))
-
-# %% ../../nbs/book/05_regions.ipynb #f11626e0
-def candidates(
-    dense: Tensor,  # [B, N, d] dense features, length 1
-    texts: Tensor,  # [C, d] texts, length 1
-    keep: int,  # categories wanted, from 1
-) -> Tensor:  # [K] numbers of the categories, ascending; K = min(keep, C)
-    """Categories worth a closer look: the largest cosine of their text with any position of any image of the batch.
-    Errors: keep."""
-    if keep < 1:
-        raise RegionError(f'keep is {keep}, expected a whole number of categories from 1.')
-    best = torch.stack([(at_least_float32(texts) @ at_least_float32(image).mT).amax(-1)
-                        for image in dense]).amax(0)  # [C], one image at a time
-    return best.topk(min(keep, len(texts))).indices.sort().values

@@ -7,67 +7,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import grid_of, loudness, spread_maps
-from .contrast import multimodal_contrastive_loss
-from ..towers.dense import ImageFeatures
 from ..data.labels import PRESENT, UNKNOWN
-from .platt import CategoryLevels
-from .losses import partial_asymmetric_loss
-from .matching import (Calibration, combine_scores, cosine_logits, distill_binary, distill_cosine,
-                                      distill_kl, text_image_scores, text_pixel_scores, unexplained)
+from .adaptive import believed, unexplained
+from .attention import loudness
+from .choices import (ChoiceGroup, ComparisonChoices, PredictionChoices, PrototypeChoices, StartChoices,
+                                     TeacherChoices, TextChoices, VocabularyChoices, WitnessChoices, later)
 from .contract import LossState, Method, MethodOutput, PseudoLabels, evaluating
-from .neighbours import NeighbourMemory, join_neighbours
+from .contrast import multimodal_contrastive_loss
+from .losses import partial_asymmetric_loss
+from .matching import (Calibration, combine_scores, distill_binary, distill_cosine, distill_kl,
+                                      text_image_scores, text_pixel_scores)
+from .neighbours import NeighbourMemory, fill_neighbours, join_neighbours
+from .platt import CategoryLevels
+from .positions import grid_of, spread_maps, view_grids
 from .prototypes import PrototypeMemory, combine_evidence, prototype_scores, pseudo_labels
-from .regions import CategoryRegions
-from ..towers.texts import WORDINGS, class_texts
+from .regions import CategoryRegions, RegionOutput
+from .vocabulary import first_look, kept_categories, own_cosines, with_kept
+from ..towers.dense import ImageFeatures
+from ..towers.texts import class_texts
 from ..towers.tower import FrozenTower, PromptLearner
 from ..towers.views import Store
 
 # %% auto #0
-__all__ = ['ChoiceGroup', 'later', 'RegionChoices', 'TeachingChoices', 'ContrastChoices', 'UnknownChoices', 'FocusChoices',
-           'StartChoices', 'TextChoices', 'TeacherChoices', 'PrototypeChoices', 'WitnessChoices', 'ComparisonChoices',
-           'PredictionChoices', 'VocabularyChoices', 'TRMMLConfig', 'kept_categories', 'first_look', 'own_cosines',
-           'RegionModel', 'RegionMatcher', 'view_grids', 'believed', 'ReadyMatcher', 'LabelFiller', 'distillation',
-           'teaching', 'TRMML']
-
-# %% ../../nbs/book/10_trmml.ipynb #91eedfd9
-class ChoiceGroup:
-    "A group of choices; it refuses a value that is none, and asks the groups beside it to do the same."
-
-    def __post_init__(self):
-        pass
-
-    def expect(
-        self,
-        name: str,  # of the choice
-        fits: bool,  # whether its value does
-        expected: str,  # what would
-    ) -> None:
-        "Errors: a value that does not fit."
-        if not fits:
-            raise ValueError(f'{name} is {getattr(self, name)!r}, expected {expected}.')
-
-    def one_of(
-        self,
-        name: str,  # of the choice
-        *allowed: str,  # its values
-    ) -> None:
-        "Errors: a value that is none of those."
-        self.expect(name, getattr(self, name) in allowed, f'one of {", ".join(map(repr, allowed))}')
-
-
-def later(
-    default: Any,  # of the choice
-) -> Any:  # a field of a dataclass
-    "A choice newer than the first tables of results: at its default a method's checksum leaves it out."
-    return field(default=default, metadata=dict(later=True))
+__all__ = ['RegionChoices', 'TeachingChoices', 'ContrastChoices', 'UnknownChoices', 'FocusChoices', 'TRMMLConfig',
+           'start_regions', 'RegionParts', 'RegionModel', 'RegionLooks', 'RegionMatcher', 'ReadyMatcher', 'LabelFiller',
+           'distillation', 'teaching', 'TRMML']
 
 # %% ../../nbs/book/10_trmml.ipynb #c0re0002
 @dataclass
@@ -125,116 +96,6 @@ class FocusChoices(ChoiceGroup):
     focus_fades: float = later(0.0)  # reconstruction: the three above are multiplied by (share of unknown labels) **
     # this; 0: they stay. Above 0 a full set of labels is learned with the plain loss
 
-# %% ../../nbs/book/10_trmml.ipynb #c0re0006
-@dataclass
-class StartChoices(ChoiceGroup):
-    "Where regions and scores stand before the first step."
-    query_init: str = 'text'  # reconstruction: queries start at the texts; 'random' starts at N(0, 0.02)
-    query_residual: bool = True  # reconstruction: the query-level feature starts at the region-level one
-    position_scale: float = 0.25  # reconstruction: length of the position code, where a feature has length 1
-    attention_share: float = 0.2  # reconstruction: first maps are near softmax(0.2 x the tower's logit scale x cosine),
-    # which is DualCoOp's 20 for CLIP's 100; 0: random projections
-    norm_power: float = 1.0  # reconstruction: attention goes with (length of the tower's vector) ** norm_power
-    fit_bias: bool = True  # reconstruction: start the logit bias so that probabilities fit the known labels
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.one_of('query_init', 'text', 'random')
-
-
-@dataclass
-class TextChoices(ChoiceGroup):
-    "What a category is matched with, when it is more than its text."
-    context_length: int = 0  # learnable prompt tokens; 0 = fixed prompts (stated family, off by default)
-    prototype_share: float = 0.0  # reconstruction: at prediction a category is its text mixed with this share of its
-    # visual prototype; 0.2 raised the region score in our measurements and lowered the query score
-    text_offset: float = later(0.0)  # reconstruction: such as 15: each category learns an offset from its text, and a
-    # level, this number x (unexplained share) ** 2 times as fast as the rest learns; 0: the texts stay. After Task
-    # Residual (Yu et al., CVPR 2023)
-    class_names: str = later('spoken')  # how texts write names; 'papers': as the data set spells them
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.one_of('class_names', *WORDINGS)
-        self.expect('text_offset', 0 <= self.text_offset < float('inf'), 'a finite number from 0')
-
-# %% ../../nbs/book/10_trmml.ipynb #c0re0008
-@dataclass
-class TeacherChoices(ChoiceGroup):
-    "How softly the teacher speaks, and whether it is believed."
-    distill_temperature: float = 4.0  # author's code
-    distill_reach: float | None = later(None)  # reconstruction: above 0, such as 0.4: the teacher's weight falls, over
-    # a tenth, to 0 where the untrained regions leave this share of the known labels unexplained; None: no difference
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.expect('distill_reach', self.distill_reach is None or self.distill_reach > 0, 'a share above 0, or None')
-
-
-@dataclass
-class PrototypeChoices(ChoiceGroup):
-    "What prototypes are made of, and how they are compared."
-    prototype_feature: str = 'region'  # reconstruction: the feature that stays in the tower's space
-    contrast_temperature: float = 0.07  # reconstruction: CLIP's own first one, customary in contrastive learning
-    contrast_form: str = 'joint'  # reconstruction: one fraction over both modalities; 'separate': one for each
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.one_of('prototype_feature', 'region', 'query')
-        self.one_of('contrast_form', 'joint', 'separate')
-
-
-@dataclass
-class WitnessChoices(ChoiceGroup):
-    "How classifier and prototypes speak together for an unknown label."
-    pseudo_weight: float = 1.0  # reconstruction: weight of a pseudo-label in the loss
-    pseudo_evidence: str = 'geometric'  # reconstruction: how the two are combined
-    pseudo_share: float = later(0.5)  # reconstruction: weight of the prototypes in that combination
-    pseudo_levels: bool = later(False)  # reconstruction: the classifier is first made comparable across categories
-    # (`CategoryLevels`); pseudo-labels were more precise at equal recall, and mAP moved by less than 0.2 either way
-
-# %% ../../nbs/book/10_trmml.ipynb #c0re0010
-@dataclass
-class ComparisonChoices(ChoiceGroup):
-    "The older matchings, with everything else as it is."
-    matching: str = later('region')  # stated: 'region'. Reconstructions: 'image': every category takes the whole image;
-    # 'pixel': texts score single positions, and the softmax over them says how much each counts; nothing learns to look
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.one_of('matching', 'region', 'image', 'pixel')
-
-
-@dataclass
-class PredictionChoices(ChoiceGroup):
-    "What is asked at prediction alone: training images that look alike, and the surroundings of a position."
-    neighbour_share: float = later(0.0)  # of training images whose query-level feature is alike, in the probability
-    neighbours: int = later(10)  # how many are asked; 10 and 20 measured alike
-    neighbour_images: int = later(4096)  # training images that the memory may hold, drawn by the seed
-    map_width: float = later(0.0)  # such as 0.08: a map is the mean of its surroundings, under a bell of this share of
-    # the image's sides; 0: maps as the attention is
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 <= self.neighbour_share < 1 or min(self.neighbours, self.neighbour_images) < 1:
-            raise ValueError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r} and '
-                             f'neighbour_images {self.neighbour_images!r}, '
-                             'expected a share from 0 and below 1, and whole numbers from 1.')
-        self.expect('map_width', 0 <= self.map_width < float('inf'), 'a finite number from 0')
-
-
-@dataclass
-class VocabularyChoices(ChoiceGroup):
-    "For thousands of categories."
-    chunk: int | None = later(None)  # categories computed at a time: same function, less memory
-    keep: int | None = later(None)  # categories of an image that get a region: those with the best zero-shot scores,
-    # and in training all with a known label; the others keep their zero-shot score
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name, value in dict(chunk=self.chunk, keep=self.keep).items():
-            self.expect(name, value is None or value >= 1, 'a whole number of categories from 1, or None for all')
-
 # %% ../../nbs/book/10_trmml.ipynb #c0re0012
 @dataclass
 class TRMMLConfig(VocabularyChoices, PredictionChoices, ComparisonChoices,  # apart
@@ -255,52 +116,27 @@ class TRMMLConfig(VocabularyChoices, PredictionChoices, ComparisonChoices,  # ap
             raise ValueError(f"matching is 'pixel' and attention_share is {self.attention_share}, expected a number "
                              f"above 0: it is what sharpens the softmax.")
 
-# %% ../../nbs/book/10_trmml.ipynb #cb621a45
-def kept_categories(
-    scores: Tensor,  # [B, C] zero-shot, the larger the likelier
-    keep: int,  # wanted of each image, from 1
-    known_mask: Tensor | None = None,  # [B, C] bool: categories that must be among them
-    most_known: int | None = None,  # largest number of known labels an image may have; None: that of these images
-) -> Tensor:  # [B, K] numbers, ascending; K = keep, and in training keep + most_known, C at most
-    "The best categories of each image, and all known ones; an image with few known labels keeps more of the best."
-    if known_mask is None:
-        return scores.topk(min(keep, scores.shape[1])).indices.sort(-1).values
-    more = int(known_mask.sum(1).max()) if most_known is None else most_known
-    return scores.masked_fill(known_mask, float('inf')).topk(min(keep + more, scores.shape[1])).indices.sort(-1).values
-
-# %% ../../nbs/book/10_trmml.ipynb #62712898
-@torch.no_grad()
-def first_look(
-    dense: Tensor,  # [B, N, d] features of the positions
-    texts: Tensor,  # [C, d] text vectors
-    maps: bool = False,  # also where each category would look
-    temperature: float = 0.05,  # of the softmax over positions; 1/20 is DualCoOp's
-) -> tuple[Tensor, Tensor | None]:  # [B, C] cosines; [B, C, N] maps that sum to 1, or None
-    "Zero-shot text-pixel scores of all categories, some images at a time."
-    cosines, looks = [], []
-    for some in dense.split(max(1, 2**24 // (dense.shape[1] * len(texts)))):
-        cosine, places = text_pixel_scores(some, texts, temperature=temperature)
-        cosines.append(cosine)
-        looks += [(places / temperature).softmax(-1)] if maps else []
-    return torch.cat(cosines), torch.cat(looks) if maps else None
-
-# %% ../../nbs/book/10_trmml.ipynb #eb0e34ef
-def own_cosines(
-    z: Tensor,  # [B, C, d] a feature per category, or [B, K, d] of those kept
-    texts: Tensor,  # [C, d] one per category
-    kept: Tensor | None = None,  # [B, K] numbers of the categories kept; None: all, in order
-) -> Tensor:  # [B, C] or [B, K]
-    "One-to-one matching with each feature's own text."
-    if kept is None:
-        return cosine_logits(z, texts)
-    return cosine_logits(z.flatten(0, 1), texts[kept].flatten(0, 1)).view(kept.shape)
-
 # %% ../../nbs/book/10_trmml.ipynb #53219c7e
-_Own = TypeVar('_Own', bound='RegionModel')
+def start_regions(
+    texts: Tensor,  # [C, d] length 1
+    config: TRMMLConfig,  # choices
+    sharpness: float,  # first maps are near softmax(sharpness * cosine); 0: random projections
+) -> CategoryRegions:
+    "The layer that finds a region for each category, before training."
+    count, dim = texts.shape
+    regions = CategoryRegions(
+        count, dim, config.heads, config.ffn_dim, config.dropout, init=texts if config.query_init == 'text' else None,
+        position_scale=config.position_scale, attention_scale=sharpness or None, norm_power=config.norm_power,
+        residual=config.query_residual, chunk=config.chunk or 0,
+        generator=torch.Generator().manual_seed(config.seed))
+    if config.matching != 'region':
+        for projection in (regions.to_query, regions.to_key):
+            projection.requires_grad_(False)  # nothing learns where to look
+    return regions
 
-
-class RegionModel(Method):
-    "The parts of TRM-ML, and what a category is matched with."
+# %% ../../nbs/book/10_trmml.ipynb #f4eb841c
+class RegionParts(Method):
+    "The parts of TRM-ML."
     completes = True
     config_kind = TRMMLConfig
     texts: Tensor  # [C, d] of the tower
@@ -320,25 +156,25 @@ class RegionModel(Method):
         self.view_grids: tuple[tuple[int, int], ...] = ()  # of the training set; `prepare` sets these four
         self.most_known: int | None = None
         self.focus, self.trust = 1.0, 1.0
-        count, dim = texts.shape
-        cfg, self.sharpness = self.config, self.config.attention_share * scale
+        cfg, (count, dim) = self.config, texts.shape
+        self.sharpness = cfg.attention_share * scale
         self.register_buffer('texts', F.normalize(texts.detach().float().clone(), dim=-1), persistent=False)
-        self.regions = CategoryRegions(
-            count, dim, cfg.heads, cfg.ffn_dim, cfg.dropout, init=self.texts if cfg.query_init == 'text' else None,
-            position_scale=cfg.position_scale, attention_scale=self.sharpness or None,
-            norm_power=cfg.norm_power, residual=cfg.query_residual, chunk=cfg.chunk or 0,
-            generator=torch.Generator().manual_seed(cfg.seed))
-        if cfg.matching != 'region':
-            for projection in (self.regions.to_query, self.regions.to_key):
-                projection.requires_grad_(False)  # nothing learns where to look
+        self.regions = start_regions(self.texts, cfg, self.sharpness)
         self.calibration = Calibration(scale, bias)
         if cfg.text_offset:
             self.offsets = nn.Parameter(torch.zeros_like(self.texts))
-            self.shifts = nn.Parameter(torch.zeros(len(self.texts)))
+            self.shifts = nn.Parameter(torch.zeros(count))
             self.register_buffer('offset_rate', torch.tensor(float(cfg.text_offset)))  # `prepare` sets it
         self.memory = PrototypeMemory(self.texts, cfg.prototype_momentum)
-        self.levels = CategoryLevels(len(self.texts)) if cfg.pseudo_levels else None
+        self.levels = CategoryLevels(count) if cfg.pseudo_levels else None
         self.neighbours = NeighbourMemory(count, dim, cfg.neighbours) if cfg.neighbour_share else None
+
+# %% ../../nbs/book/10_trmml.ipynb #f8a433ac
+_Own = TypeVar('_Own', bound='RegionModel')
+
+
+class RegionModel(RegionParts):
+    "The parts, and what a category is matched with."
 
     @classmethod
     def from_tower(
@@ -362,45 +198,32 @@ class RegionModel(Method):
         "[C, d] what each category has looked like so far, and [C, d] its text."
         return self.memory.prototypes, self.current_texts()
 
-    def meant(
-        self,
-        texts: Tensor,  # [C, d] text vectors
-    ) -> Tensor:  # [C, d]
-        "What the words have come to mean: the texts, with their learned offsets if the configuration has them."
+    def meant(self, texts: Tensor) -> Tensor:
+        "[C, d] what the words have come to mean: `texts` [C, d], with their learned offsets if there are any."
         return texts + self.offset_rate * self.offsets if self.config.text_offset else texts
 
-    def categories(
-        self,
-        texts: Tensor,  # [C, d] text vectors
-    ) -> Tensor:  # [C, d] what regions are matched with
-        "What the texts mean; at prediction mixed with the visual prototypes: a category known in both modalities."
+    def categories(self, texts: Tensor) -> Tensor:
+        "[C, d] what regions are matched with: what `texts` mean, and at prediction a share of the visual prototypes."
         texts = self.meant(texts)
         share = 0. if self.training else self.config.prototype_share
         return (1 - share) * texts + share * self.memory.prototypes if share else texts
+
+# %% ../../nbs/book/10_trmml.ipynb #9ae4c089
+class RegionLooks(RegionModel):
+    "The same, and where categories look, and how what they find is scored."
 
     @property
     def prunes(self) -> bool:
         "Whether some categories of an image get no region; the trainer then tells which labels are known."
         return self.config.keep is not None and self.config.keep < len(self.texts)
 
-    def layout(
-        self,
-        positions: int,  # N
-    ) -> tuple[int, int] | tuple[tuple[int, int], ...]:  # rows and columns; of several views a grid each
-        "How N positions lie: those of the training set's views, or the usual grid."
+    def layout(self, positions: int) -> tuple[int, int] | tuple[tuple[int, int], ...]:
+        "Rows and columns of so many `positions`: those of the training set's views, a grid each, or the usual grid."
         views = positions == sum(map(math.prod, self.view_grids))
         return self.view_grids if views else grid_of(positions, self.grid)
 
-# %% ../../nbs/book/10_trmml.ipynb #9ae4c089
-class RegionMatcher(RegionModel):
-    "TRM-ML as it predicts: regions, matched one-to-one with what their categories mean."
-
-    def given_looks(
-        self,
-        features: ImageFeatures,  # of B images
-        texts: Tensor,  # [C, d]
-    ) -> Tensor | None:  # [B, C, N] maps that sum to 1; None: every category has its own attention
-        "For comparison: where text-image or text-pixel matching looks, lengths weighed as in the attention."
+    def given_looks(self, features: ImageFeatures, texts: Tensor) -> Tensor | None:
+        "[B, C, N] maps of `features` by `texts` in an older matching; None: every category has its own attention."
         if self.config.matching == 'region':
             return None
         scores = features.dense.new_zeros(len(features.dense), len(texts), features.dense.shape[1], dtype=texts.dtype)
@@ -410,61 +233,51 @@ class RegionMatcher(RegionModel):
             scores = scores + loudness(features.norms, self.config.norm_power)[:, None]
         return scores.softmax(-1)
 
+    def match(self, out: RegionOutput, dense: Tensor, texts: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+        "[B, C] logits of query and region, from `out` and `dense`, each with its own of `texts`; [B, K] of those `kept`."
+        categories = self.categories(texts)
+        query, region = (self.calibration(own_cosines(z, categories, kept)) for z in (out.query, out.region))
+        if self.config.matching == 'pixel':  # a mean of cosines, not the cosine of a mean
+            region = self.calibration((out.saliency @ dense.to(out.saliency.dtype) * categories).sum(-1))
+        if self.config.text_offset:
+            query = query + self.offset_rate * (self.shifts if kept is None else self.shifts[kept])
+        return query, region
+
+# %% ../../nbs/book/10_trmml.ipynb #002ef4c2
+class RegionMatcher(RegionLooks):
+    "TRM-ML as it predicts: regions, matched one-to-one with what their categories mean."
+
     def forward(
         self,
         features: ImageFeatures,  # of B images
         known_mask: Tensor | None = None,  # [B, C] bool, labels that are known in training; used where `prunes`
     ) -> MethodOutput:
         "Regions, one-to-one matching with the categories, and the final score."
-        texts = self.current_texts()
-        categories, kept = self.categories(texts), None
-        if self.prunes and self.config.keep is not None:
+        cfg, texts, kept = self.config, self.current_texts(), None
+        if cfg.keep is not None and self.prunes:
             cosines, looks = first_look(features.dense, texts, maps=not self.training)
-            kept = kept_categories(cosines, self.config.keep, known_mask, self.most_known)
+            kept = kept_categories(cosines, cfg.keep, known_mask, self.most_known)
         out = self.regions(features.dense, self.layout(features.dense.shape[1]), features.norms, kept,
                            self.given_looks(features, texts))
-        query, region = (self.calibration(own_cosines(z, categories, kept)) for z in (out.query, out.region))
-        if self.config.matching == 'pixel':  # a mean of cosines, not the cosine of a mean
-            region = self.calibration((out.saliency @ features.dense.to(out.saliency.dtype) * categories).sum(-1))
-        if self.config.text_offset:
-            query = query + self.offset_rate * (self.shifts if kept is None else self.shifts[kept])
-            texts = self.meant(texts).detach()
-        saliency, found = out.saliency, dict(query=out.query, region=out.region, texts=texts)
+        query, region = self.match(out, features.dense, texts, kept)
+        found = dict(query=out.query, region=out.region, texts=self.meant(texts).detach() if cfg.text_offset else texts)
+        saliency: Tensor | None = out.saliency
         if kept is not None:
-            query, region = (self.calibration(cosines).scatter(1, kept, one) for one in (query, region))
-            saliency = None if looks is None else looks.scatter(1, kept[..., None].expand_as(saliency), saliency)
+            query, region = (with_kept(self.calibration(cosines), kept, part) for part in (query, region))
+            saliency = None if looks is None else with_kept(looks, kept, out.saliency)
             found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
-        if self.config.map_width and saliency is not None and not self.training:
-            saliency = spread_maps(saliency, self.layout(saliency.shape[-1]), self.config.map_width)
-        logits, scores = combine_scores(query, region, self.config.score), dict(query=query, region=region)
-        return MethodOutput(self.ask_neighbours(logits, out.query), saliency, scores, found)
+        if cfg.map_width and saliency is not None and not self.training:
+            saliency = spread_maps(saliency, self.layout(saliency.shape[-1]), cfg.map_width)
+        logits = self.ask_neighbours(combine_scores(query, region, cfg.score), out.query)
+        return MethodOutput(logits, saliency, dict(query=query, region=region), found)
 
-    def ask_neighbours(
-        self,
-        logits: Tensor,  # [B, C] the final score so far
-        features: Tensor,  # [B, C, d] query-level features
-    ) -> Tensor:  # [B, C] logits
-        "At prediction, once there is a memory: the model's probability mixed with that of its neighbours."
+    def ask_neighbours(self, logits: Tensor, features: Tensor) -> Tensor:
+        "At prediction, once there is a memory: `logits` [B, C] mixed with what neighbours of `features` [B, C, d] say."
         if self.training or self.neighbours is None or not len(self.neighbours):
             return logits
         return join_neighbours(logits, self.neighbours(features), self.config.neighbour_share)
 
 # %% ../../nbs/book/10_trmml.ipynb #5fdc483e
-def view_grids(
-    store: Store,  # any store
-) -> tuple[tuple[int, int], ...]:  # rows and columns of each view that is joined; () for a single one
-    "How the positions of joined views lie."
-    return tuple((rows, columns) for rows, columns in store.grids) if store.mode == 'concat' else ()
-
-
-def believed(
-    unexplained: float,  # share of the known labels that untrained regions leave open, from 0
-    reach: float,  # the share from which they are not believed at all, above 0
-) -> float:  # in [0, 1]
-    "How far the regions are fit to teach: wholly up to a tenth below the reach, and less and less from there."
-    return min(max((reach - unexplained) / 0.1, 0.0), 1.0)
-
-
 class ReadyMatcher(RegionMatcher):
     "The same, fitted to the known labels before the first step."
 
@@ -498,41 +311,27 @@ class LabelFiller(ReadyMatcher):
     "The same, and it fills in unknown labels."
 
     @torch.no_grad()
-    def comparable(
-        self,
-        output: MethodOutput,  # of B images
-    ) -> Tensor:  # [B, C] in [0, 1]
-        "The classifier's probabilities; with `pseudo_levels`, those that mean the same in every category."
+    def comparable(self, output: MethodOutput) -> Tensor:
+        "[B, C] probabilities of an `output`; with `pseudo_levels`, those that mean the same in every category."
         return output.probabilities if self.levels is None else self.levels(output.logits)
 
     @torch.no_grad()
-    def relation(
-        self,
-        output: MethodOutput,  # of B images
-    ) -> Tensor:  # [B, C] in [0, 1]
-        "How near each region is to its category's prototypes, in both modalities; 0 for a category without a region."
+    def relation(self, output: MethodOutput) -> Tensor:
+        "[B, C] how near each region of an `output` is to its category's prototypes; 0 for a category without a region."
         kept = output.features.get('kept')
         near = prototype_scores(output.features[self.config.prototype_feature], self.memory.prototypes,
                                 output.features['texts'], self.config.contrast_temperature, categories=kept)
-        return near if kept is None else torch.zeros_like(output.logits, dtype=near.dtype).scatter(1, kept, near)
+        return near if kept is None else with_kept(torch.zeros_like(output.logits, dtype=near.dtype), kept, near)
 
     @torch.no_grad()
-    def evidence(
-        self,
-        output: MethodOutput,  # of B images
-    ) -> Tensor:  # [B, C] in [0, 1]
-        "How much speaks for each category: the classifier and the relation to the prototypes, combined."
+    def evidence(self, output: MethodOutput) -> Tensor:
+        "[B, C] how much of an `output` speaks for each category: classifier and prototypes, combined."
         return combine_evidence(self.comparable(output), self.relation(output), self.config.pseudo_evidence,
                                 self.config.pseudo_share)
 
     @torch.no_grad()
-    def complete(
-        self,
-        output: MethodOutput,  # of B images
-        targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-        state: LossState,  # where training stands
-    ) -> PseudoLabels:
-        "Targets with confident pseudo-labels filled in."
+    def complete(self, output: MethodOutput, targets: Tensor, state: LossState) -> PseudoLabels:
+        "`targets` [B, C] with confident labels filled in from an `output`; before the warm-up of `state`, as they are."
         cfg = self.config
         if cfg.pseudo == 'none' or state.epoch < cfg.pseudo_warmup:
             return PseudoLabels(targets.float(), (targets != UNKNOWN).float())
@@ -601,21 +400,7 @@ class TRMML(LabelFiller):
         return total, {name: part.detach() for name, part in parts.items()}
 
     @torch.no_grad()
-    def finish(
-        self,
-        store: Store,  # features of the M training images
-        targets: Tensor,  # [M, C] what training could see
-    ) -> None:
-        "Fill the memory of neighbours, if there is one, from the model as it is now."
-        if self.neighbours is None:
-            return
-        store = store.stores[0] if store.mode == 'sample' else store
-        self.neighbours.clear()
-        order = torch.randperm(len(store), generator=torch.Generator().manual_seed(self.config.seed))
-        features, values = [], []
-        with evaluating(self):
-            for rows in order[:self.config.neighbour_images].sort().values.split(256):
-                output, known = self(store.batch(rows, self.texts.device)), targets[rows].to(self.texts.device)
-                features.append(output.features['query'].half())
-                values.append(torch.where(known == UNKNOWN, output.probabilities, (known == PRESENT).float()))
-        self.neighbours.fill(torch.cat(features), torch.cat(values))
+    def finish(self, store: Store, targets: Tensor) -> None:
+        "Fill the memory of neighbours, if there is one, from a `store` of the training images and their `targets`."
+        if self.neighbours is not None:
+            fill_neighbours(self.neighbours, self, store, targets, self.config.neighbour_images, self.config.seed)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import MethodError
-from ..method.attention import grid_of, sine_position_code
+from ..method.attention import sine_position_code
+from ..method.positions import grid_of
 from ..towers.dense import ImageFeatures
 from ..towers.views import Store
 from ..data.labels import ABSENT, UNKNOWN

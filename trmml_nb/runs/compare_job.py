@@ -19,7 +19,8 @@ from ..towers.store import FeatureStore
 from .options import CompareOptions, JobError, LabelChoice
 from ..towers.loading import in_memory
 from .sets import hide_labels, left_out_of, load_sets
-from ..data.labels import ABSENT, PRESENT, mask_sha256, read_mask_file
+from ..data.labels import ABSENT, PRESENT, mask_sha256
+from ..data.mask_files import read_mask_file
 from ..rivals.registry import ABLATIONS, METHODS, RELEASES, configure, method_title, parse_spec, with_wording
 from ..training.localisation import Places, read_boxes, scene_places
 from ..data.prepared import prepared_dataset, read_provenance

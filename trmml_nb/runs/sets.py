@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from ..data.dataset import MultiLabelDataset, scenes_dataset
-from ..data.labels import UNKNOWN, bernoulli_mask, read_mask_file, single_positive_mask
+from ..data.labels import UNKNOWN, bernoulli_mask, single_positive_mask
+from ..data.mask_files import read_mask_file
 from ..data.formats import read_labels
 from ..data.prepared import default_splits, prepared_dataset, read_provenance, single_positive_list
 from ..data.tables import Reading

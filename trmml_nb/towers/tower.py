@@ -26,8 +26,8 @@ from .weights import (BUNDLED, build_model, checkpoint_shapes, fill_weights, fin
                                       tower_tokenizer)
 
 # %% auto #0
-__all__ = ['TOWERS', 'unit', 'FrozenModel', 'FrozenImages', 'model_digest', 'FrozenTower', 'PromptLearner', 'register_tower',
-           'load_tower']
+__all__ = ['TOWERS', 'unit', 'FrozenModel', 'RawImages', 'FrozenImages', 'model_digest', 'FrozenTexts', 'FrozenTower',
+           'PromptLearner', 'register_tower', 'load_tower']
 
 # %% ../../nbs/book/02_tower.ipynb #d9c636ae
 def unit(
@@ -75,8 +75,8 @@ class FrozenModel(nn.Module):
         return 0.0 if bias is None else bias.detach().float().item()
 
 # %% ../../nbs/book/02_tower.ipynb #a541ec7e
-class FrozenImages(FrozenModel):
-    "The image half of a frozen model: pixels to pooled and dense features."
+class RawImages(FrozenModel):
+    "The image half of a frozen model, as it is: pixels to features that are not normalised."
 
     def __init__(
         self,
@@ -95,6 +95,17 @@ class FrozenImages(FrozenModel):
         # what the weights were, and the copy that encodes with them, for each type asked for
         self._copies: dict[torch.dtype | None, tuple[tuple, nn.Module]] = {}
 
+    @torch.no_grad()
+    def raw(self, pixels: Tensor,  # [B, 3, S, S], from `transform`
+            ) -> RawFeatures:
+        "Un-normalised features of prepared images [B, 3, S, S]."
+        weight = next(self.model.visual.parameters())
+        return raw_features(self.model.visual, pixels.to(weight.device, weight.dtype))
+
+# %% ../../nbs/book/02_tower.ipynb #351f7ab7
+class FrozenImages(RawImages):
+    "The image half of a frozen model: pixels to pooled and dense features."
+
     def working(self, dtype: torch.dtype | None = None,  # of the copy; None: the tower's own
                 ) -> nn.Module:
         """The image half that encodes: norms folded into convolutions. Made when first asked for, and anew when the
@@ -108,13 +119,6 @@ class FrozenImages(FrozenModel):
                 if as_is else dtype)
             self._copies[dtype] = made = state, visual
         return made[1]
-
-    @torch.no_grad()
-    def raw(self, pixels: Tensor,  # [B, 3, S, S], from `transform`
-            ) -> RawFeatures:
-        "Un-normalised features of prepared images [B, 3, S, S]."
-        weight = next(self.model.visual.parameters())
-        return raw_features(self.model.visual, pixels.to(weight.device, weight.dtype))
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor,  # [B, 3, S, S], from `transform`; S is `image_size`
@@ -144,8 +148,8 @@ def model_digest(
     return digest.hexdigest()
 
 # %% ../../nbs/book/02_tower.ipynb #14bc7f36
-class FrozenTower(FrozenImages):
-    "A frozen CLIP-like model: images to pooled and dense features, texts to features of the same space."
+class FrozenTexts(FrozenImages):
+    "The same, and the text half: sentences and names to vectors of the same space."
 
     def __init__(
         self,
@@ -154,20 +158,9 @@ class FrozenTower(FrozenImages):
         name: str,  # what to call it in messages and run records
         image_size: int,  # side of the square input in pixels
         preprocess: dict,  # mean, std, interpolation, resize_mode
-        config: dict | None = None,  # the architecture's configuration, part of the fingerprint
     ):
         super().__init__(model, image_size, preprocess)
-        self.name, self.config, self.texts = name, config or {}, TextTower(self.model, tokenizer, name)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        "sha256 over weights, architecture, preprocessing and image size: the identity of the features."
-        return model_digest(self.model, dict(config=self.config, preprocess=self.preprocess, image_size=self.image_size,
-                                             version=1))
-
-    def __repr__(self) -> str:
-        return (f"FrozenTower({self.name!r}, image_size={self.image_size}, grid={self.grid}, dim={self.dim}, "
-                f"logit_scale={self.logit_scale:.2f}, logit_bias={self.logit_bias:.2f})")
+        self.name, self.texts = name, TextTower(self.model, tokenizer, name)
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str],  # T sentences, or a single one
@@ -189,6 +182,32 @@ class FrozenTower(FrozenImages):
         sentences = [fill_template(t, name) for t in templates for name in class_names]
         return unit(self.encode_texts(sentences).view(len(templates), len(class_names), -1).mean(0))
 
+# %% ../../nbs/book/02_tower.ipynb #e64f8961
+class FrozenTower(FrozenTexts):
+    "A frozen CLIP-like model: images to pooled and dense features, texts to features of the same space."
+
+    def __init__(
+        self,
+        model: nn.Module,  # an open_clip model: CLIP, CustomTextCLIP or CoCa
+        tokenizer: Any,  # its tokenizer: list of texts -> [T, L] token numbers
+        name: str,  # what to call it in messages and run records
+        image_size: int,  # side of the square input in pixels
+        preprocess: dict,  # mean, std, interpolation, resize_mode
+        config: dict | None = None,  # the architecture's configuration, part of the fingerprint
+    ):
+        super().__init__(model, tokenizer, name, image_size, preprocess)
+        self.config = config or {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        "sha256 over weights, architecture, preprocessing and image size: the identity of the features."
+        return model_digest(self.model, dict(config=self.config, preprocess=self.preprocess, image_size=self.image_size,
+                                             version=1))
+
+    def __repr__(self) -> str:
+        return (f"FrozenTower({self.name!r}, image_size={self.image_size}, grid={self.grid}, dim={self.dim}, "
+                f"logit_scale={self.logit_scale:.2f}, logit_bias={self.logit_bias:.2f})")
+
     def embed_words(self, words: str,  # a phrase of M tokens, such as 'a photo of a'
                     ) -> Tensor:  # [M, w]
         "Token vectors [M, w] of a phrase, without start and end: a starting point for a learnable context."
@@ -196,12 +215,10 @@ class FrozenTower(FrozenImages):
         ids = ids[0, start:int(self.texts.ends(ids)[0])].to(self.device)
         return self.texts.half.token_embedding(ids).detach()
 
-    def encode_prompts(
-        self,
-        context: Tensor,  # [M, w] shared by all categories, or [C, M, w]
-        class_names: Sequence[str],  # C names
-        template: str = "{}.",  # what follows the context
-    ) -> Tensor:  # [C, d], normalised; differentiable with respect to context
+    def encode_prompts(self, context: Tensor,  # [M, w] shared by all categories, or [C, M, w]
+                       class_names: Sequence[str],  # C names
+                       template: str = "{}.",  # what follows the context
+                       ) -> Tensor:  # [C, d], normalised; differentiable with respect to context
         "Category vectors of sentences whose first words are free vectors."
         sentences = [fill_template(template, name) for name in class_names]
         return unit(insert_context(self.texts, context.to(self.device), sentences))
@@ -256,7 +273,7 @@ def register_tower(
         raise TowerError(f"{name!r} is taken; choose another name for this tower")
     TOWERS[name] = make
 
-
+# %% ../../nbs/book/02_tower.ipynb #3b471b76
 def load_tower(
     name: str = "tiny",  # 'tiny', an open_clip architecture, 'local-dir:FOLDER', 'hf-hub:ORG/NAME', or one of `register_tower`
     pretrained: str | None = None,  # for an architecture: a tag, a checkpoint file, 'TAG:FILE', or 'random'
