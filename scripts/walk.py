@@ -102,7 +102,7 @@ def walk(home, look, turn):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--look', type=float, default=1.0, help='seconds a person looks at a tile')
+    parser.add_argument('--look', type=float, default=0.8, help='seconds a person looks at a tile')
     parser.add_argument('--turn', type=float, default=2.0, help='seconds a person needs for a new page')
     parser.add_argument('--note', type=Path, help='JSON file to write the story to')
     asked = parser.parse_args()

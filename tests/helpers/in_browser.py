@@ -140,12 +140,12 @@ review = Review(seen.dataset, seen.probabilities, Path(mkdtemp()) / 'answers.csv
 KINDS = ("inspector", "reviewer", "thresholds")
 
 
-def widgets_notebook(path):
-    "Write a small notebook that shows the three widgets."
+def small_notebook(path, cells=CELLS):
+    "Write a notebook of these cells; unless told otherwise, one that shows the three widgets."
     import nbformat.v4 as v4
 
     kernel = dict(display_name="Python 3", language="python", name="python3")
-    content = v4.new_notebook(cells=[v4.new_code_cell(s) for s in CELLS], metadata=dict(kernelspec=kernel))
+    content = v4.new_notebook(cells=[v4.new_code_cell(s) for s in cells], metadata=dict(kernelspec=kernel))
     Path(path).write_text(json.dumps(content), encoding="utf-8")
     return Path(path)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.in_browser import CHROMIUM, FLAGS, KINDS, served, widgets_notebook
+from helpers.in_browser import CHROMIUM, FLAGS, KINDS, served, small_notebook
 
 pytest.importorskip('anywidget', reason='the widgets need pip install "trmml_nb[notebooks]"')
 LONG = 60_000  # ms; a small notebook on a busy machine
@@ -69,7 +69,7 @@ def used(page):
 
 def test_in_notebook_7(page, tmp_path):
     needed('notebook')
-    widgets_notebook(tmp_path / 'small.ipynb')
+    small_notebook(tmp_path / 'small.ipynb')
     command = [sys.executable, '-m', 'notebook', '--no-browser', '--port=PORT', '--ServerApp.port_retries=0']
     command += ['--IdentityProvider.token=t', f'--ServerApp.root_dir={tmp_path}', '--allow-root']
     command += ['--JupyterNotebookApp.expose_app_in_browser=True']
@@ -83,7 +83,7 @@ def test_in_notebook_7(page, tmp_path):
 
 def test_in_voila(page, tmp_path):
     needed('voila')
-    widgets_notebook(tmp_path / 'small.ipynb')
+    small_notebook(tmp_path / 'small.ipynb')
     command = [sys.executable, '-m', 'voila', 'small.ipynb', '--no-browser', '--port=PORT', '--Voila.ip=127.0.0.1']
     with served(command, tmp_path, tmp_path, '/voila/files/none') as address:
         page.goto(address)
@@ -94,7 +94,7 @@ def test_in_voila(page, tmp_path):
 @pytest.mark.parametrize('dark', [False, True])
 def test_in_a_page_made_by_nbconvert(page, tmp_path, dark):
     "No kernel, no script of ours: each widget's still twin stands there, with what it shows in words."
-    widgets_notebook(tmp_path / 'small.ipynb')
+    small_notebook(tmp_path / 'small.ipynb')
     convert = [sys.executable, '-m', 'nbconvert', '--execute', '--to', 'html', 'small.ipynb']
     convert += ['--theme=dark'] * dark
     done = subprocess.run(convert, cwd=tmp_path, capture_output=True, text=True)

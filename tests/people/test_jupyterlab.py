@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.in_browser import CHROMIUM, FLAGS, UNREADABLE, served, widgets_notebook
+from helpers.in_browser import CHROMIUM, FLAGS, UNREADABLE, served, small_notebook
 from helpers.notebooks import left_out
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -309,7 +309,7 @@ def test_the_reviewers_notebook(page, lab, outside, tmp_path):
 RUN_OF_README = """import numpy as np
 from trmml_nb import Inspector, Reviewer, train
 
-run = train(limit=300, known=.3, epochs=6, clip='tiny16', cache='readme/cache', out='readme/scenes', progress=False)
+run = train(limit=160, known=.5, epochs=5, clip='tiny16', cache='readme/cache', out='readme/scenes', progress=False)
 
 def overlap(view, c):
     "How much of region and object is both, at half of the region's highest level."
@@ -348,10 +348,7 @@ ask"""
 
 def test_a_run_in_one_line_as_the_readme_shows_it(page, lab, outside, tmp_path):
     "`Inspector(run)` and `Reviewer(run)`: a picture whose regions lie on what is seen, and a question half answered."
-    import nbformat.v4 as v4
-
-    cells = [v4.new_code_cell(s) for s in (RUN_OF_README, PICTURE, QUESTION)]
-    (lab[1] / "readme.ipynb").write_text(json.dumps(v4.new_notebook(cells=cells)), encoding="utf-8")
+    small_notebook(lab[1] / "readme.ipynb", (RUN_OF_README, PICTURE, QUESTION))
     open_and_run(page, lab, "readme.ipynb")
     root = page.locator(".trmml-inspector")
     root.wait_for(timeout=LONG)
@@ -399,7 +396,7 @@ def wait_for(page, kind):
 def test_a_notebook_that_is_opened_again_is_never_blank(page, lab, outside):
     "Saved and reloaded: the widgets live on with their kernel; without it their still twins stand there, and say so."
     name = "again.ipynb"
-    widgets_notebook(lab[1] / name)
+    small_notebook(lab[1] / name)
     open_and_run(page, lab, name)
     finished(page)
     wait_for(page, "alive")

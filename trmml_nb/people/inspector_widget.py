@@ -243,8 +243,12 @@ class Stage {
       }
     };
     if (level > 0)
-      for (const { fine, color, width = 2.5, dash = [], at = level } of layers)
-        if (width) stroke(border(fine, at), color, width, dash);
+      for (const { fine, color, width = 2.5, dash = [], at = level, alpha = 1 } of layers)
+        if (width) {
+          g.globalAlpha = alpha;
+          stroke(border(fine, at), color, width, dash);
+          g.globalAlpha = 1;
+        }
     if (cell) {
       const box = new Path2D();
       box.rect(...cell);
@@ -1351,10 +1355,12 @@ _INSPECT_CSS = STAGE_CSS + '''
   flex: none;
   gap: 4px;
 }
-.trmml-inspector .list input,
-.trmml-inspector .list select {
-  flex: 1 1 100px;
+.trmml-inspector .list input {
+  flex: 1 1 80px;
   min-width: 0;
+}
+.trmml-inspector .list select {
+  flex: none;
 }
 .trmml-inspector input[type='search'] {
   width: 150px;

@@ -195,7 +195,8 @@ function render({ model, el }) {
     if (!map || !map.byteLength) return [];
     const m = new Uint8Array(map.buffer, map.byteOffset, map.byteLength),
       size = c().grid;
-    return [{ fine: finer(m, size), color: SHADES[0], width: 2.5, peak: highest(m, size) }];
+    const alpha = c().tiles[i].p >= c().threshold ? 1 : 0.35; // where it is not said to be, its place is a faint one
+    return [{ fine: finer(m, size), color: SHADES[0], width: 2.5, peak: highest(m, size), alpha }];
   };
   const redraw = () => {
     if (!grid()) stage.draw({ layers: layer(0) });
@@ -458,7 +459,10 @@ _REVIEW_CSS = STAGE_CSS + '''
   list-style: none;
   margin: 4px 0 0;
   padding: 0;
-  height: 150px;
+  display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(260px, 1fr));
+  align-content: start;
+  height: 64px;
   overflow: auto;
 }
 .trmml-reviewer .recent li {
