@@ -1705,12 +1705,12 @@ class InspectorWidget(Reporter):
                                  'categories; expected the same images and categories in the same order.')
         if not len(data):
             raise InspectorError(f'{data.name}/{data.split} holds no images, expected at least one.')
-        self.runs, self.review, self.reasons = [inspection] + [other] * (other is not None), review, reasons
+        self.runs, self.review, self.reasons = [inspection] if other is None else [inspection, other], review, reasons
         self.can = [f for f in FILTERS if (f != 'runs differ' or len(self.runs) > 1)
                     and (f != 'missed small objects' or data.object_masks(0) is not None)]
         given, self._silent = set(traits), True
         self.views: list[MatchView] = []  # of the open image, one per run
-        self.ranking = Ranking(*(None,) * 3)  # images of the filter
+        self.ranking = Ranking(np.arange(0), np.arange(0), np.arange(0))  # images of the filter
         self.milliseconds, self.drawings, self.trouble = 0., 0, ''
         super().__init__(names=list(data.class_names), filters=self.can, **dict(label=data.class_names[0]) | traits)
         self.observe(self._changed, ['row', 'label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter',
@@ -1766,7 +1766,7 @@ class InspectorWidget(Reporter):
         "Set what depends on the image, in silence, and draw once."
         started, run, self._silent = perf_counter(), self.runs[0], True
         try:
-            if because != 'row' or self.ranking.rows is None:
+            if because != 'row' or not self.drawings:
                 label, beside = (self.names.index(c) if c else None for c in (self.category, self.beside))
                 self.ranking = run.rank(self.filter, other=self.runs[-1] if len(self.runs) > 1 else None, label=label,
                                         reference=self.reference, beside=beside)

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset, first_twice
 from ..towers.store import FeatureStore
+from ..method.contract import Method
 from ..io import alone, csv_bytes, unguarded, write_atomic
 from .figures import LABEL_NAMES, as_numpy
 from .inspector import LabelLook, MatchView, Panel, fit_side, map_levels, spotlight
@@ -71,7 +71,8 @@ def spread_out(
     x = as_numpy(features).astype(np.float32)
     x = x - x.mean(0)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    near, gain, left, picks, of = np.zeros(len(v)), v.copy(), np.ones(len(v), bool), [], {}
+    near, gain, left, picks = np.zeros(len(v)), v.copy(), np.ones(len(v), bool), []
+    of: dict[int, np.ndarray] = {}  # category -> its blanks
     for _ in range(min(limit, len(v))):
         best = int(gain.argmax())
         picks.append(best)
@@ -120,13 +121,13 @@ QUICK = TrainConfig(epochs=3, batch_size=32, lr=1e-3,
 
 class Retrained(NamedTuple):
     "What a round of training gives."
-    method: nn.Module  # trained
+    method: Method  # trained
     probabilities: np.ndarray  # [M, C] of the images in the store
     seconds: float  # by the clock
 
 
 def retrain(
-    make: Callable[[], nn.Module],  # makes a fresh method of the common contract
+    make: Callable[[], Method],  # makes a fresh method of the common contract
     store: FeatureStore,  # features of the M images
     targets: Any,  # [M, C] labels given and answered so far
     config: TrainConfig = QUICK,  # how to train
@@ -223,7 +224,8 @@ def read_answers(
         raise ReviewError(f'{path}: no answers file (its header is '
                           f'{",".join(lines[0])[:60] if lines else "missing"!r}, expected '
                           f'{",".join(COLUMNS[:4])!r}, ...). It is left as it is; give another path.')
-    rows, answers, seen = {name: i for i, name in enumerate(dataset.image_ids)}, [], {}
+    rows, answers = {name: i for i, name in enumerate(dataset.image_ids)}, []
+    seen: dict[tuple[str, str], tuple[int, Answer]] = {}  # image and category -> where, and what
     for number, cells in enumerate(lines[1:], 2):
         a = _answer([unguarded(cell) for cell in cells], dataset, rows, f'{path}, row {number}')
         earlier, b = seen.setdefault((a.image, a.category), (number, a))
@@ -351,7 +353,8 @@ class Review:
         *pairs: tuple[Proposal, str],  # proposals, each with one of ANSWERS; saved and undone together
     ) -> None:
         "Add answers and save. Errors: not an answer, answered already, a file that cannot be written."
-        step, time, new = 1 + max((a.step for a in self.answers), default=0), self.clock(), []
+        step, time = 1 + max((a.step for a in self.answers), default=0), self.clock()
+        new: list[Answer] = []
         for proposal, said in pairs:
             r, c = proposal.row, proposal.column
             name, category = self.dataset.image_ids[r], self.dataset.class_names[c]
@@ -414,9 +417,9 @@ class Review:
         "The completed table. Errors: a file that exists, a folder that does not, a share outside [0.5, 1]."
         path = Path(path)
         beside = path.with_name(path.stem + '.sources.csv')
-        for p in (path, beside):
-            if p.exists() or not p.parent.is_dir():
-                raise ReviewError(f'{p}: exists and is not overwritten, or its folder does not exist; give another '
+        for made in (path, beside):
+            if made.exists() or not made.parent.is_dir():
+                raise ReviewError(f'{made}: exists and is not overwritten, or its folder does not exist; give another '
                                   'path.')
         if fill is not None and not .5 <= fill <= 1:
             raise ReviewError(f'fill is {fill}, expected a probability from 0.5 to 1, or None to leave blanks.')
@@ -569,7 +572,7 @@ def read_predictions(
     if missing:
         raise ReviewError(f'{path}: no column {missing[0]!r} ({len(missing)} missing); its columns are '
                           f'{", ".join(header[:8])}. Expected image and the categories of {dataset.name}.')
-    at, there = header.index('image'), {}
+    at, there = header.index('image'), dict[str, tuple[int, list[str]]]()
     for line, cells in rows[1:]:
         if len(cells) != len(header):
             raise ReviewError(f'{path}, line {line}: {len(cells)} cells, expected {len(header)} as in the header.')
@@ -608,7 +611,7 @@ def open_review(
 
 # %% ../../nbs/people/04_review.ipynb #a2eba8bd
 def simulate(
-    make: Callable[[int], nn.Module],  # seed -> a fresh method
+    make: Callable[[int], Method],  # seed -> a fresh method
     store: FeatureStore,  # features of the M training images
     truth: Any,  # [M, C] the annotator's answers
     evaluation: Evaluation,  # other images to measure on

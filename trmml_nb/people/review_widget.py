@@ -528,7 +528,8 @@ class ReviewWidget(Reporter):
         self.kept: dict[tuple[int, int], str] = {}  # marks that are not saved yet, of this page and others
         self.trained_on, self.milliseconds = review.dataset.targets, 0.
         self.message = self.trouble = ''
-        self.changes, self.foreign, self._silent = [], False, True
+        self.changes: list[list[str]] = []  # rows of the table of what changed
+        self.foreign, self._silent = False, True
         super().__init__(names=list(review.dataset.class_names), **traits)
         self.observe(self._changed, ['mode', 'category', 'proposed', 'count', 'marks'])
         self.observe(self._event, 'event')
