@@ -6,6 +6,7 @@ VOC2007 as the data set's own archives do, with partial-labels/ and boxes.csv be
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import nbformat
@@ -17,7 +18,7 @@ KEPT = ROOT / "results/end_to_end.json"
 TELL = "print(json.dumps({name: round(float(value), 2) for name, value in told.items()}))"
 
 
-def on_photographs(notebook, data, tower, cache):
+def on_photographs(notebook, data, tower):
     "The chapter with its two cells exchanged, up to the one that collects the numbers."
     cells = [c for c in notebook.cells if c.cell_type == "code"]
     for mark in ("# tower", "# data"):
@@ -27,9 +28,6 @@ def on_photographs(notebook, data, tower, cache):
     (collects,) = (c for c in cells if "told = {" in c.source)
     collects.source = collects.source.split("kept = ")[0] + TELL
     chosen = [c for c in cells[: cells.index(collects) + 1] if "#| eval: false" not in c.source]
-    if cache:
-        for cell in chosen:
-            cell.source = cell.source.replace("cache = tempfile.mkdtemp()", f"cache = {str(cache)!r}")
     return nbformat.v4.new_notebook(cells=chosen)
 
 
@@ -39,7 +37,9 @@ def main():
     parser.add_argument("--tower", default="local-dir:lab_clip", help="what load_tower is given")
     parser.add_argument("--cache", type=Path, help="folder of encoded features")
     args = parser.parse_args()
-    notebook = on_photographs(nbformat.read(CHAPTER, 4), args.data, args.tower, args.cache)
+    notebook = on_photographs(nbformat.read(CHAPTER, 4), args.data, args.tower)
+    if args.cache:
+        os.environ["TRMML_CACHE"] = str(args.cache)  # the kernel inherits it
     NotebookClient(
         notebook, timeout=7200, kernel_name="python3", resources={"metadata": {"path": str(CHAPTER.parent)}}
     ).execute()

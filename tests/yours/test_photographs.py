@@ -1,6 +1,7 @@
 "Sheets as people write them, honest probabilities, and the way from a folder to completed labels and a report."
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -19,17 +20,19 @@ from trmml_nb.yours.calibration import (
     careful_thresholds,
     choose_thresholds,
     cross_fitted,
+    expected_precision,
     fit_calibration,
     folds,
     never_absent,
     noted_share,
     own_shifts,
     precise_threshold,
-    precision_interval,
     reliability,
 )
 from trmml_nb.cli import app
 from trmml_nb.data.dataset import scenes_dataset
+from trmml_nb.data.labels import bernoulli_mask
+from trmml_nb.data.voc import voc_dataset
 from trmml_nb.errors import DataError, RunError, TrmmlError
 from trmml_nb.yours import photographs as own_photographs
 from trmml_nb.runs.sets import zero_shot_cosines
@@ -40,6 +43,7 @@ from trmml_nb.yours.photographs import (
     PhotosJob,
     claim_photos,
     deliver,
+    held_out_logits,
     limits,
     next_folder,
     photos_job,
@@ -50,8 +54,12 @@ from trmml_nb.yours.photographs import (
     sureness,
     tower_alone,
 )
+from trmml_nb.runs.options import TrainJob
 from trmml_nb.runs.run import UNFINISHED, load_run
-from trmml_nb.data.tables import TableError, read_cell, read_sheet, read_synonyms, sheet_statistics
+from trmml_nb.data.tables import Sheet, TableError, read_cell, read_sheet, read_synonyms, sheet_statistics
+from trmml_nb.towers.encode import encode_dataset
+from trmml_nb.towers.tower import load_tower
+from trmml_nb.training.trainer import predict_logits
 
 NAMES = ['dog', 'tree', '=cmd|calc', '<b>car</b>']
 
@@ -743,13 +751,53 @@ def test_careful_thresholds_are_pulled_and_keep_their_precision():
     assert precise_threshold(np.array([]), np.array([], bool), 0.6) == 0.99
 
 
-def test_interval_equals_its_definition():
-    "At the ends of Clopper and Pearson's interval the observed count has a tail of 2.5 %."
-    from scipy.stats import binom
+def test_expected_precision_is_that_of_a_simulation():
+    "A share drawn from what is known, then so many proposals drawn from it; and the ends of what can be known."
+    p, proposed = np.tile([0.9, 0.6, 0.7], (12, 1)), np.zeros((12, 3), bool)
+    proposed[:, 0], proposed[:3, 1] = True, True
+    share, low, high = expected_precision(p, proposed, np.array([3, 0, 5]), np.array([4, 7, 5]), strength=10)
+    rng = np.random.default_rng(0)
+    for c, (hold, fail, count) in enumerate([(3 + 9, 1 + 1, 12), (0 + 6, 7 + 4, 3)]):
+        drawn = rng.binomial(count, rng.beta(hold, fail, 200_000)) / count
+        assert share[c] == pytest.approx(drawn.mean(), abs=0.003)
+        assert (drawn < low[c]).mean() <= 0.025 <= (drawn <= low[c]).mean() + 0.002
+        assert (drawn > high[c]).mean() <= 0.027 and (drawn >= high[c]).mean() >= 0.025
+    assert np.isnan([share[2], low[2], high[2]]).all()  # nothing is proposed
+    many = expected_precision(p, proposed, np.full(3, 8000), np.full(3, 10_000))[0]
+    assert abs(many[:2] - 0.8).max() < 1e-3
 
-    low, high = precision_interval([3, 0, 5], [4, 7, 5])
-    assert binom.sf(2, 4, low[0]) == pytest.approx(0.025) and binom.cdf(3, 4, high[0]) == pytest.approx(0.025)
-    assert low[1] == 0 and binom.cdf(0, 7, high[1]) == pytest.approx(0.025) and high[2] == 1
+
+def album_of(data, draw, count=400):
+    "So many pictures drawn from a data set, half of their labels hidden."
+    album = data.subset(np.sort(np.random.default_rng(100 + draw).choice(len(data), count, replace=False)))
+    return album.with_mask(bernoulli_mask(album.truth.shape, 0.5, seed=draw))
+
+
+@pytest.mark.skipif(
+    not {'TRMML_VOC2007', 'TRMML_VOC2007_CLIP'} <= os.environ.keys(),
+    reason='needs photographs: TRMML_VOC2007=VOCdevkit TRMML_VOC2007_CLIP=local-dir:FOLDER',
+)
+def test_proposals_on_photographs_hold_as_expected():
+    "Five albums of 400 photographs, half labelled: precision, recall, and what the report expects of the precision."
+    data, tower = voc_dataset(os.environ['TRMML_VOC2007'], 'train'), os.environ['TRMML_VOC2007_CLIP']
+    job = TrainJob(clip=tower, image_size=448, data='csv', labels='labels.csv', root='.', method='trmml_adaptive')
+    tower, found = load_tower(tower, image_size=448), []
+    for draw in range(5):
+        album = album_of(data, draw)
+        store = encode_dataset(tower, album, progress=False).to_memory()
+        trained = held_out_logits(tower, store, album, job)
+        result = study(
+            Sheet(album, pd.DataFrame(columns=['image', 'category', 'present', 'absent', 'label'])),
+            trained,
+            predict_logits(tower_alone(tower, store, album), store).numpy(),
+        )
+        proposed = (result.probabilities >= result.thresholds) & ~album.known_mask
+        right = (album.truth == 1) & proposed
+        recall = right.sum() / ((album.truth == 1) & ~album.known_mask).sum()
+        found.append((right.sum() / proposed.sum(), recall, result.metrics['expected_precision']))
+    precision, recall, expected = np.mean(found, axis=0)
+    print(np.round(found, 3).tolist())
+    assert precision >= 0.85 and recall >= 0.7 and abs(expected - precision) <= 0.05
 
 
 def test_the_report_expects_a_precision(run):

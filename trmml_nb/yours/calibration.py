@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from scipy.special import expit
-from scipy.stats import beta
+from scipy.stats import betabinom
 
 from ..errors import MethodError
 from ..people.figures import curve
@@ -22,7 +22,7 @@ from ..training.metrics import best_thresholds, check_probabilities, check_score
 # %% auto #0
 __all__ = ['CalibrationError', 'reliability', 'calibration_error', 'PlattScaling', 'fit_line', 'own_shifts', 'fit_calibration',
            'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'choose_thresholds',
-           'precise_threshold', 'careful_thresholds', 'precision_interval', 'folds', 'cross_fitted']
+           'precise_threshold', 'careful_thresholds', 'expected_precision', 'folds', 'cross_fitted']
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #171b2b70
 class CalibrationError(MethodError):
@@ -206,8 +206,8 @@ def precise_threshold(
 def careful_thresholds(
     p: np.ndarray,  # [M, C] calibrated probabilities of images that training did not see
     targets: np.ndarray,  # [M, C] PRESENT / ABSENT / UNKNOWN
-    precision: float = .9,  # asked for on known labels
-    strength: float = 20.0,  # present labels that the threshold of all categories together counts for
+    precision: float = .87,  # asked for on known labels
+    strength: float = 60.0,  # present labels that the threshold of all categories together counts for
     default: float = .5,  # where nothing is known absent
 ) -> np.ndarray:  # [C]
     "Thresholds for proposals that mostly hold; few labels pull towards the common one (on the scale of logits)."
@@ -223,16 +223,22 @@ def careful_thresholds(
     return np.where(never_absent(t), default, np.clip(expit(pulled), .01, .99))
 
 
-def precision_interval(
-    right: np.ndarray,  # [C] proposals that hold
-    count: np.ndarray,  # [C] proposals
+def expected_precision(
+    p: np.ndarray,  # [N, C] calibrated probabilities
+    proposed: np.ndarray,  # [N, C] bool, blanks that are proposed as present
+    right: np.ndarray,  # [C] known present labels that would have been proposed
+    claimed: np.ndarray,  # [C] known labels that would have been proposed
+    strength: float = 10.0,  # labels that the mean probability of the proposals counts for
     level: float = .95,  # of the interval
-) -> tuple[np.ndarray, np.ndarray]:  # lower and upper end [C], in [0, 1]; 0 and 1 without any proposal
-    "Clopper and Pearson's interval of a share."
-    right, count = np.asarray(right, float), np.asarray(count, float)
-    low = np.where(right > 0, beta.ppf((1 - level) / 2, np.maximum(right, 1e-9), count - right + 1), 0.0)
-    high = np.where(right < count, beta.ppf((1 + level) / 2, right + 1, np.maximum(count - right, 1e-9)), 1.0)
-    return low, high
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # share that should hold, lower and upper end [C], in [0, 1]; NaN without a proposal
+    "Beta-binomial: what is seen on known labels, with the probabilities of the proposals as its prior."
+    count = proposed.sum(0)
+    mean = np.divide((p * proposed).sum(0), count, out=np.full(len(count), np.nan), where=count > 0)
+    hold, fail = right + strength * mean, claimed - right + strength * (1 - mean)
+    ends = betabinom.ppf([[(1 - level) / 2], [(1 + level) / 2]], np.maximum(count, 1), hold, np.maximum(fail, 1e-9))
+    low, high = ends / np.where(count > 0, count, np.nan)
+    return hold / (hold + fail), low, high
+
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #9a6e337f
 def folds(

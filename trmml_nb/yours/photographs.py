@@ -31,10 +31,9 @@ from scipy.special import expit
 from torch import nn
 
 from ..towers.views import Store, StoreRows
-from trmml_nb.yours.calibration import (
-    PlattScaling, assumed_targets, calibration_error, careful_thresholds, cross_fitted, fit_calibration, folds,
-    never_absent, noted_share, precision_interval,
-    reliability_plot)
+from .calibration import (
+    PlattScaling, assumed_targets, calibration_error, careful_thresholds, cross_fitted, expected_precision,
+    fit_calibration, folds, never_absent, noted_share, reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError, TrmmlError
 from ..io import clear_parts, number_of, progress_bar, write_atomic
@@ -289,15 +288,17 @@ def study(
     table['AP'], table['threshold'] = zero_each if chosen == 'tower' else each, thresholds
     if only.any():
         table['AP_assumed'] = np.where(only, zero_guess_each if chosen == 'tower' else guess_each, np.nan)
-    table['proposed_present'] = ((p >= thresholds) & ~data.known_mask).sum(0)
+    proposed = (p >= thresholds) & ~data.known_mask
+    table['proposed_present'] = proposed.sum(0)
     claimed, right = (yes & (judged != UNKNOWN)).sum(0), (yes & (judged == PRESENT)).sum(0)
-    low, high = precision_interval(right, claimed)
-    table['expected_precision'] = np.where(claimed > 0, right / np.maximum(claimed, 1), np.nan)
-    table['from'], table['to'] = np.where(only, np.nan, low), np.where(only, np.nan, high)
+    for name, found in zip(('expected_precision', 'from', 'to'), expected_precision(p, proposed, right, claimed)):
+        table[name] = np.where(only, np.nan, found)
+    said = table['proposed_present'].where(table['expected_precision'].notna(), 0)
     scores = f1_scores(yes.astype(float), judged) if (judged == PRESENT).any() else dict(CF1=np.nan, OF1=np.nan)
     metrics = dict(mAP=zero if chosen == 'tower' else mAP, trained_mAP=mAP, zero_shot_mAP=zero, model=chosen,
                    CF1=scores['CF1'], OF1=scores['OF1'],
-                   expected_precision=float(right.sum() / claimed.sum()) if claimed.sum() else np.nan,
+                   expected_precision=float((said * table['expected_precision']).sum() / said.sum()) if said.sum()
+                   else np.nan,
                    expected_recall=float(right.sum() / (judged == PRESENT).sum()) if (judged == PRESENT).any()
                    else np.nan,
                    images=len(data), known_share=100 * float(data.known_mask.mean()), choice_rests_on=rests_on,
