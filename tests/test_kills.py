@@ -21,6 +21,7 @@ from trmml_nb.runs import train as jobs
 from trmml_nb.yours import photographs as own_photographs
 from trmml_nb.runs import run as runs
 from trmml_nb.datasets.archives import PracticeServer
+from trmml_nb.io import read_json
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.runs.options import TrainJob
 from trmml_nb.runs.train import train_job
@@ -194,7 +195,7 @@ def test_training(tmp_path, monkeypatch, quiet):
             train_job(TrainJob(**options, out=str(place)), progress=False)
 
     def result(place):
-        metrics = json.loads((place / 'metrics.json').read_text())
+        metrics = read_json(place / 'metrics.json')
         metrics.pop('train_seconds')
         return metrics, (place / 'model.safetensors').read_bytes()
 
@@ -253,7 +254,8 @@ def test_preparing(tmp_path):
 
         def result(place):
             found = contents(place)
-            about = json.loads(found.pop('coco2014/provenance.json'))
+            found.pop('coco2014/provenance.json')
+            about = read_json(place / 'coco2014/provenance.json')
             assert about.pop('prepared')  # the time
             return about | dict(
                 sources=[{k: v for k, v in s.items() if k != 'origin'} for s in about['sources']]
@@ -312,7 +314,8 @@ def test_own_photographs(tmp_path, monkeypatch, quiet):
     def result(place):
         assert not [p.name for p in (place / 'run').iterdir() if p.name.startswith(('.', 'fold', 'unfinished'))]
         found = contents(place)
-        config = json.loads(found.pop('run/config.json'))
+        found.pop('run/config.json')
+        config = read_json(place / 'run/config.json')
         config['job']['out'] = Path(
             config['job']['out']
         ).name  # a copy of a run that was killed after its last write names the place it was made in

@@ -41,8 +41,8 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
 
 # %% auto #0
 __all__ = ['GOES_ON', 'AFTER_A_STOP', 'app', 'DEVICE', 'CACHE', 'FORMAT', 'CODE', 'RUN', 'OPEN', 'at_address', 'options_of',
-           'as_options', 'complain', 'with_messages', 'result_table', 'show_result', 'OnDemand', 'command', 'said_by',
-           'open_lab', 'view', 'review', 'open_streams', 'main']
+           'as_options', 'without_skip', 'complain', 'with_messages', 'result_table', 'show_result', 'OnDemand',
+           'command', 'said_by', 'open_lab', 'view', 'review', 'open_streams', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def at_address(
@@ -98,11 +98,19 @@ def as_options(
     return message
 
 
+def without_skip(
+    message: str,  # of an error of the library
+) -> str:
+    "The same without the advice to leave out what cannot be read, for a command that lacks the option."
+    return re.sub(r",? or (?:pass|use) on_bad='skip'(?:[^.]|\.(?=skipped))*", '', message)
+
+
 def complain(
     error: BaseException | str,  # with a message for people
+    skips: bool = True,  # whether the command has --on-bad
 ) -> None:
     "One message on standard error, then status 1."
-    said = f'error: {as_options(str(error))}'
+    said = f'error: {as_options(str(error) if skips else without_skip(str(error)))}'
     Console(stderr=True).print(said, style='red', markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
@@ -130,7 +138,8 @@ def with_messages(
             if os.environ.get('TRMML_DEBUG') or not isinstance(error, (TrmmlError, OSError, MemoryError)):
                 raise
             complain('the memory of this machine is full; use smaller pictures (--image-size), fewer of them, or '
-                     'another machine' if isinstance(error, MemoryError) else error)
+                     'another machine' if isinstance(error, MemoryError) else error,
+                     'on_bad' in introspect.signature(command).parameters)
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = introspect.signature(command, eval_str=True)
     run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}

@@ -30,10 +30,10 @@ from pydantic import BaseModel, ValidationError
 from .errors import RunError, TrmmlError
 
 # %% auto #0
-__all__ = ['SEAL', 'SILENT_FOR', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'number_of', 'time_in_words', 'LinesOnly',
-           'progress_bar', 'plain_values', 'write_json', 'parse_json', 'check_fields', 'read_json', 'guarded',
-           'unguarded', 'csv_chunks', 'csv_bytes', 'table_digest', 'table_cells', 'sealed_csv', 'unsealed',
-           'note_beside', 'held_by', 'waiting_for', 'alone']
+__all__ = ['JSON_SEAL', 'SEAL', 'SILENT_FOR', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'number_of', 'time_in_words',
+           'LinesOnly', 'progress_bar', 'plain_values', 'json_digest', 'write_json', 'unsealed_json', 'parse_json',
+           'check_fields', 'read_json', 'guarded', 'unguarded', 'csv_chunks', 'csv_bytes', 'table_digest',
+           'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by', 'waiting_for', 'alone']
 
 # %% ../nbs/library/01_io.ipynb #702a922c
 def part_of(
@@ -149,12 +149,40 @@ def plain_values(
     return str(value) if isinstance(value, Path) else value
 
 
+JSON_SEAL = 'json_sha256'  # name of the last entry of a sealed JSON file
+
+
+def json_digest(
+    content: dict[str, Any],  # what JSON can hold
+) -> str:  # 64 hex digits
+    "Digest of all entries but the seal, in any order."
+    plain = json.loads(json.dumps({k: v for k, v in content.items() if k != JSON_SEAL}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
 def write_json(
     path: str | Path,  # file to write
     content: dict,  # nested plain_values values
+    sealed: bool = False,  # add an entry that tells when another one was changed
 ) -> None:
     "Write a JSON file in one move, in UTF-8."
-    write_atomic(path, (json.dumps(plain_values(content), indent=1, ensure_ascii=False) + '\n').encode())
+    content = plain_values(content)
+    if sealed:
+        content = {k: v for k, v in content.items() if k != JSON_SEAL} | {JSON_SEAL: json_digest(content)}
+    write_atomic(path, (json.dumps(content, indent=1, ensure_ascii=False) + '\n').encode())
+
+
+def unsealed_json(
+    content: dict[str, Any],  # as it was read
+) -> dict[str, Any]:  # without the seal, which may lack
+    "Entries of a JSON file. Errors: a `ValueError` for those that were changed after they were sealed."
+    seals = [k for k, v in content.items() if k == JSON_SEAL or isinstance(v, str) and len(v) == 64]
+    for key in seals:
+        rest = {k: v for k, v in content.items() if k != key}
+        if (key == JSON_SEAL) is not (content[key] == json_digest(rest)):
+            raise ValueError(f'its entries were changed after it was written: {JSON_SEAL} differs; if the change is '
+                             f'meant, take that entry out')
+    return {k: v for k, v in content.items() if k != JSON_SEAL}
 
 # %% ../nbs/library/01_io.ipynb #5f0c2c12
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -172,13 +200,20 @@ def _no_number(word: str) -> None:
     raise ValueError(f'{word} is no number')
 
 
+def _finite(text: str) -> float:
+    "A number of a JSON text; `1e999` is none that can be held."
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f'{text[:20]} is no number that can be held')
+    return value
+
+
 def parse_json(
     text: str | bytes,  # UTF-8, with or without a mark in front
 ) -> Any:
     "What a JSON text says, each name once. Errors: a `ValueError` that says what is wrong; the caller knows the file."
     text = text.decode('utf-8-sig') if isinstance(text, bytes) else text
     try:
-        return json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
+        return json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
         raise ValueError('lists within lists, deeper than any sensible file goes') from None
 
@@ -207,8 +242,9 @@ def read_json(
     "Read a JSON file. Errors: missing, damaged, no JSON object, or a field of another form, with the mend."
     try:
         content = parse_json(Path(path).read_bytes())
-        if form is not None and isinstance(content, dict):
-            check_fields(content, form)
+        if isinstance(content, dict):
+            check_fields(content, form) if form is not None else None
+            content = unsealed_json(content)
     except (OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise kind(f'{path}: not a readable file ({what}). {mend}') from error

@@ -11,6 +11,7 @@ from helpers.benchmarks import make, put, tiny_coco, tiny_vg, tiny_voc
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app
+from trmml_nb.io import JSON_SEAL, read_json, write_json
 from trmml_nb.runs.compare_job import CompareJob, make_world, selection_set
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.sets import hide_labels, load_sets
@@ -108,6 +109,7 @@ def test_training_set_that_changed_since(coco, tmp_path):
     run = train_job(job(tmp_path, data=str(coco), known=0.5), progress=False)
     config = json.loads((run / 'config.json').read_text())
     config['data']['mask_sha256'] = 'f' * 64
+    config.pop(JSON_SEAL)
     (run / 'config.json').write_text(json.dumps(config))
     with pytest.raises(JobError, match='they were changed since'):
         training_set(run)
@@ -188,8 +190,7 @@ def test_command_line(coco, tmp_path):
 
 
 def sign(folder, **more):
-    about = json.loads((folder / 'provenance.json').read_text())
-    (folder / 'provenance.json').write_text(json.dumps(about | more))
+    write_json(folder / 'provenance.json', read_json(folder / 'provenance.json') | more, sealed=True)
 
 
 @pytest.mark.parametrize('content', ['', '{"name": 1', '[]', '{}', '{"table": null}'])
@@ -254,7 +255,6 @@ def test_paths_of_a_prepared_folder_stay_inside_it(coco, tmp_path):
 def test_names_that_look_like_nothing_or_like_formulas(tmp_path):
     "A category and an image called NA, an image called =x.png: the names that went in come back."
     from trmml_nb.datasets.prepare import LabelTable, write_label_table
-    from trmml_nb.io import write_json
 
     folder, images = tmp_path / 'toy', ['NA', '=x.png', 'nan/-1.png']
     folder.mkdir()

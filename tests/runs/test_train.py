@@ -16,6 +16,7 @@ from trmml_nb.data.labels import LabelError, bernoulli_mask, mask_sha256
 from trmml_nb.runs.run import load_model, load_run, note_of
 from trmml_nb.errors import RunError
 from trmml_nb.errors import TrainingError
+from trmml_nb.io import JSON_SEAL, read_json
 
 
 def test_run_folder_holds_what_is_promised(run):
@@ -51,7 +52,7 @@ def test_run_folder_holds_what_is_promised(run):
 
 def test_same_seed_same_metrics(run, place):
     other = train_job(TrainJob(limit=80, epochs=2, out=str(place / 'twin'), cache=str(place / 'cache')), progress=False)
-    a, b = (json.loads((r / 'metrics.json').read_text()) for r in (run, other))
+    a, b = (read_json(r / 'metrics.json') for r in (run, other))
     for m in (a, b):
         m.pop('train_seconds')
     assert a == b
@@ -172,6 +173,7 @@ def test_damaged_model_and_changed_tower(run, place):
         load_run(broken)
     config = json.loads((broken / 'config.json').read_text())
     config['tower']['fingerprint'] = 'f' * 64
+    config.pop(JSON_SEAL)
     (broken / 'config.json').write_text(json.dumps(config))
     with pytest.raises(RunError, match='its weights or preprocessing changed'):
         load_run(broken)
@@ -297,6 +299,7 @@ def test_a_run_is_gone_on_with_and_used_only_on_the_data_it_was_made_from(album,
     train_job(TrainJob(**options, out=str(tmp_path / 'killed'), resume=True), progress=False)
     config = json.loads((done / 'config.json').read_text(encoding='utf-8'))
     config['class_names'].reverse()
+    config.pop(JSON_SEAL)  # else that would tell
     (done / 'config.json').write_text(json.dumps(config), encoding='utf-8')
     with pytest.raises(RunError, match='config.json.*: was changed since the model was written'):
         load_run(done)

@@ -8,6 +8,7 @@ import torch
 
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.errors import TowerError
+from trmml_nb.io import JSON_SEAL
 from trmml_nb.yours.hub import HubError, cell, fetch, from_pretrained, model_card, push_to_hub, save_pretrained
 from trmml_nb.runs.options import TrainJob
 from trmml_nb.runs.train import train_job
@@ -104,6 +105,7 @@ def test_refusals(run, shared, place, tmp_path):
     assert from_pretrained(bare, clip=f'local-dir:{tiny_folder()}').class_names
     config = json.loads((bare / 'config.json').read_text())
     config['tower']['fingerprint'] = 'f' * 64
+    config.pop(JSON_SEAL)
     (bare / 'config.json').write_text(json.dumps(config))
     with pytest.raises(HubError, match='not the same tower'):
         from_pretrained(bare, clip=f'local-dir:{tiny_folder()}')

@@ -14,7 +14,7 @@ from trmml_nb.data.dataset import MultiLabelDataset, scenes_dataset
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
 from trmml_nb.runs.options import TrainJob
 from trmml_nb.errors import RunError, ViewError
-from trmml_nb.io import write_json
+from trmml_nb.io import read_json, write_json
 from trmml_nb.runs.run import load_run
 from trmml_nb.runs.train import train_job
 from trmml_nb.runs.use import complete_job, training_set
@@ -226,7 +226,7 @@ def test_training_again_learns_from_the_answers_and_leaves_the_run(home, which):
 def test_what_is_gone_or_changed_is_named(home, tmp_path):
     with pytest.raises(RunError, match='config.json'):
         Inspector(tmp_path)
-    config = json.loads((home / 'album/config.json').read_text())
+    config = read_json(home / 'album/config.json')
     config['job'] |= dict(photos=str(tmp_path / 'gone'), labels=str(tmp_path / 'gone/labels.csv'))
     moved = tmp_path / 'moved'
     moved.mkdir()
@@ -236,7 +236,7 @@ def test_what_is_gone_or_changed_is_named(home, tmp_path):
     with pytest.raises(ViewError, match='gone.*root=FOLDER'):
         Reviewer(moved)
     assert len(Reviewer(moved, root=home / 'photos').review.dataset) == 45
-    said = json.loads((moved / 'decisions.json').read_text())
+    said = read_json(moved / 'decisions.json')
     del said['threshold']['tree']
     write_json(moved / 'decisions.json', said)
     with pytest.raises(ViewError, match="no threshold or shift for 'tree'"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
 import re
 import tempfile
 import xml.etree.ElementTree as ET
@@ -27,15 +28,15 @@ from ..io import check_fields, number_of, parse_json
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
 from .own_data import csv_dataset, folder_files, image_path
 from .tables import (
-    ENDINGS, LABEL_COLUMNS, PICTURE_COLUMNS, Names, Reading, Sheet, TableError, Votes, as_probability, combine_votes,
-    decoded, folder_notes, head, one_spelling, read_sheet, read_synonyms)
+    ENDINGS, LABEL_COLUMNS, PICTURE_COLUMNS, WORTH_TELLING, Names, Reading, Sheet, TableError, Votes, as_probability,
+    combine_votes, decoded, folder_notes, head, one_spelling, read_sheet, read_synonyms)
 
 # %% auto #0
 __all__ = ['Triples', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco', 'coco_lists', 'from_coco',
            'to_coco', 'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf',
-           'write_pictures', 'xml_file', 'json_file', 'voc_triples', 'cvat_triples', 'yolo_names', 'yolo_file',
-           'yolo_triples', 'coco_triples', 'task_labels', 'labelstudio_triples', 'google_triples', 'lightroom_triples',
-           'find_format', 'read_triples', 'read_labels']
+           'write_pictures', 'xml_file', 'json_file', 'files_below', 'voc_triples', 'cvat_triples', 'yolo_names',
+           'yolo_file', 'yolo_triples', 'coco_triples', 'task_labels', 'labelstudio_triples', 'google_triples',
+           'lightroom_triples', 'find_format', 'read_triples', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
@@ -360,6 +361,18 @@ def json_file(
         raise FormatError(f'{path}: not a JSON file that can be read ({error}).') from None
 
 
+def files_below(
+    path: Path,  # a folder
+    suffix: str,  # how the names end: '.txt'
+) -> list[Path]:  # sorted
+    "Files of a folder and all below it. Errors: a folder that cannot be read."
+    def closed(error: OSError) -> None:
+        raise FormatError(f'{error.filename}: this folder cannot be read ({error.strerror}); give yourself the right '
+                          f'to read it.') from None
+    return sorted(Path(folder, name) for folder, _, names in os.walk(path, onerror=closed) for name in names
+                  if Path(name).suffix == suffix)
+
+
 def voc_triples(
     path: Path,  # folder of .xml files, with its subfolders
     notes: list[str] | None = None,  # to be added to
@@ -419,7 +432,7 @@ def yolo_file(
     numbers = []
     for k, line in enumerate(decoded(file)[0].splitlines(), 1):
         words = line.split()
-        if words and (not words[0].isdigit() or int(words[0]) >= count):
+        if words and (not re.fullmatch('[0-9]{1,9}', words[0]) or int(words[0]) >= count):
             raise FormatError(f'{file}, line {k}: {words[0]!r} is no category number from 0 to {count - 1}.')
         score = as_probability(words[5]) if len(words) == 6 else None
         if score is not None and confidence is None:
@@ -436,7 +449,7 @@ def yolo_triples(
     "YOLO: a folder with a .txt file per picture, a line per object that begins with its category's number."
     names, others = yolo_names(path), ('classes.txt', 'labels.txt', 'train.txt', 'val.txt', 'test.txt')
     found: Triples = [('', name, PRESENT) for name in names]
-    for file in sorted(p for p in path.rglob('*.txt') if p.name not in others):
+    for file in (p for p in files_below(path, '.txt') if p.name not in others):
         picture = file.relative_to(path).with_suffix('').as_posix()
         found += [(picture, name, PRESENT)
                   for name in [names[n] for n in yolo_file(file, len(names), confidence)] or ['']]
@@ -514,7 +527,7 @@ def lightroom_triples(
 ) -> Triples:
     "Lightroom, digiKam, darktable: keywords in .xmp sidecars (dc:subject) beside the pictures."
     found = []
-    for file in sorted(path.rglob('*.xmp')):
+    for file in files_below(path, '.xmp'):
         names = [e.text.strip() for s in xml_file(file).iter('{http://purl.org/dc/elements/1.1/}subject')
                  for e in s.iter() if e.text and e.text.strip()]
         found += [(file.relative_to(path).with_suffix('').as_posix(), n, PRESENT) for n in names or ['']]
@@ -575,7 +588,7 @@ def read_triples(
     notes: Sequence[str] = (),  # of the tool's reader
 ) -> Sheet:
     "Labels of a tool as a sheet. Errors: pictures that are not there."
-    files, left = folder_files(root)
+    files, left = folder_files(root, on_bad)
     meant, spelled = one_spelling(list(dict.fromkeys(n for _, n, _ in triples if n)), synonyms)
     more, _ = one_spelling([*dict.fromkeys(meant.values()), *categories], synonyms)
     if not more:
@@ -600,7 +613,7 @@ def read_triples(
     said = [f'{form}: {number_of(there, "label")} present and {gone} absent on {number_of(len(where), "picture")}; '
             f'what is not listed is {reading.unlisted}', *notes, *spelled, *votes.find.notes, *folder_notes(left)]
     return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, said,
-                         [entry for entry in left if entry[1].startswith(('a picture', 'link'))])
+                         [entry for entry in left if entry[1].startswith(WORTH_TELLING)])
 
 # %% ../../nbs/library/data/07_formats.ipynb #e176e150
 def read_labels(
@@ -631,5 +644,9 @@ def read_labels(
         triples = read(path, *more)
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise FormatError(f'{path}: not in the form {form} ({type(error).__name__}: {error}); say another --format.') from None
+    odd = next((t for t in triples if not (isinstance(t[0], str) and isinstance(t[1], str))), None)
+    if odd is not None:
+        raise FormatError(f'{path}: not in the form {form} (an image is called {odd[0]!r} and a label {odd[1]!r}, '
+                          f'expected names); say another --format.')
     return read_triples(triples, path, folder, read_synonyms(synonyms), categories, add_images, on_bad, reading, form,
                         notes)

@@ -25,7 +25,7 @@ from .labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
 __all__ = ['CSV_CODES', 'IMAGE_SUFFIXES', 'RAW_SUFFIXES', 'read_rows', 'image_path', 'csv_dataset', 'why_left_out',
-           'folder_files', 'unlabelled', 'image_folder', 'named_files', 'picture_set', 'flatness',
+           'folder_files', 'unlabelled', 'image_folder', 'closed_folders', 'named_files', 'picture_set', 'flatness',
            'look_like_photographs']
 
 # %% ../../nbs/library/data/03_own_data.ipynb #cccb7d69
@@ -236,6 +236,22 @@ def image_folder(
     return unlabelled(path.stem or 'folder', names, files, class_names, on_bad, skipped, decode)
 
 # %% ../../nbs/library/data/03_own_data.ipynb #9ab90002
+def closed_folders(
+    pattern: str,  # with *, ? or [
+) -> list[tuple[str, str]]:  # (folder, why)
+    "Folders that a pattern leads into and that cannot be read: `glob` passes over them without a word."
+    parts, found = Path(pattern).parts, []
+    at = next(k for k, part in enumerate(parts) if glob.has_magic(part))
+    start, deep = Path(*parts[:at]), None if '**' in parts else len(parts) - at
+    if not start.is_dir():
+        return []
+    closed = lambda error: found.append((str(error.filename), str(error.strerror)))
+    for folder, folders, _ in os.walk(start, onerror=closed):
+        level = len(Path(folder).relative_to(start).parts)
+        folders[:] = [f for f in folders if not f.startswith('.') and (deep is None or level + 1 < deep)]
+    return found
+
+
 def named_files(
     sources: Sequence[str | Path],  # files, folders, patterns (** goes into subfolders)
     on_bad: str = 'error',  # as in `folder_files`
@@ -245,6 +261,11 @@ def named_files(
     for source in map(str, sources):
         there = [source] if os.path.lexists(source) else sorted(glob.glob(source, recursive=True))
         places = [Path(p) for p in there]
+        closed = closed_folders(source) if glob.has_magic(source) and not os.path.lexists(source) else []
+        if closed and on_bad != 'skip':
+            raise DataError(f"{closed[0][0]}: this folder cannot be read ({closed[0][1]}); give yourself the right to "
+                            f"read it, or pass on_bad='skip' to leave out what is in it (.skipped will list it).")
+        skipped += [(folder, f'folder that cannot be read ({why})') for folder, why in closed]
         if not places:
             raise DataError(f'{source}: no such file or folder, and no file fits it as a pattern.')
         for place in places:

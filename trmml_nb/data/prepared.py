@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import DataError
-from ..io import check_fields, parse_json, unguarded
+from ..io import check_fields, parse_json, unguarded, unsealed_json
 from .dataset import FileImage, MultiLabelDataset
 from .labels import ABSENT, UNKNOWN
 from .own_data import image_path
@@ -70,6 +70,7 @@ def read_provenance(
     try:
         about = parse_json((folder / 'provenance.json').read_bytes())
         check_fields(about, Provenance)
+        about = unsealed_json(about)
         size, sha256 = about['table']['size'], about['table']['sha256']
     except (OSError, ValueError) as error:
         raise PrepareError(f'{folder / "provenance.json"}: damaged ({error}); move it away and prepare again: '

@@ -8,11 +8,13 @@ from __future__ import annotations
 import ast
 import csv
 import difflib
+import hashlib
 import io
 import json
 import os
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,21 +27,22 @@ import pandas as pd
 
 from .dataset import FileImage, MultiLabelDataset, usable_images
 from ..errors import DataError, optional
-from ..io import number_of, unguarded
+from ..io import SEAL, number_of, unguarded
 from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
 from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 
 # %% auto #0
 __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'PICTURE_COLUMNS', 'NOTE_COLUMNS', 'TOTALS',
            'SOURCE', 'PROBABILITY', 'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'BOX_FLAGS',
-           'PROPOSED', 'SEPARATORS', 'NOTHING', 'DENIED', 'PROGRAM', 'TableError', 'plain', 'read_cell',
-           'as_probability', 'counted', 'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words',
-           'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter',
-           'text_lines', 'restored', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names', 'read_synonyms',
-           'Sheet', 'Reading', 'Columns', 'picture_column', 'one_name', 'annotator_column', 'why_no_category',
-           'check_names', 'sheet_header', 'combine_votes', 'label_columns', 'table_format', 'cell_parts',
-           'check_labels_apart', 'Votes', 'ask_about_words', 'wide_votes', 'empty_words', 'Listed', 'listed_labels',
-           'one_spelling', 'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
+           'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'NOTHING', 'DENIED', 'PROGRAM', 'WORTH_TELLING', 'TableError',
+           'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_values', 'score_meanings', 'cell_meanings',
+           'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines',
+           'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid',
+           'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column',
+           'one_name', 'annotator_column', 'why_no_category', 'check_names', 'sheet_header', 'combine_votes',
+           'label_columns', 'table_format', 'cell_parts', 'check_labels_apart', 'Votes', 'ask_about_words',
+           'wide_votes', 'empty_words', 'Listed', 'listed_labels', 'one_spelling', 'listed_votes', 'folder_notes',
+           'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -395,6 +398,33 @@ def restored(
     return unguarded(cell.translate(UNSEEN).strip())
 
 
+def written_digest(
+    header: Sequence[str],  # of a completed table
+    rows: Sequence[Sequence[str]],  # its cells
+    image: int = 0,  # column with the names of pictures
+) -> str:  # such as 'sha256 0123456789abcdef'
+    "Digest of names, sources and probabilities, in any order of rows and columns; labels are free to be corrected."
+    def said(cell: str) -> str:
+        try:
+            return f'{float(cell.replace(",", ".")):.6f}'
+        except ValueError:
+            return restored(cell)
+    kept = sorted((restored(name), c) for c, name in enumerate(header)
+                  if c == image or name.endswith((SOURCE, PROBABILITY)))
+    text = [[name for name, _ in kept], *sorted([said(row[c]) for _, c in kept] for row in rows)]
+    return f'sha256 {hashlib.sha256(json.dumps(text).encode()).hexdigest()[:16]}'
+
+
+def as_written(
+    grid: Grid,  # a table
+) -> bool:  # also where it says nothing of it
+    "Whether a completed table has the rows, sources and probabilities that it was written with."
+    if SEAL not in grid.header:
+        return True
+    at, cells = grid.header.index(SEAL), [row for _, row in grid.rows]
+    return {row[at] for row in cells} == {written_digest(grid.header, cells, picture_column(grid))}
+
+
 Lines = list[tuple[int, list[str]]]  # (number, cells)
 
 
@@ -738,8 +768,8 @@ def sheet_header(
     for c, name in enumerate(header):
         base = next((own[name.removesuffix(end)] for end in (SOURCE, PROBABILITY) if name.endswith(end)
                      and name.removesuffix(end) in own), None)
-        if base is not None:
-            source |= {base: c} if name.endswith(SOURCE) else {}
+        if base is not None or name == SEAL:
+            source |= {base: c} if base is not None and name.endswith(SOURCE) else {}
         elif not name and c not in (image, person):
             if c > image or not all(re.fullmatch(r'\d+', cells[c]) for _, cells in grid.rows):
                 raise TableError(f'{grid.where}, column {c + 1}: a category has no name.')
@@ -778,7 +808,7 @@ def combine_votes(
     try:
         keep, skipped = usable_images(files, [f'{places[i]} ({i})' for i in images], on_bad)
     except DataError as error:
-        there = Names(root, folder_files(root)[0])
+        there = Names(root, folder_files(root, 'skip')[0])
         gone = [i for i in images if not os.path.exists(root / i)]  # also a name too long for the disk
         more = '' if not gone else '\nNot in the folder: ' + ', '.join(i + there.near(i) for i in gone[:5]) + (
             f' and {len(gone) - 5} more' if len(gone) > 5 else '') + '.'
@@ -805,6 +835,7 @@ VALUE_COLUMNS = frozenset('value|present|is present|label '
 BOX_FLAGS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
                         'pose|xmin|xmax|ymin|ymax|area|annotator|source'.split('|'))  # of a long table, and no labels
 PROPOSED = {'proposed 1': PRESENT, 'proposed 0': ABSENT}
+WAS_GIVEN = {'given 1': PRESENT, 'given 0': ABSENT}
 
 
 def label_columns(
@@ -968,13 +999,16 @@ def wide_votes(
             if said in PROPOSED and reading.proposals == 'unknown':
                 seen['kept' if label == PROPOSED[said] else 'changed'] += 1
                 label = UNKNOWN if label == PROPOSED[said] else label
+            seen['corrected'] += said in WAS_GIVEN and label != WAS_GIVEN[said]
             if label != UNKNOWN:
                 count[at[name], 0 if label == PRESENT else 1] += 1
     notes = [meanings_in_words(values, mean)] if values else []
-    if values.get('1') and values.get('0') and not seen and not any(mean[v] == UNKNOWN for v in values):
+    if values.get('1') and values.get('0') and not columns.source and not any(mean[v] == UNKNOWN for v in values):
         notes.append('every cell is filled: 0 is read as absent; if it only means "not noted", say --code positives')
-    return notes + ([f'{seen["kept"]} proposals that nobody changed are read as unknown, {seen["changed"]} that were '
-                     f'changed as labels'] if seen else [])
+    notes += [f'{seen["kept"]} proposals that nobody changed are read as unknown, {seen["changed"]} that were '
+              f'changed as labels'] if seen['kept'] or seen['changed'] else []
+    corrected = [f'{seen["corrected"]} labels are others than the ones that were given']
+    return notes + corrected * bool(seen['corrected'])
 
 # %% ../../nbs/library/data/04_tables.ipynb #6897c865
 def empty_words(
@@ -1093,11 +1127,14 @@ def listed_votes(
             ] + notes + [f'column {h!r} left out: it holds no labels' for h in rest]
 
 # %% ../../nbs/library/data/04_tables.ipynb #6ba32b3d
+WORTH_TELLING = ('a picture', 'link', 'folder that', 'name that')  # how reasons begin; hidden and other files are none
+
+
 def folder_notes(
     left: Sequence[tuple[str, str]],  # what a folder holds beside pictures, and why it is left out
 ) -> list[str]:
     "What of a folder is not read, counted by reason; hidden files and other files are not worth a line."
-    reasons = Counter(why for _, why in left if why.startswith(('a picture', 'link')))
+    reasons = Counter(why for _, why in left if why.startswith(WORTH_TELLING))
     return [f'{count} {"entry" if count == 1 else "entries"} of the folder left out: {why}' for why,
             count in sorted(reasons.items())]
 
@@ -1115,7 +1152,11 @@ def read_sheet(
     root, same = Path(labels).parent if root is None else Path(root), read_synonyms(synonyms)
     if not root.is_dir():
         raise TableError(f'{root}: no such folder; give the folder that holds the photographs.')
-    grid, (files, left) = read_grid(labels, reading.encoding, reading.sheet), folder_files(root)
+    grid, (files, left) = read_grid(labels, reading.encoding, reading.sheet), folder_files(root, on_bad)
+    if not as_written(grid):
+        warnings.warn(f'{grid.where}: rows, sources or probabilities of this completed table are not those that were '
+                      f'written. Labels are read as they stand; if nobody meant the change, copy the table anew, else '
+                      f'take out its last column, {SEAL}.', stacklevel=2)
     form = reading.format if reading.format in ('wide', 'long', 'list') else table_format(grid)
     wide = form == 'wide'
     columns = sheet_header(grid, same, reading) if wide else None
@@ -1136,7 +1177,7 @@ def read_sheet(
     who = [w for w in dict.fromkeys(p for _, p in votes.people) if w]
     return combine_votes(Path(labels).stem, root, votes.names, votes.counts, votes.places, who, on_bad, notes
                          + votes.find.notes + folder_notes(left),
-                         [entry for entry in left if entry[1].startswith(('a picture', 'link'))])
+                         [entry for entry in left if entry[1].startswith(WORTH_TELLING)])
 
 # %% ../../nbs/library/data/04_tables.ipynb #6fd26157
 def sheet_statistics(

@@ -353,6 +353,7 @@ def _session(url: str, patience: Patience) -> requests.Session:
         backoff_factor=patience.wait,
         status_forcelist=(429, 500, 502, 503, 504),
         raise_on_status=False,
+        respect_retry_after_header=False,  # a server could ask for hours of silence
     )
     for scheme in ('http://', 'https://'):
         session.mount(scheme, _requests().adapters.HTTPAdapter(max_retries=again))

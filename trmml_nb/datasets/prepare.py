@@ -984,7 +984,7 @@ def prepare_benchmark(
         ]
         about['beside'] = {name: digests(folder / name)['sha256'] for name in ('categories.txt', 'missing.txt')
                            if (folder / name).is_file()}
-        write_json(folder / 'provenance.json', about)
+        write_json(folder / 'provenance.json', about, sealed=True)
     return folder
 
 

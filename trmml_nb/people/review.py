@@ -21,7 +21,7 @@ from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset, first_twice
 from ..towers.store import FeatureStore
 from ..method.contract import Method
-from ..io import alone, csv_bytes, unguarded, write_atomic
+from ..io import SEAL, alone, csv_bytes, sealed_csv, unguarded, unsealed, write_atomic
 from .figures import LABEL_NAMES, as_numpy
 from .inspector import LabelLook, MatchView, Panel, fit_side, map_levels, spotlight
 from ..data.labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
@@ -175,9 +175,9 @@ def utc_now() -> str:
 def answers_csv(
     answers: Sequence[Answer],  # in the order in which they were given
 ) -> bytes:  # a whole file
-    "Answers as a CSV; a skipped label is a blank cell."
+    "Answers as a CSV with a digest; a skipped label is a blank cell."
     blank = lambda a: replace(a, label='' if a.label == UNKNOWN else a.label, probability=f'{a.probability:.6f}')
-    return csv_bytes(COLUMNS, (astuple(blank(a)) for a in answers))
+    return sealed_csv(COLUMNS, (astuple(blank(a)) for a in answers)) if answers else csv_bytes(COLUMNS, [])
 
 # %% ../../nbs/people/04_review.ipynb #9832c425
 def _answer(cells: Sequence[str], dataset: MultiLabelDataset, rows: dict[str, int], where: str) -> Answer:
@@ -216,10 +216,17 @@ def read_answers(
     "The answers in a file. Errors: a file of another kind, or one that does not belong to this table, with the line."
     path = Path(path)
     try:
-        lines = list(csv.reader(io.StringIO((path.read_bytes() if data is None else data).decode('utf-8'), newline=''),
-                                strict=True))
+        data = path.read_bytes() if data is None else data
+        lines = list(csv.reader(io.StringIO(data.decode('utf-8'), newline=''), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ReviewError(f'{path}: cannot be read as an answers file ({error}); give another path.') from None
+    sealed = bool(lines) and tuple(lines[0][:-1]) == COLUMNS
+    try:
+        lines = unsealed(data) if sealed else [[unguarded(cell) for cell in line] for line in lines]
+    except ValueError as error:
+        raise ReviewError(f'{path}: {error}. It is left as it is.') from None
+    if len(lines) == 1 and tuple(lines[0]) == COLUMNS and not data.endswith(b'\n'):
+        raise ReviewError(f'{path}: was cut short in its first line. It is left as it is; copy it anew.')
     if not lines or tuple(lines[0]) != COLUMNS:
         raise ReviewError(f'{path}: no answers file (its header is '
                           f'{",".join(lines[0])[:60] if lines else "missing"!r}, expected '
@@ -227,12 +234,13 @@ def read_answers(
     rows, answers = {name: i for i, name in enumerate(dataset.image_ids)}, []
     seen: dict[tuple[str, str], tuple[int, Answer]] = {}  # image and category -> where, and what
     for number, cells in enumerate(lines[1:], 2):
-        a = _answer([unguarded(cell) for cell in cells], dataset, rows, f'{path}, row {number}')
+        a = _answer(cells, dataset, rows, f'{path}, row {number}')
         earlier, b = seen.setdefault((a.image, a.category), (number, a))
         if b is not a:
             raise ReviewError(f'{path}: {a.category!r} of image {a.image!r} is answered twice: row {earlier} by '
                               f'{b.said_by} ({_said(b)}), '
-                              f'row {number} by {a.said_by} ({_said(a)}); delete one of the two lines.')
+                              f'row {number} by {a.said_by} ({_said(a)}); delete one of the two lines'
+                              + f', and the column {SEAL}.' * sealed + '.' * (not sealed))
         answers.append(a)
     return answers
 

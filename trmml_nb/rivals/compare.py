@@ -53,6 +53,7 @@ class World:
     views: str = 'plain'  # whose logits are averaged where images are scored, joined by +; training sees the first
     places: Places | None = None  # where objects of the reported images are, to ask the maps of each method
     left_out: str = ''  # images that rows do not rest on, by name, as the table says it
+    made_from: str = ''  # digest of images, categories and labels that rows rest on; '' for none
 
 
 def hidden_targets(
@@ -166,7 +167,8 @@ def run_cell(
                  method=spec, known=known, seed=seed, split=world.report[0], epochs=training.epochs, lr=training.lr,
                  trained_parameters=trained_parameters(method), mask_sha256=mask_sha256(targets != UNKNOWN)[:16],
                  settings=settings_sha256(spec, world.data),
-                 **(dict(left_out=world.left_out) if world.left_out else {}))
+                 **(dict(left_out=world.left_out) if world.left_out else {}),
+                 **(dict(made_from=world.made_from) if world.made_from else {}))
     place = lambda m: {} if world.places is None else localise(m, views_of(world.report[1])[0], world.places)
     measured = lambda m: place(m) | score(view_logits(m, world.report[1]).numpy(), world.report[2], world.class_names)
     if not METHODS[parse_spec(spec)[0]].trains:
@@ -188,7 +190,7 @@ FIRST = [*KEY, 'split', 'selection', 'mAP', 'CF1', 'OF1', 'epoch', 'epochs', 'lr
          'trained_parameters',
          'mask_sha256', 'tower', 'settings']  # order of the columns; the AP of every class follows
 TEXT_COLUMNS = ('data', 'clip', 'views', 'method', 'known', 'split', 'selection', 'mask_sha256', 'tower',
-                'settings', 'left_out')  # of a table; all others hold numbers
+                'settings', 'left_out', 'made_from')  # of a table; all others hold numbers
 
 
 def read_table(
@@ -245,8 +247,13 @@ def missing_cells(
     seeds: Sequence[int],  # a method that trains nothing has the first only
 ) -> list[tuple[str, float | str, int]]:  # (spec, known, seed), seed by seed
     """What is still to run: rows made with other settings of a method count as missing. Raises `CompareError` if the
-    table was made with another tower or other masks."""
+    table was made with another tower, other masks or other data."""
     here = rows_of(table, world)
+    others = set(here.get('made_from', pd.Series(dtype=str)).fillna('')) - {'', world.made_from}
+    if world.made_from and others:
+        raise CompareError(f'the table holds rows that rest on other images, categories or labels of {world.data} than '
+                           f'the data hold now: they were changed since, so the rows cannot stand side by side; put the '
+                           f'data back, or choose another file.')
     if len(here) and (here['tower'] != world.tower.fingerprint[:12]).any():
         raise CompareError(f'the table holds rows of tower {here["tower"].iloc[0]}, this one is '
                            f'{world.tower.fingerprint[:12]}: '

@@ -5,20 +5,24 @@
 # %% ../../nbs/library/runs/05_compare_job.ipynb #4572ae44
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..rivals.compare import World, compare, hidden_targets, hold_out
+from ..rivals.compare import World, compare, hidden_targets, hold_out, views_of
 from ..data.dataset import MultiLabelDataset, check_labels, scenes_dataset
 from ..towers.store import FeatureStore
 from .options import CompareOptions, JobError, LabelChoice
 from ..towers.loading import in_memory
 from .sets import hide_labels, left_out_of, load_sets
+from .train import made_from
 from ..data.labels import ABSENT, PRESENT, mask_sha256
 from ..data.mask_files import read_mask_file
 from ..rivals.registry import ABLATIONS, METHODS, RELEASES, configure, method_title, parse_spec, with_wording
@@ -32,7 +36,7 @@ from ..towers.views import ViewStore
 
 # %% auto #0
 __all__ = ['split_specs', 'split_knowns', 'split_seeds', 'CompareJob', 'selection_set', 'published_masks', 'known_places',
-           'make_world', 'config_folder', 'write_configs', 'compare_job']
+           'rests_on', 'make_world', 'config_folder', 'write_configs', 'compare_job']
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #1760a7a7
 def split_specs(
@@ -149,6 +153,15 @@ def known_places(
     return places
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #407e8967
+def rests_on(
+    sets: Sequence[MultiLabelDataset],  # that rows rest on
+    stores: Sequence[Any],  # their features, whose names hold the content of all pictures
+) -> str:  # 16 hex digits
+    "Digest of names, categories, labels and pictures."
+    found = [made_from(s, pictures=False) for s in sets], [s.folder.name for s in stores]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
+
+
 def make_world(
     job: CompareJob,  # says which data and tower
     progress: bool = True,  # bars while images are encoded
@@ -171,7 +184,8 @@ def make_world(
         masks['single'] = hide_labels(train, LabelChoice(single_positive=True), job)[0].targets
     store = encode(train) if job.tune else encode(train, job.views.split('+')[:1])  # training sees the first view
     world = World(train.name, name, tower, train.class_names, store, known(train), reported, selected, masks, job.views,
-                  known_places(job, report, progress), left_out_of(train, report))
+                  known_places(job, report, progress), left_out_of(train, report),
+                  rests_on([train, report], [views_of(s)[0] for s in (store, reported[1])]))
     return hold_out(world, job.tune) if job.tune else world
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #86694a6d

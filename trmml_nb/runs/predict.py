@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from ..data.dataset import FileImage, MultiLabelDataset
 from ..data.own_data import picture_set
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance
 from ..errors import DataError
-from ..io import alone, csv_chunks, number_of, progress_bar, time_in_words, write_atomic
+from ..io import alone, csv_chunks, number_of, parse_json, progress_bar, time_in_words, write_atomic
 from ..method.contract import Method
 from .options import JobError
 from .run import Recogniser, load_run
@@ -37,9 +37,9 @@ from ..towers.views import StoreRows, view_pixels
 
 # %% auto #0
 __all__ = ['PREDICT_FORMS', 'XMP_SPACES', 'XMP_MAKER', 'predict', 'read_pixels', 'score_features', 'scored_pieces', 'stamp_of',
-           'scores_key', 'read_records', 'take_over', 'json_chunks', 'label_studio_task', 'output_chunks',
-           'xmp_sidecar', 'check_sidecars', 'write_sidecars', 'chosen_pictures', 'piece_size', 'scoring_cost',
-           'score_store', 'write_records', 'check_request', 'clear_empty', 'predict_job']
+           'scores_key', 'checksum', 'record_line', 'read_records', 'open_records', 'take_over', 'json_chunks',
+           'label_studio_task', 'output_chunks', 'xmp_sidecar', 'check_sidecars', 'write_sidecars', 'chosen_pictures',
+           'piece_size', 'scoring_cost', 'score_store', 'write_records', 'check_request', 'clear_empty', 'predict_job']
 
 # %% ../../nbs/library/runs/07_predict.ipynb #a89ef09a
 def read_pixels(
@@ -107,12 +107,14 @@ def scored_pieces(
 # %% ../../nbs/library/runs/07_predict.ipynb #8a0c8c89
 def stamp_of(
     image: Any,  # a record of a data set
-) -> list:  # of a file: size and time of its last change
+) -> list:  # of a file: size, and when content and name were last changed; empty where there is none
     "What tells whether a picture is still the same, without reading it."
     if not isinstance(image, FileImage):
         return [image.content_key()]
-    status = os.stat(image.path)
-    return [status.st_size, status.st_mtime_ns]
+    with suppress(OSError):
+        status = os.stat(image.path)
+        return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return []
 
 
 def scores_key(
@@ -129,20 +131,51 @@ def scores_key(
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 # %% ../../nbs/library/runs/07_predict.ipynb #0bca3242
+def checksum(
+    text: bytes,  # of a line
+) -> bytes:  # 16 hex digits
+    "By which a line that was changed is known."
+    return hashlib.sha256(text).hexdigest()[:16].encode()
+
+
+def record_line(
+    record: dict,  # of a picture, or the first line
+) -> bytes:  # with its checksum
+    "A line of the hidden file. Errors: a number that is not finite."
+    text = json.dumps(record, allow_nan=False).encode()
+    return text + b' ' + checksum(text) + b'\n'
+
+
 def read_records(
     path: Path,  # hidden file
-    limit: int | None = None,  # bytes to read, at most
 ) -> Iterator[tuple[dict, int]]:  # the first line, then records, each with the byte after it
-    "Whole lines, up to the first that is not."
+    "Whole lines, up to the first that is cut or was changed."
     with suppress(FileNotFoundError), open(path, 'rb') as file:
         for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:
+            text, _, mark = line.rpartition(b' ')
+            if mark != checksum(text) + b'\n':
                 return
-            if not line.endswith(b'\n') or limit is not None and file.tell() > limit:
+            record = parse_json(text)
+            if not isinstance(record, dict):
                 return
             yield record, file.tell()
+
+
+def open_records(
+    path: Path,  # hidden file
+) -> BinaryIO:  # to read and write
+    "The hidden file, made if need be. Errors: a link, or a second name of another file, in its place."
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0)
+    try:
+        file = open(os.open(path, flags, 0o666), 'r+b')
+    except OSError:
+        if not path.is_symlink():
+            raise
+        raise JobError(f'{path}: a link in the place of unfinished work; remove it.') from None
+    if os.fstat(file.fileno()).st_nlink > 1:
+        file.close()
+        raise JobError(f'{path}: a file of another name too, in the place of unfinished work; remove it.')
+    return file
 
 
 def take_over(
@@ -155,16 +188,15 @@ def take_over(
     "What a stopped command left that still holds."
     lines = read_records(path)
     head, end = next(lines, ({}, 0))
-    if not isinstance(head, dict) or head.get('key') != key:
+    if head.get('key') != key:
         return 0, 0
     done, kept = 0, (0, end)
     for (record, end), row in zip(lines, order):
-        with suppress(OSError, DataError, AttributeError, TypeError):
-            if record['image'] == dataset.image_ids[row] and record['stamp'] == stamp_of(dataset.images[row]):
-                done += 1
-                kept = (done, end) if done % size == 0 or done == len(order) else kept
-                continue
-        break
+        same = record.get('image') == dataset.image_ids[row] and record.get('stamp') == stamp_of(dataset.images[row])
+        if not same:
+            break
+        done += 1
+        kept = (done, end) if done % size == 0 or done == len(order) else kept
     return kept
 
 # %% ../../nbs/library/runs/07_predict.ipynb #6db83476
@@ -336,6 +368,7 @@ def write_records(
     key, decisions = scores_key(run, recogniser, dataset, size, on_bad), run_decisions(run, recogniser.class_names)
     done, end = take_over(path, key, dataset, order, size)
     pieces = [order[i:i + size] for i in range(done, len(order), size)]
+    stamps = {row: stamp_of(dataset.images[row]) for row in order[done:]}  # before any of them is read
     if cache is None:
         if progress and pieces:
             left = [row for piece in pieces for row in piece]
@@ -344,17 +377,17 @@ def write_records(
     else:
         store = encode_dataset(recogniser.tower, dataset, cache, progress=progress)
         results = ((piece, score_store(recogniser.method, store, piece), {}) for piece in pieces)
-    with open(path, 'r+b' if end else 'wb') as file, progress_bar(total=len(order), initial=done, disable=not progress,
-                                                          unit='images', desc='score') as bar:
+    with open_records(path) as file, progress_bar(total=len(order), initial=done, disable=not progress, unit='images',
+                                                  desc='score') as bar:
         file.truncate(end)
         file.seek(end)
-        file.write(b'' if end else json.dumps(dict(key=key)).encode() + b'\n')
+        file.write(b'' if end else record_line(dict(key=key)))
         for piece, (rows, p, bad) in zip(pieces, results):
             p = own_probabilities(all_finite(p, [dataset.image_ids[r] for r in rows], run), decisions) if rows else p
             values = {row: dict(p=[round(float(v), 6) for v in line]) for row, line in zip(rows, p)}
-            about = lambda row: dict(image=dataset.image_ids[row], stamp=stamp_of(dataset.images[row]))
+            about = lambda row: dict(image=dataset.image_ids[row], stamp=stamps[row])
             lines = [about(row) | (values[row] if row in values else dict(skipped=bad[row])) for row in piece]
-            file.writelines(json.dumps(line, allow_nan=False).encode() + b'\n' for line in lines)
+            file.writelines(map(record_line, lines))
             file.flush()
             bar.update(len(piece))
 
@@ -416,6 +449,8 @@ def predict_job(
             write_records(run, recogniser, dataset, hidden, on_bad, cache, progress)
             records = lambda: (r for r, _ in read_records(hidden) if 'p' in r)
             bad = [(r['image'], r['skipped']) for r, _ in read_records(hidden) if 'skipped' in r]
+            if sum(1 for _ in records()) + len(bad) != len(dataset):
+                raise JobError(f'{hidden}: was changed while it was written; start the same command again.')
             if next(records(), None) is None:
                 raise DataError(f'none of the {len(dataset)} pictures can be read, first {bad[0][0]}: {bad[0][1]}')
             check_request(out, on_bad, form, top)  # again: somebody may have made it meanwhile

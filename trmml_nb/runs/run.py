@@ -36,8 +36,9 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import pick_device, predict_logits, tensors_sha256
 
 # %% auto #0
-__all__ = ['UNFINISHED', 'method_state', 'save_model', 'note_of', 'RunForm', 'read_config', 'config_sha256', 'growing',
-           'required', 'load_model', 'read_history', 'Prediction', 'Recogniser', 'versions', 'load_run']
+__all__ = ['UNFINISHED', 'method_state', 'save_model', 'note_of', 'RunForm', 'MetricsForm', 'read_metrics', 'read_config',
+           'config_sha256', 'growing', 'required', 'load_model', 'read_history', 'Prediction', 'Recogniser', 'versions',
+           'load_run']
 
 # %% ../../nbs/library/runs/02_run.ipynb #31079b8b
 def method_state(
@@ -90,6 +91,20 @@ class RunForm(BaseModel):
     data: dict[str, Any]
     tower: _TowerNote
     class_names: list[str]
+
+
+class MetricsForm(BaseModel):
+    "What metrics.json of a run must hold; it may hold more."
+    model_config = ConfigDict(strict=True)
+    mAP: float | None  # percent
+    versions: dict[str, str]
+
+
+def read_metrics(
+    folder: str | Path,  # a run folder
+) -> dict:
+    "Numbers of a finished run. Errors: missing, damaged, of another form."
+    return read_json(Path(folder) / 'metrics.json', form=MetricsForm)
 
 
 UNFINISHED = 'unfinished.json'  # in the folder of a run of `trmml photos` while it is at work: what was asked for
@@ -171,6 +186,8 @@ def read_history(
     path = Path(folder) / 'history.csv'
     try:
         header, *rows = unsealed(path.read_bytes())
+        if header[0] != 'epoch':
+            raise ValueError(f'its first column is {header[0][:20]!r}, expected epoch')
         return pd.DataFrame(rows, columns=header).replace('', 'nan').astype(float)
     except (OSError, ValueError) as error:
         raise RunError(f'{path}: no readable history ({error}).') from error
@@ -244,6 +261,7 @@ def versions() -> dict[str, str]:
 def load_run(
     folder: str | Path,  # a run folder
     device: str = 'auto',  # 'auto' takes a GPU where there is one
+    clip: str | None = None,  # where the tower is now, if it moved: 'local-dir:FOLDER'
 ) -> Recogniser:
     "The recogniser that a training left behind. Errors: an unfinished or damaged run, a tower that changed."
     folder, chosen = Path(folder), pick_device(device)
@@ -252,13 +270,13 @@ def load_run(
         raise RunError(f'{folder}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out '
                        f'{folder} --resume`.')
     asked = config['tower']
-    tower = load_tower(asked['clip'], asked.get('pretrained'), asked.get('image_size'), str(chosen),
+    tower = load_tower(clip or asked['clip'], asked.get('pretrained'), asked.get('image_size'), str(chosen),
                        asked.get('resize') or 'squash', dense=asked.get('dense'))
     if tower.fingerprint != asked['fingerprint']:
         raise RunError(f"{folder}: trained on tower {asked['clip']!r} with fingerprint {asked['fingerprint'][:12]}, "
                        f"which is "
-                       f'now {tower.fingerprint[:12]}: its weights or preprocessing changed. Use the old weights or '
-                       f'train again.')
+                       f'now {tower.fingerprint[:12]}: not the same tower, or its weights or preprocessing changed. '
+                       f'Use the old weights or train again.')
     tower.precision = torch.bfloat16 if asked.get('precision') == 'bfloat16' else None  # as it was trained
     entry = METHODS[parse_spec(config['method'])[0]]
     try:
@@ -268,7 +286,8 @@ def load_run(
                        f'({error}); it was changed, or made by '
                        'another version. Put the file back, or train again.') from error
     load_model(method, folder / 'model.safetensors')
-    wanted = parse_json(note_of(folder / 'model.safetensors').get('about', '{}')).get('config')
+    note = parse_json(note_of(folder / 'model.safetensors').get('about', '{}'))
+    wanted = None if clip is not None and 'clip' not in note else note.get('config')  # before: another word for a tower
     if wanted is not None and wanted != config_sha256(config):
         raise RunError(f'{folder / "config.json"}: was changed since the model was written, so its categories or '
                        f'settings may not be those of the '

@@ -296,7 +296,7 @@ def claim_config(
         check_same_run(folder, about)
     else:
         clear_parts(folder / 'config.json')
-        write_json(folder / 'config.json', about)
+        write_json(folder / 'config.json', about, sealed=True)
 
 # %% ../../nbs/library/runs/03_train.ipynb #bba9b216
 def find_checkpoint(
@@ -348,7 +348,7 @@ def finish_run(
     save_model(trainer.final, folder / 'model.safetensors', dict(tower=tower.fingerprint,
         config=config_sha256(read_json(folder / 'config.json'))))
     draw_run(folder, history, metrics, Recogniser(tower, trainer.final, test.class_names), test)
-    write_json(folder / 'metrics.json', metrics)
+    write_json(folder / 'metrics.json', metrics, sealed=True)
     clear_checkpoints(folder)
 
 # %% ../../nbs/library/runs/03_train.ipynb #17d7abaa

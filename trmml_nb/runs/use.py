@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import expit
 
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
-from ..io import csv_bytes, read_json, write_atomic
+from ..io import SEAL, csv_bytes, read_json, write_atomic
 from ..people.inspector import match_view
 from .options import JobError, TrainJob
 from .sets import hide_labels, load_sets, zero_shot_cosines
@@ -22,15 +23,15 @@ from .train import measure_run, what_changed
 from ..data.labels import UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, parse_spec
 from ..data.formats import read_labels
-from ..data.tables import PROBABILITY, SOURCE, Reading
+from ..data.tables import PROBABILITY, SOURCE, Reading, written_digest
 from ..people.html_page import inspection_page
-from .run import load_run, read_config
+from .run import load_run, read_config, read_metrics
 from ..towers.encode import encode_dataset
 from ..training.trainer import predict_logits
 
 # %% auto #0
 __all__ = ['complete', 'all_finite', 'is_photos', 'in_order', 'job_of', 'evaluate_job', 'write_table', 'completed_table',
-           'run_decisions', 'own_probabilities', 'training_set', 'complete_job', 'inspect_job']
+           'DecisionsForm', 'run_decisions', 'own_probabilities', 'training_set', 'complete_job', 'inspect_job']
 
 # %% ../../nbs/library/runs/04_use.ipynb #66311a0c
 def all_finite(
@@ -99,7 +100,7 @@ def evaluate_job(
     """Measure a run. Errors: data without labels, or with other categories; a run of photographs without a table to
     measure on."""
     if labels is None and is_photos(run):
-        found = read_json(Path(run) / 'metrics.json').get('mAP')
+        found = read_metrics(run)['mAP']
         raise JobError(f'{run}: a run of trmml photos was measured by cross-validation (mAP '
                        f'{"–" if found is None else format(found, ".1f")}, see report.html). To measure it '
                        'on other photographs, pass --labels FILE and --root FOLDER.')
@@ -151,31 +152,45 @@ def completed_table(
     filled: np.ndarray,  # [N, C] 0 or 1
     p: np.ndarray,  # [N, C] probabilities
 ) -> tuple[list[str], list[list]]:  # header, rows
-    """Labels, for each whether it was given or proposed, and probabilities; every reader of tables takes it back,
-    corrected or not."""
+    """Labels, for each what was given or proposed, probabilities, and a digest of all but the labels; every reader of
+    tables takes it back, corrected or not."""
     header = ['image', *class_names, *(c + SOURCE for c in class_names), *(c + PROBABILITY for c in class_names)]
-    said = np.where(targets != UNKNOWN, 'given', np.where(filled == 1, 'proposed 1', 'proposed 0'))
-    rows = [[name, *map(int, line), *sources, *(f'{v:.6f}' for v in values)]
+    said = np.where(filled == 1, ' 1', ' 0')
+    said = np.char.add(np.where(targets != UNKNOWN, 'given', 'proposed'), said)
+    rows = [[name, *map(int, line), *map(str, sources), *(f'{v:.6f}' for v in values)]
             for name, line, sources, values in zip(image_ids, filled, said, p)]
-    return header, rows
+    seal = written_digest(header, [list(map(str, row)) for row in rows])
+    return [*header, SEAL], [[*row, seal] for row in rows]
+
+
+class DecisionsForm(BaseModel):
+    "What decisions.json must hold; it may hold more."
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    slope: float = Field(1., gt=0)
+    shift: dict[str, float]  # of each category
+    threshold: dict[str, Annotated[float, Field(gt=0, lt=1)]]
+    noted: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None  # 1 where it lacks
+    threshold_of_table: dict[str, Annotated[float, Field(gt=0, lt=1)]] | None = None  # where others were set since
 
 
 def run_decisions(
     run: str | Path,  # run folder
     class_names: Sequence[str],  # C categories, in the order wanted
-) -> dict[str, np.ndarray] | None:  # slope, shift, noted and threshold, [C] each; None where a run has none
-    "Calibration and thresholds that a run of `trmml photos` chose. Errors: a file that names other categories."
+) -> dict[str, np.ndarray] | None:  # slope, shift, noted, threshold (and threshold_of_table), [C]; None: has none
+    "Calibration and thresholds that a run of `trmml photos` chose. Errors: a file damaged, or of other categories."
     path = Path(run) / 'decisions.json'
     if not path.is_file():
         return None
-    said = read_json(path)
-    try:
-        of = lambda name: np.array([said[name][c] for c in class_names], dtype=float)
-        return dict(slope=np.full(len(class_names), float(said['slope'])), shift=of('shift'), threshold=of('threshold'),
-                    noted=of('noted') if 'noted' in said else np.ones(len(class_names)))
-    except (KeyError, TypeError, ValueError) as error:
-        raise JobError(f'{path}: does not fit the run ({type(error).__name__}: {error}); move it away to use '
-                       f'probabilities as they are.') from None
+    said = DecisionsForm(**read_json(path, 'Copy the file anew, or move it away to use probabilities as they are.',
+                                     form=DecisionsForm))
+    parts = {k: v for k, v in said if isinstance(v, dict)}
+    lacking = [(k, c) for k, v in parts.items() for c in class_names if c not in v]
+    if lacking:
+        raise JobError(f'{path}: no threshold or shift for {lacking[0][1]!r} ({lacking[0][0]}; {len(lacking)} entries '
+                       f'are missing): it belongs to another run. Copy the file anew, or move it away to use '
+                       f'probabilities as they are.')
+    found = {k: np.array([v[c] for c in class_names], dtype=float) for k, v in parts.items()}
+    return dict(slope=np.full(len(class_names), said.slope), noted=np.ones(len(class_names))) | found
 
 
 def own_probabilities(

@@ -31,8 +31,9 @@ from .store import read_description
 from ..data.dataset import MultiLabelDataset
 from .store import (STORE_VERSION, FeatureStore, check_shard, default_cache, pack_features, read_header,
                                    store_bytes, store_key)
-from ..io import (
-    SILENT_FOR, alone, clear_parts, number_of, progress_bar, readable, time_in_words, waiting_for, write_atomic)
+from trmml_nb.io import (
+    SILENT_FOR, alone, clear_parts, number_of, progress_bar, readable, time_in_words, waiting_for, write_atomic,
+    write_json)
 from .tower import FrozenTower
 from .views import StoreError, ViewStore, view_parts, view_pixels, view_tower
 
@@ -278,7 +279,7 @@ def write_meta(
     "Write store.json."
     meta["shards"] = sorted(meta["shards"], key=lambda r: r["number"])
     meta["complete"] = len(meta["shards"]) == meta["planned"]
-    write_atomic(folder / "store.json", json.dumps(meta, indent=1).encode())
+    write_json(folder / "store.json", meta, sealed=True)
 
 # %% ../../nbs/library/towers/05_encode.ipynb #e690118d
 def new_meta(
@@ -311,7 +312,7 @@ def begin_store(
                 check_shard(plan.folder, record, whole=not meta["complete"])
             return meta
         meta, images = new_meta(plan, shard_size), dict(image_ids=plan.image_ids, content_keys=plan.content_keys)
-        write_atomic(plan.folder / "images.json", json.dumps(images).encode())
+        write_json(plan.folder / "images.json", images, sealed=True)
         write_meta(plan.folder, meta)
         return meta
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ..errors import DataError
-from ..io import unguarded
+from ..io import table_cells, unguarded
 from ..data.dataset import MultiLabelDataset
 from ..towers.views import Store
 from ..data.labels import PRESENT
@@ -78,21 +78,28 @@ def scene_places(
 BOX_COLUMNS = ['image', 'category', 'x0', 'y0', 'x1', 'y1']
 
 
+def _number(cell: str) -> float:
+    "What a cell says; NaN where it says no number."
+    try:
+        return float(cell)
+    except ValueError:
+        return float('nan')
+
+
 def box_table(
     path: str | Path,  # a CSV with the columns of `BOX_COLUMNS`
     class_names: Sequence[str],  # C names
 ) -> tuple[pd.DataFrame, np.ndarray]:  # the table; [n, 4] numbers
     "The table as it stands. Raises `PlaceError` for a missing column, an unknown category, or a box outside the image."
     try:
-        table = pd.read_csv(path, dtype=dict(image=str, category=str), keep_default_na=False)
+        header, *rows = table_cells(Path(path).read_bytes())
     except (OSError, ValueError) as error:
         raise PlaceError(f'{path}: cannot be read as a table ({str(error).splitlines()[0]}).') from error
-    missing = [c for c in BOX_COLUMNS if c not in table]
+    missing = [c for c in BOX_COLUMNS if header.count(c) != 1]
     if missing:
-        raise PlaceError(f'{path}: has no column {missing[0]!r}, expected {", ".join(BOX_COLUMNS)}.')
-    for column in BOX_COLUMNS[:2]:
-        table[column] = table[column].map(unguarded)
-    boxes = table[BOX_COLUMNS[2:]].apply(pd.to_numeric, errors='coerce').to_numpy(float)
+        raise PlaceError(f'{path}: has no column {missing[0]!r}, or has it twice; expected {", ".join(BOX_COLUMNS)}.')
+    table = pd.DataFrame([[unguarded(cell) for cell in row] for row in rows], columns=header)
+    boxes = np.array([[_number(cell) for cell in row] for row in table[BOX_COLUMNS[2:]].to_numpy()])
     x0, y0, x1, y1 = boxes.T
     fits = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= 1) & (y1 <= 1)  # a blank is NaN and fits nowhere
     for bad, what in ((~table['category'].isin(class_names), 'a category that the data set has'),

@@ -18,15 +18,13 @@ from ..errors import RunError
 from .. import __version__
 from ..io import write_atomic
 from ..rivals.registry import METHODS, parse_spec
-from ..runs.run import Recogniser, load_model, load_run
-from ..io import read_json, write_json
+from ..runs.run import Recogniser, config_sha256, load_run, note_of, read_config, read_metrics, save_model
+from ..io import parse_json, write_json
 from ..towers.weights import hub_reachable, local_checkpoint
-from ..towers.tower import load_tower
-from ..training.trainer import pick_device
 
 # %% auto #0
-__all__ = ['LIMITS', 'REMEMBERS', 'WANTED', 'HubError', 'cell', 'model_card', 'save_pretrained', 'from_pretrained',
-           'load_with_tower', 'fetch', 'push_to_hub']
+__all__ = ['LIMITS', 'REMEMBERS', 'WANTED', 'HubError', 'cell', 'model_card', 'save_pretrained', 'from_pretrained', 'fetch',
+           'push_to_hub']
 
 # %% ../../nbs/library/yours/03_hub.ipynb #ba2464d0
 class HubError(RunError):
@@ -91,8 +89,8 @@ def save_pretrained(
     run, folder = Path(run), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HubError(f'{folder}: holds something already and is not overwritten; choose another folder.')
-    load_run(run, 'cpu')
-    config, metrics = read_json(run / 'config.json'), read_json(run / 'metrics.json')
+    method, note = load_run(run, 'cpu').method, parse_json(note_of(run / 'model.safetensors').get('about', '{}'))
+    config, metrics = read_config(run), read_metrics(run)
     config = {k: v for k, v in config.items() if k != 'job'}  # paths of this machine
     folder.mkdir(parents=True, exist_ok=True)
     clip = config['tower']['clip']
@@ -104,13 +102,14 @@ def save_pretrained(
                          *source.glob('*.txt')}:
                 shutil.copy(file, folder / 'tower' / file.name)
         config['tower'] = config['tower'] | dict(clip='local-dir:tower' if tower else f'local-dir:{source.name}')
-    shutil.copy(run / 'model.safetensors', folder / 'model.safetensors')
+    save_model(method, folder / 'model.safetensors', note | dict(clip=config['tower']['clip'],
+                                                                 config=config_sha256(config)))
     for name in ('decisions.json',):
         if (run / name).is_file():
             shutil.copy(run / name, folder / name)
-    write_json(folder / 'metrics.json', metrics)
+    write_json(folder / 'metrics.json', metrics, sealed=True)
     write_atomic(folder / 'README.md', model_card(config, metrics, title or folder.name, notes).encode())
-    write_json(folder / 'config.json', config)
+    write_json(folder / 'config.json', config, sealed=True)
     return folder
 
 # %% ../../nbs/library/yours/03_hub.ipynb #20e47cd2
@@ -129,31 +128,16 @@ def from_pretrained(
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = Path(fetch(str(name), revision))
-    config = read_json(folder / 'config.json')
-    here = config['tower']['clip'] if 'tower' in config else ''
+    here = read_config(folder)['tower']['clip']
     if clip is None and here == 'local-dir:tower':
         clip = f'local-dir:{folder / "tower"}'
     if clip is None and here.startswith('local-dir:') and not Path(here.removeprefix('local-dir:')).is_dir():
         raise HubError(f'{name}: its tower {here.removeprefix("local-dir:")!r} is a folder of its own; pass '
                        f'clip="local-dir:FOLDER" with the place of it.')
-    return load_run(folder, device) if clip is None else load_with_tower(folder, clip, device)
-
-
-def load_with_tower(
-    folder: Path,  # of `save_pretrained`
-    clip: str,  # where the tower is now
-    device: str = 'auto',  # where to compute
-) -> Recogniser:
-    "A run whose tower is at another place. Errors: another tower."
-    config, at = read_json(folder / 'config.json'), pick_device(device)
-    asked, entry = config['tower'], METHODS[parse_spec(config['method'])[0]]
-    tower = load_tower(clip, asked['pretrained'], asked['image_size'], str(at), asked.get('resize') or 'squash',
-                       dense=asked.get('dense'))
-    if tower.fingerprint != asked['fingerprint']:
-        raise HubError(f'{clip}: has fingerprint {tower.fingerprint[:12]}, the model was trained on '
-                       f'{asked["fingerprint"][:12]}: not the same tower.')
-    method = entry.build.from_tower(tower, config['class_names'], entry.config(**config['method_config']))
-    return Recogniser(tower, load_model(method, folder / 'model.safetensors').to(at), config['class_names'], folder)
+    try:
+        return load_run(folder, device, clip)
+    except RunError as error:
+        raise HubError(str(error)) from error
 
 
 def fetch(

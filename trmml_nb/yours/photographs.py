@@ -36,7 +36,7 @@ from .calibration import (
     fit_calibration, folds, never_absent, noted_share, reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError, TrmmlError
-from ..io import clear_parts, number_of, progress_bar, write_atomic
+from ..io import JSON_SEAL, clear_parts, number_of, progress_bar, write_atomic
 from ..people.figures import figure_png
 from ..people.inspector import LabelLook, MatchView, fit_side, map_levels, match_view, spotlight
 from ..runs.options import MODELS, PhotosOptions, TrainJob
@@ -544,6 +544,7 @@ def same_result(
         first, second = (json.loads(p.read_bytes()) for p in (there, made))
         for content in (first, second):
             content['job'] = {k: v for k, v in content['job'].items() if k not in PLACES}
+            content.pop(JSON_SEAL, None)
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
     return there.name == 'config.json' and first == second
@@ -618,11 +619,12 @@ def write_results(
             tower=m['zero_shot_mAP']),
         slope=result.calibration.slope, shift=by_name(result.calibration.shift),
         noted=by_name(result.calibration.noted),
-        threshold=by_name(result.thresholds)))
+        threshold=by_name(result.thresholds)), sealed=True)
     write_json(folder / 'metrics.json', dict(result.metrics, title='own photographs',
                                              per_class_AP=result.table['AP'].to_dict(),
                                             per_class_known=(result.table['present']
-                                                             + result.table['absent']).to_dict(), versions=versions()))
+                                                             + result.table['absent']).to_dict(), versions=versions()),
+               sealed=True)
     write_atomic(folder / 'report.html', report_html(result, title, seen=seen).encode())
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #5b9bafcd
@@ -644,7 +646,7 @@ def photos_in(
     method, config = settings(training)
     about = describe(training, tower, data, 'labels given by people', method, config)
     kept = Kept(folder, photos_key(job, about, store, data))
-    write_json(folder / UNFINISHED, job.asked)
+    write_json(folder / UNFINISHED, job.asked, sealed=True)
     data = data.with_targets(assumed_targets(data.targets))  # what training takes as absent
     final = tower_alone(tower, store, data)
     alone = predict_logits(final, store).numpy()
@@ -656,7 +658,7 @@ def photos_in(
         final = fit_rows(tower, store, data, np.arange(len(data)), training, progress)
     made = own_folder(folder / '.results')
     asked = asdict(job) | dict(data='photos', start=None)
-    write_json(made / 'config.json', about | dict(job=asked, went_on_from=job.start))
+    write_json(made / 'config.json', about | dict(job=asked, went_on_from=job.start), sealed=True)
     save_model(final, made / 'model.safetensors', dict(tower=tower.fingerprint,
                                                        config=config_sha256(read_json(made / 'config.json'))))
     texts, crop = tower.encode_classes(data.class_names), tower.preprocess.get('resize_mode') == 'shortest'

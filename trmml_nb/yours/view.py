@@ -22,7 +22,7 @@ from ..data.labels import UNKNOWN
 from ..data.own_data import image_folder
 from ..data.formats import read_labels
 from ..data.tables import Sheet
-from ..errors import ViewError
+from ..errors import RunError, ViewError
 from ..io import read_json, write_atomic, write_json
 from ..people.figures import as_numpy
 from ..people.inspector import Inspection, inspect_method
@@ -33,9 +33,8 @@ from ..runs.options import TrainJob
 from ..towers.loading import in_memory
 from ..runs.sets import load_sets, settings
 from ..runs.run import Recogniser, load_run, read_config
-from ..io import guarded
-from ..runs.use import training_set
-from ..data.tables import PROBABILITY
+from ..runs.use import run_decisions, training_set
+from ..data.tables import PROBABILITY, as_written, read_grid, restored
 from ..towers.encode import encode_dataset
 from ..towers.views import Store
 from ..training.trainer import Trainer, predict_logits
@@ -60,18 +59,14 @@ def read_decisions(
     class_names: Sequence[str],  # C names
 ) -> Decisions:
     "What `decisions.json` says; without that file the logits as they are, and 0.5. Errors: other categories."
-    path, names = Path(run) / 'decisions.json', list(class_names)
-    if not path.is_file():
-        return Decisions(PlattScaling(), np.full(len(names), .5))
-    said = read_json(path)
-    missing = [c for c in names if c not in said.get('threshold', {}) or c not in said.get('shift', {})]
-    if missing:
-        raise ViewError(f'{path}: no threshold or shift for {missing[0]!r} ({len(missing)} of {len(names)} categories '
-                        'are missing): it belongs to another run; copy the file anew.')
-    pick = lambda part: np.array([float(said[part][c]) for c in names])
-    noted = pick('noted') if 'noted' in said else 1.
-    filled = pick('threshold_of_table') if 'threshold_of_table' in said else None
-    return Decisions(PlattScaling(float(said.get('slope', 1.)), pick('shift'), noted), pick('threshold'), filled)
+    try:
+        said = run_decisions(run, class_names)
+    except RunError as error:
+        raise ViewError(str(error)) from error
+    if said is None:
+        return Decisions(PlattScaling(), np.full(len(class_names), .5))
+    return Decisions(PlattScaling(said['slope'][0] if len(class_names) else 1., said['shift'], said['noted']),
+                     said['threshold'], said.get('threshold_of_table'))
 
 # %% ../../nbs/library/yours/04_view.ipynb #88502b86
 def photo_list(
@@ -121,14 +116,16 @@ def from_completed(
     thresholds: np.ndarray,  # [C]
 ) -> np.ndarray:  # [N, C] in [0, 1]; on the side of the threshold that the table's blanks were filled by
     "Probabilities from a run's `completed.csv`. Errors: no such table, a photograph or category not in it."
-    path = Path(run) / 'completed.csv'
-    ids, names = [guarded(i, path=True) for i in dataset.image_ids], dataset.class_names
-    columns = [guarded(c + PROBABILITY) for c in names]
+    path, names = Path(run) / 'completed.csv', dataset.class_names
     try:
-        table = pd.read_csv(path, dtype={'image': str}, keep_default_na=False, encoding='utf-8').set_index('image')
-        p = table.loc[ids, columns].to_numpy(float)
-        filled = table.loc[ids, [guarded(c) for c in names]].to_numpy(int)
-    except (OSError, ValueError, KeyError) as error:
+        grid = read_grid(path)
+        if not as_written(grid):
+            raise ValueError('its rows, sources or probabilities are not those that were written')
+        column = {name: c for c, name in enumerate(grid.header)}
+        rows = {restored(cells[column['image']]): cells for _, cells in grid.rows}
+        of = lambda end: np.array([[float(rows[i][column[n + end]]) for n in names] for i in dataset.image_ids])
+        p, filled = of(PROBABILITY), of('')
+    except (ValueError, KeyError) as error:
         raise ViewError(f'{path}: does not hold the photographs and categories of this run ({error}); were some '
                         'added or renamed since? Run `trmml photos` again.') from error
     low, high = np.nextafter(thresholds, 0), thresholds
@@ -147,7 +144,10 @@ class OpenRun:
 
     def __post_init__(self):
         self.folder = Path(self.folder)
-        self.config = read_json(self.folder / 'config.json')
+        self.config = read_config(self.folder)
+        if not self.config.setdefault('job', {}):
+            raise ViewError(f'{self.folder}: was shared without saying where its data are, so there is nothing to look '
+                            'at. Open the run that it was made from; other photographs are scored by trmml predict.')
         self.names: list[str] = self.config['class_names']
         self.is_photos = self.config['job'].get('data') == 'photos'
         self.decisions = read_decisions(self.folder, self.names)
@@ -327,7 +327,7 @@ def save_thresholds(
     if 'threshold' in said and 'threshold_of_table' not in said:
         said['threshold_of_table'] = said['threshold']
     try:
-        write_json(path, said | dict(threshold=by_name(values)))
+        write_json(path, said | dict(threshold=by_name(values)), sealed=True)
     except OSError as error:
         raise ViewError(f'{path}: cannot be written ({error.strerror}); nothing was changed.') from error
     return str(path)
