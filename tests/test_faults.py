@@ -480,5 +480,8 @@ def test_campaigns_found_nothing_that_must_not_happen():
         k: sum(row[k] for row in fuzzed['outcomes'].values()) for k in ('refused', 'read', 'raw', 'silent', 'hang')
     }
     assert sum(total.values()) == fuzzed['trials'] >= 3000 and not (total['raw'] or total['silent'] or total['hang'])
+    flipped = fuzzed['flips']
+    assert len(flipped) >= 17 and all(sum(row.values()) >= 200 for row in flipped.values())
+    assert not any(row['raw'] or row['silent'] or row['hang'] for row in flipped.values())
     killed = json.loads((NOTES / 'kills.json').read_text(encoding='utf-8'))
     assert sum(kind['kills'] for kind in killed.values()) >= 100 and {'training', 'own_photographs'} <= killed.keys()
