@@ -301,13 +301,14 @@ def photos(
     metrics = read_json(folder / 'metrics.json')
     say = lambda v: '–' if v is None else f'{v:.1f}'
     trained, alone = metrics['trained_mAP'], metrics['zero_shot_mAP']
-    better = None not in (trained, alone) and alone > trained and metrics['model'] == 'tower'
+    better = (None not in (trained, alone) and say(alone) != say(trained) and alone > trained
+              and metrics['model'] == 'tower')
     kept = ' The tower was better alone, and was kept as it is.' if better else ''
     lacking = len(metrics['left_out'])
     if lacking:
         kept += (f" {lacking} of {metrics['categories']} categories {'is' if lacking == 1 else 'are'} left out: nothing "
                  f"is known absent, or nothing present.")
-    print(f"mAP on labels that training did not see: {say(metrics['mAP'])} (without training: "
+    print(f"mAP on labels that training did not see: {say(trained)} (without training: "
           f"{say(metrics['zero_shot_mAP'])}).{kept}\n"
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}\n"
           f"answer what is blank: trmml review {folder}")

@@ -3,12 +3,15 @@ written over."""
 
 import ast
 import base64
+import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 from helpers.inspections import C, Method, by_hand
 
 from trmml_nb.people import inspector as I
@@ -42,6 +45,17 @@ def test_page_is_whole_and_refers_to_nothing(run):
         len(text) < len(page) and not re.search(r'https?:|//[a-z]|@import|url\(', text) and "default-src 'none'" in text
     )
     assert page.count('data-label=') == 2 * C and page.count('aria-selected="true"') == 2 and page.count('<canvas') == 4
+
+
+@pytest.mark.parametrize(
+    'size, shown',
+    [((300, 200), (256, 171)), ((2000, 150), (1024, 77)), ((100, 600), (85, 512)), ((64, 64), (256, 256))],
+)
+def test_a_panorama_is_shown_wide_enough_to_be_seen(run, size, shown):
+    view = run.view(0)
+    page = P.inspection_html(replace(view, image=view.image.resize(size)))
+    (first, *_) = re.findall(r'data:image/png;base64,([A-Za-z0-9+/=]+)', page)
+    assert Image.open(io.BytesIO(base64.b64decode(first))).size == shown
 
 
 def test_page_holds_the_levels_and_claims():

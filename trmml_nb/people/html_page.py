@@ -153,7 +153,8 @@ def inspection_html(
     "One image as a page that needs nothing else: picture, levels, list and script inside. Errors: views of two images."
     views, chosen = [view] if other is None else [view, other], view.index(label)
     same_image(*views)
-    image, file = fit_side(view.image, look.side), io.BytesIO()
+    side = look.side * max(view.image.size) // (3 * min(view.image.size))  # a panorama is not a thread
+    image, file = fit_side(view.image, max(look.side, min(4 * look.side, side))), io.BytesIO()
     image.save(file, 'PNG')
     uri = 'data:image/png;base64,' + _text(file.getvalue())
     cmaps = list(dict.fromkeys((look.cmap, *CMAPS)))

@@ -405,7 +405,7 @@ def limits(
     if m['choice_rests_on'] == 'nothing':
         said.append('No category has a present and an absent label, and none was noted alone: no model could be '
                     'judged, and the tower alone was kept.')
-    if m['trained_mAP'] < m['zero_shot_mAP']:
+    if round(m['trained_mAP'], 1) < round(m['zero_shot_mAP'], 1):  # as they are told
         both = f'with labels held out, the tower alone ranks the photographs better (mAP {m["zero_shot_mAP"]:.1f}) than after training (mAP {m["trained_mAP"]:.1f})'
         said.append(f'Training did not help here: {both}. '
                     + ('So the model of this run is the tower alone; your labels set its probabilities and '
@@ -791,7 +791,9 @@ def photos_job(
     if begun:
         say(f'{folder}: went on with an unfinished run, {kept.taken} of {job.folds} folds were taken over'
             + (f', {kept.stale} not: labels, photographs or versions are others now' if kept.stale else ''))
-    why = {'known labels': ', the better one by cross-validation', 'nothing': ': no label could judge it',
+    both = {round(result.metrics[name], 1) for name in ('trained_mAP', 'zero_shot_mAP')}
+    known = ', the better one by cross-validation' if len(both) > 1 else ': by cross-validation both are equally good'
+    why = {'known labels': known, 'nothing': ': no label could judge it',
            'assumed labels': ', the better one if what was not noted is absent: nothing is known absent'}[result.metrics['choice_rests_on']]
     say(f'kept: {KEPT[result.chosen]}' + (why if job.model == 'best' else ', as asked'))
     return folder
