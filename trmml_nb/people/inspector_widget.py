@@ -257,12 +257,17 @@ class Stage {
     g.restore();
     g.setLineDash([]);
     g.font = '600 13px system-ui, sans-serif';
+    const placed = [];
     for (const { name, color, peak } of layers)
       if (name) {
         // the label's name beside its region
         const width = g.measureText(name).width + 10,
           x = clamp(p.x + peak[0] * p.w, 0, canvas.clientWidth - width),
-          y = clamp(p.y + peak[1] * p.h, 10, canvas.clientHeight - 10);
+          over = q => Math.abs(q.y - y) < 20 && x < q.x + q.width && q.x < x + width;
+        let y = clamp(p.y + peak[1] * p.h, 10, canvas.clientHeight - 10);
+        const up = y > canvas.clientHeight - 90 ? -21 : 21;
+        while (placed.some(over)) y += up; // names at one place stand below each other
+        placed.push({ x, y, width });
         g.fillStyle = '#111d';
         g.fillRect(x, y - 10, width, 20);
         g.fillStyle = color;
