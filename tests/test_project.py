@@ -544,6 +544,7 @@ def test_check_masks_can_fail(tmp_path):
 def test_two_workers_share_out_whole_files(tmp_path):
     "With `--dist loadgroup` every test of a file runs in one worker, so that what its fixtures made is made once."
     shutil.copy(ROOT / 'tests/conftest.py', tmp_path)
+    shutil.copytree(ROOT / 'tests/helpers', tmp_path / 'helpers')
     note = "    cache = os.environ['TRMML_CACHE']\n    assert Path(cache).is_dir()\n    open('told', 'a').write(cache + '\\n')\n"
     tests = [f'def test_{k}():\n    time.sleep(0.01)\n' + note for k in range(12)]
     for name in ('test_a', 'test_b', 'test_c'):
