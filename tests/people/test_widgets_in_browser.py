@@ -496,13 +496,15 @@ def test_names_of_categories_and_files_stay_text(page, tmp_path):
 def test_a_kernel_that_does_not_answer_is_said(page, which, request):
     w = InBrowser(page, request.getfixturevalue(which))
     banner = page.locator('.trmml .banner')
+    page.clock.install()  # the page's own time, which is then moved on
     w.press('ArrowRight', 's')
-    page.wait_for_timeout(5200)
+    page.clock.fast_forward(5200)
     assert not banner.is_visible()
     page.evaluate(
         '() => { window.toPython = () => new Promise(() => {}); }'
     )  # a function that is returned would be called
     page.keyboard.press('ArrowRight' if which == 'inspector' else 'y')
+    page.clock.fast_forward(5200)
     banner.wait_for()
     assert 'run this cell again' in banner.inner_text()
 
