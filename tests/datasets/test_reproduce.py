@@ -223,9 +223,9 @@ def test_every_row_says_which_form_it_is(tmp_path):
     for name, release in RELEASES.items():
         tower = dict(zip(*[iter(release.tower.replace('--', '').split())] * 2))
         (line,) = ask(release.spec, replace(same, **tower))[len(tower) :]
-        assert line.startswith(f'{release.spec}: {release.form}, where ') and 'there' not in line.split('augmented')[-1]
+        assert line.startswith(f'{release.spec}: {release.form}, where ') and 'its tower' not in line
         if tower:
-            assert f'and with {release.tower} there' in '\n'.join(ask(release.spec))
+            assert f'; its tower has {release.tower}' in '\n'.join(ask(release.spec))
         assert f'{release.form} it is {release.spec}' in ask(name)[0], 'ours says what to type'
 
 
@@ -270,6 +270,12 @@ def test_from_a_prepared_set_to_the_row(server, tmp_path):  # noqa: F811
     )
     shown, said = reproduce_job(job, progress=False)
     assert shown.loc['trmml:epochs=1', '50 %'] != '–' and any('tower' in line for line in said)
+    text = report(shown, said, job.setting).splitlines()
+    cited = {line.split()[0]: line for line in text if line.startswith('[')}
+    assert all(row.split()[-1] in cited for row in text if row.startswith(('SST', 'SARB', 'HST'))), (
+        'each has its source'
+    )
+    assert max(len(line) for line in text[text.index('') :] if not line.startswith(('[', 'Masks', 'Diff'))) < 160
 
 
 def test_command_line_without_network_or_data(tmp_path):

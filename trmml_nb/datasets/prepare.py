@@ -725,7 +725,8 @@ def plan(
             else ('not needed' if s.optional else 'bring it', None)
         )
         rows.append(
-            (s.name, s.size, state, 'published checksum' if s.checksum_known else 'no published checksum', where)
+            (s.name, s.size, state, 'counts and images only' if state == 'unpacked' else
+             'published checksum' if s.checksum_known else 'no published checksum', where)
         )
     return pd.DataFrame(rows, columns=['file', 'bytes', 'state', 'check', 'where'])
 
@@ -812,7 +813,7 @@ def gather(
     target.mkdir(parents=True, exist_ok=True)
     opened = [(target / f'.{name}.unpacked.json').exists() for name in todo.file]
     needed = (
-        todo.bytes[todo.state == 'download'].sum() + todo.bytes[(todo.state != 'unpacked') & ~np.array(opened)].sum()
+        todo.bytes[todo.state == 'download'].sum() + todo.bytes[(todo.state != 'unpacked') & ~np.array(opened, dtype=bool)].sum()
     )
     require_disk(folder, int(needed), benchmark.title)
     _bring_first(benchmark, todo, given, offline)
@@ -957,14 +958,8 @@ def prepare_benchmark(
         table, counts = _read_and_count(benchmark, tree, records, folder)
         base, lost = tree.image_root(table.images)
         if moved := tree.elsewhere(lost):
-            link_images(
-                folder / 'images',
-                {
-                    image: moved.get(image, base / image)
-                    for image in table.images
-                    if image in moved or image not in set(lost)
-                },
-            )
+            gone = set(lost) - set(moved)
+            link_images(folder / 'images', {i: moved.get(i, base / i) for i in table.images if i not in gone})
             base, lost = folder / 'images', [image for image in lost if image not in moved]
         broken = check_images(benchmark, table, base, lost, allow_missing, workers, progress, allow_undecodable)
         about = describe_benchmark(benchmark, table, counts, records)

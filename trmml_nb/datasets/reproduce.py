@@ -265,7 +265,7 @@ def forms(
     if release and not released(spec):
         said.append(f'{spec}: our form; {release.form} it is {f"{release.spec} {release.tower}".strip()}')
     elif release:
-        beside = f', and with {release.tower or "the plain tower"} there' if asked != release.tower else ''
+        beside = f'; its tower has {release.tower or "none of these options"}' if asked != release.tower else ''
         said.append(f'{spec}: {release.form}, where {release.lacks}{beside}')
     joined = [n for n in class_names if n in SPOKEN_NAMES]
     if wording == 'spoken' and joined:
@@ -361,7 +361,10 @@ def report(
         if said
         else ['The setting is the published one.']
     )
+    cited = [s for s in dict.fromkeys(shown['source']) if s != 'this run']
+    shown = shown.assign(source=[f'[{cited.index(s) + 1}]' if s in cited else s for s in shown['source']])
     end = [
+        *(f'[{number}] {source}' for number, source in enumerate(cited, 1)),
         'Ours: last epoch, mean over seeds. Most peers print the best epoch on the test set.',
         f'Masks: {setting.mask_rule}.',
         setting.note,
