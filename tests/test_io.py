@@ -177,6 +177,8 @@ def test_a_table_that_was_cut_or_changed_is_refused_or_says_the_same():
     mended = data.replace(b'100.0', b'99.0')
     with pytest.raises(ValueError, match=f'{SEAL} differs.*take out the last column'):
         unsealed(mended)
+    with pytest.raises(ValueError, match='holds no row'):
+        unsealed(b'\n\n')
     without = b'\n'.join(line.rpartition(b',')[0] for line in mended.splitlines())
     assert unsealed(without)[1][2] == '99.0'
 

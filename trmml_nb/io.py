@@ -326,7 +326,7 @@ def table_cells(
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise ValueError(f'line {reader.line_num}: {error}') from None
-    if len(rows) < 2:
+    if len(rows) < 2 or not rows[0][1]:
         raise ValueError('holds no row')
     for line, row in rows:
         if len(row) != len(rows[0][1]):
