@@ -180,9 +180,9 @@ def measure_run(
     table = per_class_table(p, dataset.truth, dataset.class_names, scores=logits)
     plain = {name: mean_average_precision(scores, dataset.truth) for name, scores in zero_shot.items()}
     absent = difficult_absent(dataset)
-    more = {} if absent is None else dict(mAP_difficult_absent=mean_average_precision(logits, absent)[0],
-                                          zero_shot_mAP_difficult_absent=mean_average_precision(zero_shot['image'],
-                                              absent)[0])
+    more: dict[str, Any] = {} if absent is None else dict(
+        mAP_difficult_absent=mean_average_precision(logits, absent)[0],
+        zero_shot_mAP_difficult_absent=mean_average_precision(zero_shot['image'], absent)[0])
     more |= {'images_left_out': left_out_of(dataset)} if dataset.skipped else {}
     return dict(**more, **summary(p, dataset.truth, dataset.class_names, scores=logits),
                 zero_shot_mAP=plain['image'][0],
