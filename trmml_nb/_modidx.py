@@ -2759,6 +2759,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'trmml_nb/yours/calibration.py'),
                                             'trmml_nb.yours.calibration.folds': ( 'library/yours/calibration.html#folds',
                                                                                   'trmml_nb/yours/calibration.py'),
+                                            'trmml_nb.yours.calibration.held_out_loss': ( 'library/yours/calibration.html#held_out_loss',
+                                                                                          'trmml_nb/yours/calibration.py'),
                                             'trmml_nb.yours.calibration.never_absent': ( 'library/yours/calibration.html#never_absent',
                                                                                          'trmml_nb/yours/calibration.py'),
                                             'trmml_nb.yours.calibration.noted_share': ( 'library/yours/calibration.html#noted_share',

@@ -22,7 +22,7 @@ from ..training.metrics import best_thresholds, check_probabilities, check_score
 # %% auto #0
 __all__ = ['CalibrationError', 'reliability', 'calibration_error', 'PlattScaling', 'fit_line', 'own_shifts', 'fit_calibration',
            'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'choose_thresholds',
-           'precise_threshold', 'careful_thresholds', 'expected_precision', 'folds', 'cross_fitted']
+           'precise_threshold', 'careful_thresholds', 'expected_precision', 'folds', 'cross_fitted', 'held_out_loss']
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #171b2b70
 class CalibrationError(MethodError):
@@ -273,3 +273,14 @@ def cross_fitted(
         p[judge] = fit(logits[judge])
         yes[judge] = p[judge] >= careful_thresholds(fit(logits[learn]), targets[learn])
     return p, yes
+
+def held_out_loss(
+    logits: np.ndarray,  # [N, C], each row by a model that did not see it
+    targets: np.ndarray,  # [N, C] PRESENT / ABSENT / UNKNOWN
+    parts: int = 3,  # folds
+    seed: int = 0,  # of the draw
+) -> float:  # nats a known label, from 0; NaN where no label is known
+    "Log loss of probabilities that are calibrated on other folds: it judges every known label, and not only the order."
+    p, known = np.clip(cross_fitted(logits, targets, parts, seed)[0], 1e-7, 1 - 1e-7), targets != UNKNOWN
+    return float(-np.log(np.where(targets == PRESENT, p, 1 - p)[known]).mean()) if known.any() else float('nan')
+

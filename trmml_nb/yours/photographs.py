@@ -33,7 +33,7 @@ from torch import nn
 from ..towers.views import Store, StoreRows
 from .calibration import (
     PlattScaling, assumed_targets, calibration_error, careful_thresholds, cross_fitted, expected_precision,
-    fit_calibration, folds, never_absent, noted_share, reliability_plot)
+    fit_calibration, folds, held_out_loss, never_absent, noted_share, reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError, TrmmlError
 from ..io import JSON_SEAL, clear_parts, number_of, progress_bar, write_atomic
@@ -276,7 +276,8 @@ def study(
     (mAP, each), (zero, zero_each) = (mean_average_precision(z, data.targets) for z in (trained, alone))
     (guess, guess_each), (zero_guess, zero_guess_each) = (mean_average_precision(z, learn) for z in (trained, alone))
     rests_on = 'known labels' if np.isfinite(mAP) else 'assumed labels' if np.isfinite(guess) else 'nothing'
-    better = zero > mAP if np.isfinite(mAP) else zero_guess > guess if np.isfinite(guess) else True
+    lost = [held_out_loss(z, learn, parts, seed) for z in (trained, alone)]
+    better = rests_on == 'nothing' or lost[1] < lost[0]
     chosen = model if model != 'best' else 'tower' if better else 'trained'
     logits = alone if chosen == 'tower' else trained
     fit = fit_calibration(logits, learn)
@@ -296,6 +297,7 @@ def study(
     said = table['proposed_present'].where(table['expected_precision'].notna(), 0)
     scores = f1_scores(yes.astype(float), judged) if (judged == PRESENT).any() else dict(CF1=np.nan, OF1=np.nan)
     metrics = dict(mAP=zero if chosen == 'tower' else mAP, trained_mAP=mAP, zero_shot_mAP=zero, model=chosen,
+                   trained_log_loss=lost[0], zero_shot_log_loss=lost[1],
                    CF1=scores['CF1'], OF1=scores['OF1'],
                    expected_precision=float((said * table['expected_precision']).sum() / said.sum()) if said.sum()
                    else np.nan,
@@ -405,8 +407,9 @@ def limits(
     if m['choice_rests_on'] == 'nothing':
         said.append('No category has a present and an absent label, and none was noted alone: no model could be '
                     'judged, and the tower alone was kept.')
-    if round(m['trained_mAP'], 1) < round(m['zero_shot_mAP'], 1):  # as they are told
-        both = f'with labels held out, the tower alone ranks the photographs better (mAP {m["zero_shot_mAP"]:.1f}) than after training (mAP {m["trained_mAP"]:.1f})'
+    elif round(m['trained_log_loss'], 3) > round(m['zero_shot_log_loss'], 3):  # as they are told
+        both = (f'with labels held out, the probabilities of the tower alone are nearer to them (log loss '
+                f'{m["zero_shot_log_loss"]:.3f}) than those after training ({m["trained_log_loss"]:.3f})')
         said.append(f'Training did not help here: {both}. '
                     + ('So the model of this run is the tower alone; your labels set its probabilities and '
                        'thresholds. Give more labels, present ones above '
@@ -477,7 +480,8 @@ def report_html(
         '<h2>How the table was read</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in result.sheet.notes), '</ul>',
         '<h2>What is missing, and how good the model is</h2>', html_table(result.table, marks=few_marks(result.table)),
         f'<p>mAP on labels that training did not see: {say(m["trained_mAP"])} after training, '
-        f'{say(m["zero_shot_mAP"])} by the tower alone. '
+        f'{say(m["zero_shot_mAP"])} by the tower alone; log loss of the calibrated probabilities: '
+        f'{m["trained_log_loss"]:.3f} and {m["zero_shot_log_loss"]:.3f}. '
         f'{len(m["left_out"])} of {m["categories"]} categories are left out of it: they lack a known present or a '
         f'known absent label. <b>Kept: '
         f'{KEPT[result.chosen]}.</b> All that follows is about it. F1 with thresholds chosen on other labels: '
@@ -791,7 +795,7 @@ def photos_job(
     if begun:
         say(f'{folder}: went on with an unfinished run, {kept.taken} of {job.folds} folds were taken over'
             + (f', {kept.stale} not: labels, photographs or versions are others now' if kept.stale else ''))
-    both = {round(result.metrics[name], 1) for name in ('trained_mAP', 'zero_shot_mAP')}
+    both = {round(result.metrics[name], 3) for name in ('trained_log_loss', 'zero_shot_log_loss')}
     known = ', the better one by cross-validation' if len(both) > 1 else ': by cross-validation both are equally good'
     why = {'known labels': known, 'nothing': ': no label could judge it',
            'assumed labels': ', the better one if what was not noted is absent: nothing is known absent'}[result.metrics['choice_rests_on']]
