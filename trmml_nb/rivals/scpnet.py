@@ -388,6 +388,7 @@ def sharpened_relation(
 # %% ../../nbs/rivals/02_scpnet.ipynb #a1f06e20
 class ReleasedSCPNet(SCPNet):
     "SCPNet as its released code trains it, on stored features."
+    graph: ClassGraph  # there is always one
 
     def __init__(
         self,
