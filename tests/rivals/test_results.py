@@ -134,9 +134,9 @@ def towers():
 @pytest.mark.parametrize('clip', ['lab2', 'lab3'])
 def test_other_towers_have_their_rows_made_with_todays_settings(towers, clip):
     table = towers[(towers['clip'] == clip) & (towers['selection'] == 'last')]
-    for method in ('trmml_adaptive', 'linear_ignore'):
+    for method, least in dict(trmml_adaptive=3, linear_ignore=3, pvlr_both=1, trmml=1).items():
         seeds = table[table['method'] == method].groupby('known')['seed'].nunique()
-        assert all(seeds.get(share, 0) >= 3 for share in ('0.1', '0.5', '1.0', 'single')), seeds.to_dict()
+        assert all(seeds.get(share, 0) >= least for share in ('0.1', '0.5', '1.0', 'single')), seeds.to_dict()
     for spec in set(table['method']):
         assert set(table[table['method'] == spec]['settings']) == {settings_sha256(spec, table['data'].iloc[0])}, spec
     assert (table.groupby('known')['mask_sha256'].nunique() == 1).all()
@@ -149,11 +149,30 @@ def test_one_setting_leads_a_linear_head_on_every_tower(towers, clip):
     assert (lead.dropna() > 1.0).all() and len(lead.dropna()) == 4, lead.to_dict()
 
 
+@pytest.mark.parametrize('clip', ['lab2', 'lab3'])
+def test_one_setting_leads_every_other_method_on_every_tower(towers, clip):
+    means = summarise(towers[towers['clip'] == clip])['mean']
+    for other in set(means.index.get_level_values('method')) - {'trmml_adaptive'}:
+        lead = (means['trmml_adaptive'] - means[other]).dropna()
+        assert (lead > 0).all(), (other, lead.to_dict())
+
+
+def test_words_that_say_nothing_do_not_lead_astray():
+    "Made-up names, and names exchanged: far ahead of a linear head, where the paper's statement is far behind it."
+    table = read_table(ROOT / 'results' / 'words.csv')
+    assert set(table['clip']) == {'lab3_words', 'lab3_shuffled'}
+    rows = table.pivot(index=['clip', 'known'], columns='method', values='mAP')
+    assert len(rows) == 4 and (rows['trmml_adaptive'] - rows['linear_ignore'] > 3).all()
+    for spec in set(table['method']):
+        assert set(table[table['method'] == spec]['settings']) == {settings_sha256(spec, 'own')}, spec
+
+
 def test_readme_tells_what_was_measured_on_other_towers(towers):
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     for clip in ('lab2', 'lab3'):
         means = summarise(towers[towers['clip'] == clip])['mean']
         said = re.search(rf'^\| {clip}, .+? \| (.+) \|$', readme, re.M)[1].split(' | ')
         columns = [('trmml_adaptive', k) for k in ('0.1', '0.5', '1.0', 'single')]
-        expected = [f'{means[m, k]:.1f} ({means["linear_ignore", k]:.1f})' for m, k in columns]
+        others = lambda k: f'{means["linear_ignore", k]:.1f}; {means["pvlr_both", k]:.1f}'
+        expected = [f'{means[m, k]:.1f} ({others(k)})' for m, k in columns]
         assert said == expected, (clip, expected)
