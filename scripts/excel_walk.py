@@ -19,9 +19,11 @@ from nbclient import NotebookClient
 
 WALK = Path(__file__).resolve().parent.parent / 'nbs/library/yours/06_walk.ipynb'
 NUMBERS = """
-print(json.dumps(dict(photographs=len(first), categories=len(border := json.loads(
+how = json.loads(Path('first/config.json').read_bytes())
+print(json.dumps(dict(image_size=how['tower']['image_size'], epochs=how['train']['epochs'],
+    photographs=len(first), categories=len(border := json.loads(
     Path('first/decisions.json').read_bytes())['threshold']), looked=looked, wrong=wrong,
-    given=int((first[[f'{name} (source)' for name in border]] == 'given').to_numpy().sum()),
+    given=int(sum(first[f'{name} (source)'].str.startswith('given').sum() for name in border)),
     seconds=times.round(1).to_dict(), worth=worth.round(4).to_dict())))
 """
 

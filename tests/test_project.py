@@ -329,7 +329,7 @@ def test_long_lines_become_fewer():
         p.read_text(encoding="utf-8") for d in ("tests", "scripts", "benchmarks") for p in (ROOT / d).rglob("*.py")
     ]
     long = sum(len(line) > 120 for text in cells + scripts for line in text.split("\n"))
-    assert long <= 170, f"{long} lines are longer than 120 columns, 170 were left"
+    assert long <= 169, f"{long} lines are longer than 120 columns, 169 were left"
 
 
 def test_no_two_public_names_are_alike():

@@ -187,6 +187,11 @@ forms(
 )
 forms(
     'what the columns are called',
+    (
+        'categories whose names are numbered',
+        WIDE.replace('dog', 'class 0').replace('cat', 'class 1'),
+        {(image, {'dog': 'class 0', 'cat': 'class 1'}[name]): label for (image, name), label in MEANT.items()},
+    ),
     *(
         (f'header {h}', WIDE.replace('image', h, 1), MEANT)
         for h in (

@@ -35,7 +35,7 @@ LIBRARIES = (
 
 @functools.cache
 def python():
-    "The words that a command begins with instead of `python`; the first call makes ready. Only Linux has what it takes."
+    "The words that a command begins with instead of `python`; the first call makes ready. Linux alone can do it."
     if not hasattr(os, 'pidfd_open'):
         return (sys.executable,)
     path = Path(tempfile.mkdtemp(prefix='trmml-ready-')) / 'socket'

@@ -32,7 +32,8 @@ IDLE = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.stat
 ERRORS = '''() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code').flatMap((c, i) => c.model.outputs.toJSON()
   .filter(o => o.output_type === 'error').map(o => `${c.model.sharedModel.source.slice(0, 80)}: ${o.ename} ${o.evalue}`))'''
 TOLD = '''() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')
-  .flatMap(c => c.model.outputs.toJSON().filter(o => o.output_type === 'stream').map(o => [o.text].flat().join(''))).join('\\n')'''
+  .flatMap(c => c.model.outputs.toJSON().filter(o => o.output_type === 'stream')
+  .map(o => [o.text].flat().join(''))).join('\\n')'''
 PIXELS = '''async image => {  // of the picture that it was last told to show, though that may have to be decoded yet
   for (let k = 0; k < 50; k++) try { await image.decode(); break; } catch { await new Promise(done => setTimeout(done, 100)); }
   const c = document.createElement('canvas'); c.width = image.naturalWidth; c.height = image.naturalHeight;

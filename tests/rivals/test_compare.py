@@ -84,7 +84,7 @@ def test_specs_name_method_and_training_settings():
 
 
 def test_rivals_are_named_by_their_form():
-    "A row of a public code is told from ours by its spec, its title and its checksum; more settings do not change that."
+    "A row of a public code is told from ours by its spec, title and checksum; more settings do not change that."
     for name, release in RELEASES.items():
         assert released(release.spec) and released(f'{release.spec},epochs=3') and not released(name)
         assert parse_spec(release.spec)[0] == name and method_title(release.spec).startswith(METHODS[name].title)

@@ -859,6 +859,8 @@ def table_format(
     if not named or labels <= CELLS.keys() and (rest or not labels & {'0', '1'}):
         return 'wide'
     name = grid.header[named[0]]
+    if labels <= {'0', '1', '-1', ''} and len(named) > 1:  # categories whose names are numbered
+        return 'wide'
     if labels <= {'0', '1', '-1', ''} and not valued:
         raise TableError(f'{grid.where}: the column {name!r} holds only 0 and 1, which has two readings. Say --format '
                          f'wide if {name} is a category (1 present, 0 absent), or --format list if 0 and 1 are the '
