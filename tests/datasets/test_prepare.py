@@ -68,6 +68,7 @@ from helpers.benchmarks import (
 )
 
 RNG = np.random.default_rng(0)
+SAFELY = dict(filter='data') if hasattr(tarfile, 'data_filter') else {}  # Python 3.10 and 3.11 learned it late
 
 
 # -- the six, tiny; each maker gives {archive: bytes}, the stored labels, and the benchmark's true counts
@@ -412,7 +413,7 @@ def test_cub(server, tmp_path):
 def test_cub_with_a_line_less(tmp_path):
     files, _ = tiny_cub()
     with tarfile.open(fileobj=io.BytesIO(files["CUB_200_2011.tgz"])) as tar:
-        tar.extractall(tmp_path, filter="data")
+        tar.extractall(tmp_path, **SAFELY)
     path = tmp_path / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt"
     path.write_text(path.read_text().rsplit("\n", 2)[0])
     with pytest.raises(PrepareError, match="8 lines, expected 3 images times 3 attributes"):
@@ -609,7 +610,7 @@ def test_files_that_a_person_has_unpacked(server, tmp_path, inside):
     files, counts = tiny_voc()
     for content in files.values():
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            tar.extractall(tmp_path / "mine", filter="data")
+            tar.extractall(tmp_path / "mine", **SAFELY)
     before = sorted(p for p in (tmp_path / "mine").rglob("*"))
     benchmark = served("voc2007", files, server, **counts)
     folder = make(benchmark, tmp_path / "data", tmp_path / "mine" / inside, offline=True)
@@ -627,7 +628,7 @@ def test_two_devkits_side_by_side(server, tmp_path):
     files, counts = tiny_voc()
     for name, content in files.items():
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            tar.extractall(tmp_path / "kaggle" / "versions" / name.removesuffix(".tar"), filter="data")
+            tar.extractall(tmp_path / "kaggle" / "versions" / name.removesuffix(".tar"), **SAFELY)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "kaggle").rglob("*")}
     benchmark = served("voc2007", files, server, **counts)
     folder = make(benchmark, tmp_path / "data", tmp_path / "kaggle", offline=True)
@@ -689,7 +690,7 @@ def test_photographs_of_voc_that_lack_or_are_damaged_can_be_left_out(server, tmp
     benchmark = served("voc2007", files, server, **counts)
     for content in files.values():
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            tar.extractall(tmp_path / "mine", filter="data")
+            tar.extractall(tmp_path / "mine", **SAFELY)
     pictures = tmp_path / "mine" / "VOCdevkit" / "VOC2007" / "JPEGImages"
     (pictures / "000003.jpg").unlink()
     (pictures / "000011.jpg").write_bytes(b"no picture")
