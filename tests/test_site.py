@@ -5,7 +5,6 @@ TRMML_SITE=FOLDER looks at a site that is already built. TRMML_SHOTS=FOLDER keep
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -14,11 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from helpers.in_browser import chromium
 from helpers.notebooks import NBS, NOTEBOOKS
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 LOOKED_AT = (
     "index.html",
     "book/04_attention.html",
@@ -121,19 +119,8 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
 
 @pytest.fixture(scope="module")
 def browser():
-    def missing(reason):
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-
-    if CHROMIUM is None:
-        missing("no Chromium: apt-get install chromium")
-    try:
-        from playwright import sync_api
-    except ImportError:
-        missing('playwright is not installed: pip install "trmml_nb[dev]"')
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def visit(browser, url, width):

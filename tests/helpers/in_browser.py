@@ -3,6 +3,7 @@ answers from the test."""
 
 import base64
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -64,6 +67,30 @@ UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is
   }
   return [...new Set(found)];
 }'''
+
+
+def missing(reason):
+    "Skip on a user's machine; fail where tests must be complete."
+    (pytest.fail if os.environ.get("CI", "").lower() in ("1", "true", "yes") else pytest.skip)(reason)
+
+
+def needed(package):
+    "A package that a test cannot do without."
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        missing(f'{package.partition(".")[0]} is not installed: pip install "trmml_nb[dev]"')
+
+
+@contextlib.contextmanager
+def chromium():
+    "The system's Chromium, started; where it or Playwright lacks, `missing`."
+    if CHROMIUM is None:
+        missing("no Chromium on this machine: apt-get install chromium")
+    with needed("playwright.sync_api").sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 def plain(value):

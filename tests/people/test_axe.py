@@ -10,7 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 from helpers.fakes import fake_inspection
-from helpers.in_browser import CHROMIUM, FLAGS, UNREADABLE, InBrowser
+from helpers.in_browser import UNREADABLE, InBrowser, chromium
 from PIL import Image
 
 from trmml_nb.people.review import Review
@@ -37,13 +37,8 @@ def axe(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def browser():
-    if CHROMIUM is None:
-        pytest.skip('no chromium on this machine: apt-get install chromium')
-    sync_api = pytest.importorskip('playwright.sync_api')
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.in_browser import CHROMIUM, FLAGS, KINDS, served, small_notebook
+from helpers.in_browser import KINDS, chromium, needed, served, small_notebook
 
 pytest.importorskip('anywidget', reason='the widgets need pip install "trmml_nb[notebooks]"')
 LONG = 60_000  # ms; a small notebook on a busy machine
@@ -21,26 +21,12 @@ SEEN = """() => [...document.querySelectorAll('.trmml-still img')]
   .filter(e => e.checkVisibility({ visibilityProperty: true }) && e.naturalWidth > 200).map(e => e.alt)"""
 
 
-def needed(package):
-    "Skip where a package is missing; fail where tests must be complete."
-    try:
-        __import__(package)
-    except ImportError:
-        ci = os.environ.get('CI', '').lower() in ('1', 'true', 'yes')
-        (pytest.fail if ci else pytest.skip)(f'{package} is not installed: pip install "trmml_nb[dev]"')
-
-
 @pytest.fixture
 def page():
-    if CHROMIUM is None:
-        pytest.skip('no chromium on this machine: apt-get install chromium')
-    sync_api = pytest.importorskip('playwright.sync_api')
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page(viewport=dict(width=1280, height=1000))
         page.set_default_timeout(LONG)
         yield page
-        browser.close()
 
 
 def keep_shot(page, name):

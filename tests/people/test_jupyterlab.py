@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.in_browser import CHROMIUM, FLAGS, UNREADABLE, served, small_notebook
+from helpers.in_browser import UNREADABLE, chromium, missing, needed, served, small_notebook
 from helpers.notebooks import left_out
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,33 +51,17 @@ WATCH = '''text => {  // every frame: how many pictures a cell shows, which, and
 }'''
 
 
-def missing(reason):
-    "Skip on a user's machine; fail where tests must be complete."
-    (pytest.fail if os.environ.get("CI", "").lower() in ("1", "true", "yes") else pytest.skip)(reason)
-
-
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        missing("no chromium on this machine: apt-get install chromium")
-    try:
-        from playwright import sync_api
-    except ImportError:
-        missing('playwright is not installed: pip install "trmml_nb[dev]"')
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
 def lab(browser, tmp_path_factory):
     "A JupyterLab with folders and settings of its own, on a copy of nbs/: its address and that copy."
     for package in ("jupyterlab", "anywidget"):
-        try:
-            __import__(package)
-        except ImportError:
-            missing(f'{package} is not installed: pip install "trmml_nb[dev]"')
+        needed(package)
     home = tmp_path_factory.mktemp("lab")
     work = shutil.copytree(ROOT / "nbs", home / "nbs", ignore=left_out)
     for plugin, values in {

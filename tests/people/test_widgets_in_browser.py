@@ -1,12 +1,10 @@
 """Both widgets in a real browser, by keyboard and mouse, without a notebook around them; what a person sees and what
 reaches the page behind."""
 
-import os
-
 import numpy as np
 import pytest
 from helpers.fakes import fake_inspection
-from helpers.in_browser import CHROMIUM, FLAGS, UNREADABLE, InBrowser
+from helpers.in_browser import UNREADABLE, InBrowser, chromium
 
 from trmml_nb.people.review import Review
 
@@ -15,22 +13,10 @@ SIZES = [(640, 480), (480, 640), (1200, 150), (90, 90), (150, 1200), (500, 375)]
 NAMES = ['aeroplane', 'sheep', 'a category with a very long name that has to be broken somewhere', 'potted plant']
 
 
-def lacking(reason):
-    (pytest.fail if os.environ.get('CI', '').lower() in ('1', 'true', 'yes') else pytest.skip)(reason)
-
-
 @pytest.fixture(scope='module')
 def browser():
-    if CHROMIUM is None:
-        lacking('no chromium on this machine: apt-get install chromium')
-    try:
-        from playwright import sync_api
-    except ImportError:
-        lacking('playwright is not installed: pip install "trmml_nb[dev]"')
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
