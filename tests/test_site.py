@@ -100,6 +100,21 @@ def test_no_link_is_broken(site, pages):
     assert not broken, "\n".join(broken[:40])
 
 
+def test_the_navigation_marks_the_page_that_is_open(site, pages):
+    "Every page of a notebook or of the reference: one entry marked, with its own title, and the one above it unfolded."
+    marked = re.compile(
+        r'<li class="toctree-l(\d) current[^"]*current-page"><a class="current [^"]*" href="#">(.*?)</a>'
+    )
+    unfolded = re.compile(r'<li class="toctree-l1 current has-children[^"]*">.*?<input [^>]*checked=""')
+    for name in sorted({n for n in pages if "/" in n and not n.startswith("_")}):
+        text = (site / name).read_text(encoding="utf-8")
+        (depth, title), *others = marked.findall(text)
+        heading = re.sub(r"<a class=\"headerlink.*|<.*?>", "", re.search(r"<h1>(.*?)</h1>", text, re.S)[1])
+        assert not others and re.sub(r"<.*?>", "", title) == heading, (name, title, others)
+        assert bool(unfolded.search(text)) == (name.startswith("api/")), name
+        assert depth == ("2" if name.startswith("api/") and name != "api/index.html" else "1"), name
+
+
 def test_nothing_is_fetched_from_elsewhere(site):
     "Pages name other hosts in links that a reader may follow, never in what a browser loads by itself."
     loads = re.compile(r'<(?:script|img|iframe|link)\b[^>]*?(?:src|href)="((?:https?:)?//[^"]+)"')

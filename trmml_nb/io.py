@@ -206,7 +206,7 @@ def _finite(text: str) -> float:
         raise ValueError(f'{text[:20]} is no number that can be held')
     return value
 
-
+# %% ../nbs/library/01_io.ipynb #36c1c238
 def parse_json(
     text: str | bytes,  # UTF-8, with or without a mark in front
 ) -> Any:

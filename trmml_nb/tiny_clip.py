@@ -182,6 +182,7 @@ def train_step(
     return (pairwise_sigmoid_loss(pooled, sentences, match, scale, model.logit_bias),
             local(dense, categories, named))
 
+# %% ../nbs/library/03_tiny_clip.ipynb #12c32482
 CATEGORY_SENTENCES = ('a photo of a {}.', 'a picture of a {}', 'a {}', 'i see a {}')
 
 def train_tiny_clip(

@@ -372,7 +372,7 @@ def files_below(
     return sorted(Path(folder, name) for folder, _, names in os.walk(path, onerror=closed) for name in names
                   if Path(name).suffix == suffix)
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #d98ece42
 def voc_triples(
     path: Path,  # folder of .xml files, with its subfolders
     notes: list[str] | None = None,  # to be added to

@@ -276,7 +276,7 @@ def named_files(
             skipped += others
     return sorted(found), skipped
 
-
+# %% ../../nbs/library/data/03_own_data.ipynb #ec69f718
 def picture_set(
     sources: str | Path | Sequence[str | Path],  # pictures, folders, patterns such as 'album/*.jpg'; one or several
     class_names: Sequence[str] = (),  # C categories to ask about; their labels are all unknown

@@ -99,7 +99,7 @@ def _image_root(folder: Path, root: str) -> Path:
                            'another; prepare it again.')
     return folder / root  # a whole path stays what it is
 
-
+# %% ../../nbs/library/data/06_prepared.ipynb #f8a6fc91
 def prepared_dataset(
     root: str | Path,  # folder of one benchmark, as made by `trmml prepare`
     split: str = 'train',  # one of the splits in its provenance

@@ -190,6 +190,7 @@ def stage_sea(r: random.Random,  # source of its random choices
                                                         y + .05)] if r.random() < .75 else []))
     return b
 
+# %% ../../nbs/library/data/01_scenes.ipynb #2ce083ab
 def stage_underwater(r: random.Random,  # source of its random choices
                      ) -> Backdrop:
     "Light from above, weeds, bubbles and a sandy floor."

@@ -424,7 +424,7 @@ def as_written(
     at, cells = grid.header.index(SEAL), [row for _, row in grid.rows]
     return {row[at] for row in cells} == {written_digest(grid.header, cells, picture_column(grid))}
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #805f489d
 Lines = list[tuple[int, list[str]]]  # (number, cells)
 
 

@@ -497,7 +497,7 @@ def find_given(
             f'{error.filename}: cannot be read ({error.strerror}); mend its rights, or pass another folder.'
         ) from error
 
-
+# %% ../../nbs/library/datasets/00_archives.ipynb #bb79b25c
 def obtain(
     source: Source,  # what is needed
     folder: str | Path,  # where downloads and notes go
@@ -634,7 +634,7 @@ def _blaming(path: Path) -> Iterator[None]:
             OverflowError, RuntimeError, IndexError) as error:
         raise DamagedArchive(f'{path}: damaged or no archive ({error}); remove it and get it again.') from None
 
-
+# %% ../../nbs/library/datasets/00_archives.ipynb #4efa708f
 def members(
     path: str | Path,  # .zip, .tar, or a compressed .tar
     folder: str | Path,  # where it is to be unpacked

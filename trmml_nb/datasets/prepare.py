@@ -437,7 +437,7 @@ def _nus_source(name: str, limit: int, marker: str, *also: str) -> Source:
     url = f'https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/{name}'
     return Source(name, (url,), unpacked=limit, marker=marker, also=also)
 
-
+# %% ../../nbs/library/datasets/01_prepare.ipynb #87a2e05b
 VOC2007_SOURCES = (
     _voc_source('2007', 'VOCtrainval_06-Nov-2007.tar', 460032000, 'c52e279531787c972589f7e41ab4ae64',
                 '7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508', 'ImageSets/Main/trainval.txt'),
@@ -494,6 +494,8 @@ VG_SOURCES = (  # the small files first: what lacks or is wrong is told before 1
         also=('1.jpg',),
     ),
 )
+
+# %% ../../nbs/library/datasets/01_prepare.ipynb #c5a7899a
 FLICKR = Source(
     'Flickr.zip', unpacked=10**11, marker='Flickr', optional=True, help="NUS-WIDE's authors send it to those who ask"
 )
@@ -527,6 +529,57 @@ CUB_SOURCES = (
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #a01783ea
 _COUNTS = 'counts read in public repositories: '
+_TWO, _NUS_VAL = {'train': ('train',), 'test': ('test',)}, {'train': ('train',), 'test': ('val',)}
+
+_VOC_AND_COCO = (
+    Benchmark(
+        'voc2007',
+        'PASCAL VOC 2007',
+        partial(read_voc, year='2007'),
+        VOC2007_SOURCES,
+        20,
+        {'train': ('train',), 'val': ('val',), 'trainval': ('train', 'val'), 'test': ('test',)},
+        {'trainval': 5011, 'test': 4952},
+        _COUNTS + 'HCPLab, TaI-DPT',
+        _FLICKR,
+        'http://host.robots.ox.ac.uk/pascal/VOC/voc2007/',
+        {'trainval': 7306, 'test': 7013},
+        ('trainval', 'train'),
+    ),
+    Benchmark(
+        'voc2012',
+        'PASCAL VOC 2012',
+        partial(read_voc, year='2012'),
+        VOC2012_SOURCES,
+        20,
+        {'train': ('train',), 'val': ('val',), 'trainval': ('train', 'val')},
+        {'train': 5717, 'val': 5823},
+        _COUNTS + 'Cole et al.',
+        _FLICKR,
+        'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/',
+    ),
+    Benchmark(
+        'coco2014',
+        'COCO 2014',
+        read_coco,
+        COCO_SOURCES,
+        80,
+        {
+            'train': ('train',),
+            'val': ('val',),
+            'train_all': ('train', 'train_unannotated'),
+            'val_all': ('val', 'val_unannotated'),
+        },
+        {'train': 82081, 'val': 40137, 'train_all': 82783, 'val_all': 40504},
+        _COUNTS + 'Cole et al., HCPLab',
+        _FLICKR + ' Annotations: CC BY 4.0.',
+        'https://cocodataset.org',
+        masks=('train', 'train_all'),
+        visit=lambda i: str(int(i[-12:])),
+    ),
+)
+
+# %% ../../nbs/library/datasets/01_prepare.ipynb #61c9752c
 _NUS = dict(
     sources=NUS_SOURCES,
     categories=81,
@@ -536,56 +589,56 @@ _NUS = dict(
     bring='The photographs are no longer served: ask the authors for them, and pass the folder that holds them '
     '(or their Flickr.zip) with --from.',
 )
-_TWO, _NUS_VAL = {'train': ('train',), 'test': ('test',)}, {'train': ('train',), 'test': ('val',)}
 
+_NUS_WIDE = (
+    Benchmark(
+        'nuswide-official',
+        'NUS-WIDE, official lists',
+        read_nus_official,
+        splits=_TWO,
+        images={'train': 161789, 'test': 107859},
+        said_by=_COUNTS + 'the official lists',
+        **_NUS,
+    ),
+    Benchmark(
+        'nuswide-labelled',
+        'NUS-WIDE, official lists without unlabelled images',
+        partial(read_nus_official, labelled=True),
+        splits=_TWO,
+        images={'train': 125449, 'test': 83898},
+        said_by=_COUNTS + 'the official lists',
+        **_NUS,
+    ),
+    Benchmark(
+        'nuswide-asl',
+        "NUS-WIDE, SPLC's and ASL's table",
+        read_nus_asl,
+        splits=_NUS_VAL,
+        images={'train': 119103, 'test': 50720},
+        said_by=_COUNTS + 'SPLC, ASL',
+        **{**_NUS, 'sources': NUS_ASL_SOURCES},
+    ),
+    Benchmark(
+        'nuswide-cole',
+        "NUS-WIDE, Cole's crawl",
+        read_nus_cole,
+        splits=_NUS_VAL,
+        images={'train': 150000, 'test': 60260},
+        said_by=_COUNTS + 'Cole et al.',
+        **{
+            **_NUS,
+            'sources': NUS_COLE_SOURCES,
+            'home': 'https://zenodo.org/records/10162606',
+            'bring': 'Get the crawl from zenodo.org/records/10162606 and pass its folder with --from.',
+        },
+    ),
+)
+
+# %% ../../nbs/library/datasets/01_prepare.ipynb #32a2e023
 BENCHMARKS = {
     b.name: b
     for b in (
-        Benchmark(
-            'voc2007',
-            'PASCAL VOC 2007',
-            partial(read_voc, year='2007'),
-            VOC2007_SOURCES,
-            20,
-            {'train': ('train',), 'val': ('val',), 'trainval': ('train', 'val'), 'test': ('test',)},
-            {'trainval': 5011, 'test': 4952},
-            _COUNTS + 'HCPLab, TaI-DPT',
-            _FLICKR,
-            'http://host.robots.ox.ac.uk/pascal/VOC/voc2007/',
-            {'trainval': 7306, 'test': 7013},
-            ('trainval', 'train'),
-        ),
-        Benchmark(
-            'voc2012',
-            'PASCAL VOC 2012',
-            partial(read_voc, year='2012'),
-            VOC2012_SOURCES,
-            20,
-            {'train': ('train',), 'val': ('val',), 'trainval': ('train', 'val')},
-            {'train': 5717, 'val': 5823},
-            _COUNTS + 'Cole et al.',
-            _FLICKR,
-            'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/',
-        ),
-        Benchmark(
-            'coco2014',
-            'COCO 2014',
-            read_coco,
-            COCO_SOURCES,
-            80,
-            {
-                'train': ('train',),
-                'val': ('val',),
-                'train_all': ('train', 'train_unannotated'),
-                'val_all': ('val', 'val_unannotated'),
-            },
-            {'train': 82081, 'val': 40137, 'train_all': 82783, 'val_all': 40504},
-            _COUNTS + 'Cole et al., HCPLab',
-            _FLICKR + ' Annotations: CC BY 4.0.',
-            'https://cocodataset.org',
-            masks=('train', 'train_all'),
-            visit=lambda i: str(int(i[-12:])),
-        ),
+        *_VOC_AND_COCO,
         Benchmark(
             'vg200',
             'VG-200',
@@ -600,47 +653,7 @@ BENCHMARKS = {
             bring='The names of its categories are not public: without vg_category_names.txt (a name per line) in '
             '--from, categories have numbers for names.',
         ),
-        Benchmark(
-            'nuswide-official',
-            'NUS-WIDE, official lists',
-            read_nus_official,
-            splits=_TWO,
-            images={'train': 161789, 'test': 107859},
-            said_by=_COUNTS + 'the official lists',
-            **_NUS,
-        ),
-        Benchmark(
-            'nuswide-labelled',
-            'NUS-WIDE, official lists without unlabelled images',
-            partial(read_nus_official, labelled=True),
-            splits=_TWO,
-            images={'train': 125449, 'test': 83898},
-            said_by=_COUNTS + 'the official lists',
-            **_NUS,
-        ),
-        Benchmark(
-            'nuswide-asl',
-            "NUS-WIDE, SPLC's and ASL's table",
-            read_nus_asl,
-            splits=_NUS_VAL,
-            images={'train': 119103, 'test': 50720},
-            said_by=_COUNTS + 'SPLC, ASL',
-            **{**_NUS, 'sources': NUS_ASL_SOURCES},
-        ),
-        Benchmark(
-            'nuswide-cole',
-            "NUS-WIDE, Cole's crawl",
-            read_nus_cole,
-            splits=_NUS_VAL,
-            images={'train': 150000, 'test': 60260},
-            said_by=_COUNTS + 'Cole et al.',
-            **{
-                **_NUS,
-                'sources': NUS_COLE_SOURCES,
-                'home': 'https://zenodo.org/records/10162606',
-                'bring': 'Get the crawl from zenodo.org/records/10162606 and pass its folder with --from.',
-            },
-        ),
+        *_NUS_WIDE,
         Benchmark(
             'cub200',
             'CUB-200-2011, attributes',
@@ -730,7 +743,7 @@ def plan(
         )
     return pd.DataFrame(rows, columns=['file', 'bytes', 'state', 'check', 'where'])
 
-
+# %% ../../nbs/library/datasets/01_prepare.ipynb #944a0736
 def notice(
     benchmark: Benchmark,  # what is wanted
     folder: Path,  # where it goes
@@ -799,7 +812,7 @@ def _read_and_count(benchmark: Benchmark, tree: Tree, records: Sequence[dict], f
             raise
         raise PrepareError(_forget(folder, doubtful, error)) from error
 
-
+# %% ../../nbs/library/datasets/01_prepare.ipynb #85ae62da
 def gather(
     benchmark: Benchmark,  # what is wanted
     folder: Path,  # where it goes
@@ -935,7 +948,7 @@ def link_images(
         except OSError:
             shutil.copyfile(place, target)
 
-
+# %% ../../nbs/library/datasets/01_prepare.ipynb #684057c6
 def prepare_benchmark(
     benchmark: Benchmark,  # what is wanted
     root: str | Path,  # folder of all prepared benchmarks
@@ -982,7 +995,7 @@ def prepare_benchmark(
         write_json(folder / 'provenance.json', about, sealed=True)
     return folder
 
-
+# %% ../../nbs/library/datasets/01_prepare.ipynb #7449fab1
 def as_dataset(
     benchmark: Benchmark,  # gives splits and ids
     table: LabelTable,  # all rows
@@ -1039,7 +1052,7 @@ def check_images(
         )
     return named
 
-
+# %% ../../nbs/library/datasets/01_prepare.ipynb #33e19b97
 def describe_benchmark(
     benchmark: Benchmark,  # what was wanted
     table: LabelTable,  # what was read

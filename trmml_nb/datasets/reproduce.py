@@ -61,7 +61,7 @@ class Setting:
     note: str  # what to know when rows are compared
     published: list[dict[str, Any]]  # rows: method, backbone, source, and mAP per share or the average
 
-
+# %% ../../nbs/library/datasets/02_reproduce.ipynb #4b15836e
 _Strict = pydantic.dataclasses.dataclass(frozen=True, config=dict(strict=True))(Setting)
 
 

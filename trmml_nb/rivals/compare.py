@@ -273,7 +273,7 @@ def missing_cells(
     return [(spec, known, seed) for seed in seeds for known in knowns for spec in specs
             if kept(spec, seed) and (spec, str(known), seed) not in done]
 
-
+# %% ../../nbs/rivals/04_compare.ipynb #a6e29f89
 def compare(
     world: World,  # what all methods share
     specs: Sequence[str],  # methods

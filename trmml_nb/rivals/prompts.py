@@ -325,7 +325,7 @@ class DualCoOpPlusConfig(DualCoOpConfig):
             form=(self.form in ('evidence', 'public'), "'evidence' or 'public'"),
         )
 
-
+# %% ../../nbs/rivals/01_prompts.ipynb #10bf489a
 class DualCoOpPlus(DualCoOp):
     "DualCoOp with an evidential prompt per category that says where to look, and categories that compete."
     sets = 3  # positive, negative, evidential

@@ -160,7 +160,7 @@ def read_records(
                 return
             yield record, file.tell()
 
-
+# %% ../../nbs/library/runs/07_predict.ipynb #02cb1d08
 def open_records(
     path: Path,  # hidden file
 ) -> BinaryIO:  # to read and write

@@ -70,7 +70,7 @@ def note_of(
     except (OSError, SafetensorError):
         return {}
 
-
+# %% ../../nbs/library/runs/02_run.ipynb #dc01c935
 class _TowerNote(BaseModel):
     model_config = ConfigDict(strict=True)
     clip: str

@@ -86,7 +86,7 @@ def job_of(
                        f'changed, or made by another '
                        'version. Put the file back, or train again.') from error
 
-
+# %% ../../nbs/library/runs/04_use.ipynb #f6ebed83
 def evaluate_job(
     run: str | Path,  # run folder
     split: str | None = None,  # split to measure on; None = the run's own

@@ -205,7 +205,7 @@ class _Part:
     def __setstate__(self, state: Any) -> None:
         self.held = dict(state) if isinstance(state, dict) else {}
 
-
+# %% ../../nbs/library/towers/02_weights.ipynb #75ee5155
 class _TensorsOnly(pickle.Unpickler):
     "Reads the list of an archive. It knows tensors, containers and stand-ins; any other name ends the reading."
 
@@ -410,7 +410,7 @@ def shipped_names(
     "Names that open_clip's own configurations use."
     return {open_clip.get_model_config(name)["text_cfg"].get(field) for name in open_clip.list_models()} - {None}
 
-
+# %% ../../nbs/library/towers/02_weights.ipynb #a3c8253d
 def config_faults(
     config: FolderConfig,  # whose fields have the right types
 ) -> list[str]:  # empty if there are none
@@ -456,7 +456,7 @@ def config_faults(
             faults.append(f"preprocess_cfg.{field} is {getattr(given, field)!r}, expected {', '.join(known)}")
     return faults
 
-
+# %% ../../nbs/library/towers/02_weights.ipynb #eb9b77de
 def read_tower_config(
     folder: str | Path,  # with open_clip_config.json
 ) -> dict:  # its model_cfg, as open_clip reads it

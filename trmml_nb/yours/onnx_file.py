@@ -98,7 +98,7 @@ def plain_attention() -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 
-
+# %% ../../nbs/library/yours/05_onnx_file.ipynb #155829be
 def onnx_bytes(
     path: ScorePath,  # of a run
     notes: dict[str, str],  # for who opens the file
@@ -142,7 +142,7 @@ def onnx_difference(
         worst = max(worst, float(abs(session.run(None, dict(pixels=picture.numpy()))[0] - ours).max()))
     return worst
 
-
+# %% ../../nbs/library/yours/05_onnx_file.ipynb #4d2eefc2
 def export_onnx(
     run: str | Path,  # run folder
     out: str | Path,  # file to make

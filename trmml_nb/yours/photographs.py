@@ -455,7 +455,7 @@ def check_figure(
             f'{html.escape(proposal.category)}? {proposal.probability:.2f}<br>{html.escape(proposal.image)}'
             '</figcaption></figure>')
 
-
+# %% ../../nbs/library/yours/01_photographs.ipynb #eced5bb0
 def report_html(
     result: Result,  # of an album
     title: str,  # name of the album

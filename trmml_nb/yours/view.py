@@ -269,7 +269,7 @@ def Inspector(
     reasons = Why(first, lambda: first if first.seen else opened[0].inspection('train'))
     return InspectorWidget(first, views[1] if len(views) > 1 else None, review, reasons, **traits)
 
-
+# %% ../../nbs/library/yours/04_view.ipynb #05cd2e2f
 def journal(
     folder: Path,  # of a run
     seen: Inspection,  # of some of its images
