@@ -184,6 +184,12 @@ def test_has_prose_between_code(path):
     )
 
 
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.parent.name == "people"], ids=lambda path: path.stem)
+def test_no_cell_of_the_widgets_is_long(path):
+    long = {number: n for number, kind, text in sources(path) if kind == "code" and (n := len(text.splitlines())) > 80}
+    assert not long, f"{path.name}: lines of cells: {long}; scripts and style sheets belong in trmml_nb/people/assets"
+
+
 @each_notebook
 def test_no_notes_to_ourselves(path):
     found = [f"cell {i}: {m[0]!r}" for i, _, text in sources(path) for m in UNWANTED.finditer(text)]

@@ -51,7 +51,7 @@ START = '''async ([code, css, state]) => {
 }'''
 
 
-UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is under 4.5 to 1, or that are cut off
+UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is under 4.5 to 1, that are cut off, or that lie over each other
   const parse = c => (c.match(/[\\d.]+/g) || []).map(Number), luminance = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
   const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > .9) return c; } return [255, 255, 255]; };
@@ -65,6 +65,21 @@ UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is
     if (style.overflowX !== 'visible' && style.overflowX !== 'auto' && e.scrollWidth > e.clientWidth + 1) found.push(`cut: ${text.slice(0, 40)}`);
     if (box.right > root.getBoundingClientRect().right + 1 && !e.closest('.trmml-list')) found.push(`beyond the edge: ${text.slice(0, 40)}`);
   }
+  const texts = [], over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 3 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
+  for (const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT); walk.nextNode();) {
+    const node = walk.currentNode, e = node.parentElement, range = document.createRange();
+    if (!node.textContent.trim() || !e.checkVisibility() || e.closest('option, style, .help, .hint, .title, .tile')) continue;
+    range.selectNodeContents(node);
+    for (const {left, right, top, bottom} of range.getClientRects()) {
+      const box = {left, right, top, bottom, text: node.textContent.trim()};
+      for (let clip = e; clip && clip !== root; clip = clip.parentElement) if (getComputedStyle(clip).overflowY !== 'visible') {
+        const c = clip.getBoundingClientRect();
+        box.top = Math.max(box.top, c.top); box.bottom = Math.min(box.bottom, c.bottom);
+      }
+      if (box.bottom - box.top > 3) texts.push(box);
+    }
+  }
+  texts.forEach((a, i) => texts.slice(i + 1).forEach(b => { if (over(a, b)) found.push(`over each other: ${a.text.slice(0, 30)} / ${b.text.slice(0, 30)}`); }));
   return [...new Set(found)];
 }'''
 
@@ -109,6 +124,7 @@ class InBrowser:
 
     def __init__(self, page, widget, dark=False):
         self.page, self.widget, self.errors, self.heard = page, widget, [], []
+        self.answering = 0.0  # seconds of the processor that the Python half has used for its answers
         page.on('pageerror', lambda e: self.errors.append(str(e)))
         page.on('console', lambda m: self.errors.append(m.text) if m.type == 'error' else None)
         page.expose_function('toPython', self._answer)
@@ -122,7 +138,9 @@ class InBrowser:
 
     def _answer(self, message):
         self.heard.append(json.loads(message))
+        started = time.process_time()
         self.widget._handle_custom_msg(json.loads(message), [])
+        self.answering += time.process_time() - started
         return json.dumps(self._changes())
 
     def _changes(self):

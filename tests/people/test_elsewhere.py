@@ -92,3 +92,27 @@ def test_in_a_page_made_by_nbconvert(page, tmp_path, dark):
     assert 'picture 0.jpg' in first and second.startswith('Is there a') and third.startswith('aeroplane: present from')
     assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
     keep_shot(page, f'nbconvert_{"dark" if dark else "light"}')
+
+
+def test_what_colab_asks_for_goes_with_the_widget(monkeypatch):
+    "A stand-in for Colab: its manager of widgets is switched on, and the output names it; the still twin names none."
+    import types
+
+    import IPython.display
+    from anywidget import _util
+    from helpers.fakes import fake_inspection
+
+    from trmml_nb.people.inspector_widget import InspectorWidget
+
+    began, shown = [], []
+    colab = types.ModuleType('google.colab.output')
+    colab.enable_custom_widget_manager = lambda: began.append(1)
+    colab._widgets = types.SimpleNamespace(_installed_url='https://colab/manager.js')
+    monkeypatch.setitem(sys.modules, 'google.colab.output', colab)
+    monkeypatch.setattr(IPython.display, 'display', lambda data, **more: shown.append((data, more.get('metadata'))))
+    _util.enable_custom_widget_manager_once.cache_clear()
+    InspectorWidget(fake_inspection(['a', 'b'], [(40, 30)] * 3))._ipython_display_()
+    (still, nothing), (living, about) = shown
+    kind = 'application/vnd.jupyter.widget-view+json'
+    assert began == [1] and kind not in still and nothing is None and kind in living
+    assert about[kind]['colab']['custom_widget_manager']['url'] == 'https://colab/manager.js'

@@ -167,6 +167,42 @@ def test_the_reviewer_does_not_jump_and_its_picture_is_large_and_sharp(page, rev
     assert box['height'] >= 500 and box['width'] > 1200 and abs(pixels[0] - 2 * box['width']) <= 2
 
 
+def test_what_happens_is_said_without_another_drawing(page, reviewer):
+    "Somebody else has changed the file: the message names a button, and the button is there. A training says that it began."
+    w = InBrowser(page, reviewer)
+    status, again = page.locator('.trmml-status'), page.get_by_role('button', name='read file again')
+    assert not again.is_visible()
+    Review(reviewer.review.dataset, reviewer.review.probabilities, reviewer.review.path, 'Bob').correct(0, 0, 1)
+    w.press('y')
+    assert labels(reviewer) == [] and 'Press "read file again"' in status.inner_text()
+    height = page.locator('.trmml').bounding_box()['height']
+    again.click()
+    w.settle()
+    assert '1 answers read' in status.inner_text() and not again.is_visible()
+    reviewer.say('training ...')
+    w.refresh()
+    assert status.inner_text().startswith('training ...; ')
+    page.get_by_role('button', name='export the table').click()
+    w.settle()
+    assert 'written: ' in status.inner_text() and page.locator('.trmml').bounding_box()['height'] <= height
+
+
+def test_a_probability_is_told_from_its_threshold(page, reviewer):
+    "Both read 0.30, and one is below the other."
+    row, column = reviewer.page[0].row, reviewer.page[0].column
+    reviewer.review.probabilities[row, column] = reviewer.review.threshold[column] - 0.002
+    reviewer.ask()
+    first = reviewer.page[0]
+    limit = reviewer.review.threshold[first.column]
+    reviewer.page = [first._replace(probability=limit - 0.002, label=0)]
+    reviewer.draw()
+    InBrowser(page, reviewer)
+    assert (
+        f'probability {limit - 0.002:.3f}, threshold {limit:.3f}: the run says absent'
+        in page.locator('.facts').inner_text()
+    )
+
+
 # -- the inspector
 
 
@@ -255,6 +291,17 @@ def test_labels_are_searched_sorted_and_sifted(page, inspector):
     )  # never out of sight
 
 
+@pytest.mark.parametrize('width', [1280, 800, 400])
+def test_all_details_of_a_label_are_seen_without_scrolling(page, inspector, width):
+    page.set_viewport_size(dict(width=width, height=1200))
+    w = InBrowser(page, inspector)
+    detail = page.locator('.detail')
+    assert detail.evaluate('e => e.scrollHeight <= e.clientHeight + 1')
+    w.press('w')
+    box, outer = page.locator('.near figure').first.bounding_box(), detail.bounding_box()
+    assert box['y'] + box['height'] <= outer['y'] + outer['height'] + 1  # what was asked for is seen
+
+
 def test_hover_lights_who_claims_a_patch(page, inspector):
     InBrowser(page, inspector)
     page.locator('.centre canvas').hover()
@@ -263,19 +310,21 @@ def test_hover_lights_who_claims_a_patch(page, inspector):
 
 
 def test_the_inspector_does_not_jump_and_is_fast_with_200_labels(page, inspector):
+    "The time of the processor, in Python and in the page's main thread: what else the machine does is not counted."
     w = InBrowser(page, inspector)
-    heights, times = set(), []
+    measured = page.context.new_cdp_session(page)
+    measured.send('Performance.enable', dict(timeDomain='threadTicks'))
+    busy = lambda: {m['name']: m['value'] for m in measured.send('Performance.getMetrics')['metrics']}['TaskDuration']
+    heights, costs = set(), []
     for k in range(len(SIZES) - 1):
         heights.add(page.locator('.trmml').bounding_box()['height'])
-        times.append(
-            page.evaluate("""() => new Promise(done => { const root = document.querySelector('.trmml'), start = performance.now();
-          new MutationObserver((_, me) => { me.disconnect(); requestAnimationFrame(() => done(performance.now() - start)); })
-            .observe(root, { attributes: true, attributeFilter: ['data-drawn'] });
-          root.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true, cancelable: true })); })""")
-        )
-        w.settle()
-    print(f'next image at 200 labels: median {np.median(times):.0f} ms, {min(times):.0f} to {max(times):.0f}')
-    assert len(heights) == 1 and min(times) < 1000  # 100 ms is the goal on two free cores
+        before = np.array([w.answering, busy()])
+        w.press('ArrowRight')
+        costs.append(1000 * (np.array([w.answering, busy()]) - before))
+    python, script = np.median(costs, axis=0)
+    print(f'next image at 200 labels: {python:.0f} ms in Python and {script:.0f} ms in the page')
+    assert inspector.row == len(SIZES) - 1 and len(heights) == 1
+    assert python + script < 125  # the goal is 100 ms; the page also has to decode what this test sends as text
     box, pixels = (
         page.locator('.centre canvas').bounding_box(),
         page.evaluate("(c => [c.width, c.height])(document.querySelector('.centre canvas'))"),
@@ -353,7 +402,8 @@ def thresholds():
     p = 1 / (1 + np.exp(-r.normal(np.where(truth, 1.5, -1.5), 1)))
     known = np.where(r.random(truth.shape) < 0.5, truth, -1)
     kept = []
-    live = ThresholdWidget(p, known, NAMES, [0.5, 0.4, 0.313, 0.5], lambda t: kept.append(t) or 'a list', note='Drawn.')
+    note = 'Drawn labels: what is chosen on them is no longer measured by them.'
+    live = ThresholdWidget(p, known, NAMES, [0.5, 0.4, 0.313, 0.5], lambda t: kept.append(t) or 'a list', note=note)
     live.kept = kept
     return live
 
@@ -391,7 +441,7 @@ def test_a_threshold_is_dragged_or_stepped_and_saved(page, thresholds):
 @pytest.mark.parametrize('dark', [False, True])
 def test_thresholds_are_readable_at_every_width(page, thresholds, dark):
     w = InBrowser(page, thresholds, dark)
-    for width in (1280, 800, 400):
+    for width in (1280, 800, 400, 300):  # the last is JupyterLab's cell on a phone
         page.set_viewport_size(dict(width=width, height=900))
         page.wait_for_timeout(150)
         assert page.locator('.trmml').evaluate(UNREADABLE) == [], width
@@ -402,13 +452,33 @@ def test_thresholds_are_readable_at_every_width(page, thresholds, dark):
 # -- what both owe to eyes and to screen readers
 
 
+PLACES = """() => [...document.querySelectorAll('.trmml, .trmml *')].map(e => { const b = e.getBoundingClientRect(), s = getComputedStyle(e);
+  return [e.tagName, e.className, b.x, b.y, b.width, b.height, s.padding, s.fontSize, s.opacity].join(); })"""
+
+
+@pytest.mark.parametrize('which', ['reviewer', 'inspector', 'thresholds'])
+def test_a_widget_looks_the_same_beside_others(page, which, request):
+    "Each brings the common style sheet again; whichever comes last must change nothing."
+    from trmml_nb.people.inspector_widget import STAGE_CSS
+
+    w = InBrowser(page, request.getfixturevalue(which))
+    if which == 'inspector':
+        w.press('o')
+    alone = page.evaluate(PLACES)
+    page.add_style_tag(content=STAGE_CSS)
+    assert page.evaluate(PLACES) == alone
+
+
 @pytest.mark.parametrize('dark', [False, True])
 @pytest.mark.parametrize('mode', ['single', 'grid'])
 def test_the_reviewer_is_readable_at_every_width(page, reviewer, mode, dark):
-    reviewer.mode = mode
+    reviewer.mode, reviewer.category = 'single', NAMES[2]
+    reviewer.answer('present')
+    reviewer.answer('absent')
+    reviewer.mode, reviewer.category = mode, ''
     w = InBrowser(page, reviewer, dark)
     w.press('n')
-    for width in (1280, 800, 400):
+    for width in (1280, 800, 400, 300):  # the last is JupyterLab's cell on a phone
         page.set_viewport_size(dict(width=width, height=900))
         page.wait_for_timeout(150)
         assert page.locator('.trmml').evaluate(UNREADABLE) == [], width
@@ -428,7 +498,7 @@ def test_the_reviewer_speaks_to_screen_readers(page, reviewer, mode):
 def test_the_inspector_is_readable_at_every_width(page, inspector, dark):
     w = InBrowser(page, inspector, dark)
     w.press('Shift+ArrowUp', 'y', 'w')
-    for width in (1280, 800, 400):
+    for width in (1280, 800, 400, 300):  # the last is JupyterLab's cell on a phone
         page.set_viewport_size(dict(width=width, height=900))
         page.wait_for_timeout(150)
         assert page.locator('.trmml').evaluate(UNREADABLE) == [], width

@@ -115,6 +115,14 @@ def test_two_runs_side_by_side(home):
     assert len(live.runs) == 2 and live.runs[0].name == 'scenes'
 
 
+def test_the_mistakes_come_first(home):
+    live = Inspector(home / 'scenes')
+    assert live.filter == 'disagreements' and live.row == live.runs[0].rank('disagreements').rows[0]
+    assert Inspector(home / 'scenes', row=3).row == 3
+    files = [str(home / f'photos/{i:02d}.png') for i in (4, 3)]
+    assert Inspector(home / 'album', images=files).filter == 'all'  # nothing is known of them
+
+
 def test_answers_are_kept_in_the_run_and_found_again(home):
     first = Reviewer(home / 'scenes', annotator='Ada')
     question = first.review.proposals(count=1)[0]

@@ -571,7 +571,7 @@ class Inspection:
         return rank_images(kind, self.probabilities, reference, threshold, sizes, small,
                            None if other is None else other.probabilities, label, beside)
 
-
+# %% ../../nbs/people/01_inspector.ipynb #c1b22fe3
 def inspect_method(
     method: nn.Module,  # any method of the common contract
     store: Store,  # features of the M images

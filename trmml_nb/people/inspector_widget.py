@@ -9,6 +9,7 @@ import base64
 import html
 import io
 from importlib import import_module
+from importlib.resources import files
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -30,7 +31,9 @@ from .inspector import (FILTERS, GONE, Inspection, InspectorError, MatchView, Ra
 from ..towers.weights import close_names
 
 # %% auto #0
-__all__ = ['STILL', 'STAGE', 'STAGE_CSS', 'VIEWS', 'Reporter', 'photo_bytes', 'map_bytes', 'view_content', 'InspectorWidget']
+__all__ = ['STILL', 'STAGE', 'STAGE_CSS', 'VIEWS', 'Reporter', 'widget_file', 'photo_bytes', 'map_bytes', 'view_content',
+           'InspectorTraits', 'InspectorPicture', 'InspectorImages', 'InspectorSteps', 'InspectorAnswers',
+           'InspectorQuestions', 'InspectorWidget']
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #35411ed4
 STILL = '''<div class="trmml-still" data-trmml-still="__PLACE__"><style>
@@ -92,482 +95,16 @@ class Reporter(anywidget.AnyWidget):
             display({**data, 'text/plain': ''}, metadata=about, raw=True)
 
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #47b2e212
-STAGE = r'''
-const SHADES = ['#0173b2', '#de8f05', '#029e73', '#cc78bc'],
-  DASHES = [[], [10, 5], [3, 4], [12, 4, 3, 4]];
-const make = (tag, props = {}, ...kids) => {
-  // text goes in as text, never as markup
-  const e = document.createElement(tag);
-  for (const [k, v] of Object.entries(props)) {
-    if (k.startsWith('on')) e.addEventListener(k.slice(2), v);
-    else if (k.includes('-') || k === 'role' || k === 'for') e.setAttribute(k, v);
-    else e[k] = v;
-  }
-  e.append(...kids);
-  return e;
-};
-const button = (text, key, act, hint) =>
-  make(
-    'button',
-    { type: 'button', onclick: act, title: hint || '', ...(key ? { 'aria-keyshortcuts': key } : {}) },
-    text,
-    ...(key ? [make('kbd', { 'aria-hidden': 'true' }, key)] : []),
-  );
-const banner = (more = '') =>
-  make(
-    'div',
-    { className: 'banner', role: 'alert' },
-    'The kernel does not answer: it is busy, or it was restarted or has ended. ' +
-      `After a restart, run this cell again to go on.${more}`,
-  );
-const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
-const typing = e =>
-  e &&
-  e.matches('input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable=true], .cm-content');
-const finer = (map, [h, w], k = 6) => {
-  // bilinear, [h * k, w * k], levels 0 to 1
-  const out = new Float32Array(h * k * w * k),
-    at = (y, x) => map[clamp(y, 0, h - 1) * w + clamp(x, 0, w - 1)] / 255;
-  for (let i = 0; i < h * k; i++)
-    for (let j = 0; j < w * k; j++) {
-      const y = (i + 0.5) / k - 0.5,
-        x = (j + 0.5) / k - 0.5,
-        y0 = Math.floor(y),
-        x0 = Math.floor(x),
-        v = y - y0,
-        u = x - x0;
-      out[i * w * k + j] =
-        (1 - v) * ((1 - u) * at(y0, x0) + u * at(y0, x0 + 1)) +
-        v * ((1 - u) * at(y0 + 1, x0) + u * at(y0 + 1, x0 + 1));
-    }
-  return { data: out, h: h * k, w: w * k };
-};
-const border = ({ data, h, w }, level) => {
-  // pieces of the line on which a map has this level, in shares of the picture
-  const path = new Path2D(),
-    at = (y, x) => (y < 0 || x < 0 || y >= h || x >= w ? 0 : data[y * w + x]);
-  const mix = (a, b) => (a === b ? 0.5 : (level - a) / (b - a)),
-    X = x => clamp((x + 0.5) / w, 0, 1),
-    Y = y => clamp((y + 0.5) / h, 0, 1);
-  for (let y = -1; y < h; y++)
-    for (let x = -1; x < w; x++) {
-      const a = at(y, x),
-        b = at(y, x + 1),
-        c = at(y + 1, x + 1),
-        d = at(y + 1, x),
-        cuts = [];
-      if (a >= level !== b >= level) cuts.push([X(x + mix(a, b)), Y(y)]);
-      if (b >= level !== c >= level) cuts.push([X(x + 1), Y(y + mix(b, c))]);
-      if (d >= level !== c >= level) cuts.push([X(x + mix(d, c)), Y(y + 1)]);
-      if (a >= level !== d >= level) cuts.push([X(x), Y(y + mix(a, d))]);
-      for (let k = 0; k + 1 < cuts.length; k += 2) {
-        path.moveTo(...cuts[k]);
-        path.lineTo(...cuts[k + 1]);
-      }
-    }
-  return path;
-};
-const reveal = (rows, row) => {
-  // scroll a list so that a row of it is seen
-  const [a, b] = [row, rows].map(e => e.getBoundingClientRect());
-  if (a.top < b.top || a.bottom > b.bottom) rows.scrollTop += a.top - b.top - rows.clientHeight / 2;
-};
-const rgb = color => [1, 3, 5].map(k => parseInt(color.slice(k, k + 2), 16));
-class Stage {
-  // a canvas with a picture, contained, at the pixels of the screen
-  constructor(canvas) {
-    Object.assign(this, { canvas, zoom: 1, centre: [0.5, 0.5], bitmap: null, turn: 0 });
-  }
-  async load(bytes) {
-    const turn = ++this.turn,
-      bitmap = await createImageBitmap(new Blob([bytes]));
-    if (turn === this.turn) this.bitmap = bitmap; // of several pictures under way the last one counts
-    return turn === this.turn;
-  }
-  place() {
-    // of the picture on the canvas, in CSS pixels
-    const { clientWidth: W, clientHeight: H } = this.canvas,
-      { width: w, height: h } = this.bitmap;
-    const k = Math.min(W / w, H / h) * this.zoom,
-      fit = (full, size, c) => (size <= full ? (full - size) / 2 : clamp(full / 2 - c * size, full - size, 0));
-    return { x: fit(W, w * k, this.centre[0]), y: fit(H, h * k, this.centre[1]), w: w * k, h: h * k };
-  }
-  share(e) {
-    // of a pointer, in shares of the picture; null beside it
-    if (!this.bitmap) return null;
-    const box = this.canvas.getBoundingClientRect(),
-      p = this.place(),
-      x = (e.clientX - box.left - p.x) / p.w,
-      y = (e.clientY - box.top - p.y) / p.h;
-    return x >= 0 && y >= 0 && x < 1 && y < 1 ? [x, y] : null;
-  }
-  draw({ layers = [], cell = null, level = 0.5 } = {}) {
-    const { canvas, bitmap } = this,
-      ratio = window.devicePixelRatio || 1,
-      g = canvas.getContext('2d');
-    canvas.width = Math.round(canvas.clientWidth * ratio);
-    canvas.height = Math.round(canvas.clientHeight * ratio);
-    if (!bitmap || !canvas.width) return;
-    const p = this.place();
-    g.setTransform(ratio, 0, 0, ratio, 0, 0);
-    g.imageSmoothingQuality = 'high';
-    g.drawImage(bitmap, p.x, p.y, p.w, p.h);
-    g.save();
-    g.beginPath();
-    g.rect(p.x, p.y, p.w, p.h);
-    g.clip();
-    for (const { fine, color, heat } of layers)
-      if (heat) {
-        const [r, G, b] = rgb(color),
-          small = new OffscreenCanvas(fine.w, fine.h),
-          s = small.getContext('2d'),
-          image = s.createImageData(fine.w, fine.h);
-        fine.data.forEach((v, i) => image.data.set([r, G, b, 255 * heat * v], 4 * i));
-        s.putImageData(image, 0, 0);
-        g.drawImage(small, p.x, p.y, p.w, p.h);
-      }
-    const stroke = (path, color, width, dash) => {
-      const scaled = new Path2D();
-      scaled.addPath(path, new DOMMatrix([p.w, 0, 0, p.h, p.x, p.y]));
-      for (const [ink, thick, gaps] of [
-        ['rgba(0,0,0,.85)', width + 2.5, []],
-        ['#fff', width + 1, []],
-        [color, width, dash],
-      ]) {
-        g.strokeStyle = ink;
-        g.lineWidth = thick;
-        g.lineCap = 'round';
-        g.setLineDash(gaps);
-        g.stroke(scaled);
-      }
-    };
-    if (level > 0)
-      for (const { fine, color, width = 2.5, dash = [], at = level, alpha = 1 } of layers)
-        if (width) {
-          g.globalAlpha = alpha;
-          stroke(border(fine, at), color, width, dash);
-          g.globalAlpha = 1;
-        }
-    if (cell) {
-      const box = new Path2D();
-      box.rect(...cell);
-      stroke(box, '#ece133', 2, []);
-    }
-    g.restore();
-    g.setLineDash([]);
-    g.font = '600 13px system-ui, sans-serif';
-    const placed = [];
-    for (const { name, color, peak } of layers)
-      if (name) {
-        // the label's name beside its region
-        const width = g.measureText(name).width + 10,
-          x = clamp(p.x + peak[0] * p.w, 0, canvas.clientWidth - width),
-          over = q => Math.abs(q.y - y) < 20 && x < q.x + q.width && q.x < x + width;
-        let y = clamp(p.y + peak[1] * p.h, 10, canvas.clientHeight - 10);
-        const up = y > canvas.clientHeight - 90 ? -21 : 21;
-        while (placed.some(over)) y += up; // names at one place stand below each other
-        placed.push({ x, y, width });
-        g.fillStyle = '#111d';
-        g.fillRect(x, y - 10, width, 20);
-        g.fillStyle = color;
-        g.fillRect(x, y - 10, 4, 20);
-        g.fillStyle = '#fff';
-        g.textBaseline = 'middle';
-        g.fillText(name, x + 7, y + 1);
-      }
-  }
-  watch(redraw) {
-    const seen = new ResizeObserver(() => redraw());
-    seen.observe(this.canvas);
-    return () => seen.disconnect();
-  }
-}
-const highest = (map, [h, w]) => {
-  let k = 0;
-  map.forEach((v, i) => {
-    if (v > map[k]) k = i;
-  });
-  return [((k % w) + 0.5) / w, (Math.floor(k / w) + 0.5) / h];
-};
-const bar = (p, threshold) => {
-  // a probability and the threshold that it is compared with
-  const said = make('span', {
-    className: 'trmml-bar',
-    title: `probability ${p.toFixed(2)}, threshold ${threshold.toFixed(2)}`,
-  });
-  const fill = make('span', { className: 'trmml-fill' }),
-    tick = make('span', { className: 'trmml-tick' });
-  fill.style.width = `${100 * p}%`;
-  tick.style.left = `${100 * threshold}%`;
-  said.append(fill, tick);
-  return said;
-};
-const speaker = (model, el) => {
-  // messages to Python; each is acknowledged, and silence is said
-  let timer = 0;
-  document.querySelectorAll(`[data-trmml-still="${model.get('place')}"]`).forEach(e => {
-    e.hidden = true; // its still twin: the widget lives
-  });
-  const mute = on => {
-    clearTimeout(timer);
-    el.classList.toggle('mute', on);
-  };
-  model.on('change:heard', () => mute(false));
-  model.on('comm_live_update', () => {
-    // the kernel was restarted or has ended: said at once, and taken back if it answers after all
-    mute(true);
-    try {
-      model.send({ kind: 'ping' });
-    } catch {
-      // nobody is there
-    }
-  });
-  return message => {
-    try {
-      model.send(message);
-      clearTimeout(timer);
-      timer = setTimeout(() => mute(true), 5000);
-    } catch {
-      mute(true);
-    }
-  };
-};
-const atHome = (el, act) => {
-  // keys work in the whole widget, focus comes into it, and no key reaches the page behind
-  el.dataset.lmSuppressShortcuts = 'true';
-  el.tabIndex = 0;
-  const home = () => el.focus({ preventScroll: true });
-  const come = () => {
-    const a = document.activeElement;
-    if (el.isConnected && !el.contains(a) && !typing(a)) home();
-  };
-  el.addEventListener('keydown', e => {
-    e.stopPropagation();
-    if (e.key === 'Escape' && e.target !== el) {
-      e.preventDefault();
-      return home();
-    }
-    if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target)) return;
-    if (
-      e.target.matches('button') &&
-      !(e.key === 'Enter' && e.target.matches('.tile')) &&
-      (e.key === 'Enter' || e.key === ' ')
-    )
-      return;
-    if (e.target.matches('[type=range]') && e.key.startsWith('Arrow')) return;
-    if (act(e.key.length === 1 ? e.key.toLowerCase() : e.key, e)) e.preventDefault();
-  });
-  el.addEventListener('keyup', e => e.stopPropagation());
-  el.addEventListener('click', e => {
-    if (!e.target.closest('input, select, summary')) setTimeout(home);
-  });
-  const timers = [0, 150, 600, 1500].map(ms => setTimeout(come, ms));
-  return () => timers.forEach(clearTimeout);
-};
-'''
+# %% ../../nbs/people/03_inspector_widget.ipynb #982248f8
+def widget_file(
+    name: str,  # such as 'stage.js'
+) -> str:  # its text
+    "A script or a style sheet of the widgets: files beside the modules, in people/assets."
+    return (files('trmml_nb') / 'people' / 'assets' / name).read_text(encoding='utf-8')
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #ebe95915
-STAGE_CSS = '''
-.trmml {
-  --ink: var(--jp-ui-font-color1, #1b1b1b);
-  --soft: var(--jp-ui-font-color2, #5c5c5c);
-  --paper: var(--jp-layout-color1, #fff);
-  --rim: var(--jp-border-color1, #bdbdbd);
-  --back: var(--jp-layout-color2, #eee);
-  --blue: #0173b2;
-  container-type: inline-size;
-  box-sizing: border-box;
-  width: 100%;
-  color: var(--ink);
-  background: var(--paper);
-  font:
-    14px/1.4 system-ui,
-    sans-serif;
-  padding: 6px;
-  outline: none;
-  border: 2px solid var(--rim);
-  border-radius: 6px;
-}
-@media (prefers-color-scheme: dark) {
-  .trmml {
-    --ink: var(--jp-ui-font-color1, #eee);
-    --soft: var(--jp-ui-font-color2, #bbb);
-    --paper: var(--jp-layout-color1, #1b1b1b);
-    --rim: var(--jp-border-color1, #555);
-    --back: var(--jp-layout-color2, #2b2b2b);
-  }
-}
-.trmml:focus,
-.trmml:focus-within {
-  border-color: var(--blue);
-}
-.trmml * {
-  box-sizing: border-box;
-}
-.trmml canvas {
-  display: block;
-  width: 100%;
-  height: 100%;
-}
-.trmml button,
-.trmml select,
-.trmml input[type='search'] {
-  font: inherit;
-  color: var(--ink);
-  background: var(--back);
-  border: 1px solid var(--rim);
-  border-radius: 4px;
-  padding: 4px 9px;
-  min-height: 30px;
-  max-width: 100%;
-}
-.trmml button {
-  cursor: pointer;
-}
-.trmml button:disabled {
-  opacity: 0.55;
-  cursor: default;
-}
-.trmml button[aria-pressed='true'] {
-  background: var(--blue);
-  color: #fff;
-}
-.trmml :focus-visible {
-  outline: 2px solid var(--blue);
-  outline-offset: 1px;
-}
-.trmml.trmml:focus-visible {
-  outline: none;
-}
-.trmml .row {
-  display: flex;
-  flex-wrap: wrap;
-  gap: 6px;
-  align-items: center;
-}
-.trmml .push {
-  margin-left: auto;
-}
-.trmml .soft {
-  color: var(--soft);
-}
-.trmml .small {
-  font-size: 12.5px;
-}
-.trmml label {
-  display: inline-flex;
-  gap: 5px;
-  align-items: center;
-}
-.trmml kbd {
-  font:
-    11px ui-monospace,
-    monospace;
-  border: 1px solid currentColor;
-  border-radius: 3px;
-  padding: 0 4px;
-  margin-left: 6px;
-  opacity: 0.85;
-}
-.trmml .trmml-stage {
-  position: relative;
-  background: var(--back);
-  border-radius: 4px;
-  overflow: hidden;
-}
-.trmml-bar {
-  position: relative;
-  display: inline-block;
-  width: 64px;
-  height: 9px;
-  background: var(--back);
-  border: 1px solid var(--rim);
-  vertical-align: middle;
-}
-.trmml-fill {
-  position: absolute;
-  inset: 0 auto 0 0;
-  background: var(--blue);
-}
-.trmml-tick {
-  position: absolute;
-  top: -4px;
-  bottom: -4px;
-  width: 3px;
-  margin-left: -1px;
-  background: var(--ink);
-}
-.trmml .banner {
-  display: none;
-  padding: 6px 9px;
-  margin-bottom: 6px;
-  background: #7a3b00;
-  color: #fff;
-  border-radius: 4px;
-  font-weight: 600;
-}
-.trmml.mute .banner,
-.jupyter-widgets-disconnected.trmml .banner,
-.jupyter-widgets-disconnected .trmml .banner {
-  display: block;
-}
-.trmml .help {
-  position: absolute;
-  inset: 8px;
-  overflow: auto;
-  background: var(--paper);
-  color: var(--ink);
-  border: 1px solid var(--rim);
-  border-radius: 6px;
-  padding: 10px 14px;
-  z-index: 3;
-}
-.trmml .help[hidden] {
-  display: none;
-}
-.trmml .rows {
-  flex: 1;
-  min-height: 0;
-  overflow: auto;
-  border: 1px solid var(--rim);
-  border-radius: 4px;
-}
-.trmml .label {
-  display: flex;
-  align-items: center;
-  gap: 6px;
-  padding: 3px 6px;
-  cursor: pointer;
-  font-size: 13px;
-}
-.trmml .label .name {
-  flex: 1;
-  min-width: 0;
-  overflow-wrap: anywhere;
-}
-.trmml .label .p {
-  text-align: right;
-  font-variant-numeric: tabular-nums;
-}
-.trmml .label[aria-selected='true'] {
-  background: var(--back);
-  font-weight: 700;
-  box-shadow: inset 3px 0 var(--blue);
-}
-.trmml table {
-  border-collapse: collapse;
-  font-size: 13px;
-}
-.trmml td,
-.trmml th {
-  padding: 1px 8px 1px 0;
-  text-align: left;
-}
-.trmml [hidden] {
-  display: none !important;
-}
-'''
+
+STAGE = widget_file('stage.js')  # what all widgets draw and say with
+STAGE_CSS = widget_file('stage.css')
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #28bb25cd
 def photo_bytes(
@@ -588,1057 +125,9 @@ def map_bytes(
     "Maps as they travel to the browser."
     return (map_levels(values, from_zero) * 255).round().astype(np.uint8).tobytes()
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #0d7207e1
-_INSPECT = STAGE + r'''
-function render({ model, el }) {
-  const names = model.get('names'),
-    c = () => model.get('content');
-  let now = {},
-    levels = [],
-    fines = new Map(),
-    shown = [],
-    hover = -1,
-    plain = false,
-    surveying = false,
-    floor = true,
-    chip = 'all',
-    image = null,
-    masks = null;
-  const speak = speaker(model, el),
-    send = (kind, more = {}) => speak({ kind, ...more });
-  const put = (name, value) => {
-    now[name] = value;
-    send('set', { name, value });
-  };
-  const select = (label, options, name) => {
-    const box = make(
-      'select',
-      { onchange: () => put(name, box.value) },
-      ...options.map(([t, value]) => make('option', { value }, t)),
-    );
-    box.setAttribute('aria-label', label);
-    return box;
-  };
-  const slider = (label, name) => {
-    const at = make('input', {
-      type: 'range',
-      min: 0,
-      max: 1,
-      step: 0.05,
-      oninput: () => {
-        put(name, +at.value);
-        draw();
-      },
-    });
-    at.setAttribute('aria-label', label);
-    return at;
-  };
-  const filter = select(
-    'which images',
-    model.get('filters').map(f => [f, f]),
-    'filter',
-  );
-  const because = select('because of', [['any label', ''], ...names.map(n => [n, n])], 'category');
-  const jump = make('input', {
-    type: 'search',
-    placeholder: 'go to image',
-    onkeydown: e => {
-      if (e.key === 'Enter') {
-        send('find', { image: jump.value });
-        jump.value = '';
-        home();
-      }
-    },
-  });
-  jump.setAttribute('aria-label', 'go to image');
-  const search = make('input', {
-    type: 'search',
-    placeholder: 'search labels  /',
-    oninput: () => list(),
-    onkeydown: e => {
-      if (e.key === 'Enter' && shown.length) {
-        choose(shown[0]);
-        home();
-      }
-    },
-  });
-  search.setAttribute('aria-label', 'search labels');
-  const sort = make(
-    'select',
-    { onchange: () => list() },
-    ...['by probability', 'by name', 'by threshold'].map(t => make('option', { value: t }, t)),
-  );
-  sort.setAttribute('aria-label', 'order of labels');
-  const chips = ['all', 'present', 'unknown', 'wrong'].map(k =>
-    make(
-      'button',
-      {
-        type: 'button',
-        className: 'chip',
-        onclick: () => {
-          chip = k;
-          list();
-        },
-      },
-      k,
-    ),
-  );
-  const more = button('', '', () => {
-    floor = !floor;
-    list();
-  });
-  const rows = make('div', {
-    className: 'rows',
-    role: 'listbox',
-    tabIndex: -1,
-    'aria-label': 'labels',
-    onscroll: () => line(),
-  });
-  const opacity = slider('strength of the colours', 'opacity'),
-    level = slider('level of the lines', 'level'),
-    outline = make('input', {
-      type: 'checkbox',
-      onchange: () => {
-        put('outline', outline.checked);
-        draw();
-      },
-    });
-  const outlined = make('label', { className: 'small' }, outline, 'true outline');
-  const stages = model.get('content').runs.map(() => new Stage(make('canvas', { role: 'img' })));
-  const titles = stages.map(() => make('div', { className: 'title small' })),
-    hint = make('div', { className: 'hint small' });
-  const centre = make(
-    'div',
-    { className: 'centre' },
-    ...stages.map((s, k) => make('div', { className: 'trmml-stage' }, s.canvas, titles[k])),
-    hint,
-  );
-  const detail = make('div', { className: 'detail small' }),
-    live = make('div', { className: 'trmml-status small', role: 'status', 'aria-live': 'polite' });
-  const frame = new DOMParser().parseFromString('<svg><path/></svg>', 'text/html').body.firstChild,
-    svg = document.adoptNode(frame),
-    path = svg.firstChild;
-  const help = make(
-    'div',
-    { className: 'help', hidden: true },
-    make(
-      'table',
-      {},
-      ...[
-        ['\u2190 \u2192', 'images of this filter'],
-        ['\u2191 \u2193', 'labels'],
-        ['Enter', 'keep this label in view beside the next ones, up to four'],
-        ['Space', 'held: the plain photograph'],
-        ['Z', 'zoom in on the region'],
-        ['Y, N', 'correct the chosen label: it is present, it is absent; once more takes it back'],
-        ['U', 'undo the last answer'],
-        ['W', 'why this label: nearest training regions and prototypes'],
-        ['O', 'overview: all categories, confused pairs, a wall of pictures'],
-        ['/', 'search labels'],
-        ['Shift + arrows', 'choose a patch: who claims it?'],
-        ['Escape', 'no patch; from a control: back to the keys'],
-        ['?', 'close this'],
-      ].map(([k, t]) => make('tr', {}, make('td', {}, make('kbd', {}, k)), make('td', {}, t))),
-    ),
-  );
-  const board = make('div', { className: 'help overview', hidden: true, role: 'region', 'aria-label': 'overview' });
-  svg.classList.add('link');
-  svg.append(path);
-  svg.setAttribute('aria-hidden', 'true');
-  el.classList.add('trmml', 'trmml-inspector');
-  el.setAttribute('role', 'group');
-  el.setAttribute('aria-label', 'inspector: where each label was found');
-  const body = make(
-    'div',
-    { className: 'body' },
-    make(
-      'div',
-      { className: 'list' },
-      make('div', { className: 'row' }, search, sort),
-      make('div', { className: 'row' }, ...chips),
-      rows,
-      more,
-    ),
-    centre,
-    detail,
-    svg,
-    board,
-    help,
-  );
-  const aside = make('button', {
-    type: 'button',
-    title: 'show the other images too',
-    onclick: () => put('beside', ''),
-  });
-  el.replaceChildren(
-    banner(),
-    make(
-      'div',
-      { className: 'row' },
-      button('previous', '\u2190', () => send('step', { by: -1 })),
-      button('next', '\u2192', () => send('step', { by: 1 })),
-      filter,
-      because,
-      aside,
-      jump,
-      make(
-        'span',
-        { className: 'push row' },
-        button('overview', 'O', () => act('o')),
-        button('keys', '?', () => act('?')),
-      ),
-    ),
-    body,
-    make(
-      'div',
-      { className: 'row' },
-      make('label', { className: 'small' }, 'colours', opacity),
-      make('label', { className: 'small' }, 'lines', level),
-      outlined,
-      button('zoom', 'Z', () => act('z')),
-    ),
-    live,
-  );
-  const home = () => el.focus({ preventScroll: true });
-  const size = () => c().grid[0] * c().grid[1];
-  const map = (run, kind, k) => {
-    const n = size(),
-      at = ((run * 2 + kind) * names.length + k) * n;
-    return levels.subarray(at, at + n);
-  };
-  const fine = (run, kind, k) => {
-    const key = `${run} ${kind} ${k}`;
-    if (!fines.has(key)) fines.set(key, finer(map(run, kind, k), c().grid));
-    return fines.get(key);
-  };
-  const p = (k, run = 0) => c().runs[run].p[k],
-    kind = () => (now.view === 'pixels' ? 0 : 1),
-    answer = k => c().answers[k],
-    reference = k => (answer(k) >= 0 ? answer(k) : c().truth[k] >= 0 ? c().truth[k] : c().targets[k]);
-  const wrong = k => reference(k) >= 0 && p(k) >= c().thresholds[k] !== (reference(k) === 1);
-  const chosen = () => names.indexOf(now.label),
-    drawnLabels = () => [...new Set([...now.labels.map(n => names.indexOf(n)), chosen()])].slice(-4);
-  const slot = k => drawnLabels().indexOf(k);
-  const claims = (cell, run = 0) => {
-    const parts = names.map((_, k) => {
-      const m = map(run, 1, k);
-      let sum = 0;
-      for (const v of m) sum += v;
-      return sum ? (p(k, run) * m[cell]) / sum : 0;
-    });
-    const all = parts.reduce((a, b) => a + b, 0) || 1;
-    return parts.map((v, k) => [v / all, k]).sort((a, b) => b[0] - a[0]);
-  };
-  const choose = k => {
-    put('label', names[k]);
-    list();
-    draw();
-  };
-  const keep = k => {
-    const kept = now.labels.includes(names[k])
-      ? now.labels.filter(n => n !== names[k])
-      : [...now.labels, names[k]].slice(-3);
-    put('labels', kept);
-    list();
-    draw();
-  };
-  const order = () => {
-    const by = sort.value,
-      all = names.map((_, k) => k);
-    return by === 'by name'
-      ? all.sort((a, b) => names[a].localeCompare(names[b]))
-      : by === 'by probability'
-        ? all.sort((a, b) => p(b) - p(a))
-        : all.sort((a, b) => Math.abs(p(a) - c().thresholds[a]) - Math.abs(p(b) - c().thresholds[b]));
-  };
-  const list = () => {
-    const text = search.value.trim().toLowerCase(),
-      pass = {
-        all: () => true,
-        present: k => reference(k) === 1,
-        unknown: k => answer(k) < 0 && ((c().targets[k] < 0 && c().truth[k] < 0) || c().states[k] === 'unknown'),
-        wrong,
-      }[chip];
-    const fits = order().filter(k => names[k].toLowerCase().includes(text) && pass(k));
-    shown = fits.filter(k => !floor || text || chip !== 'all' || p(k) >= 0.05 || slot(k) >= 0);
-    const signs = { 1: '\u2713', 0: '\u2715', '-1': '?' },
-      words = { 1: 'present', 0: 'absent', '-1': 'unknown' };
-    rows.replaceChildren(
-      ...shown.map(k => {
-        const at = slot(k),
-          r = make('div', {
-            role: 'option',
-            className: 'label',
-            id: `${uid}-${k}`,
-            onclick: e => (e.shiftKey || e.ctrlKey || e.metaKey ? keep(k) : choose(k)),
-          });
-        r.setAttribute('aria-selected', k === chosen());
-        r.dataset.label = names[k];
-        const dot = make('span', { className: 'dot' });
-        if (at >= 0) dot.style.background = SHADES[at];
-        const sign = make(
-          'span',
-          {
-            className: `sign ${words[reference(k)]} ${answer(k) >= 0 ? 'yours' : ''}`,
-            title: answer(k) >= 0 ? `you say ${words[answer(k)]}` : `${words[reference(k)]}; ${c().states[k]}`,
-          },
-          signs[reference(k)],
-        );
-        r.append(
-          dot,
-          make('span', { className: 'name' }, names[k]),
-          ...(wrong(k) ? [make('span', { className: 'wrong' }, 'wrong')] : []),
-          sign,
-          bar(p(k), c().thresholds[k]),
-          make('span', { className: 'p' }, p(k).toFixed(2)),
-        );
-        return r;
-      }),
-    );
-    rows.setAttribute('aria-activedescendant', `${uid}-${chosen()}`);
-    chips.forEach(b => b.setAttribute('aria-pressed', b.textContent === chip));
-    more.textContent = floor ? `show all ${fits.length} labels` : 'only those above 0.05';
-    more.disabled = floor && shown.length === fits.length;
-    const row = rows.querySelector('[aria-selected=true]');
-    if (row) reveal(rows, row);
-    light();
-  };
-  const light = () => {
-    const cell = hover >= 0 ? hover : now.patch,
-      first =
-        cell >= 0
-          ? claims(cell)
-              .slice(0, 3)
-              .filter(([v]) => v >= 0.05)
-          : [];
-    for (const r of rows.children) r.dataset.claims = first.some(([, k]) => names[k] === r.dataset.label);
-    hint.textContent =
-      cell >= 0
-        ? `patch ${cell}: ${claims(cell)
-            .slice(0, 3)
-            .map(([v, k]) => `${names[k]} ${Math.round(100 * v)} %`)
-            .join(', ')}`
-        : '';
-    hint.hidden = cell < 0;
-  };
-  const correct = value => {
-    if (c().can_answer)
-      send('answer', { image: c().image, label: now.label, said: answer(chosen()) === value ? null : value });
-  };
-  const asking = () => {
-    // is the chosen label there? what a person says is kept
-    const yes = button('present', 'Y', () => correct(1), 'say that it is there; once more takes it back'),
-      no = button('absent', 'N', () => correct(0), 'say that it is not there; once more takes it back');
-    yes.setAttribute('aria-pressed', answer(chosen()) === 1);
-    no.setAttribute('aria-pressed', answer(chosen()) === 0);
-    return make('div', { className: 'row asking', role: 'group', 'aria-label': `is ${now.label} there?` }, yes, no);
-  };
-  const reasons = () => {
-    // the nearest training regions with their labels, and the nearest prototypes
-    const w = model.get('why'),
-      ask = button('why?', 'W', () => send('explain'), 'nearest training regions and prototypes');
-    if (!c().can_why) return [];
-    if (w.label !== now.label || w.image !== c().image) return [make('div', { className: 'row asking' }, ask)];
-    const tiles = w.regions.map((r, i) => {
-      const face = make('canvas', { role: 'img' }),
-        word = r.label ? 'present' : 'absent',
-        tile = make(
-          'figure',
-          {},
-          face,
-          make('figcaption', {}, `${word} ${r.cosine.toFixed(2)}`),
-        );
-      face.setAttribute('aria-label', `${r.image}, known ${word}, cosine ${r.cosine.toFixed(2)}`);
-      tile.title = r.image;
-      const s = new Stage(face),
-        data = model.get('why_maps')[i],
-        m = data && new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      s.load(model.get('why_pictures')[i]).then(() =>
-        s.draw({ layers: m && m.length ? [{ fine: finer(m, w.grid), color: SHADES[0], width: 1.5 }] : [] }),
-      );
-      return tile;
-    });
-    return [
-      make('h4', {}, 'Nearest training regions'),
-      tiles.length
-        ? make('div', { className: 'near' }, ...tiles)
-        : make('p', { className: 'soft' }, 'no training image has a known label here'),
-      make('h4', {}, w.kind === 'visual' ? 'Nearest prototypes' : 'Nearest texts'),
-      make(
-        'table',
-        {},
-        ...w.prototypes.map(([name, v]) => make('tr', {}, make('td', {}, name), make('td', {}, v.toFixed(2)))),
-      ),
-    ];
-  };
-  const survey = () => {
-    // all categories, the pairs that are confused, and a wall of pictures
-    const o = model.get('overview');
-    if (!o.categories) return;
-    const go = more => {
-      show(false);
-      send('only', { filter: 'disagreements', ...more });
-    };
-    const ap = v => (v.ap === null ? '\u2013' : v.ap.toFixed(1)),
-      ranked = [...o.categories].sort((a, b) => (a.ap ?? 101) - (b.ap ?? 101));
-    const categories = ranked.map(k => {
-      const fill = make('span', { className: 'trmml-fill' }),
-        b = make(
-          'button',
-          {
-            type: 'button',
-            className: 'line',
-            onclick: () => go({ category: k.name }),
-            title: `${k.wrong} wrong, ${k.present} known present`,
-          },
-          make('span', { className: 'name' }, k.name),
-          ...(k.present < 5 ? [make('span', { className: 'few' }, `from ${k.present}`)] : []),
-          make('span', { className: 'trmml-bar' }, fill),
-          make('span', { className: 'p' }, ap(k)),
-        );
-      fill.style.width = `${k.ap || 0}%`;
-      b.disabled = !k.wrong;
-      return b;
-    });
-    const pairs = o.pairs.map(([a, b, n]) =>
-      make(
-        'button',
-        {
-          type: 'button',
-          className: 'line',
-          onclick: () => go({ filter: 'false positives', category: a, beside: b }),
-        },
-        make('span', { className: 'name' }, make('strong', {}, a), ' said, ', make('strong', {}, b), ' there'),
-        make('span', { className: 'p' }, n),
-      ),
-    );
-    const tiles = o.images.map((t, i) => {
-      const face = make('canvas'),
-        tile = make(
-          'button',
-          {
-            type: 'button',
-            className: 'brick',
-            title: t.image,
-            onclick: () => {
-              show(false);
-              send('find', { image: t.image });
-            },
-          },
-          face,
-          ...(t.label ? [make('span', {}, t.label)] : []),
-        );
-      tile.setAttribute('aria-label', t.label ? `${t.image}, because of ${t.label}` : t.image);
-      const s = new Stage(face);
-      s.load(model.get('wall')[i]).then(() => s.draw());
-      return tile;
-    });
-    const part = (title, kids, none, className) =>
-      make(
-        'div',
-        { className },
-        make('h4', {}, title),
-        ...(kids.length ? kids : [make('p', { className: 'soft' }, none)]),
-      );
-    board.replaceChildren(
-      part('Average precision, weakest first', categories, 'no categories', 'scores'),
-      part('Most confused', pairs, 'no category is said where another is', 'pairs'),
-      make(
-        'div',
-        { className: 'bricks' },
-        make(
-          'h4',
-          {},
-          `${o.images.length < o.total ? `${o.images.length} of ${o.total}` : o.total} images under "${o.filter}"`,
-        ),
-        make('div', { className: 'wall' }, ...tiles),
-      ),
-    );
-  };
-  const show = on => {
-    surveying = on;
-    board.hidden = !on;
-    if (on) send('survey');
-    line();
-  };
-  const layers = run => {
-    if (plain || now.view === 'photograph') return [];
-    const some = drawnLabels().map((k, i) => ({
-      fine: fine(run, kind(), k),
-      color: SHADES[i],
-      dash: DASHES[i],
-      width: k === chosen() ? 3 : 2,
-      name: names[k],
-      peak: highest(map(run, kind(), k), c().grid),
-      heat: k === chosen() ? now.opacity * (0.2 + 0.8 * p(k, run)) : 0,
-    }));
-    if (now.outline && masks)
-      some.push({
-        fine: { data: masks.subarray(chosen() * 4096, chosen() * 4096 + 4096).map(v => v / 255), h: 64, w: 64 },
-        color: '#56b4e9',
-        width: 1.5,
-        at: 0.5,
-      });
-    return some;
-  };
-  const draw = () => {
-    const cell =
-      now.patch >= 0
-        ? (([h, w]) => [(now.patch % w) / w, Math.floor(now.patch / w) / h, 1 / w, 1 / h])(c().grid)
-        : null;
-    stages.forEach((s, run) => {
-      s.draw({ layers: layers(run), cell, level: now.level });
-      s.canvas.setAttribute('aria-label', `${c().image}, ${now.label}, ${c().runs[run].name}`);
-      titles[run].textContent = stages.length > 1 ? `${c().runs[run].name}: ${p(chosen(), run).toFixed(2)}` : '';
-      titles[run].hidden = stages.length < 2;
-    });
-    tell();
-    line();
-  };
-  const tell = () => {
-    // all about the chosen label
-    const k = chosen(),
-      runs = c().runs,
-      said = v => (v ? 'present' : 'absent'),
-      word = v => ({ 1: 'present', 0: 'absent', '-1': 'unknown' })[v];
-    const rank = (values, mine) => `rank ${1 + values.filter(v => v > mine).length} of ${names.length}`,
-      facts = [
-        ...(answer(k) >= 0 ? [['you say', word(answer(k))]] : []),
-        ['truth', word(c().truth[k])],
-        ['in training', c().states[k]],
-        ['threshold', c().thresholds[k].toFixed(2)],
-      ];
-    runs.forEach((r, i) => {
-      const of = runs.length > 1 ? `${r.name}: ` : '';
-      facts.push(
-        [`${of}probability`, `${r.p[k].toFixed(2)}, read as ${said(r.p[k] >= c().thresholds[k])}`],
-        ...Object.entries(r.branches).map(([n, v]) => [`${of}${n}`, v[k].toFixed(2)]),
-        [`${of}text and image`, `${r.image_cosines[k].toFixed(3)}, ${rank(r.image_cosines, r.image_cosines[k])}`],
-        [`${of}text and pixels`, `${r.pixel_cosines[k].toFixed(3)}, ${rank(r.pixel_cosines, r.pixel_cosines[k])}`],
-      );
-    });
-    const thumbs = [
-      ['photograph', 'photograph'],
-      ['pixels', 'text and pixels'],
-      ['region', c().has_map ? 'text and region' : 'text and pixels, pooled'],
-    ].map(([view, name]) => {
-      const b = make(
-        'button',
-        {
-          type: 'button',
-          className: 'thumb',
-          onclick: () => {
-            put('view', view);
-            draw();
-          },
-        },
-        make('canvas'),
-        make('span', {}, name),
-      );
-      b.setAttribute('aria-pressed', now.view === view);
-      b.view = view;
-      return b;
-    });
-    const cells =
-      now.patch >= 0
-        ? [
-            make('h4', {}, `Who claims patch ${now.patch}?`),
-            make(
-              'table',
-              {},
-              ...claims(now.patch)
-                .slice(0, 5)
-                .map(([v, i]) =>
-                  make('tr', {}, make('td', {}, names[i]), make('td', {}, `${Math.round(100 * v)} %`)),
-                ),
-            ),
-          ]
-        : [];
-    detail.replaceChildren(
-      make('h3', {}, now.label),
-      ...(c().can_answer ? [asking()] : []),
-      make('div', { className: 'thumbs' }, ...thumbs),
-      make(
-        'table',
-        {},
-        ...facts.map(([a, b]) => make('tr', {}, make('th', { scope: 'row' }, a), make('td', {}, b))),
-      ),
-      ...cells,
-      ...reasons(),
-    );
-    thumbs.forEach(b => {
-      const s = new Stage(b.firstChild);
-      s.bitmap = stages[0].bitmap;
-      const which = b.view === 'pixels' ? 0 : 1;
-      if (s.bitmap)
-        s.draw({
-          layers:
-            b.view === 'photograph'
-              ? []
-              : [{ fine: fine(0, which, k), color: SHADES[Math.max(slot(k), 0)], width: 1, heat: 0.7 }],
-          level: now.level,
-        });
-    });
-  };
-  const line = () => {
-    // from the label in the list to its region
-    const row = rows.querySelector('[aria-selected=true]'),
-      s = stages[0],
-      box = body.getBoundingClientRect();
-    path.setAttribute('d', '');
-    if (
-      !row ||
-      !s.bitmap ||
-      plain ||
-      surveying ||
-      now.view === 'photograph' ||
-      s.canvas.getBoundingClientRect().left < rows.getBoundingClientRect().right
-    )
-      return;
-    const a = row.getBoundingClientRect(),
-      all = rows.getBoundingClientRect(),
-      y = a.top + a.height / 2;
-    if (y < all.top || y > all.bottom) return;
-    const q = s.place(),
-      at = s.canvas.getBoundingClientRect(),
-      peak = highest(map(0, kind(), chosen()), c().grid),
-      x1 = a.right - box.left,
-      y1 = y - box.top,
-      x2 = at.left - box.left + q.x + peak[0] * q.w,
-      y2 = at.top - box.top + q.y + peak[1] * q.h;
-    path.setAttribute('d', `M${x1} ${y1} C${x1 + 40} ${y1} ${x1 + 40} ${y2} ${x2} ${y2}`);
-    path.setAttribute('stroke', SHADES[Math.max(slot(chosen()), 0)]);
-  };
-  const take = async () => {
-    // another image, or other settings from Python
-    const data = model.get('maps'),
-      cover = model.get('masks');
-    now = { ...c().start };
-    levels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    fines.clear();
-    hover = -1;
-    masks = cover.byteLength ? new Uint8Array(cover.buffer, cover.byteOffset, cover.byteLength) : null;
-    filter.value = now.filter;
-    because.value = now.category;
-    because.disabled = now.filter === 'all';
-    aside.hidden = !now.beside;
-    aside.textContent = `with ${now.beside} \u2715`;
-    opacity.value = now.opacity;
-    level.value = now.level;
-    outline.checked = now.outline;
-    outlined.hidden = !masks;
-    live.textContent = c().said;
-    if (image !== c().image) {
-      stages.forEach(s => {
-        s.zoom = 1;
-      });
-    }
-    image = c().image;
-    const fresh = await Promise.all(stages.map(s => s.load(model.get('picture'))));
-    if (fresh.every(Boolean)) {
-      list();
-      draw();
-      el.dataset.drawn = model.get('drawn');
-    }
-  };
-  const act = (key, e = {}) => {
-    const [h, w] = c().grid,
-      to = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
-    if (to && e.shiftKey) {
-      const m = map(0, 1, chosen()),
-        at =
-          now.patch < 0
-            ? m.indexOf(Math.max(...m))
-            : clamp(Math.floor(now.patch / w) + to[0], 0, h - 1) * w + clamp((now.patch % w) + to[1], 0, w - 1);
-      put('patch', at);
-      light();
-      draw();
-    } else if (to && to[0]) {
-      const at = shown.indexOf(chosen());
-      if (shown.length) choose(shown[clamp(at + to[0], 0, shown.length - 1)]);
-    } else if (to) send('step', { by: to[1] });
-    else if (key === 'Enter') keep(chosen());
-    else if (key === ' ') {
-      if (!plain) {
-        plain = true;
-        draw();
-      }
-    } else if (key === 'y' || key === 'n') {
-      if (!e.repeat) correct(key === 'y' ? 1 : 0);
-    } else if (key === 'u') {
-      if (c().can_answer && !e.repeat) send('undo');
-    } else if (key === 'w') {
-      if (c().can_why && !e.repeat) send('explain');
-    } else if (key === 'o') show(board.hidden);
-    else if (key === '/') search.focus();
-    else if (key === 'z') {
-      stages.forEach((s, run) => {
-        s.zoom = s.zoom > 1 ? 1 : 2.5;
-        s.centre = highest(map(run, kind(), chosen()), c().grid);
-      });
-      draw();
-    } else if (key === '?') help.hidden = !help.hidden;
-    else if (key === 'Escape') {
-      help.hidden = true;
-      if (surveying) show(false);
-      put('patch', -1);
-      light();
-      draw();
-    } else return false;
-    return true;
-  };
-  const cellAt = (s, e) => {
-    const q = s.share(e),
-      [h, w] = c().grid;
-    return q ? Math.floor(q[1] * h) * w + Math.floor(q[0] * w) : -1;
-  };
-  stages.forEach(s => {
-    s.canvas.addEventListener('pointermove', e => {
-      const at = cellAt(s, e);
-      if (at !== hover) {
-        hover = at;
-        light();
-      }
-    });
-    s.canvas.addEventListener('pointerleave', () => {
-      hover = -1;
-      light();
-    });
-    s.canvas.addEventListener('click', e => {
-      const at = cellAt(s, e);
-      if (at >= 0) {
-        put('patch', at === now.patch ? -1 : at);
-        draw();
-      }
-    });
-  });
-  el.addEventListener('keyup', e => {
-    if (e.key === ' ' && plain) {
-      plain = false;
-      draw();
-    }
-  });
-  const stop = [atHome(el, act), ...stages.map(s => s.watch(() => levels.length && draw()))];
-  model.on('change:drawn', take);
-  model.on('change:content', () => {
-    live.textContent = c().said;
-    if (image === c().image && levels.length) {
-      list();
-      tell();
-    }
-  });
-  model.on('change:why', tell);
-  model.on('change:overview', survey);
-  take();
-  return () => {
-    model.off('change:drawn', take);
-    stop.forEach(f => f());
-  };
-}
-const uid = `trmml-${Math.random().toString(36).slice(2)}`;
-export default { render };
-'''
-
-# %% ../../nbs/people/03_inspector_widget.ipynb #4d84f3a4
-_INSPECT_CSS = STAGE_CSS + '''
-.trmml-inspector .body {
-  position: relative;
-  display: grid;
-  grid-template-columns: minmax(250px, 310px) minmax(0, 1fr) 250px;
-  gap: 8px;
-  height: 580px;
-  margin: 6px 0;
-}
-.trmml-inspector .list {
-  display: flex;
-  flex-direction: column;
-  gap: 4px;
-  min-height: 0;
-  min-width: 0;
-}
-.trmml-inspector .list .row {
-  flex: none;
-  gap: 4px;
-}
-.trmml-inspector .list input {
-  flex: 1 1 80px;
-  min-width: 0;
-}
-.trmml-inspector .list select {
-  flex: none;
-}
-.trmml-inspector input[type='search'] {
-  width: 150px;
-}
-.trmml-inspector .chip {
-  min-height: 24px;
-  padding: 1px 9px;
-  font-size: 13px;
-}
-.trmml-inspector .rows {
-  min-height: 120px;
-}
-.trmml-inspector .label .p {
-  width: 30px;
-}
-.trmml-inspector .label[data-claims='true'] .name {
-  text-decoration: underline;
-  text-decoration-thickness: 2px;
-}
-.trmml-inspector .label .trmml-bar {
-  width: 52px;
-  flex: none;
-}
-.trmml-inspector .dot {
-  width: 11px;
-  height: 11px;
-  border-radius: 6px;
-  border: 1px solid var(--rim);
-  flex: none;
-}
-.trmml-inspector .sign {
-  width: 18px;
-  text-align: center;
-  flex: none;
-  border-radius: 3px;
-  background: #595959;
-  color: #fff;
-}
-.trmml-inspector .sign.present {
-  background: #0173b2;
-}
-.trmml-inspector .sign.absent {
-  background: #8a4b00;
-}
-.trmml-inspector .sign.yours {
-  outline: 2px solid var(--ink);
-  outline-offset: 1px;
-}
-.trmml-inspector .asking {
-  margin: 0 0 8px;
-}
-.trmml-inspector .asking button {
-  flex: 1;
-  padding: 4px 6px;
-}
-.trmml-inspector .near {
-  display: grid;
-  grid-template-columns: repeat(auto-fill, minmax(74px, 1fr));
-  gap: 4px;
-}
-.trmml-inspector .near figure {
-  margin: 0;
-}
-.trmml-inspector .near canvas {
-  height: 68px;
-}
-.trmml-inspector .near figcaption {
-  font-size: 11.5px;
-  line-height: 1.3;
-}
-.trmml-inspector .overview {
-  display: grid;
-  grid-template-columns: minmax(220px, 280px) minmax(180px, 240px) minmax(0, 1fr);
-  gap: 16px;
-  inset: 0;
-}
-.trmml-inspector .overview > div {
-  min-width: 0;
-  min-height: 0;
-  overflow: auto;
-  padding-right: 4px;
-}
-.trmml-inspector .overview h4 {
-  margin: 0 0 6px;
-  font-size: 14px;
-}
-.trmml-inspector .line {
-  display: flex;
-  align-items: center;
-  gap: 6px;
-  width: 100%;
-  text-align: left;
-  background: none;
-  border-color: transparent;
-  padding: 2px 4px;
-  min-height: 26px;
-  font-size: 13px;
-}
-.trmml-inspector .line:hover:enabled,
-.trmml-inspector .brick:hover {
-  border-color: var(--blue);
-}
-.trmml-inspector .line .name {
-  flex: 1;
-  min-width: 0;
-  overflow-wrap: anywhere;
-}
-.trmml-inspector .line .trmml-bar {
-  flex: none;
-}
-.trmml-inspector .line .p {
-  min-width: 42px;
-  text-align: right;
-  font-variant-numeric: tabular-nums;
-}
-.trmml-inspector .few {
-  font-size: 11.5px;
-  border: 1px dashed var(--soft);
-  border-radius: 3px;
-  padding: 0 4px;
-  white-space: nowrap;
-}
-.trmml-inspector .wall {
-  display: grid;
-  grid-template-columns: repeat(auto-fill, minmax(92px, 1fr));
-  gap: 4px;
-}
-.trmml-inspector .brick {
-  padding: 2px;
-  min-width: 0;
-  line-height: 1.2;
-  font-size: 11.5px;
-}
-.trmml-inspector .brick canvas {
-  height: 84px;
-}
-.trmml-inspector .brick span {
-  display: block;
-  overflow-wrap: anywhere;
-}
-.trmml-inspector .wrong {
-  background: #7a1f1f;
-  color: #fff;
-  border-radius: 3px;
-  padding: 0 5px;
-  font-size: 11.5px;
-}
-.trmml-inspector .centre {
-  position: relative;
-  display: flex;
-  flex-direction: column;
-  gap: 6px;
-  min-width: 0;
-  min-height: 0;
-}
-.trmml-inspector .centre .trmml-stage {
-  flex: 1;
-  min-height: 0;
-  cursor: crosshair;
-}
-.trmml-inspector .title {
-  position: absolute;
-  left: 6px;
-  top: 6px;
-  padding: 1px 7px;
-  background: #111;
-  color: #fff;
-  border-radius: 3px;
-}
-.trmml-inspector .hint {
-  position: absolute;
-  left: 6px;
-  right: 6px;
-  bottom: 6px;
-  padding: 2px 8px;
-  background: #111;
-  color: #fff;
-  border-radius: 3px;
-  pointer-events: none;
-}
-.trmml-inspector .detail {
-  overflow: auto;
-  min-width: 0;
-}
-.trmml-inspector .detail h3 {
-  font-size: 18px;
-  margin: 0 0 6px;
-  overflow-wrap: anywhere;
-}
-.trmml-inspector .detail h4 {
-  margin: 10px 0 2px;
-  font-size: 14px;
-}
-.trmml-inspector .detail th {
-  font-weight: 400;
-  color: var(--soft);
-  vertical-align: top;
-}
-.trmml-inspector .detail td {
-  overflow-wrap: anywhere;
-}
-.trmml-inspector .thumbs {
-  display: flex;
-  gap: 4px;
-  margin-bottom: 8px;
-}
-.trmml-inspector .thumb {
-  flex: 1;
-  min-width: 0;
-  padding: 2px;
-  display: flex;
-  flex-direction: column;
-  font-size: 11.5px;
-  line-height: 1.2;
-}
-.trmml-inspector .thumb canvas {
-  height: 64px;
-}
-.trmml-inspector .link {
-  position: absolute;
-  inset: 0;
-  width: 100%;
-  height: 100%;
-  pointer-events: none;
-  overflow: visible;
-}
-.trmml-inspector .link path {
-  fill: none;
-  stroke-width: 2;
-  stroke-dasharray: 2 4;
-  stroke-linecap: round;
-}
-.trmml-inspector .trmml-status {
-  min-height: 20px;
-  overflow-wrap: anywhere;
-}
-@container (max-width:920px) {
-  .trmml-inspector .body {
-    grid-template-columns: minmax(230px, 270px) minmax(0, 1fr);
-    grid-template-rows: 440px 220px;
-    height: 668px;
-  }
-  .trmml-inspector .detail {
-    grid-column: 1/3;
-  }
-  .trmml-inspector .overview {
-    grid-template-columns: minmax(0, 1fr) minmax(0, 1fr);
-    grid-template-rows: minmax(0, 1fr) minmax(0, 1fr);
-  }
-  .trmml-inspector .bricks {
-    grid-column: 1/3;
-  }
-}
-@container (max-width:560px) {
-  .trmml-inspector .body {
-    grid-template-columns: minmax(0, 1fr);
-    grid-template-rows: 300px 300px 260px;
-    height: 876px;
-  }
-  .trmml-inspector .centre {
-    order: -1;
-  }
-  .trmml-inspector .detail {
-    grid-column: 1;
-  }
-  .trmml-inspector .overview {
-    display: block;
-  }
-  .trmml-inspector .link {
-    display: none;
-  }
-}
-'''
+# %% ../../nbs/people/03_inspector_widget.ipynb #fd98ec3a
+_INSPECT = STAGE + widget_file('inspector.js')
+_INSPECT_CSS = STAGE_CSS + widget_file('inspector.css')
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #ba848d75
 def view_content(
@@ -1663,14 +152,12 @@ def _small(inspection: Inspection, row: int, side: int) -> bytes:
         image = GONE
     return photo_bytes(center_square(image) if inspection.crop else image, side)
 
-# %% ../../nbs/people/03_inspector_widget.ipynb #28bf8a71
+# %% ../../nbs/people/03_inspector_widget.ipynb #c1eda460
 VIEWS = ('region', 'pixels', 'photograph')  # which maps are drawn
 
 
-class InspectorWidget(Reporter):
-    "Images of a run, the mistakes first: every label with the place it was matched with. Set its traits, or use it."
-    _esm = _INSPECT
-    _css = _INSPECT_CSS
+class InspectorTraits(Reporter):
+    "What an inspector is told and tells; a value that is not there is refused."
     row = traitlets.Int(0)  # row of the data set
     label = traitlets.Unicode('')  # chosen category
     labels = traitlets.List(traitlets.Unicode())  # categories kept in view beside the chosen one, up to three
@@ -1694,35 +181,16 @@ class InspectorWidget(Reporter):
     overview = traitlets.Dict().tag(sync=True)  # categories, confused pairs and the images of the filter
     wall = traitlets.List(traitlets.Bytes()).tag(sync=True)  # a JPEG per image of the overview
     drawn = traitlets.Int(0).tag(sync=True)  # number of the drawing
-
-    def __init__(
-        self,
-        inspection: Inspection,  # from `inspect_method`
-        other: Inspection | None = None,  # another run or epoch on the same images, shown below
-        review: Any = None,  # a `review.Review` of the same images: labels can be corrected, and it keeps what is said
-        reasons: Any = None,  # `why.Why` of the inspection: answers why a label was found
-        **traits: Any,  # first values of the traits above
-    ):
-        data = inspection.dataset
-        if other is not None and (other.dataset.image_ids != data.image_ids
-                                  or other.dataset.class_names != data.class_names):
-            raise InspectorError(f'the runs are on {len(data)} and {len(other.dataset)} images, or on other '
-                                 'categories; expected the same images and categories in the same order.')
-        if not len(data):
-            raise InspectorError(f'{data.name}/{data.split} holds no images, expected at least one.')
-        self.runs, self.review, self.reasons = [inspection] if other is None else [inspection, other], review, reasons
-        self.can = [f for f in FILTERS if (f != 'runs differ' or len(self.runs) > 1)
-                    and (f != 'missed small objects' or data.object_masks(0) is not None)]
-        given, self._silent = set(traits), True
-        self.views: list[MatchView] = []  # of the open image, one per run
-        self.ranking = Ranking(np.arange(0), np.arange(0), np.arange(0))  # images of the filter
-        self.milliseconds, self.drawings, self.trouble = 0., 0, ''
-        super().__init__(names=list(data.class_names), filters=self.can, **dict(label=data.class_names[0]) | traits)
-        self.observe(self._changed, ['row', 'label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter',
-                                     'category', 'beside'])
-        self.observe(self._event, 'event')
-        self._silent = False
-        self._open('row' if 'row' in given else 'filter', keep_label='label' in given)
+    runs: list[Inspection]  # one, or two to compare
+    review: Any  # keeps what people say of labels; None: nothing is kept
+    reasons: Any  # says why a label was found; None: nobody is asked
+    can: list[str]  # filters that the data set can answer
+    views: list[MatchView]  # of the open image, one per run
+    ranking: Ranking  # images of the filter
+    milliseconds: float  # of the last drawing
+    drawings: int  # how many there were
+    trouble: str  # what is wrong with the open image's file
+    _silent: bool  # whether a new value of a trait leads to nothing
 
     @traitlets.validate('row', 'label', 'labels', 'patch', 'category', 'beside', 'filter')
     def _there(self, proposal: dict) -> Any:
@@ -1744,53 +212,25 @@ class InspectorWidget(Reporter):
                 raise InspectorError(f'{name} {label!r} is none of the categories; {close}.')
         return value
 
-    def still(self) -> bytes:
-        "The open image and the chosen label, as a PNG."
-        other = self.views[1] if len(self.views) > 1 else None
-        return figure_png(inspection_figure(self.views[0], self.label, other=other))
+# %% ../../nbs/people/03_inspector_widget.ipynb #d2d5591a
+class InspectorPicture(InspectorTraits):
+    "The open image as it travels to the browser, and as a still picture."
+    @property
+    def reference(self) -> np.ndarray:
+        "[M, C] what to judge against: what was said here, else truth, else what training may see."
+        known = self.runs[0].reference
+        return known if self.review is None else np.where(self.review.said != UNKNOWN, self.review.said, known)
 
-    def in_words(self) -> str:
-        "What the still picture shows, for those who cannot see it."
-        return self.content['said']
+    def answers(self) -> dict:
+        "What people said of the labels of the open image, and what else can be asked."
+        said = np.full(len(self.names), UNKNOWN) if self.review is None else self.review.said[self.row]
+        return dict(answers=[int(v) for v in said], can_answer=self.review is not None,
+                    can_why=self.reasons is not None)
 
     def _position(self) -> int | None:
         "Place of the open image among those of the filter; None if it is not one of them."
         at = (self.ranking.rows == self.row).nonzero()[0]
         return int(at[0]) if len(at) else None
-
-    def _changed(self, change: dict) -> None:
-        "A trait has a new value: open another image, or draw this one anew."
-        if self._silent:
-            return
-        if change['name'] in ('row', 'filter', 'category', 'beside'):
-            self._open(change['name'])
-        else:
-            self.draw()
-
-    def _open(self, because: str, keep_label: bool = False) -> None:
-        "Set what depends on the image, in silence, and draw once."
-        started, run, self._silent = perf_counter(), self.runs[0], True
-        try:
-            if because != 'row' or not self.drawings:
-                label, beside = (self.names.index(c) if c else None for c in (self.category, self.beside))
-                self.ranking = run.rank(self.filter, other=self.runs[-1] if len(self.runs) > 1 else None, label=label,
-                                        reference=self.reference, beside=beside)
-                if because != 'row' and len(self.ranking.rows):
-                    self.row = int(self.ranking.rows[0])
-            try:
-                image, self.trouble = run.dataset.image(self.row), ''
-            except DataError as error:
-                image, self.trouble = GONE, f'{error} Its labels are shown without it. '
-            self.views = [each.view(self.row, image) for each in self.runs]
-            at = self._position()
-            cause = -1 if at is None else int(self.ranking.labels[at])
-            if not keep_label:
-                self.label = run.dataset.class_names[cause if cause >= 0 else self.views[0].index(None)]
-            self.patch = -1
-        finally:
-            self._silent = False
-        self._load(center_square(image) if run.crop else image)
-        self.draw(started)
 
     def _load(self, image: Image.Image) -> None:
         "Give the browser another image and its maps; it draws when the number of the drawing changes."
@@ -1819,24 +259,58 @@ class InspectorWidget(Reporter):
             self.drawn += 1
         self.milliseconds, self.drawings = 1000 * (perf_counter() - started), self.drawings + 1
 
-    @property
-    def reference(self) -> np.ndarray:
-        "[M, C] what to judge against: what was said here, else truth, else what training may see."
-        known = self.runs[0].reference
-        return known if self.review is None else np.where(self.review.said != UNKNOWN, self.review.said, known)
-
-    def answers(self) -> dict:
-        "What people said of the labels of the open image, and what else can be asked."
-        said = np.full(len(self.names), UNKNOWN) if self.review is None else self.review.said[self.row]
-        return dict(answers=[int(v) for v in said], can_answer=self.review is not None,
-                    can_why=self.reasons is not None)
-
     def say(
         self,
         text: str,  # plain text
     ) -> None:
         "Say something under the picture; nothing is drawn anew."
         self.content = {**self.content, 'said': text}
+
+    def still(self) -> bytes:
+        "The open image and the chosen label, as a PNG."
+        other = self.views[1] if len(self.views) > 1 else None
+        return figure_png(inspection_figure(self.views[0], self.label, other=other))
+
+    def in_words(self) -> str:
+        "What the still picture shows, for those who cannot see it."
+        return self.content['said']
+
+# %% ../../nbs/people/03_inspector_widget.ipynb #5d969fce
+class InspectorImages(InspectorPicture):
+    "Opens images: by row, by name, or as a filter ranks them."
+    def _open(self, because: str, keep_label: bool = False) -> None:
+        "Set what depends on the image, in silence, and draw once."
+        started, run, self._silent = perf_counter(), self.runs[0], True
+        try:
+            if because != 'row' or not self.drawings:
+                label, beside = (self.names.index(c) if c else None for c in (self.category, self.beside))
+                self.ranking = run.rank(self.filter, other=self.runs[-1] if len(self.runs) > 1 else None, label=label,
+                                        reference=self.reference, beside=beside)
+                if because != 'row' and len(self.ranking.rows):
+                    self.row = int(self.ranking.rows[0])
+            try:
+                image, self.trouble = run.dataset.image(self.row), ''
+            except DataError as error:
+                image, self.trouble = GONE, f'{error} Its labels are shown without it. '
+            self.views = [each.view(self.row, image) for each in self.runs]
+            at = self._position()
+            cause = -1 if at is None else int(self.ranking.labels[at])
+            if not keep_label:
+                self.label = run.dataset.class_names[cause if cause >= 0 else self.views[0].index(None)]
+            self.patch = -1
+        finally:
+            self._silent = False
+        self._load(center_square(image) if run.crop else image)
+        self.draw(started)
+
+    def _changed(self, change: dict) -> None:
+        "A trait has a new value: open another image, or draw this one anew."
+        if self._silent:
+            return
+        if change['name'] in ('row', 'filter', 'category', 'beside'):
+            self._open(change['name'])
+        else:
+            self.draw()
 
     def find(
         self,
@@ -1848,6 +322,23 @@ class InspectorWidget(Reporter):
         except InspectorError as error:
             self.say(str(error))
 
+    def show_only(
+        self,
+        filter: str,  # one of FILTERS
+        category: str = '',  # that puts an image there; '' for any
+        beside: str = '',  # another category that the image is known to show; '' for any
+    ) -> None:
+        "Go to the images of a filter, as the overview does."
+        self._silent = True
+        try:
+            self.filter, self.category, self.beside = filter, category, beside
+        finally:
+            self._silent = False
+        self._open('filter')
+
+# %% ../../nbs/people/03_inspector_widget.ipynb #1c9fbf10
+class InspectorSteps(InspectorImages):
+    "Goes on by one image, one label or one patch."
     def step(
         self,
         by: int = 1,  # 1: next, -1: previous image of the filter
@@ -1880,6 +371,9 @@ class InspectorWidget(Reporter):
         hardest = int(view.attention[view.index(self.label)].argmax())
         self.patch = hardest if self.patch < 0 else min(max(y + down, 0), h - 1) * w + min(max(x + right, 0), w - 1)
 
+# %% ../../nbs/people/03_inspector_widget.ipynb #b884de5d
+class InspectorAnswers(InspectorSteps):
+    "Keeps what people say of labels."
     def _journal(self, act: Any) -> Any:
         "Do something to the review, on the file as it is now; what cannot be done is said, and gives None."
         if self.review is None:
@@ -1923,6 +417,9 @@ class InspectorWidget(Reporter):
             more = f' and {len(gone) - 1} more' if len(gone) > 1 else ''
             self.say(f'taken back: {gone[-1].category} in {gone[-1].image}{more}')
 
+# %% ../../nbs/people/03_inspector_widget.ipynb #64f7c460
+class InspectorQuestions(InspectorAnswers):
+    "Answers what is asked of a label, and of all images."
     def explain(self) -> None:
         "Show which known training regions and which prototypes are nearest to the chosen label's region."
         if self.reasons is None:
@@ -1960,19 +457,40 @@ class InspectorWidget(Reporter):
                             for name, s in zip(names, scores.itertuples())],
                 pairs=[[names[a], names[b], k] for a, b, k in confused_pairs(run.probabilities, self.reference, limit)])
 
-    def show_only(
+# %% ../../nbs/people/03_inspector_widget.ipynb #e0359c68
+class InspectorWidget(InspectorQuestions):
+    "Images of a run, the mistakes first: every label with the place it was matched with. Set its traits, or use it."
+    _esm = _INSPECT
+    _css = _INSPECT_CSS
+
+    def __init__(
         self,
-        filter: str,  # one of FILTERS
-        category: str = '',  # that puts an image there; '' for any
-        beside: str = '',  # another category that the image is known to show; '' for any
-    ) -> None:
-        "Go to the images of a filter, as the overview does."
-        self._silent = True
-        try:
-            self.filter, self.category, self.beside = filter, category, beside
-        finally:
-            self._silent = False
-        self._open('filter')
+        inspection: Inspection,  # from `inspect_method`
+        other: Inspection | None = None,  # another run or epoch on the same images, shown below
+        review: Any = None,  # a `review.Review` of the same images: labels can be corrected, and it keeps what is said
+        reasons: Any = None,  # `why.Why` of the inspection: answers why a label was found
+        **traits: Any,  # first values of the traits above
+    ):
+        data = inspection.dataset
+        if other is not None and (other.dataset.image_ids != data.image_ids
+                                  or other.dataset.class_names != data.class_names):
+            raise InspectorError(f'the runs are on {len(data)} and {len(other.dataset)} images, or on other '
+                                 'categories; expected the same images and categories in the same order.')
+        if not len(data):
+            raise InspectorError(f'{data.name}/{data.split} holds no images, expected at least one.')
+        self.runs, self.review, self.reasons = [inspection] if other is None else [inspection, other], review, reasons
+        self.can = [f for f in FILTERS if (f != 'runs differ' or len(self.runs) > 1)
+                    and (f != 'missed small objects' or data.object_masks(0) is not None)]
+        given, self._silent = set(traits), True
+        self.views: list[MatchView] = []  # of the open image, one per run
+        self.ranking = Ranking(np.arange(0), np.arange(0), np.arange(0))  # images of the filter
+        self.milliseconds, self.drawings, self.trouble = 0., 0, ''
+        super().__init__(names=list(data.class_names), filters=self.can, **dict(label=data.class_names[0]) | traits)
+        self.observe(self._changed, ['row', 'label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter',
+                                     'category', 'beside'])
+        self.observe(self._event, 'event')
+        self._silent = False
+        self._open('row' if 'row' in given else 'filter', keep_label='label' in given)
 
     def _event(self, change: dict) -> None:
         "Something happened in the browser. What it set and has drawn itself is taken over in silence."

@@ -33,8 +33,9 @@ from ..training.trainer import Evaluation, TrainConfig, Trainer, predict_logits
 # %% auto #0
 __all__ = ['ORDERS', 'QUICK', 'ANSWERS', 'GIVEN', 'COLUMNS', 'PATIENCE', 'PROBABILITY_COLUMN', 'ReviewError', 'entropy_bits',
            'class_effect', 'spread_out', 'proposal_order', 'Retrained', 'retrain', 'Answer', 'Proposal', 'utc_now',
-           'answers_csv', 'read_answers', 'Review', 'proposal_precision', 'evidence', 'suspect_labels',
-           'changed_answers', 'read_predictions', 'open_review', 'simulate', 'answers_needed', 'against_random']
+           'answers_csv', 'read_answers', 'ReviewJournal', 'ReviewStanding', 'ReviewAnswering', 'Review',
+           'proposal_precision', 'evidence', 'suspect_labels', 'changed_answers', 'read_predictions', 'open_review',
+           'simulate', 'answers_needed', 'against_random']
 
 # %% ../../nbs/people/04_review.ipynb #38794f38
 class ReviewError(ViewError):
@@ -254,36 +255,23 @@ from filelock import Timeout
 
 PATIENCE = 10.  # seconds to wait for others who save an answer to the same file
 
-# %% ../../nbs/people/04_review.ipynb #4884eca7
-class Review:
-    """Proposals for the blanks of a table, and a person's answers, saved after each; opened anew, it goes on where it
-    stopped."""
-
-    def __init__(
-        self,
-        dataset: MultiLabelDataset,  # M images whose targets have blanks
-        probabilities: Any,  # [M, C] in [0, 1]
-        path: str | Path,  # answers file: new, or from an earlier session on the same table
-        annotator: str,  # who answers; stands in every row
-        model: str = 'model',  # who proposes; stands in every row
-        order: str = 'effect',  # one of ORDERS
-        threshold: Any = 0.5,  # probability from which 'present' is proposed, in (0, 1): one for all, or [C]
-        features: Any = None,  # [M, d] vectors of the images, for order 'diverse'
-        seed: int = 0,  # of order 'random'
-        clock: Callable[[], str] = utc_now,  # the time, as text
-        what: str = 'blanks',  # what is asked: 'blanks', or 'given', the given labels that look wrong
-    ):
-        self.dataset, self.path, self.annotator, self.model = dataset, Path(path), annotator.strip(), model.strip()
-        self.probabilities = as_numpy(probabilities).astype(float)
-        self.threshold, self.order, self.clock = threshold, order, clock
-        self.features, self.seed, self.what = features, seed, what
-        self._check()
-        self.entries = (proposal_order(order, self.probabilities, dataset.targets, features, seed) if what == 'blanks'
-                        else suspect_labels(self.probabilities, dataset.targets))  # [K, 2]
-        self._rows = {name: i for i, name in enumerate(dataset.image_ids)}
-        self._columns = {name: c for c, name in enumerate(dataset.class_names)}
-        self._on_disk = self.path.read_bytes() if self.path.exists() else None
-        self._set([] if self._on_disk is None else read_answers(self.path, dataset, self._on_disk))
+# %% ../../nbs/people/04_review.ipynb #a4dbc00c
+class ReviewJournal:
+    "Answers in memory and on the disk: the same, or the file is somebody else's."
+    dataset: MultiLabelDataset  # M images whose targets have blanks
+    probabilities: np.ndarray  # [M, C] in [0, 1]
+    path: Path  # of the answers file
+    annotator: str  # who answers
+    model: str  # who proposes
+    threshold: Any  # probability from which 'present' is proposed: one for all, or [C]
+    what: str  # 'blanks' or 'given'
+    clock: Callable[[], str]  # the time, as text
+    entries: np.ndarray  # [K, 2] what is asked, in order: row and category
+    answers: list[Answer]  # so far, as they stand on the disk
+    _done: np.ndarray  # [M, C] which labels are answered
+    _rows: dict[str, int]  # image -> row
+    _columns: dict[str, int]  # category -> number
+    _on_disk: bytes | None  # the file as we know it
 
     def _check(self) -> None:
         "Raise `ReviewError` for what does not fit together."
@@ -334,6 +322,9 @@ class Review:
         self._on_disk = data
         self._set(answers)
 
+# %% ../../nbs/people/04_review.ipynb #7393ba88
+class ReviewStanding(ReviewJournal):
+    "What is asked, what was answered, and what is left."
     @property
     def source(self) -> str:
         "Who proposes what is asked: the model, or the table itself."
@@ -356,6 +347,29 @@ class Review:
         e = e if label is None else e[said[tuple(e.T)] == label]
         return [Proposal(r, c, int(said[r, c]), float(self.probabilities[r, c])) for r, c in e[:count].tolist()]
 
+    def progress(self) -> dict[str, int]:  # answered, skipped, left, total
+        "Where the review stands; answers about other labels than it asks for do not count."
+        asked = {tuple(e) for e in self.entries.tolist()}
+        mine = [a for a in self.answers if (self._rows[a.image], self._columns[a.category]) in asked]
+        skipped = sum(a.answer == 'skip' for a in mine)
+        return dict(answered=len(mine) - skipped, skipped=skipped, left=len(asked) - len(mine), total=len(asked))
+
+    @property
+    def said(self) -> np.ndarray:  # int8 [M, C]
+        "What people answered; UNKNOWN where nothing was said, or it was skipped."
+        found = np.full(self.dataset.targets.shape, UNKNOWN, np.int8)
+        for a in self.answers:
+            found[self._rows[a.image], self._columns[a.category]] = a.label
+        return found
+
+    @property
+    def targets(self) -> np.ndarray:  # int8 [M, C]
+        "Labels given and answered; an answer goes before a given label, and open ones are UNKNOWN."
+        return np.where(self.said != UNKNOWN, self.said, self.dataset.targets)
+
+# %% ../../nbs/people/04_review.ipynb #9af3f97c
+class ReviewAnswering(ReviewStanding):
+    "Answers, corrections, and ways to take them back; each is saved before it counts."
     def answer(
         self,
         *pairs: tuple[Proposal, str],  # proposals, each with one of ANSWERS; saved and undone together
@@ -397,25 +411,57 @@ class Review:
             self._save(kept)
         return count
 
-    def progress(self) -> dict[str, int]:  # answered, skipped, left, total
-        "Where the review stands; answers about other labels than it asks for do not count."
-        asked = {tuple(e) for e in self.entries.tolist()}
-        mine = [a for a in self.answers if (self._rows[a.image], self._columns[a.category]) in asked]
-        skipped = sum(a.answer == 'skip' for a in mine)
-        return dict(answered=len(mine) - skipped, skipped=skipped, left=len(asked) - len(mine), total=len(asked))
+    def correct(
+        self,
+        row: int,  # of the data set
+        column: int,  # category number
+        label: int | None,  # PRESENT or ABSENT; None takes back what was said
+    ) -> None:
+        "Say what any label is, given or blank, answered or not, and save. Errors: a label that is none of the three."
+        if label not in (PRESENT, ABSENT, None):
+            raise ReviewError(f'label is {label!r}, expected {PRESENT}, {ABSENT}, or None to take back what was said.')
+        name, category = self.dataset.image_ids[row], self.dataset.class_names[column]
+        others = [a for a in self.answers if (a.image, a.category) != (name, category)]
+        if label is None:
+            return self._save(others) if len(others) < len(self.answers) else None
+        given, p = int(self.dataset.targets[row, column]), float(self.probabilities[row, column])
+        limit = np.broadcast_to(self.threshold, self.dataset.targets.shape[1])[column]
+        proposed = given if given != UNKNOWN else PRESENT if p >= limit else ABSENT
+        step = 1 + max((a.step for a in self.answers), default=0)
+        self._save([*others, Answer(step, name, category, label, 'accept' if label == proposed else 'reject',
+                                    self.annotator, proposed, GIVEN if given != UNKNOWN else self.model, round(p, 6),
+                                    self.clock())])
 
-    @property
-    def said(self) -> np.ndarray:  # int8 [M, C]
-        "What people answered; UNKNOWN where nothing was said, or it was skipped."
-        found = np.full(self.dataset.targets.shape, UNKNOWN, np.int8)
-        for a in self.answers:
-            found[self._rows[a.image], self._columns[a.category]] = a.label
-        return found
+# %% ../../nbs/people/04_review.ipynb #f4ce0229
+class Review(ReviewAnswering):
+    """Proposals for the blanks of a table, and a person's answers, saved after each; opened anew, it goes on where it
+    stopped."""
 
-    @property
-    def targets(self) -> np.ndarray:  # int8 [M, C]
-        "Labels given and answered; an answer goes before a given label, and open ones are UNKNOWN."
-        return np.where(self.said != UNKNOWN, self.said, self.dataset.targets)
+    def __init__(
+        self,
+        dataset: MultiLabelDataset,  # M images whose targets have blanks
+        probabilities: Any,  # [M, C] in [0, 1]
+        path: str | Path,  # answers file: new, or from an earlier session on the same table
+        annotator: str,  # who answers; stands in every row
+        model: str = 'model',  # who proposes; stands in every row
+        order: str = 'effect',  # one of ORDERS
+        threshold: Any = 0.5,  # probability from which 'present' is proposed, in (0, 1): one for all, or [C]
+        features: Any = None,  # [M, d] vectors of the images, for order 'diverse'
+        seed: int = 0,  # of order 'random'
+        clock: Callable[[], str] = utc_now,  # the time, as text
+        what: str = 'blanks',  # what is asked: 'blanks', or 'given', the given labels that look wrong
+    ):
+        self.dataset, self.path, self.annotator, self.model = dataset, Path(path), annotator.strip(), model.strip()
+        self.probabilities = as_numpy(probabilities).astype(float)
+        self.threshold, self.order, self.clock = threshold, order, clock
+        self.features, self.seed, self.what = features, seed, what
+        self._check()
+        self.entries = (proposal_order(order, self.probabilities, dataset.targets, features, seed) if what == 'blanks'
+                        else suspect_labels(self.probabilities, dataset.targets))  # [K, 2]
+        self._rows = {name: i for i, name in enumerate(dataset.image_ids)}
+        self._columns = {name: c for c, name in enumerate(dataset.class_names)}
+        self._on_disk = self.path.read_bytes() if self.path.exists() else None
+        self._set([] if self._on_disk is None else read_answers(self.path, dataset, self._on_disk))
 
     def export(
         self,
@@ -450,27 +496,6 @@ class Review:
         rows = ([i, *row] for i, row in zip(data.image_ids, cells))
         write_atomic(path, csv_bytes(('image', *data.class_names), rows))
         return path, beside
-
-    def correct(
-        self,
-        row: int,  # of the data set
-        column: int,  # category number
-        label: int | None,  # PRESENT or ABSENT; None takes back what was said
-    ) -> None:
-        "Say what any label is, given or blank, answered or not, and save. Errors: a label that is none of the three."
-        if label not in (PRESENT, ABSENT, None):
-            raise ReviewError(f'label is {label!r}, expected {PRESENT}, {ABSENT}, or None to take back what was said.')
-        name, category = self.dataset.image_ids[row], self.dataset.class_names[column]
-        others = [a for a in self.answers if (a.image, a.category) != (name, category)]
-        if label is None:
-            return self._save(others) if len(others) < len(self.answers) else None
-        given, p = int(self.dataset.targets[row, column]), float(self.probabilities[row, column])
-        limit = np.broadcast_to(self.threshold, self.dataset.targets.shape[1])[column]
-        proposed = given if given != UNKNOWN else PRESENT if p >= limit else ABSENT
-        step = 1 + max((a.step for a in self.answers), default=0)
-        self._save([*others, Answer(step, name, category, label, 'accept' if label == proposed else 'reject',
-                                    self.annotator, proposed, GIVEN if given != UNKNOWN else self.model, round(p, 6),
-                                    self.clock())])
 
     def renew(
         self,

@@ -23,457 +23,17 @@ from PIL import Image
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from .figures import LABEL_NAMES, figure_png, show_image
 from .inspector import GONE, Inspection, center_square
-from .inspector_widget import STAGE, STAGE_CSS, Reporter, map_bytes, photo_bytes
+from .inspector_widget import STAGE, STAGE_CSS, Reporter, map_bytes, photo_bytes, widget_file
 from .review import Answer, Proposal, Review, ReviewError, proposal_precision, changed_answers
 from ..towers.weights import close_names
 
 # %% auto #0
-__all__ = ['TILE_MARKS', 'check_together', 'as_answer', 'ReviewWidget']
+__all__ = ['TILE_MARKS', 'check_together', 'as_answer', 'ReviewTraits', 'ReviewWords', 'ReviewPicture', 'ReviewAnswers',
+           'ReviewWays', 'ReviewWidget']
 
-# %% ../../nbs/people/05_review_widget.ipynb #4111b0d8
-_REVIEW = STAGE + r'''
-function render({ model, el }) {
-  let marks = [],
-    tiles = [],
-    last = -1,
-    line = null,
-    stop = [];
-  const c = () => model.get('content'),
-    grid = () => model.get('mode') === 'grid',
-    names = model.get('names');
-  const speak = speaker(model, el),
-    send = (kind, more = {}) => speak({ kind, drawn: model.get('drawn'), marks, ...more });
-  const question = make('h3', { className: 'question' }),
-    facts = make('div', { className: 'facts row soft small' });
-  const canvas = make('canvas', { role: 'img' }),
-    stage = new Stage(canvas),
-    picture = make('div', { className: 'trmml-stage one' }, canvas);
-  const board = make('div', { className: 'board', role: 'group', 'aria-label': 'pictures to answer' });
-  const live = make('div', { className: 'trmml-status small', role: 'status', 'aria-live': 'polite' });
-  const progress = make('progress', { max: 1, value: 0 }),
-    recent = make('ol', { className: 'recent small' }),
-    changes = make('details', { className: 'changes', hidden: true });
-  progress.setAttribute('aria-label', 'answered');
-  const yes = button('present', 'Y', () => say('present')),
-    no = button('absent', 'N', () => say('absent')),
-    skip = button('skip', 'S', () => say('skip'));
-  const undo = button('undo', 'U', () => send('undo')),
-    zoom = button('zoom', 'Z', () => act('z')),
-    ask = button('keys', '?', () => act('?'));
-  const save = button('', 'Enter', () => send('save')),
-    retrain = button('train again', '', () => send('retrain'));
-  const reread = button('read file again', '', () => send('reread')),
-    table = button('export the table', '', () => send('export'));
-  const later = button('ask skipped ones again', '', () => send('reopen'));
-  const slider = make('input', { type: 'range', min: 0, max: 1, step: 1, oninput: e => cut(+e.target.value) });
-  const cutter = make('label', { className: 'small' }, 'present before the line', slider, 'absent after it');
-  slider.setAttribute('aria-label', 'line between present and absent tiles');
-  const choose = (label, options, name) => {
-    const box = make(
-      'select',
-      { onchange: () => send('choose', { [name]: box.value }) },
-      ...options.map(([text, value]) => make('option', { value }, text)),
-    );
-    box.setAttribute('aria-label', label);
-    model.on(`change:${name}`, () => {
-      box.value = model.get(name);
-    });
-    box.value = model.get(name);
-    return box;
-  };
-  const selects = [
-    choose(
-      'how to ask',
-      [
-        ['one picture', 'single'],
-        ['many pictures', 'grid'],
-      ],
-      'mode',
-    ),
-    choose('category', [['any category', ''], ...names.map(n => [n, n])], 'category'),
-    choose(
-      'proposed',
-      [
-        [c().given ? 'all doubtful labels' : 'all blanks', 'any'],
-        [`${c().given ? 'given' : 'proposed'} present`, 'present'],
-        [`${c().given ? 'given' : 'proposed'} absent`, 'absent'],
-      ],
-      'proposed',
-    ),
-  ];
-  const help = make(
-    'div',
-    { className: 'help', hidden: true },
-    make(
-      'table',
-      {},
-      ...[
-        ['Y', 'present'],
-        ['N', 'absent'],
-        ['S', 'skip'],
-        ['U', 'undo'],
-        ['Z', 'zoom'],
-        ['Enter', 'save the page of tiles'],
-        ['arrows', 'move among tiles; with Shift, mark as the tile you come from'],
-        ['Shift + click', 'mark all tiles up to there'],
-        ['Escape', 'back from a control; then Tab leaves the widget'],
-        ['?', 'close this'],
-      ].map(([k, t]) => make('tr', {}, make('td', {}, make('kbd', {}, k)), make('td', {}, t))),
-    ),
-  );
-  el.classList.add('trmml', 'trmml-reviewer');
-  el.setAttribute('role', 'group');
-  el.setAttribute('aria-label', `reviewer: ${c().given ? 'judge given labels' : 'answer what is blank'}`);
-  el.replaceChildren(
-    banner(' What you answered before is saved.'),
-    make('div', { className: 'row' }, ...selects, make('span', { className: 'push row' }, retrain, table)),
-    make('div', { className: 'row head' }, question, facts),
-    make('div', { className: 'body' }, picture, board, help),
-    make(
-      'div',
-      { className: 'row actions' },
-      yes,
-      no,
-      skip,
-      undo,
-      zoom,
-      cutter,
-      save,
-      later,
-      reread,
-      make('span', { className: 'push' }, ask),
-    ),
-    make('div', { className: 'row' }, progress, live),
-    recent,
-    changes,
-  );
-  const say = answer => {
-    if (!grid()) send('answer', { answer });
-    else if (tiles.length) mark(Math.max(at(), 0), answer);
-  };
-  const at = () => tiles.indexOf(document.activeElement);
-  const paint = () => {
-    tiles.forEach((tile, i) => {
-      tile.dataset.mark = marks[i];
-      tile.lastChild.textContent = marks[i] || 'not answered';
-      tile.setAttribute(
-        'aria-label',
-        `${c().tiles[i].image}: ${marks[i] || 'not answered'}, probability ${c().tiles[i].p.toFixed(2)}`,
-      );
-    });
-    const n = kind => marks.filter(m => m === kind).length,
-      open = n('');
-    const parts = ['present', 'absent', 'skip']
-      .filter(k => n(k))
-      .map(k => `${n(k)} ${k === 'skip' ? 'skipped' : k}`);
-    save.firstChild.textContent = parts.length ? `${parts.join(', ')}: save` : 'nothing answered yet';
-    save.disabled = !parts.length;
-    save.title = open ? `${open} stay open` : '';
-  };
-  const mark = (i, answer) => {
-    marks[i] = marks[i] === answer ? '' : answer;
-    last = i;
-    send('marks');
-    paint();
-  };
-  const cut = k => {
-    marks = marks.map((_, i) => (i < k ? 'present' : 'absent'));
-    send('marks');
-    paint();
-  };
-  const range = (to, answer) => {
-    if (last < 0) return mark(to, answer);
-    const [a, b] = [Math.min(last, to), Math.max(last, to)];
-    for (let i = a; i <= b; i++) marks[i] = answer;
-    last = to;
-    send('marks');
-    paint();
-  };
-  const turn = i => ({ '': 'present', present: 'absent', absent: 'skip', skip: '' })[marks[i]];
-  const layer = i => {
-    const map = model.get('maps')[i];
-    if (!map || !map.byteLength) return [];
-    const m = new Uint8Array(map.buffer, map.byteOffset, map.byteLength),
-      size = c().grid;
-    const alpha = c().tiles[i].p >= c().threshold ? 1 : 0.35; // where it is not said to be, its place is a faint one
-    return [{ fine: finer(m, size), color: SHADES[0], width: 2.5, peak: highest(m, size), alpha }];
-  };
-  const redraw = () => {
-    if (!grid()) stage.draw({ layers: layer(0) });
-    else tiles.forEach(t => t.stage.draw({ layers: t.layers }));
-  };
-  const draw = async () => {
-    const now = c(),
-      focused = at(),
-      many = grid(),
-      had = el.contains(document.activeElement);
-    el.dataset.mode = model.get('mode');
-    question.replaceChildren(...now.question.map(([text, strong]) => (strong ? make('strong', {}, text) : text)));
-    facts.replaceChildren(
-      ...(now.tiles.length && !many
-        ? [
-            bar(now.tiles[0].p, now.threshold),
-            `probability ${now.tiles[0].p.toFixed(2)}, threshold ${now.threshold.toFixed(2)}: ` +
-              `the ${now.given ? 'table' : 'run'} says ${now.tiles[0].says}`,
-            make('span', { className: 'name' }, now.tiles[0].image),
-          ]
-        : now.tiles.length
-          ? [`threshold ${now.threshold.toFixed(2)}; the most probable first`]
-          : []),
-    );
-    progress.max = Math.max(now.total, 1);
-    progress.value = now.answered + now.skipped;
-    live.textContent = [
-      now.message,
-      now.trouble,
-      `${now.answered} answered, ${now.skipped} skipped, ${now.left} of ${now.total} left`,
-      now.precision,
-    ]
-      .filter(Boolean)
-      .join('; ');
-    recent.replaceChildren(
-      ...Array.from({ length: 5 }, (_, i) => {
-        const a = now.recent[i];
-        return make(
-          'li',
-          {},
-          ...(a
-            ? [button('undo', '', () => send('undo', { step: a.step }), `take back: ${a.text}`), ` ${a.text}`]
-            : ['\u00a0']),
-        );
-      }),
-    );
-    for (const b of [yes, no, skip, zoom]) b.disabled = !now.tiles.length;
-    for (const [b, on] of [
-      [zoom, !many],
-      [save, many],
-      [cutter, many],
-      [reread, now.reread],
-      [retrain, now.retrain],
-      [later, now.skipped > 0],
-    ])
-      b.hidden = !on;
-    picture.hidden = many;
-    board.hidden = !many;
-    stage.zoom = 1;
-    last = -1;
-    marks = [...now.marks];
-    tiles = [];
-    changes.hidden = !now.changes.length;
-    changes.open = true;
-    changes.replaceChildren(
-      make('summary', {}, 'What changed on the open blanks'),
-      make('table', {}, ...now.changes.map((r, k) => make('tr', {}, ...r.map(v => make(k ? 'td' : 'th', {}, v))))),
-    );
-    if (!many) {
-      canvas.setAttribute(
-        'aria-label',
-        now.tiles.length ? `${now.tiles[0].image}: ${now.question.map(q => q[0]).join('')}` : 'nothing to answer',
-      );
-      if (now.tiles.length ? await stage.load(model.get('pictures')[0]) : ((stage.bitmap = null), true))
-        stage.draw({ layers: now.tiles.length ? layer(0) : [] });
-    } else {
-      slider.max = now.tiles.length;
-      slider.value = now.tiles.filter(t => t.p >= now.threshold).length;
-      tiles = now.tiles.map((t, i) => {
-        const tile = make('button', {
-          type: 'button',
-          className: 'tile',
-          tabIndex: i ? -1 : 0,
-          onclick: e => {
-            e.stopPropagation();
-            tile.focus({ preventScroll: true });
-            e.shiftKey ? range(i, marks[last] || 'present') : mark(i, turn(i));
-          },
-        });
-        const face = make('canvas');
-        tile.append(face, make('span', {}, ''));
-        tile.stage = new Stage(face);
-        tile.layers = layer(i);
-        return tile;
-      });
-      board.replaceChildren(...tiles);
-      paint();
-      await Promise.all(
-        tiles.map(async (t, i) => {
-          if (await t.stage.load(model.get('pictures')[i])) t.stage.draw({ layers: t.layers });
-        }),
-      );
-    }
-    if (had)
-      (many && focused >= 0 && tiles.length ? tiles[Math.min(focused, tiles.length - 1)] : el).focus({
-        preventScroll: true,
-      });
-    el.dataset.drawn = model.get('drawn');
-  };
-  const act = (key, e = {}) => {
-    const answer = { y: 'present', n: 'absent', s: 'skip' }[key],
-      many = grid();
-    if (answer) {
-      if (!e.repeat) say(answer);
-    } else if (key === 'u') {
-      if (!e.repeat) send('undo');
-    } else if (key === 'z') {
-      if (!many && stage.bitmap) {
-        const l = layer(0);
-        stage.zoom = stage.zoom > 1 ? 1 : 2.5;
-        stage.centre = l.length ? l[0].peak : [0.5, 0.5];
-        redraw();
-      }
-    } else if (key === '?') help.hidden = !help.hidden;
-    else if (key === 'Escape') help.hidden = true;
-    else if (key === 'Enter') {
-      if (many && !save.disabled && !e.repeat) send('save');
-    } else if (key.startsWith('Arrow')) {
-      if (many && tiles.length) {
-        const from = at(),
-          columns = Math.max(1, Math.round(board.clientWidth / (tiles[0].offsetWidth + 8)));
-        const to =
-          from < 0
-            ? 0
-            : clamp(
-                from + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[key],
-                0,
-                tiles.length - 1,
-              );
-        if (e.shiftKey && from >= 0 && marks[from]) {
-          last = from;
-          range(to, marks[from]);
-        }
-        tiles.forEach((t, i) => {
-          t.tabIndex = i === to ? 0 : -1;
-        });
-        tiles[to].focus({ preventScroll: true });
-        tiles[to].scrollIntoView({ block: 'nearest' });
-      }
-    } else return false;
-    return true;
-  };
-  stop = [atHome(el, act), stage.watch(redraw)];
-  model.on('change:drawn', draw);
-  draw();
-  return () => {
-    model.off('change:drawn', draw);
-    stop.forEach(f => f());
-  };
-}
-export default { render };
-'''
-
-# %% ../../nbs/people/05_review_widget.ipynb #26f3bd06
-_REVIEW_CSS = STAGE_CSS + '''
-.trmml-reviewer .question {
-  font-size: 20px;
-  font-weight: 400;
-  margin: 4px 8px 4px 0;
-  min-height: 28px;
-}
-.trmml-reviewer .question strong {
-  font-weight: 700;
-}
-.trmml-reviewer .head {
-  flex-direction: column;
-  align-items: flex-start;
-  gap: 0;
-  min-height: 64px;
-}
-.trmml-reviewer .facts {
-  min-height: 24px;
-}
-.trmml-reviewer .name {
-  overflow-wrap: anywhere;
-}
-.trmml-reviewer .body {
-  position: relative;
-  height: clamp(330px, 62cqi, 560px);
-}
-.trmml-reviewer[data-mode='grid'] .body {
-  height: clamp(430px, 62cqi, 672px);
-}
-.trmml-reviewer .one {
-  height: 100%;
-}
-.trmml-reviewer [hidden] {
-  display: none;
-}
-.trmml-reviewer .board {
-  display: grid;
-  grid-template-columns: repeat(auto-fill, minmax(200px, 1fr));
-  grid-auto-rows: max-content;
-  gap: 8px;
-  height: 100%;
-  overflow: auto;
-  padding: 3px;
-}
-.trmml-reviewer .tile {
-  padding: 0;
-  border-width: 4px;
-  overflow: hidden;
-  aspect-ratio: 1;
-  position: relative;
-  background: var(--back);
-}
-.trmml-reviewer .tile span {
-  position: absolute;
-  left: 0;
-  bottom: 0;
-  right: 0;
-  padding: 2px 6px;
-  background: #111e;
-  color: #fff;
-  font-size: 13px;
-  text-align: left;
-}
-.trmml-reviewer .tile[data-mark='present'] {
-  border-color: #0173b2;
-}
-.trmml-reviewer .tile[data-mark='absent'] {
-  border: 4px dashed #de8f05;
-}
-.trmml-reviewer .tile[data-mark='skip'] {
-  border-style: dotted;
-}
-.trmml-reviewer .tile[data-mark='present'] span {
-  background: #0173b2;
-}
-.trmml-reviewer .tile[data-mark='absent'] span {
-  background: #8a4b00;
-}
-.trmml-reviewer .actions {
-  margin: 6px 0;
-  min-height: 34px;
-}
-.trmml-reviewer .actions button {
-  min-width: 84px;
-}
-.trmml-reviewer progress {
-  width: 160px;
-  height: 12px;
-  accent-color: #0173b2;
-}
-.trmml-reviewer .trmml-status {
-  min-height: 20px;
-  flex: 1 1 200px;
-}
-.trmml-reviewer .recent {
-  list-style: none;
-  margin: 4px 0 0;
-  padding: 0;
-  display: grid;
-  grid-template-columns: repeat(auto-fill, minmax(260px, 1fr));
-  align-content: start;
-  height: 64px;
-  overflow: auto;
-}
-.trmml-reviewer .recent li {
-  min-height: 30px;
-  overflow-wrap: anywhere;
-}
-.trmml-reviewer .recent button {
-  min-height: 24px;
-  padding: 0 8px;
-}
-'''
+# %% ../../nbs/people/05_review_widget.ipynb #972b44c4
+_REVIEW = STAGE + widget_file('reviewer.js')
+_REVIEW_CSS = STAGE_CSS + widget_file('reviewer.css')
 
 # %% ../../nbs/people/05_review_widget.ipynb #93811aac
 def check_together(
@@ -496,14 +56,12 @@ def as_answer(
     "A person's word as an answer to a proposal."
     return proposal, 'skip' if said == 'skip' else 'accept' if said == LABEL_NAMES[proposal.label] else 'reject'
 
-# %% ../../nbs/people/05_review_widget.ipynb #13eec7c6
+# %% ../../nbs/people/05_review_widget.ipynb #01e87c5c
 TILE_MARKS = ('', 'present', 'absent', 'skip')  # of a tile; '' is not answered
 
 
-class ReviewWidget(Reporter):
-    "Questions about blanks: is it there? Every answer is saved at once. Set its traits, or use buttons and keys."
-    _esm = _REVIEW
-    _css = _REVIEW_CSS
+class ReviewTraits(Reporter):
+    "What a reviewer is told and tells; a value that is not there is refused."
     mode = traitlets.Enum(('single', 'grid'), 'single').tag(sync=True)  # one picture, or one category on many
     category = traitlets.Unicode('').tag(sync=True)  # ask about this one only; '' for any
     proposed = traitlets.Enum(('any', 'present', 'absent'), 'any').tag(sync=True)  # which blanks are asked
@@ -514,27 +72,18 @@ class ReviewWidget(Reporter):
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)  # a JPEG for each question
     maps = traitlets.List(traitlets.Bytes()).tag(sync=True)  # its region, a byte per patch; empty without one
     drawn = traitlets.Int(0).tag(sync=True)  # number of the drawing
-
-    def __init__(
-        self,
-        review: Review,  # what is asked and answered
-        inspection: Inspection | None = None,  # the method behind the proposals, for the regions; None: plain pictures
-        again: Callable[[np.ndarray], Inspection] | None = None,  # labels [M, C] -> a method trained on them
-        **traits: Any,  # first values of the traits above
-    ):
-        check_together(review, inspection)
-        self.review, self.inspection, self.again = review, inspection, again
-        self.page: list[Proposal] = []  # what is on the screen
-        self.kept: dict[tuple[int, int], str] = {}  # marks that are not saved yet, of this page and others
-        self.trained_on, self.milliseconds = review.dataset.targets, 0.
-        self.message = self.trouble = ''
-        self.changes: list[list[str]] = []  # rows of the table of what changed
-        self.foreign, self._silent = False, True
-        super().__init__(names=list(review.dataset.class_names), **traits)
-        self.observe(self._changed, ['mode', 'category', 'proposed', 'count', 'marks'])
-        self.observe(self._event, 'event')
-        self._silent = False
-        self.ask()
+    review: Review  # what is asked and answered
+    inspection: Inspection | None  # the method behind the proposals, for the regions; None: plain pictures
+    again: Callable[[np.ndarray], Inspection] | None  # labels [M, C] -> a method trained on them
+    page: list[Proposal]  # what is on the screen
+    kept: dict[tuple[int, int], str]  # marks that are not saved yet, of this page and others
+    trained_on: np.ndarray  # [M, C] labels of the last training
+    milliseconds: float  # of the last drawing
+    message: str  # what happened last
+    trouble: str  # what is wrong with a picture's file
+    changes: list[list[str]]  # rows of the table of what changed
+    foreign: bool  # whether somebody else has changed the answers file
+    _silent: bool  # whether a new value of a trait leads to nothing
 
     @traitlets.validate('category', 'marks')
     def _there(self, proposal: dict) -> Any:
@@ -546,37 +95,9 @@ class ReviewWidget(Reporter):
             raise ReviewError(f'marks is {value}, expected {len(self.page)} of {TILE_MARKS}, one per tile.')
         return value
 
-    def _changed(self, change: dict) -> None:
-        "A trait has a new value: other questions, or other marks on the same ones."
-        if self._silent:
-            return
-        if change['name'] == 'marks':
-            self._keep()
-            self.draw()
-        else:
-            self.ask()
-
-    def _keep(self) -> None:
-        "Remember the marks of this page."
-        for q, mark in zip(self.page, self.marks):
-            self.kept.pop((q.row, q.column), None)
-            if mark:
-                self.kept[q.row, q.column] = mark
-
-    def ask(self) -> None:
-        "Fetch the next questions, and draw."
-        label = dict(present=PRESENT, absent=ABSENT).get(self.proposed)
-        page = self.review.proposals(self.category or None, 1, label)
-        if page and self.mode == 'grid':
-            page = self.review.proposals(self.names[page[0].column], self.count, label)
-            page = sorted(page, key=lambda q: -q.probability)
-        self._silent, self.page = True, page
-        try:
-            self.marks = [self.kept.get((q.row, q.column), '') if self.mode == 'grid' else '' for q in page]
-        finally:
-            self._silent = False
-        self.draw()
-
+# %% ../../nbs/people/05_review_widget.ipynb #0b844c8e
+class ReviewWords(ReviewTraits):
+    "What a reviewer says."
     def asked(self) -> list[tuple[str, bool]]:  # pieces of text, and whether each is the category's name
         "The question, in words."
         if not self.page:
@@ -588,15 +109,6 @@ class ReviewWidget(Reporter):
     def question(self) -> str:
         "The question as one line."
         return ''.join(text for text, _ in self.asked())
-
-    def _image(self, row: int) -> Any:
-        "A picture as the tower saw it; a grey one, and a word about it, if its file is gone."
-        try:
-            image = self.review.dataset.image(row)
-        except DataError as error:
-            self.trouble = f'{error} The question can be skipped.'
-            return GONE
-        return center_square(image) if self.inspection is not None and self.inspection.crop else image
 
     def recent(
         self,
@@ -613,6 +125,30 @@ class ReviewWidget(Reporter):
             words = [said(a) for a in part]
             return f'{part[0].category}: ' + ', '.join(f'{words.count(w)} {w}' for w in dict.fromkeys(words))
         return [dict(step=step, text=text(part)) for step, part in sorted(steps.items(), reverse=True)[:count]]
+
+    def judged(self) -> str:
+        "How proposals, or given labels, have stood the test so far; empty before the first answer."
+        if self.review.what == 'given':
+            mine = [a for a in self.review.answers if a.model == 'given' and a.answer != 'skip']
+            return f'{sum(a.answer == "reject" for a in mine)} of {len(mine)} given labels were wrong' if mine else ''
+        right = proposal_precision(self.review.answers).loc['all']
+        return f'{right.accepted:.0f} of {right.judged:.0f} proposals were right' if right.judged else ''
+
+    def in_words(self) -> str:
+        "What the still picture shows, for those who cannot see it."
+        return self.question()
+
+# %% ../../nbs/people/05_review_widget.ipynb #b5639b8c
+class ReviewPicture(ReviewWords):
+    "The questions as they travel to the browser, and as a still picture."
+    def _image(self, row: int) -> Any:
+        "A picture as the tower saw it; a grey one, and a word about it, if its file is gone."
+        try:
+            image = self.review.dataset.image(row)
+        except DataError as error:
+            self.trouble = f'{error} The question can be skipped.'
+            return GONE
+        return center_square(image) if self.inspection is not None and self.inspection.crop else image
 
     def draw(self) -> None:
         "Draw the questions anew, and say where the review stands."
@@ -635,14 +171,6 @@ class ReviewWidget(Reporter):
             self.drawn += 1
         self.milliseconds = 1000 * (perf_counter() - started)
 
-    def judged(self) -> str:
-        "How proposals, or given labels, have stood the test so far; empty before the first answer."
-        if self.review.what == 'given':
-            mine = [a for a in self.review.answers if a.model == 'given' and a.answer != 'skip']
-            return f'{sum(a.answer == "reject" for a in mine)} of {len(mine)} given labels were wrong' if mine else ''
-        right = proposal_precision(self.review.answers).loc['all']
-        return f'{right.accepted:.0f} of {right.judged:.0f} proposals were right' if right.judged else ''
-
     def say(
         self,
         text: str,  # plain text
@@ -650,6 +178,47 @@ class ReviewWidget(Reporter):
         "Say what happened, under the picture; nothing is drawn anew."
         self.message = text
         self.content = {**self.content, 'message': text, 'reread': self.foreign}
+
+    def still(self) -> bytes:  # a PNG
+        "The questions as a picture: what a saved or exported notebook shows where no kernel runs."
+        shown = list(zip(self.page, self.pictures, self.maps))[:4]
+        fig = Figure(figsize=(7, 2.6 if len(shown) > 1 else 3.6), layout='constrained')
+        fig.suptitle(self.question(), fontsize=11)
+        for ax, (q, picture, level) in zip(np.atleast_1d(fig.subplots(1, max(len(shown), 1))), shown):
+            image = Image.open(io.BytesIO(picture))
+            show_image(image, f'{self.review.dataset.image_ids[q.row][:24]}: {q.probability:.2f}', ax)
+            if level:
+                grid, (w, h) = self.content['grid'], image.size
+                levels = np.frombuffer(level, np.uint8).reshape(grid) / 255
+                x, y = ((np.arange(n) + .5) / n * size for n, size in zip(grid[::-1], (w, h)))
+                ax.contour(x, y, levels, levels=[.5], colors='#0173b2', linewidths=2)
+        for ax in fig.axes:
+            ax.set_axis_off()
+        return figure_png(fig)
+
+# %% ../../nbs/people/05_review_widget.ipynb #2643ad58
+class ReviewAnswers(ReviewPicture):
+    "Asks, and hands answers to the review."
+    def _keep(self) -> None:
+        "Remember the marks of this page."
+        for q, mark in zip(self.page, self.marks):
+            self.kept.pop((q.row, q.column), None)
+            if mark:
+                self.kept[q.row, q.column] = mark
+
+    def ask(self) -> None:
+        "Fetch the next questions, and draw."
+        label = dict(present=PRESENT, absent=ABSENT).get(self.proposed)
+        page = self.review.proposals(self.category or None, 1, label)
+        if page and self.mode == 'grid':
+            page = self.review.proposals(self.names[page[0].column], self.count, label)
+            page = sorted(page, key=lambda q: -q.probability)
+        self._silent, self.page = True, page
+        try:
+            self.marks = [self.kept.get((q.row, q.column), '') if self.mode == 'grid' else '' for q in page]
+        finally:
+            self._silent = False
+        self.draw()
 
     def _do(self, action: Callable[[], Any], said: Callable[[Any], str] = lambda result: '') -> bool:
         "Do something to the review, go on, and say what happened; errors are said, not raised."
@@ -699,6 +268,9 @@ class ReviewWidget(Reporter):
         self._do(lambda: self.review.undo(step),
                  lambda gone: f'{len(gone)} taken back' if gone else 'nothing to take back')
 
+# %% ../../nbs/people/05_review_widget.ipynb #5dbc7d4f
+class ReviewWays(ReviewAnswers):
+    "Reads the file again, asks again, writes the table, trains again."
     def reread(self) -> None:
         "Go on from the answers file as it is now, after somebody else has changed it; nothing is written."
         def read() -> int:
@@ -737,6 +309,43 @@ class ReviewWidget(Reporter):
         self.trained_on, self.message = labels, f'trained again in {perf_counter() - started:.1f} s'
         self.ask()
 
+# %% ../../nbs/people/05_review_widget.ipynb #6fb363eb
+class ReviewWidget(ReviewWays):
+    "Questions about blanks: is it there? Every answer is saved at once. Set its traits, or use buttons and keys."
+    _esm = _REVIEW
+    _css = _REVIEW_CSS
+
+    def __init__(
+        self,
+        review: Review,  # what is asked and answered
+        inspection: Inspection | None = None,  # the method behind the proposals, for the regions; None: plain pictures
+        again: Callable[[np.ndarray], Inspection] | None = None,  # labels [M, C] -> a method trained on them
+        **traits: Any,  # first values of the traits above
+    ):
+        check_together(review, inspection)
+        self.review, self.inspection, self.again = review, inspection, again
+        self.page: list[Proposal] = []  # what is on the screen
+        self.kept: dict[tuple[int, int], str] = {}  # marks that are not saved yet, of this page and others
+        self.trained_on, self.milliseconds = review.dataset.targets, 0.
+        self.message = self.trouble = ''
+        self.changes: list[list[str]] = []  # rows of the table of what changed
+        self.foreign, self._silent = False, True
+        super().__init__(names=list(review.dataset.class_names), **traits)
+        self.observe(self._changed, ['mode', 'category', 'proposed', 'count', 'marks'])
+        self.observe(self._event, 'event')
+        self._silent = False
+        self.ask()
+
+    def _changed(self, change: dict) -> None:
+        "A trait has a new value: other questions, or other marks on the same ones."
+        if self._silent:
+            return
+        if change['name'] == 'marks':
+            self._keep()
+            self.draw()
+        else:
+            self.ask()
+
     def _event(self, change: dict) -> None:
         "Something happened in the browser; answers and marks count only for the drawing that they were made for."
         event, kind = change['new'], change['new'].get('kind')
@@ -761,25 +370,3 @@ class ReviewWidget(Reporter):
                     setattr(self, name, event[name])
         elif kind in ('retrain', 'reread', 'reopen', 'export'):
             dict(retrain=self.train_again, reread=self.reread, reopen=self.reopen, export=self.export_table)[kind]()
-
-    def still(self) -> bytes:  # a PNG
-        "The questions as a picture: what a saved or exported notebook shows where no kernel runs."
-        shown = list(zip(self.page, self.pictures, self.maps))[:4]
-        fig = Figure(figsize=(7, 2.6 if len(shown) > 1 else 3.6), layout='constrained')
-        fig.suptitle(self.question(), fontsize=11)
-        for ax, (q, picture, level) in zip(np.atleast_1d(fig.subplots(1, max(len(shown), 1))), shown):
-            image = Image.open(io.BytesIO(picture))
-            show_image(image, f'{self.review.dataset.image_ids[q.row][:24]}: {q.probability:.2f}', ax)
-            if level:
-                grid, (w, h) = self.content['grid'], image.size
-                levels = np.frombuffer(level, np.uint8).reshape(grid) / 255
-                x, y = ((np.arange(n) + .5) / n * size for n, size in zip(grid[::-1], (w, h)))
-                ax.contour(x, y, levels, levels=[.5], colors='#0173b2', linewidths=2)
-        for ax in fig.axes:
-            ax.set_axis_off()
-        return figure_png(fig)
-
-    def in_words(self) -> str:
-        "What the still picture shows, for those who cannot see it."
-        return self.question()
-

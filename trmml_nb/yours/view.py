@@ -257,7 +257,8 @@ def Inspector(
     cache: str | None = None,  # folder of features; None: the run's own
     **traits: Any,  # first values of the widget's traits, for example filter='disagreements'
 ) -> Any:  # an `InspectorWidget`
-    "Look at a run: every label with the place it was found. Errors: no run, lost data, two runs that do not fit."
+    """Look at a run: every label with the place it was found, the mistakes first. Errors: no run, lost data, two runs that
+    do not fit."""
     from trmml_nb.people.inspector_widget import InspectorWidget
     opened = [OpenRun(Path(folder), root, device, cache) for folder in (run, other) if folder is not None]
     views = [each.inspection(split, images) for each in opened]
@@ -267,7 +268,11 @@ def Inspector(
         review = Review(first.dataset, first.probabilities, path, annotator or who_answers(), f'run {first.name}',
                         threshold=first.thresholds)
     reasons = Why(first, lambda: first if first.seen else opened[0].inspection('train'))
-    return InspectorWidget(first, views[1] if len(views) > 1 else None, review, reasons, **traits)
+    begin = {} if {'filter', 'row', 'label'} & set(traits) else dict(filter='disagreements')
+    live = InspectorWidget(first, views[1] if len(views) > 1 else None, review, reasons, **begin | traits)
+    if begin and not len(live.ranking.rows):
+        live.filter = 'all'  # there is no mistake
+    return live
 
 # %% ../../nbs/library/yours/04_view.ipynb #05cd2e2f
 def journal(
