@@ -51,7 +51,7 @@ START = '''async ([code, css, state]) => {
 }'''
 
 
-UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is under 4.5 to 1, that are cut off, or that lie over each other
+UNREADABLE = '''root => {  // texts whose contrast with the ground is under 4.5 to 1, that are cut off, or over each other
   const parse = c => (c.match(/[\\d.]+/g) || []).map(Number), luminance = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
   const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > .9) return c; } return [255, 255, 255]; };
@@ -65,21 +65,26 @@ UNREADABLE = '''root => {  // texts whose contrast with what lies behind them is
     if (style.overflowX !== 'visible' && style.overflowX !== 'auto' && e.scrollWidth > e.clientWidth + 1) found.push(`cut: ${text.slice(0, 40)}`);
     if (box.right > root.getBoundingClientRect().right + 1 && !e.closest('.trmml-list')) found.push(`beyond the edge: ${text.slice(0, 40)}`);
   }
-  const texts = [], over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 3 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
+  const texts = [],
+    meet = (a, b, low, high) => Math.min(a[high], b[high]) - Math.max(a[low], b[low]) > 3,
+    over = (a, b) => meet(a, b, 'left', 'right') && meet(a, b, 'top', 'bottom'),
+    beside = 'option, style, .help, .hint, .title, .tile';
   for (const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT); walk.nextNode();) {
-    const node = walk.currentNode, e = node.parentElement, range = document.createRange();
-    if (!node.textContent.trim() || !e.checkVisibility() || e.closest('option, style, .help, .hint, .title, .tile')) continue;
-    range.selectNodeContents(node);
+    const text = walk.currentNode.textContent.trim(), e = walk.currentNode.parentElement, range = document.createRange();
+    if (!text || !e.checkVisibility() || e.closest(beside)) continue;
+    range.selectNodeContents(walk.currentNode);
     for (const {left, right, top, bottom} of range.getClientRects()) {
-      const box = {left, right, top, bottom, text: node.textContent.trim()};
-      for (let clip = e; clip && clip !== root; clip = clip.parentElement) if (getComputedStyle(clip).overflowY !== 'visible') {
-        const c = clip.getBoundingClientRect();
-        box.top = Math.max(box.top, c.top); box.bottom = Math.min(box.bottom, c.bottom);
-      }
+      const box = {left, right, top, bottom, text};
+      for (let clip = e; clip && clip !== root; clip = clip.parentElement)
+        if (getComputedStyle(clip).overflowY !== 'visible') {
+          const c = clip.getBoundingClientRect();
+          box.top = Math.max(box.top, c.top); box.bottom = Math.min(box.bottom, c.bottom);
+        }
       if (box.bottom - box.top > 3) texts.push(box);
     }
   }
-  texts.forEach((a, i) => texts.slice(i + 1).forEach(b => { if (over(a, b)) found.push(`over each other: ${a.text.slice(0, 30)} / ${b.text.slice(0, 30)}`); }));
+  texts.forEach((a, i) => texts.slice(i + 1).filter(b => over(a, b)).forEach(b =>
+    found.push(`over each other: ${a.text.slice(0, 30)} / ${b.text.slice(0, 30)}`)));
   return [...new Set(found)];
 }'''
 

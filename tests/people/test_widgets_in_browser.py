@@ -168,7 +168,7 @@ def test_the_reviewer_does_not_jump_and_its_picture_is_large_and_sharp(page, rev
 
 
 def test_what_happens_is_said_without_another_drawing(page, reviewer):
-    "Somebody else has changed the file: the message names a button, and the button is there. A training says that it began."
+    "A file that somebody else has changed: the message names a button, and it is there. A training says that it began."
     w = InBrowser(page, reviewer)
     status, again = page.locator('.trmml-status'), page.get_by_role('button', name='read file again')
     assert not again.is_visible()
@@ -452,7 +452,8 @@ def test_thresholds_are_readable_at_every_width(page, thresholds, dark):
 # -- what both owe to eyes and to screen readers
 
 
-PLACES = """() => [...document.querySelectorAll('.trmml, .trmml *')].map(e => { const b = e.getBoundingClientRect(), s = getComputedStyle(e);
+PLACES = """() => [...document.querySelectorAll('.trmml, .trmml *')].map(e => {
+  const b = e.getBoundingClientRect(), s = getComputedStyle(e);
   return [e.tagName, e.className, b.x, b.y, b.width, b.height, s.padding, s.fontSize, s.opacity].join(); })"""
 
 

@@ -257,8 +257,8 @@ def Inspector(
     cache: str | None = None,  # folder of features; None: the run's own
     **traits: Any,  # first values of the widget's traits, for example filter='disagreements'
 ) -> Any:  # an `InspectorWidget`
-    """Look at a run: every label with the place it was found, the mistakes first. Errors: no run, lost data, two runs that
-    do not fit."""
+    """Look at a run: every label with the place it was found, the mistakes first. Errors: no run, lost data, two runs
+    that do not fit."""
     from trmml_nb.people.inspector_widget import InspectorWidget
     opened = [OpenRun(Path(folder), root, device, cache) for folder in (run, other) if folder is not None]
     views = [each.inspection(split, images) for each in opened]
