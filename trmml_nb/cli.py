@@ -40,9 +40,9 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
     from trmml_nb.yours.photographs import PhotosJob
 
 # %% auto #0
-__all__ = ['GOES_ON', 'AFTER_A_STOP', 'app', 'DEVICE', 'CACHE', 'FORMAT', 'CODE', 'RUN', 'OPEN', 'at_address', 'options_of',
-           'as_options', 'without_skip', 'complain', 'with_messages', 'result_table', 'show_result', 'OnDemand',
-           'command', 'said_by', 'open_lab', 'view', 'review', 'open_streams', 'main']
+__all__ = ['NO_MEMORY', 'GOES_ON', 'AFTER_A_STOP', 'app', 'DEVICE', 'CACHE', 'FORMAT', 'CODE', 'RUN', 'OPEN', 'at_address',
+           'options_of', 'as_options', 'without_skip', 'complain', 'with_messages', 'result_table', 'show_result',
+           'OnDemand', 'command', 'said_by', 'open_lab', 'view', 'review', 'open_streams', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def at_address(
@@ -115,6 +115,7 @@ def complain(
     raise typer.Exit(1)
 
 # %% ../nbs/library/04_cli.ipynb #0dd608f5
+NO_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)  # as torch says it
 GOES_ON = 'the same command goes on where it was'
 AFTER_A_STOP = dict.fromkeys(('encode', 'compare', 'prepare', 'photos', 'reproduce'), GOES_ON) | dict(
     train='go on with the same command and --resume; --out says which folder', view='the notebook stays',
@@ -135,10 +136,12 @@ def with_messages(
             Console(stderr=True).print(f'stopped; {how}', style='red')
             raise typer.Exit(130) from None
         except Exception as error:
-            if os.environ.get('TRMML_DEBUG') or not isinstance(error, (TrmmlError, OSError, MemoryError)):
+            full = isinstance(error, MemoryError) or not isinstance(error, TrmmlError) and bool(
+                isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)))
+            if os.environ.get('TRMML_DEBUG') or not (full or isinstance(error, (TrmmlError, OSError))):
                 raise
             complain('the memory of this machine is full; use smaller pictures (--image-size), fewer of them, or '
-                     'another machine' if isinstance(error, MemoryError) else error,
+                     'another machine' if full else error,
                      'on_bad' in introspect.signature(command).parameters)
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = introspect.signature(command, eval_str=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import glob
 import hashlib
 import io
@@ -17,6 +18,7 @@ import os
 import re
 import secrets
 import socket
+import stat
 import sys
 import time
 import warnings
@@ -33,7 +35,7 @@ from .errors import RunError, TrmmlError
 __all__ = ['JSON_SEAL', 'SEAL', 'SILENT_FOR', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'number_of', 'time_in_words',
            'LinesOnly', 'progress_bar', 'plain_values', 'json_digest', 'write_json', 'unsealed_json', 'parse_json',
            'check_fields', 'read_json', 'guarded', 'unguarded', 'csv_chunks', 'csv_bytes', 'table_digest',
-           'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by', 'waiting_for', 'alone']
+           'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by', 'waiting_for', 'LockError', 'alone']
 
 # %% ../nbs/library/01_io.ipynb #702a922c
 def part_of(
@@ -49,6 +51,9 @@ def write_atomic(
 ) -> None:
     "Write a file so that a reader sees all of it or none of it. Errors: those of the system, such as a full disk."
     path = Path(path)
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(mode := os.lstat(path).st_mode) and not stat.S_ISLNK(mode):
+            raise FileExistsError(errno.EEXIST, 'is no plain file and is not replaced; choose another name', str(path))
     part = part_of(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0)
     try:
@@ -372,9 +377,11 @@ def held_by(
 ) -> str:  # such as 'process 4711 on lab, since Mon Jun  1 12:00:00 2026'
     "Who holds a lock, and since when; in general words where it did not say."
     try:
-        return note_beside(lock).read_text(encoding='utf-8')
+        if (note := note_beside(lock)).is_file():
+            return note.read_text(encoding='utf-8')
     except (OSError, ValueError):
-        return 'another process'
+        pass
+    return 'another process'
 
 
 def waiting_for(
@@ -388,13 +395,17 @@ def waiting_for(
             f'go on{how}: what it has finished stays.')
 
 
+class LockError(RunError):
+    "A place in which nobody can be kept out, because no lock can be made there."
+
+
 @contextlib.contextmanager
 def alone(
     path: str | Path,  # the lock: a hidden file beside what is worked on
     wait: float | None = 0.,  # seconds to wait for another process; None: as long as it takes, and say so
 ) -> Iterator[None]:
-    """Work while no other process does. Errors: `filelock.Timeout` if one still does after the wait; those of the system.
-    """
+    """Work while no other process does. Errors: `filelock.Timeout` if one still does after the wait; `LockError` where
+    there can be no lock."""
     lock, note = FileLock(str(path)), note_beside(path)
     try:
         lock.acquire(timeout=SILENT_FOR if wait is None else wait)
@@ -403,6 +414,10 @@ def alone(
             raise
         warnings.warn(f'{path}: {waiting_for(path)}', stacklevel=3)
         lock.acquire()
+    except OSError as error:
+        how = ('a link or a folder is in its place; remove it' if os.path.islink(path) or os.path.isdir(path)
+               else 'give yourself the right to write there, or choose another folder')
+        raise LockError(f'{path}: no lock can be made here ({error.strerror}): {how}.') from error
     try:
         with contextlib.suppress(OSError):  # a full disk keeps nobody from work that is allowed
             write_atomic(note, f'process {os.getpid()} on {socket.gethostname()}, since {time.ctime()}'.encode())
@@ -410,5 +425,6 @@ def alone(
     finally:
         with contextlib.suppress(OSError):
             note.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
             os.unlink(lock.lock_file)  # while it is held: whoever waits for it notices, and makes a new one
         lock.release()

@@ -1,9 +1,12 @@
 "Downloads are whole or absent, unpacking stays in its folder; every fault is served by a local server."
 
+import contextlib
 import gzip
 import hashlib
 import io
+import json
 import os
+import socket
 import stat
 import tarfile
 import threading
@@ -298,6 +301,118 @@ def test_a_server_that_never_stops_is_stopped(tmp_path, known):
             get(source, tmp_path)
         assert source.largest == (known.get("size", len(BODY)) or 300_000)
     assert not list(tmp_path.glob("*part")) and not (tmp_path / "a.zip").exists()
+
+
+class Raw:
+    "A server that answers each request with what `answer` writes to its socket."
+
+    def __init__(self, answer):
+        self.answer, self.socket = answer, socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/a.zip"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self.one, args=(self.socket.accept()[0],), daemon=True).start()
+
+    def one(self, line):
+        with contextlib.suppress(OSError), line:
+            line.recv(1 << 16)
+            self.answer(line)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+def now_and_then(start, piece):
+    "Sends something before every limit that begins anew with each byte, and never ends."
+
+    def answer(line):
+        line.sendall(start)
+        while True:
+            line.sendall(piece)
+            time.sleep(0.05)
+
+    return answer
+
+
+OK, CHUNKED = b"HTTP/1.1 200 OK\r\n", b"Transfer-Encoding: chunked\r\n\r\n"
+SLOW = dict(
+    status=(b"", b"H"),
+    header=(OK + b"A: ", b"a"),
+    headers=(OK, b"A: a\r\n"),
+    waits=(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    body=(OK + b"Content-Length: 500000\r\n\r\n", b"a"),
+    open_body=(OK + b"\r\n", b"a"),
+    chunks=(OK + CHUNKED, b"1\r\na\r\n"),
+    one_chunk=(OK + CHUNKED + b"1;", b"a"),
+)
+
+
+@pytest.mark.fault(
+    'stopped in the middle',
+    'a server that sends a byte now and then, in its headers or after them',
+    'asked again, then given up: 16 KiB have a limit, and not each byte',
+)
+@pytest.mark.parametrize("kind", SLOW)
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(tmp_path, kind):
+    quick, started = Patience(tries=2, wait=0.01, connect=0.5, silence=0.5), time.monotonic()
+    with Raw(now_and_then(*SLOW[kind])) as server:
+        with pytest.raises(ArchiveError, match="sends too little in .* 2 times; 0 bytes are kept"):
+            download(source_of(server.url), tmp_path, quick, progress=False)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    "head, said",
+    [
+        (b"302 Go\r\nLocation: /b", "sends in a circle"),
+        (b"503 Busy", "answers 503 Busy 3 times"),
+        (b"404 No", "404 No"),
+    ],
+)
+def test_what_a_refusal_says_beyond_its_headers_is_not_read(tmp_path, head, said):
+    "Endless answers that send elsewhere, or refuse: nothing of them comes into memory."
+    sent = []
+
+    def answer(line):
+        line.sendall(b"HTTP/1.1 " + head + b"\r\n\r\n")
+        while len(sent) < 4000:
+            line.sendall(bytes(1 << 16))
+            sent.append(1)
+
+    with Raw(answer) as server:
+        with pytest.raises(ArchiveError, match=said):
+            get(source_of(server.url), tmp_path)
+    assert len(sent) < 2000, "more than buffers hold was taken"
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        (b"HTTP/1.1 416 No\r\nContent-Range: bytes */0\r\n\r\n", "ended early"),
+        (OK + CHUNKED + b"-5\r\na", "sends no HTTP"),
+        (b"HTTP/1.1 302 Go\r\nLocation: http://[::1\r\n\r\n", "sends no HTTP"),
+        (b"HTTP/1.1 302 Go\r\nLocation: file:///etc/passwd\r\n\r\n", "no address of the web"),
+    ],
+)
+def test_answers_that_are_none_are_told(tmp_path, answer, said):
+    with Raw(lambda line: line.sendall(answer)) as server:
+        with pytest.raises(ArchiveError, match=said):
+            get(source_of(server.url), tmp_path)
+
+
+def test_a_tag_that_could_not_be_sent_back_is_not_kept(tmp_path):
+    "Else the next run would fail at its own request, and for ever."
+    answer = OK + b"ETag: \"\xff\"\r\nContent-Length: 500000\r\n\r\n" + BODY[:100_000]
+    with Raw(lambda line: line.sendall(answer)) as server:
+        with pytest.raises(ArchiveError, match="bytes are kept"):
+            get(source_of(server.url), tmp_path)
+    assert json.loads((tmp_path / ".a.zip.part.json").read_text(encoding="utf-8"))["tag"] is None
 
 
 def test_a_length_above_the_bound_is_refused_first(tmp_path):

@@ -112,6 +112,18 @@ def open_image(
     return rgb.transpose(turn) if turn is not None else rgb
 
 # %% ../../nbs/library/data/02_dataset.ipynb #577651da
+def _file_bytes(
+    path: str | Path,  # of a file
+) -> bytes:
+    "All that a file holds. Errors: not there; a pipe or a device, of which reading might never end."
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DataError(f'{path}: no file (but a folder, a pipe or a device); remove it, or leave it out.')
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f'{path}: cannot be read ({error.strerror}).') from None
+
+
 class FileImage(NamedTuple):
     "A picture in a file."
     path: str
@@ -121,10 +133,7 @@ class FileImage(NamedTuple):
         "The picture; with a `key`, from the very bytes that have it. Errors: other bytes, a damaged picture."
         if key is None:
             return open_image(self.path)
-        try:
-            data = Path(self.path).read_bytes()
-        except OSError as e:
-            raise DataError(f'{self.path}: cannot be read ({e.strerror}).') from None
+        data = _file_bytes(self.path)
         if hashlib.sha256(data).hexdigest() != key:
             raise DataError(f'{self.path}: was changed since the work began, and what was said of it would belong to '
                             f'another picture. Do it again.')
@@ -138,10 +147,7 @@ class FileImage(NamedTuple):
 
     def content_key(self) -> str:
         "sha256 of the file's bytes."
-        try:
-            return hashlib.sha256(Path(self.path).read_bytes()).hexdigest()
-        except OSError as e:
-            raise DataError(f'{self.path}: cannot be read ({e.strerror}).') from None
+        return hashlib.sha256(_file_bytes(self.path)).hexdigest()
 
     def object_masks(self) -> None:
         return None

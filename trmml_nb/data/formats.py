@@ -20,6 +20,7 @@ from xml.parsers import expat
 import numpy as np
 import pandas as pd
 import PIL.Image
+import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from .dataset import FileImage, MultiLabelDataset
@@ -33,10 +34,10 @@ from .tables import (
 
 # %% auto #0
 __all__ = ['Triples', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco', 'coco_lists', 'from_coco',
-           'to_coco', 'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf',
-           'write_pictures', 'xml_file', 'json_file', 'files_below', 'voc_triples', 'cvat_triples', 'yolo_names',
-           'yolo_file', 'yolo_triples', 'coco_triples', 'task_labels', 'labelstudio_triples', 'google_triples',
-           'lightroom_triples', 'find_format', 'read_triples', 'read_labels']
+           'to_coco', 'plain_files', 'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf',
+           'from_hf', 'write_pictures', 'xml_file', 'json_file', 'files_below', 'voc_triples', 'cvat_triples',
+           'yaml_names', 'yolo_names', 'yolo_file', 'yolo_triples', 'coco_triples', 'task_labels',
+           'labelstudio_triples', 'google_triples', 'lightroom_triples', 'find_format', 'read_triples', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
@@ -172,6 +173,16 @@ def to_coco(
                 annotations=found)
 
 # %% ../../nbs/library/data/07_formats.ipynb #30c23877
+def plain_files(
+    paths: list[Path],  # to be read
+) -> list[Path]:  # the same
+    "Errors: one that is there and no file, such as a pipe, of which reading might never end."
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise FormatError(f'{path}: no file, but a folder, a pipe or a device; remove it.')
+    return paths
+
+
 def parse_xml(
     text: bytes,  # in any encoding that it names
     depth: int = 100,  # elements within elements
@@ -213,7 +224,7 @@ def from_voc_xml(
         entries = sorted(Path(folder).iterdir())
     except OSError as error:
         raise FormatError(f'{folder}: cannot be read ({error.strerror}).') from None
-    files = [f for f in entries if f.suffix.lower() == '.xml']
+    files = plain_files([f for f in entries if f.suffix.lower() == '.xml'])
     if not files:
         raise FormatError(f'{folder}: no .xml file here.')
     images, objects = [], []
@@ -369,8 +380,11 @@ def files_below(
     def closed(error: OSError) -> None:
         raise FormatError(f'{error.filename}: this folder cannot be read ({error.strerror}); give yourself the right '
                           f'to read it.') from None
-    return sorted(Path(folder, name) for folder, _, names in os.walk(path, onerror=closed) for name in names
-                  if Path(name).suffix == suffix)
+    if not path.is_dir():
+        raise FormatError(f'{path}: a file, expected a folder with a {suffix} file for each picture.')
+    found = sorted(Path(folder, name) for folder, _, names in os.walk(path, onerror=closed) for name in names
+                   if Path(name).suffix == suffix)
+    return plain_files(found)
 
 # %% ../../nbs/library/data/07_formats.ipynb #d98ece42
 def voc_triples(
@@ -379,7 +393,7 @@ def voc_triples(
 ) -> Triples:
     "VOC: a folder with an .xml file per picture. Errors: a file of another kind."
     found, hard = [], 0
-    for file in sorted(path.rglob('*.xml')):
+    for file in files_below(path, '.xml'):
         root = xml_file(file)
         if root.tag == 'annotations':
             raise FormatError(f'{file}: not a file of VOC, but perhaps of CVAT; give this file instead of its folder.')
@@ -404,21 +418,52 @@ def cvat_triples(
                    for name in [s.get('label', '') for s in image if s.tag in shapes] or ['']]
 
 # %% ../../nbs/library/data/07_formats.ipynb #354d67f0
+class _Once(yaml.SafeLoader):
+    "YAML without tags that make objects, in which no key stands twice."
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for k, key in enumerate(keys) if key in keys[:k]]
+        if twice:
+            raise yaml.YAMLError(f'{twice[0]!r} stands twice')
+        return super().construct_mapping(node, deep)
+
+
+def yaml_names(
+    file: Path,  # of YOLO: names is a list, or numbers with names
+) -> list[str]:  # empty where it holds none
+    "Names of categories in their order. Errors: no YAML; numbers that are not 0, 1, 2 and so on; no names."
+    try:
+        content = yaml.load(decoded(file)[0], _Once)  # noqa: S506 (a SafeLoader)
+        names = content.get('names', []) if isinstance(content, dict) else []
+        if isinstance(names, dict):
+            names = [names[k] for k in range(len(names))]
+        if not isinstance(names, list) or not all(isinstance(n, (str, int)) for n in names):
+            raise ValueError('expected a list')
+    except KeyError as error:
+        raise FormatError(f'{file}: names has no category {error}; number them 0, 1, 2 and so on.') from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise FormatError(f'{file}: its names cannot be read ({" ".join(str(error).split())[:200]}).') from None
+    return [str(n).strip() for n in names]
+
+
 def yolo_names(
     path: Path,  # folder of .txt files
 ) -> list[str]:
-    "Category names of a YOLO folder. Errors: no list of names."
-    bare = lambda text: re.sub(r'^\s*(?:-|\d+\s*:)\s*', '', text).strip().strip('\'"')
+    "Category names of a YOLO folder. Errors: no list of names; one without a name, or with that of another."
     for base in (path, path.parent):
-        for name in ('classes.txt', 'obj.names', 'labels.txt'):
-            if (base / name).is_file():
-                return [line.strip() for line in decoded(base / name)[0].splitlines() if line.strip()]
-        for file in sorted(p for p in base.glob('*') if p.suffix in ('.yaml', '.yml')):
-            text = decoded(file)[0]
-            if block := re.search(r'^names:\s*[\[{](.*?)[\]}]', text, re.M | re.S):
-                return [bare(part) for part in block[1].split(',') if part.strip()]
-            if block := re.search(r'^names:\s*\n((?:[ \t]+\S.*\n?|-.*\n?)+)', text, re.M):
-                return [bare(line) for line in block[1].splitlines() if line.strip()]
+        lists = [base / name for name in ('classes.txt', 'obj.names', 'labels.txt')]
+        for file in (f for f in (*lists, *sorted(base.glob('*.y*ml'))) if f.is_file()):
+            if file in lists:
+                names = [line.strip() for line in decoded(file)[0].rstrip().splitlines()]
+            else:
+                names = yaml_names(file)
+            if names and not all(names):
+                raise FormatError(f'{file}: category {names.index("")} has no name, and those after it would get '
+                                  'other numbers; give each a name.')
+            each_once(names, [f'{file}, category {k}' for k in range(len(names))], 'category')
+            if names:
+                return names
     raise FormatError(f'{path}: no classes.txt, obj.names or *.yaml with names: beside it, so the numbers of the '
                       f'categories have no names.')
 
@@ -435,6 +480,8 @@ def yolo_file(
         if words and (not re.fullmatch('[0-9]{1,9}', words[0]) or int(words[0]) >= count):
             raise FormatError(f'{file}, line {k}: {words[0]!r} is no category number from 0 to {count - 1}.')
         score = as_probability(words[5]) if len(words) == 6 else None
+        if len(words) == 6 and score is None:
+            raise FormatError(f'{file}, line {k}: {words[5][:20]!r}, in the place of a score, is no number from 0 to 1.')
         if score is not None and confidence is None:
             raise FormatError(f'{file}, line {k}: six numbers, the last of which is a score; say from where on an '
                               'object counts as present with --confidence (0.7, say).')
@@ -461,7 +508,10 @@ def coco_triples(
 ) -> Triples:
     "COCO, with LVIS's `neg_category_ids`. Errors: a picture that is listed twice."
     files, names, present, negative = coco_lists(path)
-    each_once(files, [f'{path}, images {k}' for k in range(len(files))], 'image')
+    each_once([os.path.normpath(file) for file in files], [f'{path}, images {k}' for k in range(len(files))], 'image')
+    if both := sorted({(files[i], names[c]) for i, c in present} & {(files[i], names[c]) for i, c in negative}):
+        raise FormatError(f'{path}: {both[0][0]!r} has {both[0][1]!r} both as an object and as absent; remove one '
+                          f'({number_of(len(both), "such pair")}).')
     return [('', n, PRESENT) for n in names] + [(f, '', PRESENT) for f in files] + [
         (files[i], names[c], label) for pairs, label in ((present, PRESENT), (negative, ABSENT)) for i, c in pairs]
 
@@ -477,11 +527,11 @@ def task_labels(
                    for r in a.get('result', [])]
         names = [n for r in results for key, v in r.get('value', {}).items() if key in kinds
                  for n in (v if isinstance(v, list) else [v])]
-        return [' / '.join(n) if isinstance(n, list) else str(n) for n in names]
+        return [' / '.join(n) if isinstance(n, list) else n for n in names]
     said: Any = next((task[key] for key in task if head(key) in LABEL_COLUMNS), [])
     said = said.get('choices', []) if isinstance(said, dict) else said
-    return [n if isinstance(n, str) else next(iter(n.get('rectanglelabels', n.get('choices', ['']))))
-            for n in ([said] if isinstance(said, str) else said)]
+    first = lambda entry: [*entry.get('rectanglelabels', entry.get('choices', [])), ''][0]
+    return [n if isinstance(n, str) else first(n) for n in ([said] if isinstance(said, str) else said)]
 
 
 def labelstudio_triples(

@@ -15,6 +15,7 @@ import os
 import re
 import unicodedata
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,22 +28,22 @@ import pandas as pd
 
 from .dataset import FileImage, MultiLabelDataset, usable_images
 from ..errors import DataError, optional
-from ..io import SEAL, number_of, unguarded
+from ..io import SEAL, number_of, readable, unguarded
 from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
 from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 
 # %% auto #0
 __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'PICTURE_COLUMNS', 'NOTE_COLUMNS', 'TOTALS',
-           'SOURCE', 'PROBABILITY', 'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'BOX_FLAGS',
-           'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'NOTHING', 'DENIED', 'PROGRAM', 'WORTH_TELLING', 'TableError',
-           'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_values', 'score_meanings', 'cell_meanings',
-           'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines',
-           'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid',
-           'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column',
-           'one_name', 'annotator_column', 'why_no_category', 'check_names', 'sheet_header', 'combine_votes',
-           'label_columns', 'table_format', 'cell_parts', 'check_labels_apart', 'Votes', 'ask_about_words',
-           'wide_votes', 'empty_words', 'Listed', 'listed_labels', 'one_spelling', 'listed_votes', 'folder_notes',
-           'read_sheet', 'sheet_statistics']
+           'SOURCE', 'PROBABILITY', 'LARGEST_BOOK', 'MOST_CELLS', 'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS',
+           'VALUE_COLUMNS', 'BOX_FLAGS', 'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'NOTHING', 'DENIED', 'PROGRAM',
+           'WORTH_TELLING', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_values',
+           'score_meanings', 'cell_meanings', 'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line',
+           'choose_page', 'check_page', 'excel_lines', 'find_delimiter', 'text_lines', 'restored', 'written_digest',
+           'as_written', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet',
+           'Reading', 'Columns', 'picture_column', 'one_name', 'annotator_column', 'why_no_category', 'check_names',
+           'sheet_header', 'combine_votes', 'label_columns', 'table_format', 'cell_parts', 'check_labels_apart',
+           'Votes', 'ask_about_words', 'wide_votes', 'empty_words', 'Listed', 'listed_labels', 'one_spelling',
+           'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -235,8 +236,8 @@ def decoded(
     if encoding:
         try:
             return data.decode(encoding).removeprefix('\ufeff'), [f'read as {encoding}, as asked']
-        except (LookupError, UnicodeDecodeError) as error:
-            raise TableError(f'{path}: cannot be read as --encoding {encoding} ({error}).') from None
+        except (LookupError, ValueError) as error:
+            raise TableError(f'{path}: cannot be read as --encoding {encoding!r} ({error}).') from None
     wide = data[:2] in (b'\xff\xfe', b'\xfe\xff')
     kind = 'utf-16' if wide else f'utf-16-{"l" if data[1:2] == bytes(1) else "b"}e' if bytes(1) in data[:4] and len(data) > 3 else 'utf-8-sig'
     try:
@@ -293,13 +294,17 @@ def header_line(
     return 0
 
 # %% ../../nbs/library/data/04_tables.ipynb #ec81d1ed
+LARGEST_BOOK, MOST_CELLS = 1 << 28, 1 << 21  # bytes that a workbook may unpack to; cells of a sheet, blank ones too
+
+
 def choose_page(
     path: Path,  # of the workbook
     book: Any,  # openpyxl's
     sheet: str = '',  # its name; '' for the only one that holds something and is shown
 ) -> tuple[Any, list[str]]:  # the sheet, notes
     "Which sheet is meant. Errors: several, or none of that name."
-    filled = [s for s in book.worksheets if any(v is not None for line in s.iter_rows(values_only=True) for v in line)]
+    filled = [s for s in book.worksheets if s.max_row * s.max_column > MOST_CELLS
+              or any(v is not None for line in s.iter_rows(values_only=True) for v in line)]
     shown = [s for s in filled if s.sheet_state == 'visible']
     named = [s for s in book.worksheets if s.title == sheet]
     if (sheet and not named) or (not sheet and len(shown) != 1):
@@ -325,10 +330,11 @@ def check_page(
         if merged.max_row >= header:
             raise TableError(f'{where}: cells {merged} are merged, so it is not said what stands in each; unmerge '
                              f'them.')
-    for line in formulas.iter_rows():
-        for cell in line:
-            if cell.data_type == 'f' and page[cell.coordinate].value is None:
-                raise TableError(f'{where}, cell {cell.coordinate}: a formula without a stored '
+    said, stored = (sheet.iter_rows(values_only=True) for sheet in (formulas, page))
+    for row, (line, values) in enumerate(zip(said, stored), 1):
+        for column, (cell, value) in enumerate(zip(line, values), 1):
+            if cell is not None and value is None:
+                raise TableError(f'{where}, cell {page.cell(row, column).coordinate}: a formula without a stored '
                                  f'value; open the file in a spreadsheet and save it.')
 
 
@@ -341,11 +347,18 @@ def excel_lines(
         raise TableError(f'{path}: {path.suffix} is not read; save the sheet as .xlsx or as "CSV UTF-8".')
     openpyxl = optional('openpyxl', 'xlsx', f'{path}: a workbook that is not saved as "CSV UTF-8"')
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+        if size > LARGEST_BOOK:
+            raise ValueError(f'it would unpack to {readable(size)}, and {readable(LARGEST_BOOK)} are read')
         book, formulas = (openpyxl.load_workbook(path, data_only=values) for values in (True, False))
     except Exception as error:  # openpyxl raises KeyError, BadZipFile and its own
         raise TableError(f'{path}: cannot be read as a workbook ({type(error).__name__}: {error}); save it as .xlsx '
                          f'or as "CSV UTF-8".') from None
     page, notes = choose_page(path, book, sheet)
+    if page.max_row * page.max_column > MOST_CELLS:
+        raise TableError(f'{path}, sheet {page.title!r}: its cells reach from {page.dimensions.replace(":", " to ")}; '
+                         f'delete the lines and columns beyond the table, or save it as "CSV UTF-8".')
     lines = [['' if v is None else str(v).strip() for v in line] for line in page.iter_rows(values_only=True)]
     filled = [k for k, line in enumerate(lines) if any(line)]
     header = 1 + filled[header_line([lines[k] for k in filled])] if filled else 1
@@ -377,10 +390,10 @@ def text_lines(
     given = re.fullmatch(r'"?sep=(.)"?\s*', first.strip('\r'))
     lines = [line for line in (rest if given else text).splitlines()
              if line.strip() and not re.match(r'#(?!"?[,;\t|])', line)][:20]
-    delimiter = given[1] if given else find_delimiter(lines)
     rows, start = [], 1 + bool(given)
-    reader = csv.reader(io.StringIO(rest if given else text, newline=''), delimiter=delimiter, strict=True)
     try:
+        delimiter = given[1] if given else find_delimiter(lines)
+        reader = csv.reader(io.StringIO(rest if given else text, newline=''), delimiter=delimiter, strict=True)
         for cells in reader:
             rows.append((start, [cell.strip() for cell in cells]))
             start = reader.line_num + 1 + bool(given)
@@ -651,6 +664,12 @@ class Reading:
                                   proposals=('unknown', 'accept')).items():
             if getattr(self, name) not in choices:
                 raise TableError(f'--{name} is {getattr(self, name)!r}, expected one of {", ".join(choices)}.')
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise TableError(f'--confidence is {self.confidence}, expected a share from 0 to 1.')
+        words = [(plain(w), name) for name in LABELS for w in getattr(self, name).split('|') if w]
+        for word, name in words:
+            if other := next((n for w, n in words if w == word and n != name), None):
+                raise TableError(f'{word!r} stands in --{other} and in --{name}; it can mean only one of them.')
 
     @property
     def own(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import lzma
 import os
+import queue
 import re
 import shutil
 import stat
@@ -28,14 +29,14 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from filelock import Timeout
 from PIL import Image
 from tqdm.auto import tqdm
 
 from ..errors import DataError, optional
-from ..io import alone, held_by, readable, write_atomic
+from ..io import alone, held_by, readable, time_in_words, write_atomic
 
 if TYPE_CHECKING:
     import requests
@@ -231,7 +232,7 @@ class Patience:
     tries: int = 6  # tries in a row that bring not one new byte, per mirror
     wait: float = 1.0  # seconds before the second try; doubled each time, at most 60
     connect: float = 10.0  # seconds until a server must accept
-    silence: float = 60.0  # seconds without a byte after which a connection is given up
+    silence: float = 60.0  # seconds without a byte, or for 16 KiB, after which a connection is given up
 
     def pause(
         self,
@@ -293,15 +294,17 @@ def _open_part(part: Path, more: bool) -> BinaryIO:
         raise ArchiveError(f'{part}: cannot be written ({error.strerror}).') from error
 
 
-def _receive(answer: requests.Response, source: Source, url: str, part: Path, have: int, progress: bool) -> bool:
+def _receive(line: _Line, source: Source, url: str, part: Path, have: int, progress: bool) -> bool:
     "Append an answer to the unfinished file; True when it is whole. Errors: an answer that cannot be the file."
+    answer = line.headers()
     if answer.status_code == 416:  # nothing after `have`: it is whole, or not of this file
-        if answer.headers.get('Content-Range') == f'bytes */{have}':
+        if have and answer.headers.get('Content-Range') == f'bytes */{have}':
             return True
         part.unlink(missing_ok=True)
         return False
     if answer.status_code not in (200, 206):
-        raise ArchiveError(f'{url}: the server answers {answer.status_code} {answer.reason}.')
+        refused = f'the server answers {answer.status_code} {str(answer.reason)[:80]}'
+        raise _Missed(refused) if answer.status_code in _BUSY else ArchiveError(f'{url}: {refused}.')
     start, total = _announced(answer, have, url)
     if source.size is not None and total not in (None, source.size):
         raise ArchiveError(f'{url}: offers {total:,} bytes, expected {source.size:,}: not the same file.')
@@ -312,7 +315,8 @@ def _receive(answer: requests.Response, source: Source, url: str, part: Path, ha
         raise ArchiveError(f'{url}: a web page instead of the file (a login or an error page?).')
     require_disk(part.parent, (total or source.size or 0) - start, source.name)
     tag = answer.headers.get('ETag', 'W/')
-    tag = answer.headers.get('Last-Modified') if tag.startswith('W/') else tag
+    tag = answer.headers.get('Last-Modified', '') if tag.startswith('W/') else tag
+    tag = tag if re.fullmatch('[ -~]{1,1000}', tag) else None  # it is sent back
     note = dict(
         url=url, tag=tag, length=total, whole_only='Content-Encoding' in answer.headers
     )  # a packed answer has no middle
@@ -320,10 +324,8 @@ def _receive(answer: requests.Response, source: Source, url: str, part: Path, ha
     written = start
     with _open_part(part, start > 0) as out, tqdm(
             total=total, initial=start, unit='B', unit_scale=True, desc=source.name, disable=not progress) as bar:
-        for block in answer.iter_content(1 << 16):
-            if (
-                html and not written and block.lstrip()[:1] == b'<'
-            ):  # a true file that is called a page begins otherwise
+        while block := line.block():
+            if html and not written and block.lstrip()[:1] == b'<':  # a true file that is called a page begins otherwise
                 raise ArchiveError(f'{url}: a web page instead of the file (a login or an error page?).')
             written += len(block)
             if written > source.largest:
@@ -335,30 +337,91 @@ def _receive(answer: requests.Response, source: Source, url: str, part: Path, ha
     return written == total if total is not None else source.size is None or written == source.size
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #d60a1fb7
+_BUSY = (429, 500, 502, 503, 504)  # answers of a server that may give the file a moment later
+
+
+class _Missed(Exception):
+    "A try that brought nothing, and may be repeated."
+
+
 def _requests() -> Any:
     "Only a download needs it."
     return optional('requests', 'download', 'a download')
 
 
-def _session(url: str, patience: Patience) -> requests.Session:
-    "Requests that repeat themselves when a server is busy. Dropped lines are `_fetch`'s business."
-    session = _requests().Session()
-    again = optional('urllib3', 'download', 'a download').Retry(
-        total=None,
-        connect=0,
-        read=0,
-        other=0,
-        redirect=10,
-        status=patience.tries,
-        backoff_factor=patience.wait,
-        status_forcelist=(429, 500, 502, 503, 504),
-        raise_on_status=False,
-        respect_retry_after_header=False,  # a server could ask for hours of silence
-    )
-    for scheme in ('http://', 'https://'):
-        session.mount(scheme, _requests().adapters.HTTPAdapter(max_retries=again))
+def _ask(session: requests.Session, url: str, headers: Mapping[str, str], patience: Patience) -> requests.Response:
+    "Headers of an answer, wherever it was sent to. Of answers that lead elsewhere, no more is read."
+    session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[method-assign]  # it would read all of an answer
     session.trust_env = urlsplit(url).hostname not in ('127.0.0.1', 'localhost')  # no proxy to oneself
-    return session
+    place, asked = url, {'Accept-Encoding': 'identity', **headers}
+    for _ in range(10):
+        answer = session.get(place, headers=asked, stream=True, allow_redirects=False,
+                             timeout=(patience.connect, patience.silence))
+        if not (target := session.get_redirect_target(answer)):
+            return answer
+        answer.close()
+        place = urljoin(place, target)
+        if urlsplit(place).scheme not in ('http', 'https'):
+            raise ArchiveError(f'{url}: sends to {place[:80]!r}, which is no address of the web.')
+    raise ArchiveError(f'{url}: sends in a circle.')
+
+
+class _Line:
+    """An answer whose headers, and each block after them, are there in time. Other limits begin anew with every byte,
+    so a server that sends one now and then would hold a reader for ever. What comes too late stays with its thread."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], patience: Patience):
+        self.patience, self.over = patience, threading.Event()
+        self.pieces: queue.Queue[Any] = queue.Queue(4)
+        threading.Thread(target=self._read, args=(url, headers), daemon=True).start()
+
+    def __enter__(self) -> _Line:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.over.set()
+
+    def _put(self, piece: Any) -> None:
+        while not self.over.is_set():
+            with contextlib.suppress(queue.Full):
+                return self.pieces.put(piece, timeout=0.5)
+
+    def _read(self, url: str, headers: Mapping[str, str]) -> None:
+        try:
+            with _requests().Session() as session, _ask(session, url, headers, self.patience) as answer:
+                self._put(answer)
+                blocks = b''
+                for block in answer.iter_content(1 << 14):
+                    if self.over.is_set():
+                        return
+                    blocks += block  # a server may cut what it sends into pieces of a byte
+                    if len(blocks) >= 1 << 14:
+                        self._put(blocks)
+                        blocks = b''
+            self._put(blocks)
+            self._put(b'')
+        except ArchiveError as error:
+            self._put(error)
+        except Exception as error:
+            known = isinstance(error, (_requests().RequestException, OSError)) or not isinstance(error, ValueError)
+            self._put(error if known else _Missed(f'the server sends no HTTP ({str(error)[:80]})'))
+
+    def _next(self, seconds: float) -> Any:
+        try:
+            piece = self.pieces.get(timeout=seconds)
+        except queue.Empty:
+            raise _Missed(f'the server sends too little in {time_in_words(seconds)}') from None
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    def headers(self) -> requests.Response:
+        "The answer, of which nothing else was read yet."
+        return self._next(self.patience.connect + self.patience.silence)
+
+    def block(self) -> bytes:
+        "The next bytes; none at the end."
+        return self._next(self.patience.silence)
 
 
 def _fetch(source: Source, url: str, part: Path, patience: Patience, progress: bool) -> None:
@@ -368,25 +431,23 @@ def _fetch(source: Source, url: str, part: Path, patience: Patience, progress: b
     misses, best = 0, size()
     if source.size is not None and best == source.size:  # killed after the last byte
         return
-    with _session(url, patience) as session:
-        while True:
-            have, headers = _rest(source, url, part)
-            try:
-                with session.get(url, headers={'Accept-Encoding': 'identity', **headers}, stream=True,
-                                 timeout=(patience.connect, patience.silence)) as answer:
-                    if _receive(answer, source, url, part, have, progress):
-                        return
-                why = 'the answer ended early'
-            except _requests().TooManyRedirects:
-                raise ArchiveError(f'{url}: sends in a circle.') from None
-            except broken as error:
-                why = type(error).__name__
-            misses, best = (1, size()) if size() > best else (misses + 1, best)
-            if misses >= patience.tries:
-                raise ArchiveError(
-                    f'{url}: {why} {misses} times; {size():,} bytes are kept, the next run goes on from there.'
-                )
-            time.sleep(patience.pause(misses))
+    while True:
+        have, headers = _rest(source, url, part)
+        try:
+            with _Line(url, headers, patience) as line:
+                if _receive(line, source, url, part, have, progress):
+                    return
+            why = 'the answer ended early'
+        except _Missed as missed:
+            why = str(missed)
+        except broken as error:
+            why = type(error).__name__
+        misses, best = (1, size()) if size() > best else (misses + 1, best)
+        if misses >= patience.tries:
+            raise ArchiveError(
+                f'{url}: {why} {misses} times; {size():,} bytes are kept, the next run goes on from there.'
+            )
+        time.sleep(patience.pause(misses))
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #086e115a
 @contextlib.contextmanager

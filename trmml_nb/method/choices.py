@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import MethodError
 from ..towers.texts import WORDINGS
 
 # %% auto #0
@@ -29,7 +30,7 @@ class ChoiceGroup:
     ) -> None:
         "Errors: a value that does not fit."
         if not fits:
-            raise ValueError(f'{name} is {getattr(self, name)!r}, expected {expected}.')
+            raise MethodError(f'{name} is {getattr(self, name)!r}, expected {expected}.')
 
     def one_of(
         self,
@@ -151,7 +152,7 @@ class PredictionChoices(ChoiceGroup):
     def __post_init__(self):
         super().__post_init__()
         if not 0 <= self.neighbour_share < 1 or min(self.neighbours, self.neighbour_images) < 1:
-            raise ValueError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r} and '
-                             f'neighbour_images {self.neighbour_images!r}, '
-                             'expected a share from 0 and below 1, and whole numbers from 1.')
+            raise MethodError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r} and '
+                              f'neighbour_images {self.neighbour_images!r}, '
+                              'expected a share from 0 and below 1, and whole numbers from 1.')
         self.expect('map_width', 0 <= self.map_width < float('inf'), 'a finite number from 0')

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.labels import PRESENT, UNKNOWN
+from ..errors import MethodError
 from .adaptive import believed, unexplained
 from .attention import loudness
 from .choices import (ChoiceGroup, ComparisonChoices, PredictionChoices, PrototypeChoices, StartChoices,
@@ -107,14 +108,14 @@ class TRMMLConfig(VocabularyChoices, PredictionChoices, ComparisonChoices,  # ap
     def __post_init__(self):
         super().__post_init__()
         if self.neighbour_share and self.keep is not None:
-            raise ValueError('neighbour_share and keep are both set: a category without a region has no feature to '
-                             'compare; leave one of them out.')
+            raise MethodError('neighbour_share and keep are both set: a category without a region has no feature to '
+                              'compare; leave one of them out.')
         if self.matching != 'region' and (self.keep is not None or self.chunk is not None):
-            raise ValueError(f'matching is {self.matching!r}, and keep or chunk is set: only regions are computed for '
-                             f'some categories at a time.')
+            raise MethodError(f'matching is {self.matching!r}, and keep or chunk is set: only regions are computed for '
+                              f'some categories at a time.')
         if self.matching == 'pixel' and not self.attention_share > 0:
-            raise ValueError(f"matching is 'pixel' and attention_share is {self.attention_share}, expected a number "
-                             f"above 0: it is what sharpens the softmax.")
+            raise MethodError(f"matching is 'pixel' and attention_share is {self.attention_share}, expected a number "
+                              f"above 0: it is what sharpens the softmax.")
 
 # %% ../../nbs/book/10_trmml.ipynb #53219c7e
 def start_regions(

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timezone
@@ -21,7 +23,7 @@ from ..errors import ViewError
 from ..data.dataset import MultiLabelDataset, first_twice
 from ..towers.store import FeatureStore
 from ..method.contract import Method
-from ..io import SEAL, alone, csv_bytes, sealed_csv, unguarded, unsealed, write_atomic
+from ..io import SEAL, LockError, alone, csv_bytes, sealed_csv, unguarded, unsealed, write_atomic
 from .figures import LABEL_NAMES, as_numpy
 from .inspector import LabelLook, MatchView, Panel, fit_side, map_levels, spotlight
 from ..data.labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
@@ -293,6 +295,8 @@ class ReviewJournal:
                               "model and than 'given'.")
         if not self.path.parent.is_dir():
             raise ReviewError(f'{self.path}: no folder {str(self.path.parent)!r}; make it, or give another path.')
+        if self.path.exists() and not self.path.is_file():
+            raise ReviewError(f'{self.path}: is no file; give another path.')
 
     def _set(self, answers: list[Answer]) -> None:
         "Take over answers that are on the disk."
@@ -315,10 +319,11 @@ class ReviewJournal:
             raise ReviewError(f'{self.path}: the answer does not count, for another program has held {error.lock_file} '
                               f'for {PATIENCE:.0f} seconds; '
                               'let it finish, or end it, and answer again.') from error
-        except OSError as error:
-            raise ReviewError(f'{self.path}: the answer could not be saved ({error.strerror}) and does not count; the '
-                              f'file holds all '
-                              'answers before it. Free some space and answer again.') from error
+        except (OSError, LockError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            how = 'Free some space' if getattr(error, 'errno', 0) == errno.ENOSPC else 'Mend that'
+            raise ReviewError(f'{self.path}: the answer could not be saved ({why}) and does not count; the file holds '
+                              f'all answers before it. {how} and answer again.') from error
         self._on_disk = data
         self._set(answers)
 
@@ -451,7 +456,8 @@ class Review(ReviewAnswering):
         clock: Callable[[], str] = utc_now,  # the time, as text
         what: str = 'blanks',  # what is asked: 'blanks', or 'given', the given labels that look wrong
     ):
-        self.dataset, self.path, self.annotator, self.model = dataset, Path(path), annotator.strip(), model.strip()
+        self.dataset, self.annotator, self.model = dataset, annotator.strip(), model.strip()
+        self.path = Path(os.path.realpath(path))  # two names of one file are one file, with one lock
         self.probabilities = as_numpy(probabilities).astype(float)
         self.threshold, self.order, self.clock = threshold, order, clock
         self.features, self.seed, self.what = features, seed, what

@@ -169,6 +169,8 @@ def parse_spec(
         if not equals or key not in own | training:
             raise MethodError(f'{spec!r}: {part!r} is no setting of {name}; write name=value with one of '
                               f'{", ".join(sorted(own))} (method) or {", ".join(sorted(training))} (training).')
+        if key in chosen or key in trained:
+            raise MethodError(f'{spec!r}: {key} stands twice; leave one of them out.')
         (chosen if key in own else trained)[key] = _value(value)
     for kind, said in zip(kinds, (chosen, trained)):
         hints = get_type_hints(kind) if said else {}

@@ -54,6 +54,8 @@ def split_specs(
             found.append(part)
     for spec in found:
         parse_spec(spec)
+    if not found:
+        raise JobError(f'--methods is {text!r}, expected methods, such as trmml,pvlr, or one of {", ".join(lists)}.')
     return found
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #ff861003
@@ -70,6 +72,8 @@ def split_knowns(
         if value != 'single' and not 0 < value <= 1:
             raise JobError(f"--known holds {part!r}, expected shares above 0 up to 1 (10 % is 0.1) or 'single'.")
         found.append(value)
+    if not found:
+        raise JobError(f'--known is {text!r}, expected shares above 0 up to 1, such as 0.1,0.5, or single.')
     return found
 
 
@@ -78,8 +82,8 @@ def split_seeds(
 ) -> list[int]:  # whole numbers from 0
     "Seeds from one line. Raises `JobError` for anything else."
     parts = [part for part in re.split(r'[,\s]+', text) if part]
-    if not parts or not all(part.isdecimal() for part in parts):
-        raise JobError(f'--seeds is {text!r}, expected whole numbers from 0, such as 0,1,2.')
+    if not parts or not all(re.fullmatch('[0-9]{1,18}', part) for part in parts):
+        raise JobError(f'--seeds is {text!r}, expected whole numbers from 0 to {10**18 - 1}, such as 0,1,2.')
     return [int(part) for part in parts]
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #1df15a35
@@ -89,6 +93,10 @@ class CompareJob(CompareOptions):
 
     def __post_init__(self):
         specs = split_specs(self.methods), split_knowns(self.known), split_seeds(self.seeds), self.check_data()
+        if self.tune is not None and not 0 <= self.tune < 1:
+            raise JobError(f'--tune is {self.tune}, expected a share from 0 and below 1.')
+        if Path(self.out).exists() and not Path(self.out).is_file():
+            raise JobError(f'{self.out}: is no file; choose another --out.')
         if self.class_names:
             self.methods = ','.join(with_wording(spec, self.class_names) for spec in specs[0])
 

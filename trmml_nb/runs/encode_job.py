@@ -34,8 +34,6 @@ class EncodeJob(EncodeOptions):
         if self.dtype not in DTYPES or self.precision not in ("auto", "fp32", "bf16"):
             raise JobError(f"--dtype is {self.dtype!r} and --precision {self.precision!r}, expected one of "
                            f"{', '.join(DTYPES)}, and auto, fp32 or bf16.")
-        if self.shard_size < 1 or (self.batch_size or 1) < 1 or (self.workers or 1) < 1:
-            raise JobError("--shard-size, --batch-size and --workers must be 1 or more.")
         self.check_data()
 
     @property

@@ -43,7 +43,8 @@ def borrow(
     return option(**dict(default=there.default, **there.metadata) | changes)
 
 # %% ../../nbs/library/runs/00_options.ipynb #4fb1f00b
-BOUNDS = dict(seed=(0, 2**63 - 1), image_size=(16, 8192), batch_size=(1, 2**20), epochs=(1, 10**6), every=(1, 10**9))
+BOUNDS = dict(seed=(0, 2**63 - 1), image_size=(16, 8192), batch_size=(1, 2**20), epochs=(1, 10**6), every=(1, 10**9),
+              workers=(1, 1024), shard_size=(1, 2**20))
 
 
 def check_choices(

@@ -22,7 +22,7 @@ from scipy.special import expit
 
 from ..towers.loading import in_memory
 from ..data.dataset import MultiLabelDataset, check_labels
-from ..io import alone, clear_parts, held_by, sealed_csv, write_atomic
+from ..io import LockError, alone, clear_parts, held_by, sealed_csv, write_atomic
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
 from .options import JobError, TrainJob
 from .sets import hide_labels, left_out_of, load_sets, settings, zero_shot_cosines
@@ -283,6 +283,9 @@ def alone_in(
         except Timeout as error:
             raise JobError(f'{folder}: another process is training there ({held_by(lock)}); wait for it, or choose '
                            f'another --out.') from error
+        except LockError:
+            remove_empty(made[:1])
+            raise
         at_last.callback(remove_empty, made[:1])
         yield
 

@@ -39,9 +39,9 @@ from .views import StoreError, ViewStore, view_parts, view_pixels, view_tower
 
 # %% auto #0
 __all__ = ['prepared_pixels', 'encode_pixels', 'worker_pool', 'in_given_order', 'work_size', 'StorePlan', 'plan_stores',
-           'known_rows', 'stored_rows', 'encode_rows', 'shard_bytes', 'require_space', 'lock_of', 'read_meta',
-           'write_meta', 'new_meta', 'begin_store', 'shard_name', 'write_shard', 'free_shards', 'sweep_store',
-           'build_store', 'seconds_an_image', 'encoding_cost', 'encode_dataset']
+           'known_rows', 'stored_rows', 'encode_rows', 'shard_bytes', 'require_space', 'make_folder', 'lock_of',
+           'read_meta', 'write_meta', 'new_meta', 'begin_store', 'shard_name', 'write_shard', 'free_shards',
+           'sweep_store', 'build_store', 'seconds_an_image', 'encoding_cost', 'encode_dataset']
 
 # %% ../../nbs/library/towers/05_encode.ipynb #590e93a5
 def prepared_pixels(
@@ -248,13 +248,24 @@ def require_space(
                          "free some space, pass cache= another disk, or use a smaller image_size")
 
 # %% ../../nbs/library/towers/05_encode.ipynb #a1c52d98
+def make_folder(
+    folder: Path,  # for features or locks
+) -> None:
+    "Make a folder of a cache. Errors: a file in its place, no right to."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: the folder for features cannot be made ({error.strerror}); pass cache=another "
+                         f"folder") from error
+
+
 def lock_of(
     plan: StorePlan,  # of the store
     part: str,  # what to lock: 'store', or a shard
 ) -> Path:
     "A lock for `alone` that all processes on this folder see; it lies beside the store."
     folder = plan.cache / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return folder / f"{plan.folder.name}.{part}.lock"
 
 # %% ../../nbs/library/towers/05_encode.ipynb #2e79c1a2
@@ -304,7 +315,7 @@ def begin_store(
     path = plan.folder / "store.json"
     if path.is_file() and len((meta := read_meta(plan))["shards"]) == meta["planned"]:
         return meta  # finished: nothing is written, so a read-only folder will do
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(plan.folder)
     with alone(lock_of(plan, "store"), wait=None):
         if path.is_file():
             meta = read_meta(plan)
@@ -461,7 +472,7 @@ def encode_dataset(
     "Features of every image, from the store if it is there, else encoded now; a stopped run goes on where it was."
     views = (views,) if isinstance(views, str) else tuple(views)
     plans = plan_stores(tower, dataset, cache, views, dtype, precision)
-    plans[0].cache.mkdir(parents=True, exist_ok=True)
+    make_folder(plans[0].cache)
     require_space(plans[0].cache, sum(plan.bytes(plan.missing()) for plan in plans))
     if progress and (said := encoding_cost(plans, dataset, batch_size, workers)):
         print(said, file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,9 +40,9 @@ def view_parts(
 ) -> tuple[str, int]:  # kind, and its number (0 where there is none)
     "What a view says. Errors: not a view."
     kind, _, number = view.partition(":")
-    fits = view in ("plain", "flip") or number.isdecimal() and (kind == "crop" or kind == "scale" and int(number) > 0)
+    fits = view in ("plain", "flip") or re.fullmatch('[0-9]{1,18}', number) and (kind == "crop" or kind == "scale" and 0 < int(number) <= 8192)
     if not fits:
-        raise StoreError(f"view {view!r}, expected 'plain', 'flip', 'scale:SIDE' (pixels, as in scale:320) or "
+        raise StoreError(f"view {view!r}, expected 'plain', 'flip', 'scale:SIDE' (pixels up to 8192, as in scale:320) or "
                          f"'crop:SEED' "
                          "(a whole number, as in crop:7)")
     return kind, int(number or 0)

@@ -48,9 +48,9 @@ from ..errors import TowerError
 __all__ = ['WEIGHT_NAMES', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quiet_logging', 'hub_reachable', 'best_weights',
            'tag_files', 'cached_weights', 'why_not', 'fetch_weights', 'is_scripted', 'scripted_state', 'read_weights',
            'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions', 'ModelConfig', 'FolderConfig',
-           'shipped_names', 'config_faults', 'read_tower_config', 'local_checkpoint', 'require_transformers',
-           'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing', 'tower_tokenizer',
-           'tower_config', 'build_model', 'tiny_folder', 'find_tower']
+           'shipped_names', 'config_faults', 'names_code', 'read_tower_config', 'local_checkpoint',
+           'require_transformers', 'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing',
+           'tower_tokenizer', 'tower_config', 'build_model', 'tiny_folder', 'least_weights', 'find_tower']
 
 # %% ../../nbs/library/towers/02_weights.ipynb #2e8e9340
 @contextlib.contextmanager
@@ -457,6 +457,19 @@ def config_faults(
     return faults
 
 # %% ../../nbs/library/towers/02_weights.ipynb #eb9b77de
+def names_code(
+    path: str | Path,  # a JSON file beside a tower's weights
+) -> bool:
+    "Whether it holds an entry auto_map, however that is written. Errors: no JSON."
+    try:
+        content = json.loads(Path(path).read_bytes(), object_pairs_hook=lambda pairs: pairs)
+        words = json.dumps(content, ensure_ascii=False)
+    except (OSError, ValueError, RecursionError) as error:
+        raise TowerError(f"{path}: not a JSON file that can be read ({type(error).__name__}); take the one that came "
+                         "with the tower, or remove it") from error
+    return "auto_map" in words
+
+
 def read_tower_config(
     folder: str | Path,  # with open_clip_config.json
 ) -> dict:  # its model_cfg, as open_clip reads it
@@ -479,7 +492,7 @@ def read_tower_config(
         )
     for name in ("tokenizer_config.json", "config.json"):
         beside = Path(folder) / name
-        if beside.is_file() and b"auto_map" in beside.read_bytes():
+        if beside.is_file() and names_code(beside):
             raise TowerError(
                 f"{beside}: names Python code (auto_map), which is never run here. Remove that entry if the tokenizer "
                 "works without it, or take a tower with an ordinary tokenizer"
@@ -511,6 +524,12 @@ def require_transformers(
     text = config.get("text_cfg") or {}
     needs = ["transformers", "sentencepiece"] if text.get("hf_tokenizer_name") or text.get("hf_model_name") else []
     lacks = [package for package in needs if importlib.util.find_spec(package) is None]
+    for field in ("hf_model_name", "hf_tokenizer_name")[: 1 if name.startswith("local-dir:") else 2]:
+        if text.get(field) and Path(text[field]).exists():
+            raise TowerError(
+                f"tower {name!r} takes {text[field]!r} from the model hub, and a folder of that name here would be read "
+                "in its place, with whatever code it brings: start from another folder"
+            )
     if lacks:
         raise TowerError(
             f"tower {name!r} needs {' and '.join(lacks)} for its texts: run  pip install 'trmml_nb[siglip]'  first"
@@ -688,6 +707,17 @@ def tiny_folder(
     return Path(str(resources.files("trmml_nb"))) / "weights" / BUNDLED[name]
 
 
+def least_weights(
+    config: dict,  # model_cfg, checked
+) -> int:
+    "Weights that the layers of transformers in a configuration have at the least: known before memory is asked for."
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    plain = [text] * (not text.get("hf_model_name")) + [vision] * (
+        not vision.get("timm_model_name") and isinstance(vision.get("layers", 12), int))
+    usual = {id(text): 512, id(vision): 768}
+    return sum(4 * part.get("layers", 12) * part.get("width", usual[id(part)]) ** 2 for part in plain)
+
+
 def find_tower(
     name: str,  # 'tiny', an open_clip architecture, 'local-dir:FOLDER', or 'hf-hub:ORG/NAME'
     pretrained: str | None,  # for an architecture: a tag, a checkpoint file, 'TAG:FILE', or 'random'
@@ -703,5 +733,9 @@ def find_tower(
         source = name.replace("/", "-")
         return source, *find_weights(source, pretrained)
     path = local_checkpoint(folder)
-    require_transformers(read_tower_config(path.parent), name)
+    config = read_tower_config(path.parent)
+    require_transformers(config, name)
+    if least_weights(config) > path.stat().st_size:  # at a byte each
+        raise TowerError(f"{path}: {path.stat().st_size:,} bytes cannot hold the {least_weights(config):,} weights that "
+                         "open_clip_config.json beside it asks for; take the two that belong together")
     return f"local-dir:{path.parent}", path, {}

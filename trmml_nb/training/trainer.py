@@ -84,7 +84,7 @@ def pick_device(
     if device == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # not so on 'meta', which holds no numbers
     except Exception as error:
         raise TrainingError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}): take 'cpu', or "
                             "'auto' to let the library choose.") from error
