@@ -337,6 +337,9 @@ def of_tools(work: Path, photos: Path, names: list[str], ids: list[str]) -> dict
         put(f'yolo/{i[:-4]}.txt', f'{k % 3} 0.5 0.5 0.2 0.2\n{(k + 1) % 3} 0.5 0.5 0.2 0.2\n')
     labels('yolo names', put('yolo/classes.txt', '\n'.join(names)), work / 'yolo')
     labels('yolo', work / 'yolo/0.txt', work / 'yolo')
+    listed = ''.join(f'  {k}: {n}\n' for k, n in enumerate(names))
+    put('yaml/0.txt', '1 0.5 0.5 0.2 0.2\n')
+    labels('yolo yaml', put('yaml/data.yaml', f'path: photos\nnames:\n{listed}'), work / 'yaml')
     seen = [
         dict(context=dict(uri=i), labelAnnotations=[dict(description=names[k % 3], score=0.25 * k)])
         for k, i in enumerate(ids)

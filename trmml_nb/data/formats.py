@@ -481,7 +481,8 @@ def yolo_file(
             raise FormatError(f'{file}, line {k}: {words[0]!r} is no category number from 0 to {count - 1}.')
         score = as_probability(words[5]) if len(words) == 6 else None
         if len(words) == 6 and score is None:
-            raise FormatError(f'{file}, line {k}: {words[5][:20]!r}, in the place of a score, is no number from 0 to 1.')
+            raise FormatError(f'{file}, line {k}: {words[5][:20]!r}, in the place of a score, is no number '
+                              'from 0 to 1.')
         if score is not None and confidence is None:
             raise FormatError(f'{file}, line {k}: six numbers, the last of which is a score; say from where on an '
                               'object counts as present with --confidence (0.7, say).')

@@ -325,7 +325,7 @@ def _receive(line: _Line, source: Source, url: str, part: Path, have: int, progr
     with _open_part(part, start > 0) as out, tqdm(
             total=total, initial=start, unit='B', unit_scale=True, desc=source.name, disable=not progress) as bar:
         while block := line.block():
-            if html and not written and block.lstrip()[:1] == b'<':  # a true file that is called a page begins otherwise
+            if html and not written and block.lstrip()[:1] == b'<':  # a true file called a page begins otherwise
                 raise ArchiveError(f'{url}: a web page instead of the file (a login or an error page?).')
             written += len(block)
             if written > source.largest:
@@ -351,7 +351,8 @@ def _requests() -> Any:
 
 def _ask(session: requests.Session, url: str, headers: Mapping[str, str], patience: Patience) -> requests.Response:
     "Headers of an answer, wherever it was sent to. Of answers that lead elsewhere, no more is read."
-    session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[method-assign]  # it would read all of an answer
+    # of an answer that leads elsewhere, requests would read all there is
+    session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[method-assign]
     session.trust_env = urlsplit(url).hostname not in ('127.0.0.1', 'localhost')  # no proxy to oneself
     place, asked = url, {'Accept-Encoding': 'identity', **headers}
     for _ in range(10):

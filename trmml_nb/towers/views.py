@@ -40,10 +40,11 @@ def view_parts(
 ) -> tuple[str, int]:  # kind, and its number (0 where there is none)
     "What a view says. Errors: not a view."
     kind, _, number = view.partition(":")
-    fits = view in ("plain", "flip") or re.fullmatch('[0-9]{1,18}', number) and (kind == "crop" or kind == "scale" and 0 < int(number) <= 8192)
+    fits = view in ("plain", "flip") or re.fullmatch("[0-9]{1,18}", number) and (
+        kind == "crop" or kind == "scale" and 0 < int(number) <= 8192)
     if not fits:
-        raise StoreError(f"view {view!r}, expected 'plain', 'flip', 'scale:SIDE' (pixels up to 8192, as in scale:320) or "
-                         f"'crop:SEED' "
+        raise StoreError(f"view {view!r}, expected 'plain', 'flip', 'scale:SIDE' (pixels up to 8192, as in scale:320) "
+                         f"or 'crop:SEED' "
                          "(a whole number, as in crop:7)")
     return kind, int(number or 0)
 

@@ -527,8 +527,8 @@ def require_transformers(
     for field in ("hf_model_name", "hf_tokenizer_name")[: 1 if name.startswith("local-dir:") else 2]:
         if text.get(field) and Path(text[field]).exists():
             raise TowerError(
-                f"tower {name!r} takes {text[field]!r} from the model hub, and a folder of that name here would be read "
-                "in its place, with whatever code it brings: start from another folder"
+                f"tower {name!r} takes {text[field]!r} from the model hub, and a folder of that name here would be "
+                "read in its place, with whatever code it brings: start from another folder"
             )
     if lacks:
         raise TowerError(
@@ -736,6 +736,6 @@ def find_tower(
     config = read_tower_config(path.parent)
     require_transformers(config, name)
     if least_weights(config) > path.stat().st_size:  # at a byte each
-        raise TowerError(f"{path}: {path.stat().st_size:,} bytes cannot hold the {least_weights(config):,} weights that "
-                         "open_clip_config.json beside it asks for; take the two that belong together")
+        raise TowerError(f"{path}: {path.stat().st_size:,} bytes cannot hold the {least_weights(config):,} weights "
+                         "that open_clip_config.json beside it asks for; take the two that belong together")
     return f"local-dir:{path.parent}", path, {}
