@@ -1,5 +1,6 @@
 """Every notebook runs in a fresh kernel, and what is saved in it is fit to be read."""
 
+import ast
 import json
 import os
 import re
@@ -24,6 +25,8 @@ HANGS_S = 900  # seconds on the clock after which it is stopped
 USED = "import os\nprint(sum(os.times()[:4]))"
 LIMIT_BYTES = 300 * 1024
 MOST_CODE_CELLS_IN_A_ROW = 5
+ROOMS = {"library", "rivals", "extensions"}
+MOST_LINES, MOST_EXPORTED = 30, 60  # of a cell that teaches, of one that goes into the module
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/])(/(home|root|Users|work|tmp|var|mnt|opt|usr)/[^\s'\"<]+|[A-Z]:\\\\?Users\b)|site-packages|ipykernel_\d+"
 )
@@ -188,6 +191,26 @@ def test_has_prose_between_code(path):
 def test_no_cell_of_the_widgets_is_long(path):
     long = {number: n for number, kind, text in sources(path) if kind == "code" and (n := len(text.splitlines())) > 80}
     assert not long, f"{path.name}: lines of cells: {long}; scripts and style sheets belong in trmml_nb/people/assets"
+
+
+def whole(text):
+    "Whether nothing of a cell could stand in a cell of its own: it is one class, or mostly imports."
+    body = ast.parse("\n".join("" if line.startswith("%") else line for line in text.splitlines())).body
+    imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom, ast.If))]
+    return [type(node) for node in body] == [ast.ClassDef] or 2 * len(imports) > len(body)
+
+
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if ROOMS & {*p.parts}], ids=lambda path: path.stem)
+def test_cells_are_short(path):
+    "In the manual; the book draws larger pictures, and the notebooks on people hold larger widgets."
+    long = [
+        f"cell {number}: {len(text.splitlines())} lines"
+        for number, kind, text in sources(path)
+        if kind == "code"
+        and len(text.splitlines()) > (MOST_EXPORTED if re.search(r"^#\|\s*export", text, re.M) else MOST_LINES)
+        and not whole(text)
+    ]
+    assert not long, f"{path.name}: {long}; cut them in two, with a sentence between"
 
 
 @each_notebook

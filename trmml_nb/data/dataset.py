@@ -261,8 +261,8 @@ class LabelledImages:
             raise DataError(f'{self.name}: {len(self.images)} images for {len(self.image_ids)} image ids.')
         for what, labels in dict(targets=self.targets, truth=self.truth).items():
             if labels is not None or what == 'targets':
-                object.__setattr__(self, what, as_labels(labels, self.image_ids, self.class_names,
-                                                         f'{self.name}: {what}'))
+                checked = as_labels(labels, self.image_ids, self.class_names, f'{self.name}: {what}')
+                object.__setattr__(self, what, checked)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -271,9 +271,8 @@ class LabelledImages:
         share = f'{100 * self.known_mask.mean():.1f} %' if self.targets.size else 'none'
         skipped = f', {len(self.skipped)} files skipped' if self.skipped else ''
         many = lambda count, word, ending: f'{count} {word}{ending * (count != 1)}'
-        size = many(len(self), 'image', 's') + ', ' + many(len(self.class_names), 'class', 'es')
-        return (f'{self.name}/{self.split}: {size}, '
-                f'{share} of labels known{skipped}')
+        images, classes = many(len(self), 'image', 's'), many(len(self.class_names), 'class', 'es')
+        return f'{self.name}/{self.split}: {images}, {classes}, {share} of labels known{skipped}'
 
     @property
     def known_mask(self) -> np.ndarray:

@@ -60,7 +60,7 @@ class PseudoLabels:
 class NoChoices:
     "Of a method that has none."
 
-
+# %% ../../nbs/library/method/00_contract.ipynb #dbed4349
 class Method(nn.Module):
     "What a method answers; `forward` and `loss` must be written, the hooks may be."
     config_kind: ClassVar[type] = NoChoices  # dataclass of the method's own choices

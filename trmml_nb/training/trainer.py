@@ -280,9 +280,8 @@ class EpochTrainer(StepTrainer):
             restore_random(self._random, generator)
             self._random = None
         draws = self.store.mode == 'sample'  # views are drawn when a batch is asked for, so never ahead
-        inside = draws or self.store.held
-        own = [own_rows(rows) for rows in left]
-        read = batches(self.store, own, self.device, 0 if inside else 2, generator if draws else None)
+        ahead, own = 0 if draws or self.store.held else 2, [own_rows(rows) for rows in left]
+        read = batches(self.store, own, self.device, ahead, generator if draws else None)
         for rows, (_, features) in zip(left, read):
             yield rows, features
 
@@ -301,8 +300,7 @@ class EpochTrainer(StepTrainer):
                 bar() if bar else None
         self.check_losses()
         row = dict(epoch=self.epoch, lr=self.schedule.get_last_lr()[0])
-        row |= {name: (total / len(self.store)).item() for name, total in self.sums.items()}
-        row |= self.measure()
+        row |= {name: (total / len(self.store)).item() for name, total in self.sums.items()} | self.measure()
         row['seconds'] = perf_counter() - started
         self.history.append(row)
         self.epoch, self.steps, self.sums, self._before = self.epoch + 1, 0, {}, 0.
