@@ -398,7 +398,7 @@ def waiting_for(
 class LockError(RunError):
     "A place in which nobody can be kept out, because no lock can be made there."
 
-
+# %% ../nbs/library/01_io.ipynb #b8a73ebb
 @contextlib.contextmanager
 def alone(
     path: str | Path,  # the lock: a hidden file beside what is worked on

@@ -446,7 +446,7 @@ def yaml_names(
         raise FormatError(f'{file}: its names cannot be read ({" ".join(str(error).split())[:200]}).') from None
     return [str(n).strip() for n in names]
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #daabcefc
 def yolo_names(
     path: Path,  # folder of .txt files
 ) -> list[str]:

@@ -337,7 +337,7 @@ def check_page(
                 raise TableError(f'{where}, cell {page.cell(row, column).coordinate}: a formula without a stored '
                                  f'value; open the file in a spreadsheet and save it.')
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #3b6e46dd
 def excel_lines(
     path: Path,  # .xlsx
     sheet: str = '',  # as in `choose_page`

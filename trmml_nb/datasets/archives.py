@@ -366,7 +366,7 @@ def _ask(session: requests.Session, url: str, headers: Mapping[str, str], patien
             raise ArchiveError(f'{url}: sends to {place[:80]!r}, which is no address of the web.')
     raise ArchiveError(f'{url}: sends in a circle.')
 
-
+# %% ../../nbs/library/datasets/00_archives.ipynb #ce772253
 class _Line:
     """An answer whose headers, and each block after them, are there in time. Other limits begin anew with every byte,
     so a server that sends one now and then would hold a reader for ever. What comes too late stays with its thread."""
@@ -424,7 +424,7 @@ class _Line:
         "The next bytes; none at the end."
         return self._next(self.patience.silence)
 
-
+# %% ../../nbs/library/datasets/00_archives.ipynb #1b831ead
 def _fetch(source: Source, url: str, part: Path, patience: Patience, progress: bool) -> None:
     "Make the unfinished file whole from one mirror. Errors: a refusal, or too many tries that brought nothing."
     broken = (_requests().RequestException, optional('urllib3', 'download', 'a download').exceptions.HTTPError)
