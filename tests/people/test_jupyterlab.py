@@ -34,10 +34,6 @@ ERRORS = '''() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c
 TOLD = '''() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')
   .flatMap(c => c.model.outputs.toJSON().filter(o => o.output_type === 'stream')
   .map(o => [o.text].flat().join(''))).join('\\n')'''
-PIXELS = '''async image => {  // of the picture that it was last told to show, though that may have to be decoded yet
-  for (let k = 0; k < 50; k++) try { await image.decode(); break; } catch { await new Promise(done => setTimeout(done, 100)); }
-  const c = document.createElement('canvas'); c.width = image.naturalWidth; c.height = image.naturalHeight;
-  c.getContext('2d').drawImage(image, 0, 0); return c.toDataURL(); }'''
 WATCH = '''text => {  // every frame: how many pictures a cell shows, which, and how high its output is
   const cell = window.jupyterapp.shell.currentWidget.content.widgets.find(c => c.model.sharedModel.source.includes(text));
   window.watched = [];
@@ -437,41 +433,6 @@ def test_the_live_views_notebook(page, lab, outside, tmp_path):
     saved = json.loads((lab[1] / "people/07_live_view.ipynb").read_text())
     cell = next(c for c in saved["cells"] if "live = LiveView(trainer, probe, zero_shot=zero)" in "".join(c["source"]))
     assert [o["output_type"] for o in cell["outputs"]] == ["display_data"] and "widgets" not in saved["metadata"]
-    assert not outside, f"requests to elsewhere: {outside}"
-
-
-def test_the_explorers_notebook(page, lab, outside, tmp_path):
-    "Run all; then every view by its menu, and another category where a view has one."
-    open_and_run(page, lab, "people/06_explorer.ipynb")
-    root = page.locator(".trmml-explorer").last  # the one that is shown, not the one that was only built
-    root.wait_for(timeout=LONG)
-    finished(page)
-    root.scroll_into_view_if_needed()
-    view, category, picture = root.locator("select").nth(0), root.locator("select").nth(1), root.locator("img")
-    source = lambda: picture.get_attribute("src")
-    new = lambda old: page.wait_for_function(
-        "([e, old]) => e.getAttribute('src') !== old", arg=[picture.element_handle(), old]
-    )
-    seen = {picture.evaluate(PIXELS)}
-    names, words = (select.locator("option").all_inner_texts() for select in (view, category))
-    assert len(names) == 4 and len(words) == 20
-    begun = view.evaluate("e => e.selectedOptions[0].innerText")
-    for name in [*(n for n in names if n != begun), begun]:
-        old = source()
-        view.select_option(name)
-        new(old)
-        seen.add(picture.evaluate(PIXELS))
-        if category.is_enabled():
-            old = source()
-            category.select_option(
-                next(w for w in words[7:9] if w != category.evaluate("e => e.selectedOptions[0].innerText"))
-            )
-            new(old)
-            seen.add(picture.evaluate(PIXELS))
-    assert len(seen) >= 5, "menus that change nothing"
-    box, outer = picture.bounding_box(), root.bounding_box()
-    assert box["width"] > 400 and box["x"] + box["width"] <= outer["x"] + outer["width"] + 1
-    looks(page, root, "explorer", tmp_path)
     assert not outside, f"requests to elsewhere: {outside}"
 
 
