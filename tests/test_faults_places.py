@@ -1,6 +1,8 @@
 "What stands in the place of a file, a lock or a folder: links, folders, pipes, devices; and options that cannot be."
 
+import contextlib
 import os
+import sys
 
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from typer.testing import CliRunner
 
-from trmml_nb.cli import with_messages
+from trmml_nb.cli import main, with_messages
 from trmml_nb.data.dataset import MultiLabelDataset, scenes_dataset
 from trmml_nb.errors import MethodError, RunError, TowerError, TrainingError, TrmmlError
 from trmml_nb.io import alone, write_atomic
@@ -168,3 +170,29 @@ def test_full_memory_is_told_by_every_command(error):
     toy.command()(with_messages(work))
     done = CliRunner().invoke(toy, [])
     assert done.exit_code == 1 and 'the memory of this machine is full' in done.output
+
+
+# -- streams that take nothing
+
+
+@pytest.mark.fault(
+    'disk and clock',
+    'a full disk where results or notes are shown (`> log.txt`, `2> log.txt`)',
+    'results: told, and status 1; notes: the work goes on without them',
+)
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='this system has no device that is always full')
+@pytest.mark.parametrize('words', [['--version'], ['--help'], ['cache', '--cache', 'nothing']])
+def test_results_that_cannot_be_shown_are_told_and_notes_stop_nothing(monkeypatch, words, capfd):
+    with open('/dev/full', 'w', encoding='utf-8') as full:
+        monkeypatch.setattr(sys, 'argv', ['trmml', *words])
+        monkeypatch.setattr(sys, 'stderr', sys.stderr)
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+            patch.setattr(sys, 'stderr', full)
+            main()
+        assert not end.value.code and capfd.readouterr().out.strip()
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+            patch.setattr(sys, 'stdout', full)
+            main()
+        assert end.value.code and 'Traceback' not in capfd.readouterr().err
+        with contextlib.suppress(OSError):
+            full.flush()

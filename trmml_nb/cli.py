@@ -5,6 +5,7 @@
 # %% ../nbs/library/04_cli.ipynb #b33dfa96
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect as introspect
@@ -17,7 +18,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import typer
 from rich.console import Console
@@ -42,7 +43,7 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
 # %% auto #0
 __all__ = ['NO_MEMORY', 'GOES_ON', 'AFTER_A_STOP', 'app', 'DEVICE', 'CACHE', 'FORMAT', 'CODE', 'RUN', 'OPEN', 'at_address',
            'options_of', 'as_options', 'without_skip', 'complain', 'with_messages', 'result_table', 'show_result',
-           'OnDemand', 'command', 'said_by', 'open_lab', 'view', 'review', 'open_streams', 'main']
+           'OnDemand', 'command', 'said_by', 'open_lab', 'view', 'review', 'open_streams', 'Forgiving', 'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def at_address(
@@ -551,7 +552,44 @@ def open_streams() -> None:
             setattr(sys, name, open(number, 'w' if number else 'r', encoding='utf-8', closefd=False))
 
 
+class Forgiving:
+    "A stream for notes: where they cannot be written (a full disk, a reader that is gone), the work goes on without."
+
+    def __init__(
+        self,
+        stream: Any,  # open for writing
+    ):
+        self.stream = stream
+
+    def write(self, text: str,  # a note
+              ) -> int:
+        "Write it, if that can be."
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        "Let it go, if that can be."
+        with contextlib.suppress(OSError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 def main() -> None:
-    "Entry point of the `trmml` command."
+    "Entry point of the `trmml` command. Results that could not be written make its status 1."
     open_streams()
-    app()
+    sys.stderr, status = cast(Any, Forgiving(sys.stderr)), 0
+    try:
+        app()
+    except SystemExit as end:
+        status = end.code
+    except OSError as error:  # of a help text; a command tells its own
+        status = str(error)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        status = status or f'error: what was to be shown could not be written ({error.strerror})'
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more when it ends
+    sys.exit(status)
