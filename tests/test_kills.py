@@ -34,6 +34,7 @@ from trmml_nb.towers.tower import load_tower
 
 FORK = multiprocessing.get_context('fork')
 KILLS = int(os.environ.get('TRMML_KILLS', 30))  # of each kind of work; scripts/kills.py asks for more
+SEED = int(os.environ.get('TRMML_KILLS_SEED', 0))  # of the moments; others by scripts/kills.py --seed
 
 
 def in_child(work, place, after=None):
@@ -68,7 +69,7 @@ def in_child(work, place, after=None):
     return not done
 
 
-def kill_often(folder, work, result, begin=Path.mkdir, kills=KILLS, tries=10 * KILLS, seed=0):
+def kill_often(folder, work, result, begin=Path.mkdir, kills=KILLS, tries=10 * KILLS, seed=SEED):
     """Kill `work` in mid-work `kills` times, alone and several times in a row. What each kill has left is copied and gone on with to the end:
     `result(place)` must be that of a run that nobody disturbed. Returns how many different states of the disk the kills have left.
 

@@ -349,7 +349,7 @@ def test_one_bit_that_differs_is_noticed(album, tmp_path):
 def test_a_model_without_numbers_writes_nothing(album, tmp_path):
     from trmml_nb.runs.run import save_model
     from trmml_nb.runs.predict import predict_job
-    from trmml_nb.runs.use import complete_job, evaluate_job
+    from trmml_nb.runs.use import complete_job, evaluate_job, inspect_job
 
     options = dict(data='csv', labels=str(album / 'labels.csv'), epochs=1, cache=str(tmp_path / 'cache'))
     run = train_job(TrainJob(**options, out=str(tmp_path / 'run')), progress=False)
@@ -360,12 +360,15 @@ def test_a_model_without_numbers_writes_nothing(album, tmp_path):
             p.fill_(float('nan'))
     save_model(method, run / 'model.safetensors', about)
     more = dict(cache=str(tmp_path / 'cache'), progress=False)
+    picture = next(p for p in sorted(album.rglob('*')) if p.suffix in ('.png', '.jpg'))
     for work in (
         lambda: predict_job(run, album, tmp_path / 'out.csv', **more),
         lambda: complete_job(run, album / 'labels.csv', tmp_path / 'out.csv', **more),
         lambda: evaluate_job(run, **more),
+        lambda: inspect_job(run, picture, tmp_path / 'out.csv'),
+        lambda: load_run(run).predict(picture),
     ):
-        with pytest.raises(JobError, match='gives no numbers for'):
+        with pytest.raises(RunError, match='gives no numbers for'):
             work()
         assert not (tmp_path / 'out.csv').exists()
 

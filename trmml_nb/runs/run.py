@@ -236,6 +236,9 @@ class Recogniser:
         features = encode_images_now(self.tower, [image])
         output = self.method(each_part(features, lambda part: part.to(device)))
         p, maps = output.probabilities[0].cpu().numpy(), output.saliency
+        if not np.isfinite(p).all():
+            raise RunError(f'{self.folder or "the model"}: gives no numbers for this picture: its weights are damaged. '
+                           'Copy the run anew, or train again.')
         maps = {} if maps is None else dict(zip(self.class_names, maps[0].float().cpu().numpy().reshape(-1,
             *self.tower.grid)))
         return Prediction(image, dict(zip(self.class_names, map(float, p))), maps, self.tower.grid)

@@ -283,4 +283,5 @@ def inspect_job(
     view = match_view(recogniser.method, encode_images_now(recogniser.tower, [picture]), picture,
                       recogniser.class_names, recogniser.texts,
                       recogniser.tower.grid, image_id=Path(image).name, name=Path(run).name)
+    all_finite(view.probabilities[None], [view.image_id], run)
     return inspection_page(view, Path(out))
