@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from trmml_nb.cli import app, without_skip
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.data.formats import read_labels
+from trmml_nb.data.labels import UNKNOWN
 from trmml_nb.data.own_data import picture_set
 from trmml_nb.data.tables import Reading
 from trmml_nb.datasets.archives import ArchiveError, Patience, PracticeServer, Source, download
@@ -112,7 +114,7 @@ def test_settings_scores_and_decisions_tell_when_they_were_changed(tmp_path):
         (dict(threshold={'dog': 1.5, 'tree': 0.5}), "field 'threshold.dog'"),
         (dict(shift=[0.0]), "field 'shift'"),
         (dict(noted={'dog': 0.0, 'tree': 1.0}), "field 'noted.dog'"),
-        (dict(threshold={'dog': 0.5}), "no threshold or shift for 'tree' .threshold; 1 entries"),
+        (dict(threshold={'dog': 0.5}), "no threshold or shift for 'tree' .threshold; 1 entry"),
     ],
 )
 def test_decisions_of_another_form_are_named(tmp_path, change, said):
@@ -216,7 +218,15 @@ def test_a_completed_table_tells_what_is_not_as_it_was_written(tmp_path):
     path.write_text(excel.replace('given 1;given 1', 'given 1;given 1').replace('3.png;1;1', '3.png;0;1'))
     now = read()  # sorted, saved by a spreadsheet of another language, and one given label corrected
     assert now.dataset.targets[now.dataset.image_ids.index('3.png')].tolist() == [0, 1]
-    assert '1 labels are others than the ones that were given' in now.notes
+    assert '1 label is another than the one that was given' in now.notes
+    assert rows[0].split(',')[-1].startswith('checksum ') and all(row.endswith(',') for row in rows[1:])
+    path.write_text('\n'.join(rows).replace('proposed 1', 'given', 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert (read().dataset.targets != UNKNOWN).sum() == (given >= 0).sum() + 1, 'confirmed by hand, as is advised'
+    path.write_text('\n'.join(rows[:-1]))
+    with pytest.warns(UserWarning, match='not those that were written'):
+        read()  # cut between two lines
 
 
 # -- scores of a stopped command

@@ -29,7 +29,7 @@ from typer.models import CommandInfo
 from . import __version__
 
 from .errors import TrmmlError, ViewError
-from .io import read_json, write_json
+from .io import number_of, read_json, write_json
 from .runs.options import DataChoice, Place
 
 if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for torch to read a help text
@@ -171,15 +171,16 @@ def show_result(
 ) -> None:
     "Print the table, and what it rests on."
     console = Console(markup=False, emoji=False)  # names say what they say, also [bold]
-    console.print(result_table(metrics, f"{metrics['data']}/{metrics['split']}, {metrics['images']} images (percent)"))
+    count = number_of(metrics['images'], 'image')
+    console.print(result_table(metrics, f"{metrics['data']}/{metrics['split']}, {count} (percent)"))
     if metrics.get('mAP_difficult_absent') is not None:
         console.print(f"Classes with difficult objects only are left out, as in VOC's own evaluation; counted as "
                       f"absent: "
                       f"{metrics.get('title', 'TRM-ML')} {metrics['mAP_difficult_absent']:.2f}, zero-shot "
                       f"{metrics['zero_shot_mAP_difficult_absent']:.2f} mAP")
     if metrics['classes_left_out']:
-        console.print(f"{metrics['classes_left_out']} categories without a known present or a known absent label are "
-                      f"left out of the mean: "
+        count = number_of(metrics['classes_left_out'], 'category', 'categories')
+        console.print(f"{count} without a known present or a known absent label left out of the mean: "
                       f"{', '.join(metrics['left_out'][:8])}")
 
 # %% ../nbs/library/04_cli.ipynb #3b6795f3
@@ -310,7 +311,8 @@ def photos(
     kept = ' The tower was better alone, and was kept as it is.' if better else ''
     lacking = len(metrics['left_out'])
     if lacking:
-        kept += (f" {lacking} of {metrics['categories']} categories {'is' if lacking == 1 else 'are'} left out: nothing "
+        count = number_of(metrics['categories'], 'category', 'categories')
+        kept += (f" {lacking} of {count} {'is' if lacking == 1 else 'are'} left out: nothing "
                  f"is known absent, or nothing present.")
     print(f"mAP on labels that training did not see: {say(trained)} (without training: "
           f"{say(metrics['zero_shot_mAP'])}).{kept}\n"
@@ -423,7 +425,7 @@ def predict(
     table, skipped = predict_job(run, images, out, on_bad, device, cache, split=split, form=format, top=top, xmp=xmp)
     for what, why in skipped:
         print(f'skipped {what}: {why}', file=sys.stderr)
-    print(f'scores: {table}' + (f' ({len(skipped)} files skipped)' if skipped else ''))
+    print(f'scores: {table}' + (f' ({number_of(len(skipped), "file")} skipped)' if skipped else ''))
     print(*[f'keywords: {xmp}'] * bool(xmp), end='\n' * bool(xmp))
 
 # %% ../nbs/library/04_cli.ipynb #478cf26e
@@ -463,7 +465,8 @@ def complete(
     from trmml_nb.runs.use import complete_job
 
     table, counts = complete_job(run, labels, out, root, threshold, device, cache, code=code, format=format)
-    print(f"{counts['given']} labels were given; proposed {counts['proposed_present']} present and "
+    print(f"{number_of(counts['given'], 'label was', 'labels were')} given; "
+          f"proposed {counts['proposed_present']} present and "
           f"{counts['proposed_absent']} absent\ncompleted: {table}")
 
 # %% ../nbs/library/04_cli.ipynb #ce8b9284
@@ -486,7 +489,7 @@ def cache(
     yes: Annotated[bool, typer.Option('--yes', help='With --empty: do not ask.')] = False,
 ):
     """List the encoded features that are kept, with their sizes; --empty removes them."""
-    from trmml_nb.io import number_of, readable
+    from trmml_nb.io import readable
     from trmml_nb.towers.cache import cached_stores, remove_stores
     from trmml_nb.towers.store import default_cache
 

@@ -175,6 +175,9 @@ forms(
     ('lines of comment', '# my table\n' + WIDE, MEANT),
     ('blank lines', WIDE.replace('\n', '\n\n'), MEANT),
     ('empty columns at the end', WIDE.replace('\n', ',,\n'), MEANT),
+    ('an empty column in front', ',' + WIDE.strip('\n').replace('\n', '\n,') + '\n', MEANT),
+    ('a last line of means', WIDE.replace(',', ';') + 'Mittelwert;0,5;0,7\n', MEANT),
+    ('groups above the header', ',animals,\n' + WIDE, MEANT),
     ('a last line of totals', WIDE + 'Total,1,2\n', MEANT),
     ('a last line of totals in German', WIDE + 'Summe:,1,2\n', MEANT),
     ('a last line of totals in Russian', WIDE + 'Итого,1,2\n', MEANT),
@@ -184,6 +187,8 @@ forms(
     ('two lines of header', 'image,animals,\n,dog,cat\n' + WIDE.split('\n', 1)[1], None),
     ('no header', WIDE.split('\n', 1)[1], None),
     ('pictures as columns', 'category,a.png,b.png\ndog,1,0\n', None),
+    ('pictures as columns, the first one called image', 'image,a.png,b.png\ndog,1,0\n', None),
+    ('lines as R writes them, with spaces', '"image" "dog"\n"1" "a.png" 1\n', None),
 )
 forms(
     'what the columns are called',
@@ -215,7 +220,15 @@ forms(
             'Εικόνα',
         )
     ),
-    ('a header of another name', WIDE.replace('image', 'thing', 1), None),
+    ('a header of another name', WIDE.replace('image', 'thing', 1), MEANT),
+    ('the same, above other names', WIDE.replace('image', 'thing', 1).replace('.png', '!'), None),
+    ('names of pictures without a header', WIDE.replace('image', '', 1), MEANT),
+    (
+        'image_id with numbers beside path with names',
+        beside('image_id', 17, 23, 31, first=True).replace('image,', 'path,'),
+        MEANT,
+    ),
+    ('id beside name', beside('id', 17, 23, 31, first=True).replace('image,', 'name,'), MEANT),
     ('a leading index without a name', beside('', 0, 1, 2, first=True), MEANT),
     ('a leading column Unnamed: 0', beside('Unnamed: 0', 0, 1, 2, first=True), MEANT),
     ('a leading column Nr.', beside('Nr.', 1, 2, 3, first=True), MEANT),
@@ -229,6 +242,17 @@ forms(
     ('a column of another text', beside('weather here', 'sun', '', 'rain'), None),
     ('the same, ignored', beside('weather here', 'sun', '', 'rain'), MEANT, dict(ignore='weather here')),
     ('a column that adds up', beside('Total', 1, 1, 1), MEANT),
+    ('a column split', beside('split', 'train', 'val', 'test'), MEANT),
+    ('a column of thumbnails', beside('thumbnail', 't/a.png', 't/b.png', 't/c.jpg'), MEANT),
+    (
+        'a column reviewed with yes and no',
+        beside('reviewed', 'yes', 'no', 'yes'),
+        MEANT | {('a.png', 'reviewed'): 1, ('b.png', 'reviewed'): 0, ('sub/c.jpg', 'reviewed'): 1},
+    ),
+    ('a column dog_conf beside dog', beside('dog_conf', '0.9', '0.4', '1.0'), MEANT),
+    ('a column of scores beside others', beside('blur', '0.9', '0.4', '0.3'), None),
+    ('the same, ignored', beside('blur', '0.9', '0.4', '0.3'), MEANT, dict(ignore='blur')),
+    ('a column of two words', beside('quality', 'good', 'bad', 'good'), None),
     (
         'a category called date',
         beside('date', 1, 0, 1),
@@ -287,12 +311,25 @@ forms(
             ('כן', 'לא', 'Hebrew'),
             ('ναι', 'όχι', 'Greek'),
             ('हाँ', 'नहीं', 'Hindi'),
+            ('positive', 'negative', 'English'),
+            ('J', 'N', 'German'),
         )
     ),
     ('present / absent / ?', words('present', 'absent', '?'), MEANT),
     ('✓ / ✗', words('✓', '✗'), MEANT),
     ('✔ and ✅, as telephones write them', words('✔\ufe0f', '❌', '?'), MEANT),
     ('☑ / ☐', words('☑', '☐'), MEANT),
+    ('✔ / ✖', words('✔', '✖'), MEANT),
+    ('👍 / 👎 / 🤷', words('👍', '👎', '🤷'), MEANT),
+    ('🟢 / 🔴 / ❓', words('🟢', '🔴', '❓'), MEANT),
+    ('✗ and blank', words('✗', ''), None),
+    ('the same, said', words('✗', ''), PLUS, dict(present='✗')),
+    ('x, – and blank', words('x', '–'), None),
+    ('the same, said', words('x', '–'), MEANT, dict(absent='–')),
+    ('1, 0 and –', words('1', '0', '–'), MEANT),
+    ('brak danych for unknown', words('tak', 'nie', 'brak danych'), MEANT),
+    ('1 / 2 / 9, a code of surveys', words('1', '2', '9'), None),
+    ('the same, said', words('1', '2', '9'), MEANT, dict(present='1', absent='2', unknown='9')),
     ('x and blank', words('x', ''), PLUS),
     ('n/a for unknown', words('1', '0', 'n/a'), MEANT),
     ('NaN for unknown', words('1', '0', 'NaN'), MEANT),
@@ -370,6 +407,12 @@ forms(
         .replace('sub/c.jpg', 'c'),
         MEANT,
     ),
+    (
+        'a line per label with numbers of categories',
+        LONG.replace('label', 'class_id').replace('dog', '3').replace('cat', '17'),
+        {(image, {'dog': '3', 'cat': '17'}[name]): label for (image, name), label in PLUS.items()},
+    ),
+    ('a line per description and score', LONG.replace('label', 'description'), None),
     ('Dog and dog', LONG + 'b.png,Dog\n', PLUS | {('b.png', 'dog'): 1}),
     ('lists dog;cat', LISTS, LISTED),
     ('lists dog, cat in quotation marks', LISTS.replace('dog;cat', '"dog, cat"'), LISTED),
@@ -378,6 +421,10 @@ forms(
     ('lists as Python shows them', LISTS.replace('dog;cat', '"[\'dog\', \'cat\']"'), LISTED),
     ('lists in JSON', LISTS.replace('dog;cat', '"[""dog"", ""cat""]"'), LISTED),
     ('a list that does not close', LISTS.replace('dog;cat', '"[\'dog\', "'), None),
+    ('lists with scores dog:0.9', LISTS.replace('dog;cat', 'dog:0.9;cat:0.4') + 'sub/c.jpg,dog:0.7\n', None),
+    ('lists with counts dog (2)', LISTS.replace('dog;cat', 'dog (2);cat (1)') + 'sub/c.jpg,dog (1)\n', None),
+    ('lists in a column contains', LISTS.replace('labels', 'contains'), None),
+    ('the same, said', LISTS.replace('labels', 'contains'), LISTED, dict(format='list')),
     ('lists with two signs', LISTS + 'sub/c.jpg,"dog,cat"\n', None),
     ('lists dog+cat and single labels', LISTS.replace('dog;cat', 'dog+cat') + 'sub/c.jpg,dog\n', None),
     ('lists with spaces', 'image,tags\na.png,clear road\nb.png,clear water\nsub/c.jpg,road water clear\n', None),
@@ -470,6 +517,36 @@ forms(
         DOG,
         'yolo',
     ),
+    (
+        'YOLO with names out of order',
+        {'data.yaml': 'names:\n  1: dog  # that barks\n  0: cat\n', 'labels/a.txt': '1 .5 .5 .1 .1\n'},
+        DOG,
+        'yolo',
+    ),
+    (
+        'YOLO with a comma in a name',
+        {'data.yaml': 'names: ["cat, big",\n  dog]\n', 'labels/a.txt': '1 .5 .5 .1 .1\n'},
+        DOG,
+        'yolo',
+    ),
+    (
+        'YOLO with categories yes and no',
+        {'data.yaml': 'names: [yes, no]\n', 'labels/a.txt': '1 .5 .5 .1 .1\n'},
+        {('a.png', 'no'): 1},
+        'yolo',
+    ),
+    (
+        'YOLO as Roboflow writes it',
+        {
+            'data.yaml': "train: ../train/images\nnames: ['cat', 'dog']\n",
+            'README.roboflow.txt': 'Exported on May 3, 2024\n',
+            'train/labels/a.txt': '1 .5 .5 .1 .1\n',
+        },
+        DOG,
+        'yolo',
+    ),
+    ('YOLO with words for numbers', {'classes.txt': 'dog\n', 'a.txt': 'dog .5 .5 .1 .1\n'}, None, 'yolo'),
+    ('YOLO with a damaged data.yaml', {'data.yaml': 'names: [cat, {\n', 'a.txt': '1 .5 .5 .1 .1\n'}, None, 'yolo'),
     ('YOLO polygons', {'classes.txt': 'cat\ndog\n', 'a.txt': '1 .1 .1 .2 .2 .3 .1\n'}, DOG, 'yolo'),
     ('YOLO without names', {'a.txt': '1 .5 .5 .1 .1\n'}, None, 'yolo'),
     ('YOLO, a number too high', {'classes.txt': 'cat\n', 'a.txt': '1 .5 .5 .1 .1\n'}, None, 'yolo'),
@@ -495,6 +572,13 @@ forms(
         dict(format='voc'),
     ),
     ('CVAT XML', '<annotations><image name="a.png"><box label="dog"/></image></annotations>', DOG, 't.xml'),
+    (
+        'CVAT XML, attributes',
+        '<annotations><image name="a.png"><tag label="dog"><attribute name="wet">true</attribute></tag></image>'
+        '</annotations>',
+        DOG,
+        't.xml',
+    ),
     ('CVAT XML of a video', '<annotations><track label="dog"><box frame="0"/></track></annotations>', None, 't.xml'),
     ('Label Studio JSON', json_of([task('/data/upload/3/0123abcd-a.png', choices=['dog'])]), DOG, 't.json'),
     ('Label Studio JSON, boxes', json_of([task('s3://x/a.png', rectanglelabels=['dog'])]), DOG, 't.json'),
@@ -505,6 +589,13 @@ forms(
         't.json',
     ),
     ('Label Studio JSON-MIN', json_of([dict(image='a.png', choice='dog')]), DOG, 't.json'),
+    (
+        'Label Studio JSON-MIN, fields of one\'s own',
+        json_of([dict(photo='a.png', seen=dict(choices=['dog', 'cat'])), dict(photo='b.png', seen='cat')]),
+        LISTED,
+        't.json',
+    ),
+    ('the same, no field with labels', json_of([dict(photo='a.png', seen='dog')]), None, 't.json'),
     ('Label Studio CSV', 'image,id,choice,annotator,lead_time\n/data/upload/1/0123abcd-a.png,1,dog,a@x.org,3.2\n', DOG),
     (
         'Label Studio CSV, several choices',
@@ -516,6 +607,7 @@ forms(
     ('Google Vision with scores', VISION, None, 't.json'),
     ('the same, border said', VISION, DOG, 't.json', dict(confidence=0.5)),
     ('Lightroom keywords in sidecars', {'a.xmp': XMP}, DOG, 'side'),
+    ('sidecars with endings in capitals', {'a.XMP': XMP}, DOG, 'side'),
     ('sidecars called a.png.xmp', {'a.png.xmp': XMP}, DOG, 'side'),
     ('Lightroom table of keywords', 'File Name;Keywords\na.png;dog, cat\nb.png;cat\n', LISTED),
     ('JSON of something else', '{"a": 1}', None, 't.json'),
@@ -593,4 +685,16 @@ def test_a_form_of_thousands_of_lines_is_read_in_seconds(album, name):
     assert len(sheet.annotators) == 10_000 and sheet.dataset.targets.max() == 1
     (album / 't.csv').write_text('image,dog\n' + ''.join(f'no{k}.png,1\n' for k in range(10_000)))
     with pytest.raises(DataError, match='10000 of 10000 images cannot be used'):
+        read_labels(album / 't.csv', album, add_images=False)
+
+
+def test_a_number_that_lost_its_zeros_finds_its_picture_or_is_asked_about(album):
+    for name in ('007.png', 'sub/0012.jpg'):
+        (album / 'a.png').rename(album / name) if name == '007.png' else (album / 'b.png').rename(album / name)
+    (album / 't.csv').write_text('image,dog\n7,1\n12,0\n')
+    found = read_labels(album / 't.csv', album, add_images=False)
+    assert found.dataset.image_ids == ['007.png', 'sub/0012.jpg']
+    assert '2 of 2 names of pictures match without zeros in front of a number' in found.notes
+    (album / '07.png').write_bytes((album / '007.png').read_bytes())
+    with pytest.raises(DataError, match="'7' can be '007.png' or '07.png'"):
         read_labels(album / 't.csv', album, add_images=False)

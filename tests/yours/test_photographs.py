@@ -843,7 +843,27 @@ def test_every_command_on_a_run_of_photographs(run, album, tmp_path):
     again.to_csv(tmp_path / 'mended.csv', index=False)
     mended = read_sheet(tmp_path / 'mended.csv', album)
     assert mended.dataset.targets[row, column] == again.loc[row, name], 'a proposal that was changed is a label'
-    assert any('1 that were changed as labels' in n for n in mended.notes)
+    assert any('1 that was changed as a label' in n for n in mended.notes)
+
+
+def test_too_few_labels_are_refused_before_anything_is_encoded_and_leave_nothing(album, tmp_path):
+    (tmp_path / 'few.csv').write_text(
+        'image,dog\n' + ''.join(f'{i},1\n' for i in read_sheet(album / 'labels.csv').dataset.image_ids[:2])
+    )
+    said = dict(labels=str(tmp_path / 'few.csv'), out=str(tmp_path / 'run'), cache=str(tmp_path / 'cache'))
+    with pytest.raises(PhotosError, match='2 photographs have a label, and .* needs 3.*--folds 2'):
+        photos_job(PhotosJob(str(album), **said), progress=False)
+    assert '2 photographs have a label' in check_album(PhotosJob(str(album), **said))[-1]
+    assert not (tmp_path / 'run').exists() and not (tmp_path / 'cache').exists()
+
+
+def test_a_run_that_is_refused_at_its_folds_leaves_nothing(tmp_path):
+    for i in range(3):
+        Image.new('RGB', (32, 32), (200, 30, 30)).save(tmp_path / f'{i}.png')  # copies: one group
+    (tmp_path / 'labels.csv').write_text('image,dog\n0.png,1\n1.png,0\n2.png,1\n')
+    with pytest.raises(CalibrationError, match='1 image with a label'):
+        photos_job(PhotosJob(str(tmp_path), out=str(tmp_path / 'run'), cache=str(tmp_path / 'cache')), progress=False)
+    assert not (tmp_path / 'run').exists()
 
 
 def test_copies_stay_in_one_fold():

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from ..errors import DataError
+from ..io import number_of
 from .labels import LabelError, apply_mask, from_code, known, label_statistics
 from .scenes import CATEGORIES, GENERATOR_VERSION, draw_scene, scene_seeds
 
@@ -269,10 +270,10 @@ class LabelledImages:
 
     def __repr__(self) -> str:
         share = f'{100 * self.known_mask.mean():.1f} %' if self.targets.size else 'none'
-        skipped = f', {len(self.skipped)} files skipped' if self.skipped else ''
-        many = lambda count, word, ending: f'{count} {word}{ending * (count != 1)}'
-        images, classes = many(len(self), 'image', 's'), many(len(self.class_names), 'class', 'es')
-        return f'{self.name}/{self.split}: {images}, {classes}, {share} of labels known{skipped}'
+        skipped = f', {number_of(len(self.skipped), "file")} skipped' if self.skipped else ''
+        size = number_of(len(self), 'image') + ', ' + number_of(len(self.class_names), 'class', 'classes')
+        return (f'{self.name}/{self.split}: {size}, '
+                f'{share} of labels known{skipped}')
 
     @property
     def known_mask(self) -> np.ndarray:

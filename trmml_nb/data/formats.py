@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -36,7 +36,7 @@ from .tables import (
 __all__ = ['Triples', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco', 'coco_lists', 'from_coco',
            'to_coco', 'plain_files', 'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf',
            'from_hf', 'write_pictures', 'xml_file', 'json_file', 'files_below', 'voc_triples', 'cvat_triples',
-           'yaml_names', 'yolo_names', 'yolo_file', 'yolo_triples', 'coco_triples', 'task_labels',
+           'yaml_names', 'yolo_names', 'yolo_file', 'yolo_triples', 'coco_triples', 'label_fields', 'task_labels',
            'labelstudio_triples', 'google_triples', 'lightroom_triples', 'find_format', 'read_triples', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
@@ -83,7 +83,7 @@ def from_pairs(
     if both:
         i, c = sorted(both)[0]
         raise FormatError(f'{name}: {images[i]!r} has {class_names[c]!r} both as an object and as absent; remove one '
-                          f'({len(both)} such pairs).')
+                          f'({number_of(len(both), "such pair")}).')
     for i, c in present:
         targets[i, c] = PRESENT
     files = [FileImage(str(root / p)) for p in images]
@@ -383,7 +383,7 @@ def files_below(
     if not path.is_dir():
         raise FormatError(f'{path}: a file, expected a folder with a {suffix} file for each picture.')
     found = sorted(Path(folder, name) for folder, _, names in os.walk(path, onerror=closed) for name in names
-                   if Path(name).suffix == suffix)
+                   if Path(name).suffix.lower() == suffix)
     return plain_files(found)
 
 # %% ../../nbs/library/data/07_formats.ipynb #d98ece42
@@ -409,17 +409,20 @@ def voc_triples(
 
 def cvat_triples(
     path: Path,  # the file
+    notes: list[str] | None = None,  # to be added to
 ) -> Triples:
     "CVAT for images: tags, boxes, polygons and masks of each image, and the labels of the task."
     shapes = ('tag', 'box', 'polygon', 'polyline', 'points', 'mask', 'ellipse', 'skeleton', 'cuboid')
     root = xml_file(path)
+    if notes is not None and (more := sum(1 for image in root.iter('image') for _ in image.iter('attribute'))):
+        notes.append(f'{number_of(more, "attribute")} of tags and boxes left out: they are no labels')
     task = [('', (label.findtext('name') or '').strip(), PRESENT) for label in root.iterfind('.//labels/label')]
     return task + [(image.get('name', ''), name, PRESENT) for image in root.iter('image')
                    for name in [s.get('label', '') for s in image if s.tag in shapes] or ['']]
 
 # %% ../../nbs/library/data/07_formats.ipynb #354d67f0
-class _Once(yaml.SafeLoader):
-    "YAML without tags that make objects, in which no key stands twice."
+class _Once(yaml.BaseLoader):
+    "YAML as plain words, so that no stays no; nothing makes objects, and no key stands twice."
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -434,11 +437,11 @@ def yaml_names(
 ) -> list[str]:  # empty where it holds none
     "Names of categories in their order. Errors: no YAML; numbers that are not 0, 1, 2 and so on; no names."
     try:
-        content = yaml.load(decoded(file)[0], _Once)  # noqa: S506 (a SafeLoader)
+        content = yaml.load(decoded(file)[0], _Once)  # noqa: S506 (a BaseLoader)
         names = content.get('names', []) if isinstance(content, dict) else []
         if isinstance(names, dict):
-            names = [names[k] for k in range(len(names))]
-        if not isinstance(names, list) or not all(isinstance(n, (str, int)) for n in names):
+            names = [names[str(k)] for k in range(len(names))]
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
             raise ValueError('expected a list')
     except KeyError as error:
         raise FormatError(f'{file}: names has no category {error}; number them 0, 1, 2 and so on.') from None
@@ -493,11 +496,17 @@ def yolo_file(
 def yolo_triples(
     path: Path,  # folder of .txt files, with its subfolders
     confidence: float | None = None,  # as in `yolo_file`
+    notes: list[str] | None = None,  # to be added to
 ) -> Triples:
     "YOLO: a folder with a .txt file per picture, a line per object that begins with its category's number."
     names, others = yolo_names(path), ('classes.txt', 'labels.txt', 'train.txt', 'val.txt', 'test.txt')
     found: Triples = [('', name, PRESENT) for name in names]
-    for file in (p for p in files_below(path, '.txt') if p.name not in others):
+    files = [p for p in files_below(path, '.txt') if p.name not in others]
+    prose = [p for p in files if (text := decoded(p)[0]).strip() and not re.search(r'\d\S*\s+\S*\d\S*\s+\S*\d', text)]
+    if prose and notes is not None:
+        notes.append(f'{number_of(len(prose), "file")} without numbers of objects left out: {prose[0].name}'
+                     + ', ...' * (len(prose) > 1))
+    for file in (p for p in files if p not in prose):
         picture = file.relative_to(path).with_suffix('').as_posix()
         found += [(picture, name, PRESENT)
                   for name in [names[n] for n in yolo_file(file, len(names), confidence)] or ['']]
@@ -517,8 +526,19 @@ def coco_triples(
         (files[i], names[c], label) for pairs, label in ((present, PRESENT), (negative, ABSENT)) for i, c in pairs]
 
 
+def label_fields(
+    tasks: Sequence[Mapping[str, Any]],  # of a file
+) -> set[str]:
+    "Fields that hold labels: called so, or holding choices or boxes in one of the tasks, whatever they are called."
+    def labelled(value: Any) -> bool:
+        return (isinstance(value, dict) and 'choices' in value or isinstance(value, list)
+                and any(isinstance(box, dict) and {'rectanglelabels', 'choices'} & box.keys() for box in value))
+    return {key for task in tasks for key, value in task.items() if head(key) in LABEL_COLUMNS or labelled(value)}
+
+
 def task_labels(
     task: Mapping[str, Any],  # of Label Studio, or a line of metadata
+    fields: Collection[str] = (),  # with labels, from `label_fields`
 ) -> list[str]:
     "Choices, boxes and brushes of a task, whichever form it was exported in."
     if 'annotations' in task or 'completions' in task:
@@ -529,7 +549,7 @@ def task_labels(
         names = [n for r in results for key, v in r.get('value', {}).items() if key in kinds
                  for n in (v if isinstance(v, list) else [v])]
         return [' / '.join(n) if isinstance(n, list) else n for n in names]
-    said: Any = next((task[key] for key in task if head(key) in LABEL_COLUMNS), [])
+    said: Any = next((task[key] for key in task if key in fields), [])
     said = said.get('choices', []) if isinstance(said, dict) else said
     first = lambda entry: [*entry.get('rectanglelabels', entry.get('choices', [])), ''][0]
     return [n if isinstance(n, str) else first(n) for n in ([said] if isinstance(said, str) else said)]
@@ -538,9 +558,15 @@ def task_labels(
 def labelstudio_triples(
     path: Path,  # the file
 ) -> Triples:
-    "Label Studio's JSON and JSON-MIN, and lines of metadata with a picture and labels. Errors: no picture is named."
-    found = []
-    for k, task in enumerate(json_file(path)):
+    """Label Studio's JSON and JSON-MIN, and lines of metadata with a picture and labels. Errors: no picture is named,
+    or no field holds labels."""
+    found, tasks = [], json_file(path)
+    fields = label_fields(tasks)
+    if not fields and not any({'annotations', 'completions'} & task.keys() for task in tasks):
+        known = ', '.join(dict.fromkeys(key for task in tasks for key in task))
+        raise FormatError(f'{path}: none of its fields ({known}) is called label, or the like. Call the one with the '
+                          'labels label, or write a table image,label.')
+    for k, task in enumerate(tasks):
         data = task.get('data', task)
         texts = {key: v for key, v in data.items() if isinstance(v, str)}
         named = [v for key, v in texts.items() if head(key) in PICTURE_COLUMNS or key == '$undefined$']
@@ -549,7 +575,7 @@ def labelstudio_triples(
             score = ', but scores: these are found objects and no labels' if 'category_id' in task else ''
             raise FormatError(f'{path}, task {k}: names no image{score}.')
         image = image.split('?d=')[-1]
-        found += [(image, n, PRESENT) for n in dict.fromkeys(task_labels(task))] or [(image, '', PRESENT)]
+        found += [(image, n, PRESENT) for n in dict.fromkeys(task_labels(task, fields))] or [(image, '', PRESENT)]
     return found
 
 # %% ../../nbs/library/data/07_formats.ipynb #50ab555e
@@ -597,8 +623,8 @@ def find_format(
 ) -> str:  # a key of TOOLS, or 'table'
     "Which tool wrote a file or folder. Errors: none that is known."
     if path.is_dir():
-        kinds = dict(voc='*.xml', lightroom='*.xmp', yolo='*.txt')
-        there = [name for name, pattern in kinds.items() if next(path.rglob(pattern), None)]
+        kinds = dict(voc='.xml', lightroom='.xmp', yolo='.txt')
+        there = [name for name, suffix in kinds.items() if files_below(path, suffix)]
         if len(there) > 1 and 'yolo' in there and not any((base / n).is_file() for base in (path, path.parent)
                                                           for n in ('classes.txt', 'obj.names')):
             there.remove('yolo')
@@ -690,7 +716,8 @@ def read_labels(
         return read_sheet(path, folder, synonyms, categories, add_images, on_bad, reading)
     read: Any = TOOLS[form]
     notes: list[str] = []
-    more = (reading.confidence,) if form in ('googlevision', 'yolo') else (notes,) if form == 'voc' else ()
+    more = {'googlevision': (reading.confidence,), 'yolo': (reading.confidence, notes)}.get(
+        form, (notes,) if form in ('voc', 'cvat') else ())
     try:
         triples = read(path, *more)
     except (AttributeError, KeyError, TypeError, IndexError) as error:

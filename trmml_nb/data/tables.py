@@ -13,11 +13,12 @@ import io
 import json
 import os
 import re
+import shlex
 import unicodedata
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,22 +29,23 @@ import pandas as pd
 
 from .dataset import FileImage, MultiLabelDataset, usable_images
 from ..errors import DataError, optional
-from ..io import SEAL, number_of, readable, unguarded
+from ..io import number_of, readable, unguarded
 from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
 from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 
 # %% auto #0
-__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'PICTURE_COLUMNS', 'NOTE_COLUMNS', 'TOTALS',
-           'SOURCE', 'PROBABILITY', 'LARGEST_BOOK', 'MOST_CELLS', 'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS',
-           'VALUE_COLUMNS', 'BOX_FLAGS', 'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'NOTHING', 'DENIED', 'PROGRAM',
-           'WORTH_TELLING', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_values',
-           'score_meanings', 'cell_meanings', 'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line',
-           'choose_page', 'check_page', 'excel_lines', 'find_delimiter', 'text_lines', 'restored', 'written_digest',
-           'as_written', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet',
-           'Reading', 'Columns', 'picture_column', 'one_name', 'annotator_column', 'why_no_category', 'check_names',
-           'sheet_header', 'combine_votes', 'label_columns', 'table_format', 'cell_parts', 'check_labels_apart',
-           'Votes', 'ask_about_words', 'wide_votes', 'empty_words', 'Listed', 'listed_labels', 'one_spelling',
-           'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
+__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'PICTURE_COLUMNS',
+           'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS', 'LARGEST_BOOK', 'MOST_CELLS', 'CHECKSUM',
+           'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'BOX_FLAGS', 'PROPOSED', 'WAS_GIVEN',
+           'SEPARATORS', 'NOTHING', 'DENIED', 'PROGRAM', 'WORTH_TELLING', 'TableError', 'plain', 'read_cell',
+           'as_probability', 'counted', 'ask_about_marks', 'ask_about_values', 'score_meanings', 'cell_meanings',
+           'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines',
+           'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid',
+           'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column',
+           'find_pictures', 'one_name', 'annotator_column', 'why_no_category', 'check_names', 'sheet_header',
+           'combine_votes', 'label_columns', 'table_format', 'cell_parts', 'ask_about_numbers', 'check_labels_apart',
+           'Votes', 'ask_about_words', 'ask_about_scores', 'wide_votes', 'empty_words', 'Listed', 'listed_labels',
+           'one_spelling', 'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -58,9 +60,11 @@ WORDS = {  # what a cell may say, in lower case; numbers are read apart
                'igen igaz da adevărat adevarat да так истина истинно є evet doğru dogru var ναι αληθης αληθής αληθες '
                'kyllä kylla tosi jah '
                'jā taip tiesa sant sann sand có co đúng ya benar oo はい 有り 有 あり 是 真 存在 예 네 있음 참 '
+               'positive pos positiv positivo positif 👍 🟢 〇 '
                'ใช่ نعم صحيح موجود כן אמת हाँ '
                'हां सही'.split(),
-    'absent': 'no n false f absent ✗ ✘ ❌ ❎ ☐ nein falsch abwesend non faux falso não nao nee onwaar '
+    'absent': 'no n false f absent negative neg negativ negativo négatif ✗ ✘ ✖ ❌ ❎ ☐ 👎 🔴 🚫 '
+              'nein falsch abwesend non faux falso não nao nee onwaar '
               'nie fałsz falsz ne nepravda '
               'absente ausente assente nieobecny nieobecna nieobecne отсутствует '
                'nem hamis nu fals нет ложь ні '
@@ -73,7 +77,9 @@ WORDS = {  # what a cell may say, in lower case; numbers are read apart
                 'inconnu', 'desconocido', 'sconosciuto', 'desconhecido', 'onbekend', 'nieznane', 'neznámé',
                 'ismeretlen', 'necunoscut', 'неизвестно',
                 'невідомо', 'bilinmiyor', 'άγνωστο', 'tuntematon', 'okänd', 'ukjent', 'ukendt', '不明', '未知', '모름',
-                'k.a.', 'n.a.', 'tbd'],
+                'k.a.', 'n.a.', 'tbd', 'missing', 'undefined', 'n.d.', 'n/d', 'keine angabe', 'weiß nicht', 'unklar',
+                'non renseigné', 'ne sait pas', 'no sé', 'sin datos', 'non so', 'nie wiem', 'brak danych', 'nevím',
+                'не знаю', 'нет данных', 'わからない', '不清楚', '不确定', '❓', '❔', '🤷'],
 }
 LABELS = dict(present=PRESENT, absent=ABSENT, unknown=UNKNOWN)
 NUMBERS = {'1': PRESENT, '0': ABSENT, '-1': UNKNOWN}
@@ -128,8 +134,9 @@ CELL_CODES = {  # --code: what numbers mean; words keep their meaning
     'nan': {'1': PRESENT, '0': ABSENT},
     'positives': {'1': PRESENT, '0': UNKNOWN, '-1': UNKNOWN},  # only what is there was noted
 }
-MARKS = (({'+'}, {'-', '–', '—'}), ({'x'}, {'o', '○', '◯', '✓', '✔', '☑', '✅'}),
+MARKS = (({'+'}, {'-', '–', '—'}), ({'x'}, {'o', '○', '◯', '〇', '✓', '✔', '☑', '✅'}),
          ({'×'}, {'x', '×'}))  # together they have more than one reading
+CROSSES, DASHES = {'✗', '✘', '✖', '❌', '❎'}, {'-', '–', '—'}  # have more than one reading beside certain others
 
 
 def counted(
@@ -138,8 +145,32 @@ def counted(
 ) -> str:
     "Values of cells in words, the most frequent first."
     order = sorted(values.items(), key=lambda v: (-v[1], v[0]))
-    return ', '.join(f'{v or "blank"} in {k:,}' for v, k in order[:most]) + (f' and {len(order) - most} more values'
-        if len(order) > most else '')
+    more = f' and {number_of(len(order) - most, "more value")}' if len(order) > most else ''
+    return ', '.join(f'{v or "blank"} in {k:,}' for v, k in order[:most]) + more
+
+
+def ask_about_marks(
+    values: Mapping[str, int],  # plain text of the label cells -> how often
+    where: str,  # begins a message
+    own: Mapping[str, int],  # words of one's own -> label
+) -> None:
+    "Errors: signs that can mark and can deny, counted, with what to say."
+    ask = f'{where}: the cells have more than one reading: {counted(values)} cells; '
+    for first, second in MARKS:
+        a, b = ({v for v in values if v in marks and v not in own} for marks in (first, second))
+        if a and b:
+            raise TableError(f'{ask}{" ".join(sorted(a | b))} can mark and can deny. '
+                             f'Say what they mean, such as --present={sorted(b)[0]}'
+                             + (f' --absent={sorted(a)[-1]}, or the other way round.' if a != b else
+                                f', or --absent={sorted(b)[0]}.'))
+    said = {(CELLS | own).get(v) for v in values if v not in CROSSES | DASHES or v in own}
+    crosses, dashes = (sorted(v for v in values if v in signs and v not in own) for signs in (CROSSES, DASHES))
+    if crosses and PRESENT not in said:
+        raise TableError(f'{ask}a cross can mark and can deny, and nothing else says present. Say which: '
+                         f'--present={crosses[0]}, or --absent={crosses[0]}.')
+    if dashes and not crosses and PRESENT in said and ABSENT not in said:
+        raise TableError(f'{ask}a dash can stand for absent and for unknown, and nothing else says absent. Say which: '
+                         f'--absent={dashes[0]}, or --unknown={dashes[0]}.')
 
 
 def ask_about_values(
@@ -166,9 +197,9 @@ def score_meanings(
     "Which scores count as present; all others are unknown. Errors: scores, and no word on from where on."
     scores = {v: as_probability(v) for v in values if v not in known and as_probability(v) is not None}
     if scores and confidence is None:
-        raise TableError(f'{where}: {len(scores)} different values are scores such as {sorted(scores)[0]}; say from '
-                         'where on a label counts as present with --confidence (0.7, say); lower ones are read as '
-                         'unknown.')
+        raise TableError(f'{where}: {number_of(len(scores), "value is a score", "different values are scores")}, such '
+                         f'as {sorted(scores)[0]}; say from where on a label counts as present with --confidence (0.7, '
+                         'say); lower ones are read as unknown.')
     scores |= {'0': 0.0} if scores and '0' in values else {}
     return {v: PRESENT if p >= confidence else UNKNOWN for v, p in scores.items()}
 
@@ -184,16 +215,9 @@ def cell_meanings(
     if code != 'auto' and code not in CELL_CODES:
         raise TableError(f'--code is {code!r}, expected auto, {", ".join(CELL_CODES)}.')
     own = {plain(w): label for w, label in (own or {}).items()}
+    ask_about_marks(values, where, own)
     if code == 'auto':
         ask_about_values(values, where, own)
-    for first, second in MARKS:
-        a, b = ({v for v in values if v in marks and v not in own} for marks in (first, second))
-        if a and b:
-            raise TableError(f'{where}: the cells have more than one reading: {counted(values)} cells; '
-                             f'{" ".join(sorted(a | b))} can mark and can deny. '
-                             f'Say what they mean, such as --present={sorted(b)[0]}'
-                             + (f' --absent={sorted(a)[-1]}, or the other way round.' if a != b else
-                                f', or --absent={sorted(b)[0]}.'))
     numbers = CELL_CODES['blank' if code == 'auto' else code]
     words = {v: label for v, label in CELLS.items() if v not in NUMBERS}
     if code == 'positives':
@@ -222,6 +246,7 @@ class Grid:
     header: list[str]  # cells of the first line
     rows: list[tuple[str, list[str]]]  # (place, cells)
     notes: list[str] = field(default_factory=list)  # what was seen in reading it
+    image: int | None = None  # column with the names of pictures, where `find_pictures` found it
 
 
 def decoded(
@@ -261,19 +286,23 @@ PICTURE_COLUMNS = frozenset((
     'imagem|bestand|bestandsnaam|afbeelding|plik|nazwa pliku|nazwa|zdjęcie|obraz|soubor|název souboru|obrázek|файл|имя '
     'файла|изображение|фото|фотография|снимок|картинка|зображення|dosya|dosya adı|resim|画像|画像名|ファイル|ファイル名|写真|'
     '图片|图片名|文件名|图像|照片|文件|이미지|사진|파일|파일명|صورة|الصورة|ملف|الملف|اسم الملف|اسم الصورة|תמונה|קובץ|שם קובץ|'
-    'चित्र|फ़ाइल|εικόνα|αρχείο|original filename').split('|'))
+    'चित्र|फ़ाइल|εικόνα|αρχείο|original filename|source file|sourcefile|image index').split('|'))
 NOTE_COLUMNS = frozenset((
     'note|notes|comment|comments|remark|remarks|bemerkung|bemerkungen|kommentar|commentaire|commentaires|notas|'
     'comentario|comentarios|note di campo|uwagi|opis|примечание|комментарий|备注|備考|비고|ملاحظات|date|datum|data|дата|日付|日期|time|'
     'timestamp|created|created at|updated at|taken|taken at|'
+    'anmerkung|anmerkungen|notiz|notizen|hinweis|remarque|remarques|observation|observations|observaciones|'
+    'observações|osservazioni|opmerking|opmerkingen|poznámka|poznámky|aufnahmedatum|file size|filesize|'
+    'thumbnail|thumb|reviewed|checked|verified|done|is test|is train|status|uuid|labelled by|labeled by|'
     'author|autor|auteur|photographer|fotograf|location|place|ort|latitude|longitude|lat|lon|gps|camera|kamera|width|'
     'height|size|md5|sha256|url|link|caption|description|title|titel|id|index|nr|nr.|no.|lp|lp.|lfd. nr.|#|№|split|'
     'subset|fold|source|license|lead time|annotation id|box|weather|wetter').split('|'))
 TOTALS = frozenset((
     'total|totals|grand total|sum|count|summe|gesamt|gesamtergebnis|insgesamt|anzahl|total général|somme|suma|razem|'
     'łącznie|totale|somma|totaal|celkem|součet|összesen|итого|всего|сумма|合計|总计|合计|總計|합계|المجموع|الإجمالي|'
-    'toplam|yhteensä|summa|sum total').split('|'))
+    'toplam|yhteensä|summa|sum total|mean|average|mittelwert|durchschnitt|moyenne|media|średnia|среднее|平均').split('|'))
 SOURCE, PROBABILITY = ' (source)', ' (probability)'  # end the names of columns that this library adds
+SURENESS = re.compile(r'(.+?)[ _.-]+(?:conf|confidence|score|prob|probability|certainty)')  # of a column beside another
 
 
 def head(
@@ -306,7 +335,7 @@ def choose_page(
     filled = [s for s in book.worksheets if s.max_row * s.max_column > MOST_CELLS
               or any(v is not None for line in s.iter_rows(values_only=True) for v in line)]
     shown = [s for s in filled if s.sheet_state == 'visible']
-    named = [s for s in book.worksheets if s.title == sheet]
+    named = [s for s in book.worksheets if s.title.casefold() == sheet.casefold()]
     if (sheet and not named) or (not sheet and len(shown) != 1):
         names = ', '.join(s.title + ('' if s.sheet_state == 'visible' else ' (hidden)') for s in book.worksheets)
         raise TableError(f'{path}: its sheets are {names}; say which one with --sheet.')
@@ -411,31 +440,40 @@ def restored(
     return unguarded(cell.translate(UNSEEN).strip())
 
 
+CHECKSUM = re.compile(r'checksum [0-9a-f]{16}|checksum .*|.{9}[0-9a-f]{16}')  # a header, also with a letter changed
+
+
 def written_digest(
     header: Sequence[str],  # of a completed table
     rows: Sequence[Sequence[str]],  # its cells
     image: int = 0,  # column with the names of pictures
-) -> str:  # such as 'sha256 0123456789abcdef'
-    "Digest of names, sources and probabilities, in any order of rows and columns; labels are free to be corrected."
+) -> str:  # such as 'checksum 0123456789abcdef'
+    """Digest of names and probabilities, then one of the sources, in any order of rows and columns; labels are free to
+    be corrected."""
     def said(cell: str) -> str:
         try:
             return f'{float(cell.replace(",", ".")):.6f}'
         except ValueError:
             return restored(cell)
-    kept = sorted((restored(name), c) for c, name in enumerate(header)
-                  if c == image or name.endswith((SOURCE, PROBABILITY)))
-    text = [[name for name, _ in kept], *sorted([said(row[c]) for _, c in kept] for row in rows)]
-    return f'sha256 {hashlib.sha256(json.dumps(text).encode()).hexdigest()[:16]}'
+
+    def digest(ending: str) -> str:
+        kept = sorted((restored(name), c) for c, name in enumerate(header) if c == image or name.endswith(ending))
+        text = [[name for name, _ in kept], *sorted([said(row[c]) for _, c in kept] for row in rows)]
+        return hashlib.sha256(json.dumps(text).encode()).hexdigest()[:8]
+    return f'checksum {digest(PROBABILITY)}{digest(SOURCE)}'
 
 
 def as_written(
     grid: Grid,  # a table
 ) -> bool:  # also where it says nothing of it
     "Whether a completed table has the rows, sources and probabilities that it was written with."
-    if SEAL not in grid.header:
+    said, rows = [name for name in grid.header if CHECKSUM.fullmatch(name)], [row for _, row in grid.rows]
+    if not said:
         return True
-    at, cells = grid.header.index(SEAL), [row for _, row in grid.rows]
-    return {row[at] for row in cells} == {written_digest(grid.header, cells, picture_column(grid))}
+    found = written_digest(grid.header, rows, picture_column(grid))
+    sources = [c for c, name in enumerate(grid.header) if name.endswith(SOURCE)]
+    confirmed = any(row[c].casefold() == 'given' for row in rows for c in sources)  # a person wrote it over proposed
+    return said == [found] or confirmed and [name[:-8] for name in said] == [found[:-8]]
 
 # %% ../../nbs/library/data/04_tables.ipynb #805f489d
 Lines = list[tuple[int, list[str]]]  # (number, cells)
@@ -448,10 +486,10 @@ def table_lines(
     filled = [(k, cells) for k, cells in lines if any(cells)]
     kept = [(k, cells) for k, cells in filled if not cells[0].startswith('#') or any(cells[1:])]
     count = len(filled) - len(kept)
-    notes = [f'{count} line{"s" * (count > 1)} of comment left out'] if count else []
+    notes = [f'{number_of(count, "line")} of comment left out'] if count else []
     if header := header_line([cells for _, cells in kept]):
         title = ' '.join(cell for cell in kept[0][1] if cell)[:40]
-        notes.append(f'{header} line{"s" * (header > 1)} above the header left out: {title!r}')
+        notes.append(f'{number_of(header, "line")} above the header left out: {title!r}')
         kept = kept[header:]
     adds_up = lambda cells: head(next(cell for cell in cells if cell)).rstrip(': ') in TOTALS
     while len(kept) > 1 and adds_up(kept[-1][1]):
@@ -478,20 +516,20 @@ def read_grid(
         raise TableError(f"{where} 1: expected a header image,<category>,... and a line per picture, found 'an empty "
                          f"file'.")
     (number, header), *rows = kept
-    end = len(header)
-    while end and not header[end - 1] and not any(row[end - 1:end] not in ([], ['']) for _, row in rows):
-        end -= 1
-    if count := len(header) - end:
-        more.append(f'{count} empty column{"s" * (count > 1)} at the end left out')
+    keep = [c for c, name in enumerate(header) if name or any(row[c:c + 1] not in ([], ['']) for _, row in rows)]
+    end = max(keep) + 1
     for k, cells in rows:
         if len(cells) < end or any(cells[end:]):
-            raise TableError(f'{where} {k}: {len(cells)} cells, expected {end} as in the header.')
-    return Grid(f'{where} {number}', header[:end], [(f'{where} {k}', cells[:end]) for k, cells in rows], notes + more)
+            raise TableError(f'{where} {k}: {number_of(len(cells), "cell")}, expected {end} as in the header.')
+    if count := len(header) - len(keep):
+        more.append(f'{number_of(count, "empty column")} left out')
+    return Grid(f'{where} {number}', [header[c] for c in keep], [(f'{where} {k}', [cells[c] for c in keep])
+                                                                 for k, cells in rows], notes + more)
 
 # %% ../../nbs/library/data/04_tables.ipynb #9ab2000a
 RULES = ('as it stands', 'apart from slashes, addresses and accents', 'apart from upper and lower case',
          'without the ending', 'by the name without its folders',
-         'by the name without folders and ending')
+         'by the name without folders and ending', 'without zeros in front of a number')
 ENDINGS = IMAGE_SUFFIXES | RAW_SUFFIXES | {'.heic', '.heif', '.avif', '.jp2', '.j2k'}  # that may be another in a table
 
 
@@ -506,7 +544,7 @@ def name_keys(
     clean = re.sub(r'^(?:.*/)?upload/(?:\d+/)?[0-9a-f]{8}-(?=.)', '', clean)  # a labelling tool's copy
     lower, last = clean.casefold(), clean.casefold().rsplit('/', 1)[-1]
     stem = lambda text: text[:-len(end)] if (end := PurePosixPath(text).suffix) in ENDINGS else text
-    return [name, clean, lower, stem(lower), last, stem(last)]
+    return [name, clean, lower, stem(lower), last, stem(last), re.sub(r'^0+(?=\d+$)', '', stem(last))]
 
 
 def path_inside(
@@ -568,6 +606,11 @@ class Names:
                              f'this name{self.near(cell)}.')
         self.used['not found'] += 1
         return path_inside(self.root, asked, where)
+
+    def known(self, cell: str,  # as the table says it
+              ) -> tuple[str, ...]:  # those that it can be; none: it names no picture
+        "Pictures that a cell may name, under the first rule that finds one."
+        return next((tuple(rule[key]) for rule, key in zip(self.by, name_keys(cell)) if key in rule), ())
 
     def near(self, cell: str,  # a name that was not found
              ) -> str:
@@ -692,6 +735,8 @@ def picture_column(
     grid: Grid,  # a table
 ) -> int:
     "The column that names the pictures. Errors: none is called so."
+    if grid.image is not None:
+        return grid.image
     named = [c for c, name in enumerate(grid.header) if head(name) in PICTURE_COLUMNS]
     exact = [c for c in named if head(grid.header[c]) in ('image', 'filename', 'file name')]
     if not named:
@@ -699,6 +744,33 @@ def picture_column(
                          f'{",".join(grid.header)[:60]!r}: no column is called image, filename, '
                          'photo or the like. Call the column with the names of the pictures image.')
     return (exact or named)[0]
+
+
+def find_pictures(
+    grid: Grid,  # a table; its column of pictures is noted in it
+    names: Names,  # the pictures of the folder
+) -> None:
+    """Ask the folder which column names the pictures, where the header does not say, or says it of another. Errors:
+    pictures that stand in the header."""
+    rows = grid.rows[:200]
+    pictures = lambda c: [found for _, cells in rows if (found := names.known(cells[c]))]
+    fits = lambda found: 2 * len(found) >= len(rows) > 0
+    if any(head(name) in PICTURE_COLUMNS for name in grid.header) and fits(pictures(picture_column(grid))):
+        return
+    found = [pictures(c) for c in range(len(grid.header))]
+    best = max(range(len(found)), key=lambda c: len(set(found[c])))
+    above = [name for name in grid.header if names.known(name)]
+    if fits(found[best]) and names.known(grid.header[best]):
+        raise TableError(f'{grid.where}: {grid.header[best]!r} is a picture already, so the columns have no names. '
+                         'Write a line above it: image,<category>,...')
+    if fits(found[best]):
+        grid.image = best
+        grid.notes.append(f'column {grid.header[best]!r} names the pictures: its cells are names of pictures of the '
+                          'folder')
+    elif 2 * len(above) >= len(grid.header) > 2:
+        raise TableError(f'{grid.where}: the names of pictures ({above[0]}, ...) stand in the header, a column for '
+                         'each. Turn the table round, so that each picture has a line (in a spreadsheet: copy, then '
+                         'Paste special, Transpose).')
 
 
 def one_name(
@@ -787,7 +859,8 @@ def sheet_header(
     for c, name in enumerate(header):
         base = next((own[name.removesuffix(end)] for end in (SOURCE, PROBABILITY) if name.endswith(end)
                      and name.removesuffix(end) in own), None)
-        if base is not None or name == SEAL:
+        sure = SURENESS.fullmatch(name)
+        if base is not None or CHECKSUM.fullmatch(name):
             source |= {base: c} if base is not None and name.endswith(SOURCE) else {}
         elif not name and c not in (image, person):
             if c > image or not all(re.fullmatch(r'\d+', cells[c]) for _, cells in grid.rows):
@@ -795,13 +868,15 @@ def sheet_header(
             notes.append('a first column that only counts left out')
         elif c not in (image, person) and (why := why_no_category(grid, c, reading)):
             notes.append(f'column {name!r} left out: {why}')
+        elif sure and one_name(sure[1]) in map(one_name, header):
+            notes.append(f'column {name!r} left out: it says how sure somebody was of {sure[1]!r}')
         elif c not in (image, person):
             labels.append(c)
-            if head(name) in NOTE_COLUMNS | TOTALS:
+            if head(name) in NOTE_COLUMNS | TOTALS | PICTURE_COLUMNS:
                 notes.append(f'column {name!r} is read as a category, for it holds labels; --ignore={name} leaves it '
                              'out')
     if n := sum(h.endswith(PROBABILITY) and h.removesuffix(PROBABILITY) in own for h in header):
-        notes.append(f'{n} column{"s" * (n > 1)} of probabilities left out')
+        notes.append(f'{number_of(n, "column")} of probabilities left out')
     meant = check_names(grid, labels, synonyms)
     return Columns(image, person, list(dict.fromkeys(meant.values())), meant, source, notes)
 
@@ -842,7 +917,8 @@ def combine_votes(
 
 # %% ../../nbs/library/data/04_tables.ipynb #81fac6ea
 LABEL_COLUMNS = frozenset('label|labels|labelname|label '
-                          'name|class|classes|category|categories|tag|tags|keyword|keywords|object|objects|choice|'
+                          'name|class id|category id|label id|finding labels|subject|'
+                          'class|classes|category|categories|tag|tags|keyword|keywords|object|objects|choice|'
                           'choices|target|etikett|klasse|kategorie|schlagwort|stichwort|stichwörter|stichworte|'
                           'schlagwörter|étiquette|étiquettes|classe|catégorie|mots '
                           'clés|mots clefs|etiqueta|etiquetas|palabras clave|clase|categoría|etichetta|etichette|'
@@ -931,6 +1007,20 @@ def cell_parts(
     return names
 
 
+def ask_about_numbers(
+    names: Collection[str],  # labels of a list
+    where: str,  # begins a message
+) -> None:
+    "Errors: one label with several numbers behind it, `dog:0.9` and `dog:0.4`, or `dog (2)` and `dog (1)`."
+    first: dict[str, str] = {}
+    for name in sorted(names):
+        part = re.fullmatch(r'(.*?\S)\s*(?:[:=]\s*|\()\d+(?:[.,]\d+)?\s*%?\)?', name)
+        if part and first.setdefault(one_name(part[1]), name) != name:
+            raise TableError(f'{where}: {first[one_name(part[1])]!r} and {name!r} are one label with a number behind '
+                             'it. If the numbers are scores, write a line for each label: image,label,confidence; if '
+                             'they count objects, take them out.')
+
+
 def check_labels_apart(
     names: Sequence[str],  # different labels as they were found
     where: str,  # begins a message
@@ -974,7 +1064,8 @@ class Votes:
         if once and (image, who) in self.people:
             raise TableError(f'{where}: image {image!r}{" by " + who if who else ""} is named already in '
                              f'{self.people[image, who]}; add a column annotator '
-                             'where several people labelled the same image.')
+                             'where several people labelled the same image, or say --format long if each line names '
+                             'one label.')
         self.people.setdefault((image, who), where)
         self.places.setdefault(image, where)
         return self.counts.setdefault(image, np.zeros((len(self.names), 2), dtype=int))
@@ -990,6 +1081,14 @@ def ask_about_words(
     strange = {v: count for v, count in values.items() if v not in mean}
     if not strange:
         return
+    held = {grid.header[c]: Counter(v for _, cells in grid.rows if (v := plain(cells[c]))) for c in columns.meant}
+    none = {name: said for name, said in held.items() if said and said.keys() <= strange.keys()}
+    if none and len(none) < len(held):
+        first = next(iter(none))
+        raise TableError(f'{grid.where}: {number_of(len(none), "column holds", "columns hold")} no labels: '
+                         f'{first!r} ({counted(none[first], 3)}){", ..." * (len(none) > 1)}. Leave out what holds '
+                         f'notes: --ignore={shlex.quote("|".join(none))}. If the cells are names of categories, say '
+                         '--format list; if they are your words for labels, say which with --present, --absent and --unknown.')
     where, cells, c = next((where, cells, c) for where, cells in grid.rows for c in columns.meant
                            if plain(cells[c]) in strange)
     try:
@@ -1001,6 +1100,24 @@ def ask_about_words(
         raise TableError(f'{error}{more}') from None
 
 
+def ask_about_scores(
+    grid: Grid,  # a wide table
+    columns: Columns,  # of `sheet_header`
+    reading: Reading = Reading(),  # what was said about it
+) -> None:
+    "Errors: some columns with scores beside others with labels, and no word on them."
+    label = lambda v: v in CELLS or v in reading.own or as_probability(v) is None
+    held = {grid.header[c]: sorted({v for _, cells in grid.rows if not label(v := plain(cells[c]))})
+            for c in columns.meant}
+    scored = {name: v for name, v in held.items() if v}
+    if scored and len(scored) < len(held) and reading.confidence is None:
+        first = next(iter(scored))
+        raise TableError(f'{grid.where}: scores such as {scored[first][0]} stand in '
+                         f'{number_of(len(scored), "column")} of {len(held)} ({first!r}{", ..." * (len(scored) > 1)}). '
+                         f'If they are no labels, say --ignore={shlex.quote("|".join(scored))}; if they are, say from '
+                         'where on one counts as present with --confidence (0.7, say).')
+
+
 def wide_votes(
     grid: Grid,  # a wide table
     columns: Columns,  # of `sheet_header`
@@ -1009,6 +1126,7 @@ def wide_votes(
 ) -> list[str]:  # notes
     "Count the cells of a wide table. Errors: a cell that is no label."
     values = Counter(plain(cells[c]) for _, cells in grid.rows for c in columns.meant)
+    ask_about_scores(grid, columns, reading)
     mean = cell_meanings(values, grid.where.split(', line')[0], reading.code, reading.own, reading.confidence)
     at, seen = {n: i for i, n in enumerate(votes.names)}, Counter()
     ask_about_words(grid, columns, values, mean)
@@ -1026,9 +1144,12 @@ def wide_votes(
     notes = [meanings_in_words(values, mean)] if values else []
     if values.get('1') and values.get('0') and not columns.source and not any(mean[v] == UNKNOWN for v in values):
         notes.append('every cell is filled: 0 is read as absent; if it only means "not noted", say --code positives')
-    notes += [f'{seen["kept"]} proposals that nobody changed are read as unknown, {seen["changed"]} that were '
-              f'changed as labels'] if seen['kept'] or seen['changed'] else []
-    corrected = [f'{seen["corrected"]} labels are others than the ones that were given']
+    if seen['kept'] or seen['changed']:
+        notes.append(number_of(seen['kept'], 'proposal that nobody changed is', 'proposals that nobody changed are')
+                     + ' read as unknown, '
+                     + number_of(seen['changed'], 'that was changed as a label', 'that were changed as labels'))
+    corrected = [number_of(seen['corrected'], 'label is another than the one that was given',
+                           'labels are others than the ones that were given')]
     return notes + corrected * bool(seen['corrected'])
 
 # %% ../../nbs/library/data/04_tables.ipynb #6897c865
@@ -1067,8 +1188,9 @@ def listed_labels(
     valued: bool,  # a column says 1 and 0, or a score
 ) -> Listed:
     "The labels of each line. Errors: no column with labels; as `check_labels_apart`."
-    columns = label_columns(grid) or [c for c, h in enumerate(grid.header) if c not in taken
-                                      and head(h) not in NOTE_COLUMNS | PICTURE_COLUMNS][:1]
+    others = sorted((c for c in range(len(grid.header)) if c not in taken),
+                    key=lambda c: head(grid.header[c]) in NOTE_COLUMNS | PICTURE_COLUMNS)
+    columns = label_columns(grid) or others[:1]
     columns = [c for c in columns if c not in taken][:None if form == 'list' else 1]
     if not columns:
         raise TableError(f'{grid.where}: a {form} table needs a column with labels beside the one with pictures; '
@@ -1082,6 +1204,7 @@ def listed_labels(
         parts = (cell.split(sign) if sign else [cell]) if parts is None else parts
         return [' '.join(part.split()) for part in parts if part.strip()]
     rows = [(where, cells, [n for c in columns for n in labels(cells[c], where)]) for where, cells in grid.rows]
+    ask_about_numbers({n for *_, names in rows for n in names}, grid.where)
     if not reading.separator and not valued:
         check_labels_apart(list(dict.fromkeys(n for *_, names in rows for n in names)), grid.where, sign)
     shown = {'\n': 'line breaks', ' ': 'spaces', ',': 'commas', ';': 'semicolons', '|': 'bars'}.get(sign, sign)
@@ -1156,7 +1279,7 @@ def folder_notes(
 ) -> list[str]:
     "What of a folder is not read, counted by reason; hidden files and other files are not worth a line."
     reasons = Counter(why for _, why in left if why.startswith(WORTH_TELLING))
-    return [f'{count} {"entry" if count == 1 else "entries"} of the folder left out: {why}' for why,
+    return [f'{number_of(count, "entry", "entries")} of the folder left out: {why}' for why,
             count in sorted(reasons.items())]
 
 
@@ -1174,14 +1297,16 @@ def read_sheet(
     if not root.is_dir():
         raise TableError(f'{root}: no such folder; give the folder that holds the photographs.')
     grid, (files, left) = read_grid(labels, reading.encoding, reading.sheet), folder_files(root, on_bad)
+    names = Names(root, files)
+    find_pictures(grid, names)
     if not as_written(grid):
         warnings.warn(f'{grid.where}: rows, sources or probabilities of this completed table are not those that were '
                       f'written. Labels are read as they stand; if nobody meant the change, copy the table anew, else '
-                      f'take out its last column, {SEAL}.', stacklevel=2)
+                      f'take out its last column, whose name begins with checksum.', stacklevel=2)
     form = reading.format if reading.format in ('wide', 'long', 'list') else table_format(grid)
     wide = form == 'wide'
     columns = sheet_header(grid, same, reading) if wide else None
-    votes = Votes(columns.names if wide else [], Names(root, files))
+    votes = Votes(columns.names if wide else [], names)
     more = [n for n in dict.fromkeys(same.get(c.casefold(), c) for c in categories) if n.casefold() not in {m.casefold()
         for m in votes.names}]
     votes.names += more

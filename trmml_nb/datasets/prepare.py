@@ -41,7 +41,7 @@ from trmml_nb.datasets.archives import (
     unpack,
 )
 from ..data.dataset import FileImage, MultiLabelDataset
-from ..io import csv_bytes, write_atomic
+from ..io import csv_bytes, number_of, write_atomic
 from ..runs.options import PrepareOptions
 from trmml_nb.data.labels import (
     ABSENT,
@@ -234,7 +234,8 @@ def read_vg(
         lost = [n for n in names if n not in indices]
         if lost:
             raise PrepareError(
-                f'{labels_path}: no labels for {len(lost)} images of {lists[part].name}, first {lost[0]!r}.'
+                f'{labels_path}: no labels for {number_of(len(lost), "image")} of {lists[part].name}, '
+                f'first {lost[0]!r}.'
             )
     every = files['train'] + files['test']
     present = np.zeros((len(every), categories), dtype=np.int8)
@@ -1043,7 +1044,7 @@ def check_images(
     named = {str(Path(path).relative_to(base).as_posix()): why for path, why in broken}
     if broken and (not allow_undecodable or len(broken) + len(gone) == len(table.images)):
         raise PrepareError(
-            f'{benchmark.title}: {len(broken)} images cannot be '
+            f'{benchmark.title}: {number_of(len(broken), "image")} cannot be '
             f'decoded:\n{tell([f"{p}: {why}" for p, why in broken])}\n'
             'Replace them by whole copies (or remove those under images/, which are then unpacked anew), and prepare '
             'again. With '

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from ..errors import DataError, optional
+from ..io import number_of
 
 for package in ('ipywidgets', 'anywidget'):
     optional(package, 'notebooks', 'the review widget')
@@ -132,7 +133,8 @@ class ReviewWords(ReviewTraits):
             mine = [a for a in self.review.answers if a.model == 'given' and a.answer != 'skip']
             return f'{sum(a.answer == "reject" for a in mine)} of {len(mine)} given labels were wrong' if mine else ''
         right = proposal_precision(self.review.answers).loc['all']
-        return f'{right.accepted:.0f} of {right.judged:.0f} proposals were right' if right.judged else ''
+        judged = number_of(int(right.judged), 'proposal was', 'proposals were')
+        return f'{right.accepted:.0f} of {judged} right' if right.judged else ''
 
     def in_words(self) -> str:
         "What the still picture shows, for those who cannot see it."
@@ -256,7 +258,7 @@ class ReviewAnswers(ReviewPicture):
         pairs = [as_answer(q, mark) for q, mark in zip(self.page, self.marks) if mark] if self.mode == 'grid' else []
         if not pairs:
             return self.say('nothing is answered yet')
-        if self._do(lambda: self.review.answer(*pairs), lambda _: f'{len(pairs)} answers saved'):
+        if self._do(lambda: self.review.answer(*pairs), lambda _: f'{number_of(len(pairs), "answer")} saved'):
             for q, _ in pairs:
                 self.kept.pop((q.row, q.column), None)
 
@@ -276,7 +278,7 @@ class ReviewWays(ReviewAnswers):
         def read() -> int:
             self.review = self.review.renew(self.review.probabilities, self.review.model)
             return len(self.review.answers)
-        self._do(read, lambda count: f'{count} answers read')
+        self._do(read, lambda count: f'{number_of(count, "answer")} read')
 
     def reopen(self) -> None:
         "Ask again what was skipped."

@@ -28,7 +28,7 @@ from ..data.mask_files import read_mask_file
 from ..rivals.registry import ABLATIONS, METHODS, RELEASES, configure, method_title, parse_spec, with_wording
 from ..training.localisation import Places, read_boxes, scene_places
 from ..data.prepared import prepared_dataset, read_provenance
-from ..io import write_json
+from ..io import number_of, write_json
 from ..towers.encode import encode_dataset
 from ..towers.tower import load_tower
 from ..training.trainer import pick_device
@@ -156,8 +156,8 @@ def known_places(
         return None
     places, left_out = read_boxes(job.boxes, report)
     if progress:
-        print(f'{job.boxes}: {len(places)} pairs with boxes; {left_out} rows are about other images or labels that '
-              f'are not present')
+        print(f'{job.boxes}: {number_of(len(places), "pair")} with boxes; '
+              f'{number_of(left_out, "row")} about other images, or about labels that are not present')
     return places
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #407e8967

@@ -452,7 +452,8 @@ def predict_job(
             if sum(1 for _ in records()) + len(bad) != len(dataset):
                 raise JobError(f'{hidden}: was changed while it was written; start the same command again.')
             if next(records(), None) is None:
-                raise DataError(f'none of the {len(dataset)} pictures can be read, first {bad[0][0]}: {bad[0][1]}')
+                raise DataError(f'none of {number_of(len(dataset), "picture")} can be read, '
+                                f'first {bad[0][0]}: {bad[0][1]}')
             check_request(out, on_bad, form, top)  # again: somebody may have made it meanwhile
             write_sidecars(records(), recogniser.class_names, thresholds, Path(xmp)) if xmp else None
             chunks = output_chunks(records(), recogniser.class_names, thresholds, form, top, run.resolve().name)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..data.dataset import MultiLabelDataset, scenes_dataset
+from ..io import number_of
 from ..data.labels import UNKNOWN, bernoulli_mask, single_positive_mask
 from ..data.mask_files import read_mask_file
 from ..data.formats import read_labels
@@ -83,7 +84,7 @@ def left_out_of(
     for s in sets:
         if s.skipped:
             names = [name for name, _ in s.skipped[:most]] + [f'{len(s.skipped) - most} more'] * (len(s.skipped) > most)
-            said.append(f'{s.split}: {len(s.skipped)} images: {" ".join(names)}')
+            said.append(f'{s.split}: {number_of(len(s.skipped), "image")}: {" ".join(names)}')
     return '; '.join(said)
 
 # %% ../../nbs/library/runs/01_sets.ipynb #31210ed3

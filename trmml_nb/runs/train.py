@@ -22,7 +22,7 @@ from scipy.special import expit
 
 from ..towers.loading import in_memory
 from ..data.dataset import MultiLabelDataset, check_labels
-from ..io import LockError, alone, clear_parts, held_by, sealed_csv, write_atomic
+from ..io import LockError, alone, clear_parts, held_by, number_of, sealed_csv, write_atomic
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
 from .options import JobError, TrainJob
 from .sets import hide_labels, left_out_of, load_sets, settings, zero_shot_cosines
@@ -373,8 +373,8 @@ def train_in(
     about = describe(job, tower, train, mask, method, config, test)
     from_first(claim_config, folder, about)
     say = print if progress and rank_and_size()[0] == 0 else (lambda *_: None)
-    say(f'{train}  ({mask})\nmeasured on {test.name}/{test.split}, {len(test)} images; tower {job.clip} at '
-        f'{tower.image_size} px\n{precision.why}')
+    say(f'{train}  ({mask})\nmeasured on {test.name}/{test.split}, {number_of(len(test), "image")}; tower {job.clip} '
+        f'at {tower.image_size} px\n{precision.why}')
     stores = [in_memory(encode_dataset(tower, s, job.cache, progress=progress), device) for s in (train, test)]
     model = build_method(job.method, tower, about['class_names'], job.seed, job.data)
     measured = Evaluation(stores[1], test.targets if test.truth is None else test.truth, job.eval_split or test.split)

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
-from ..io import SEAL, csv_bytes, read_json, write_atomic
+from ..io import csv_bytes, number_of, read_json, write_atomic
 from ..people.inspector import match_view
 from .options import JobError, TrainJob
 from .sets import hide_labels, load_sets, zero_shot_cosines
@@ -152,15 +152,14 @@ def completed_table(
     filled: np.ndarray,  # [N, C] 0 or 1
     p: np.ndarray,  # [N, C] probabilities
 ) -> tuple[list[str], list[list]]:  # header, rows
-    """Labels, for each what was given or proposed, probabilities, and a digest of all but the labels; every reader of
-    tables takes it back, corrected or not."""
+    """Labels, for each what was given or proposed, and probabilities; the name of the last column, which is empty, is a
+    digest of all but the labels. Every reader of tables takes it back, corrected or not."""
     header = ['image', *class_names, *(c + SOURCE for c in class_names), *(c + PROBABILITY for c in class_names)]
     said = np.where(filled == 1, ' 1', ' 0')
     said = np.char.add(np.where(targets != UNKNOWN, 'given', 'proposed'), said)
     rows = [[name, *map(int, line), *map(str, sources), *(f'{v:.6f}' for v in values)]
             for name, line, sources, values in zip(image_ids, filled, said, p)]
-    seal = written_digest(header, [list(map(str, row)) for row in rows])
-    return [*header, SEAL], [[*row, seal] for row in rows]
+    return [*header, written_digest(header, [list(map(str, row)) for row in rows])], [[*row, ''] for row in rows]
 
 
 class DecisionsForm(BaseModel):
@@ -186,9 +185,9 @@ def run_decisions(
     parts = {k: v for k, v in said if isinstance(v, dict)}
     lacking = [(k, c) for k, v in parts.items() for c in class_names if c not in v]
     if lacking:
-        raise JobError(f'{path}: no threshold or shift for {lacking[0][1]!r} ({lacking[0][0]}; {len(lacking)} entries '
-                       f'are missing): it belongs to another run. Copy the file anew, or move it away to use '
-                       f'probabilities as they are.')
+        raise JobError(f'{path}: no threshold or shift for {lacking[0][1]!r} ({lacking[0][0]}; '
+                       f'{number_of(len(lacking), "entry is", "entries are")} missing): it belongs to another run. '
+                       f'Copy the file anew, or move it away to use probabilities as they are.')
     found = {k: np.array([v[c] for c in class_names], dtype=float) for k, v in parts.items()}
     return dict(slope=np.full(len(class_names), said.slope), noted=np.ones(len(class_names))) | found
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import MultiLabelDataset
-from ..io import write_atomic
+from ..io import number_of, write_atomic
 from .encode import prepared_pixels, work_size, worker_pool
 from .store import default_cache
 from .tower import FrozenTower
@@ -154,7 +154,8 @@ def with_time(
         return made
     work = images * (made.probe.low if made.name == "bf16" else made.probe.full)
     said = f"{work:.0f} s" if work < 120 else f"{work / 60:.0f} min"
-    return replace(made, why=f"{made.why}; {images} images are about {said} of work for one core")
+    many = number_of(images, 'image is', 'images are')
+    return replace(made, why=f"{made.why}; {many} about {said} of work for one core")
 
 
 def choose_precision(
@@ -178,7 +179,8 @@ def choose_precision(
     pixels = prepared_pixels(tower, dataset, [i * len(dataset) // count for i in range(count)])
     work = seconds_of(tower, pixels, (next(tower.model.visual.parameters()).dtype,))[0] * len(dataset)
     if work < ENOUGH:
-        return Precision("fp32", f"encoding in fp32: {len(dataset)} images are about {work:.0f} s of work for one core")
+        many = number_of(len(dataset), 'image is', 'images are')
+        return Precision("fp32", f"encoding in fp32: {many} about {work:.0f} s of work for one core")
     probe = probe_tower(tower, pixels)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(asdict(probe)).encode())

@@ -15,6 +15,7 @@ from scipy.special import expit
 from scipy.stats import betabinom
 
 from ..errors import MethodError
+from ..io import number_of
 from ..people.figures import curve
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from ..training.metrics import best_thresholds, check_probabilities, check_scores
@@ -251,9 +252,9 @@ def folds(
     _, of = np.unique(np.arange(count) if groups is None else groups, return_inverse=True)
     units = int(of.max()) + 1 if count else 0
     if not 2 <= parts <= units:
-        what = 'images with a label (copies count as one)'
-        raise CalibrationError(f'{units} {what}: too few for cross-validation, which takes 2 at least; label some more.'
-                               if units < 2 else f'{parts} folds of {units} {what}, expected 2 to {units}.')
+        what = f'{number_of(units, "image")} with a label (copies count as one)'
+        raise CalibrationError(f'{what}: too few for cross-validation, which takes 2 at least; label some more.'
+                               if units < 2 else f'{parts} folds of {what}, expected 2 to {units}: --folds.')
     for drawn in np.array_split(np.random.default_rng(seed).permutation(units), parts):
         piece = np.flatnonzero(np.isin(of, drawn))
         yield np.setdiff1d(np.arange(count), piece), np.sort(piece)

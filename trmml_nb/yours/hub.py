@@ -16,7 +16,7 @@ from huggingface_hub.utils import HfHubHTTPError, validate_repo_id
 
 from ..errors import RunError
 from .. import __version__
-from ..io import write_atomic
+from ..io import number_of, write_atomic
 from ..rivals.registry import METHODS, parse_spec
 from ..runs.run import Recogniser, config_sha256, load_run, note_of, read_config, read_metrics, save_model
 from ..io import parse_json, write_json
@@ -56,7 +56,7 @@ def model_card(
     say = lambda key: 'not measured' if metrics.get(key) is None else f'{metrics[key]:.2f}'
     data, tower, names = config['data'], config['tower'], config['class_names']
     facts = {'method': f"{METHODS[parse_spec(config['method'])[0]].title} (`{config['method']}`)",
-             'trained on': f"{data['name']}/{data['split']}, {data['images']} images",
+             'trained on': f"{data['name']}/{data['split']}, {number_of(data['images'], 'image')}",
              'labels known': data['mask'], 'mask (sha256)': data['mask_sha256'][:16],
              'tower': f"{Path(tower['clip']).name} {tower['pretrained'] or ''} at {tower['image_size']} px, frozen, "
                       f"fingerprint {tower['fingerprint'][:12]}",

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ __all__ = ['PLACES', 'KEPT', 'PAGE_STYLE', 'IN_WORDS', 'FEW', 'MARK', 'REPORT_WO
            'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone',
            'html_table', 'few_marks', 'picture_uri', 'limits', 'check_figure', 'report_html', 'claim_photos',
            'photos_key', 'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower',
-           'what_is_open', 'album_cost', 'check_album', 'what_is_new', 'photos_job']
+           'names_in_words', 'check_count', 'what_is_open', 'album_cost', 'check_album', 'what_is_new', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -380,7 +380,7 @@ def few_marks(
 ) -> dict[tuple[Any, str], str]:  # as `html_table` takes them
     "What to say beside a measure that rests on very few labels."
     few = table.index[(table['present'] > 0) & (table['present'] < FEW) & table['AP'].notna()]
-    return {(name, 'AP'): f'from {n} positive{"s" if n > 1 else ""}' for name, n in table.loc[few, 'present'].items()}
+    return {(name, 'AP'): f'from {number_of(n, "positive")}' for name, n in table.loc[few, 'present'].items()}
 
 
 def picture_uri(
@@ -473,17 +473,18 @@ def report_html(
     return ''.join([
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title><style>{PAGE_STYLE}</style></head><body><main>',
-        f'<h1>{html.escape(title)}</h1><p>{m["images"]} photographs, {len(data.class_names)} categories, '
+        f'<h1>{html.escape(title)}</h1><p>{number_of(m["images"], "photograph")}, '
+        f'{number_of(len(data.class_names), "category", "categories")}, '
         f'{m["known_share"]:.1f} % of the labels known. '
-        f'{len(result.sheet.unlabelled_images)} photographs without any label, {len(data.skipped)} left out because '
-        f'they cannot be read.</p>',
+        f'{number_of(len(result.sheet.unlabelled_images), "photograph")} without any label, '
+        f'{len(data.skipped)} left out because they cannot be read.</p>',
         '<h2>How the table was read</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in result.sheet.notes), '</ul>',
         '<h2>What is missing, and how good the model is</h2>', html_table(result.table, marks=few_marks(result.table)),
         f'<p>mAP on labels that training did not see: {say(m["trained_mAP"])} after training, '
         f'{say(m["zero_shot_mAP"])} by the tower alone; log loss of the calibrated probabilities: '
         f'{m["trained_log_loss"]:.3f} and {m["zero_shot_log_loss"]:.3f}. '
-        f'{len(m["left_out"])} of {m["categories"]} categories are left out of it: they lack a known present or a '
-        f'known absent label. <b>Kept: '
+        f'Left out of it, for lack of a known present or a known absent label: {len(m["left_out"])} of '
+        f'{number_of(m["categories"], "category", "categories")}. <b>Kept: '
         f'{KEPT[result.chosen]}.</b> All that follows is about it. F1 with thresholds chosen on other labels: '
         f'{say(m["OF1"])} overall, '
         f'{say(m["CF1"])} per category. Of what is proposed as present, {say(100 * m["expected_precision"])} should '
@@ -690,6 +691,27 @@ def check_tower(
                       stacklevel=2)
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #9ab40004
+def names_in_words(
+    names: Sequence[str],  # of categories or pictures
+    most: int = 8,  # to be named
+    longest: int = 60,  # letters of one
+) -> str:
+    "The first names and the last one, where strange columns stand; long ones shortened; and how many there are."
+    said = [name if len(name) <= longest else name[:longest - 3] + '...' for name in names]
+    return ', '.join(said) if len(said) <= most else f'{", ".join(said[:most - 1])} ... {said[-1]} ({len(said)})'
+
+
+def check_count(
+    data: MultiLabelDataset,  # the pictures and their labels
+    parts: int,  # folds of cross-validation
+) -> None:
+    "Errors: fewer photographs with a label than cross-validation has parts."
+    if (count := int(data.known_mask.any(1).sum())) < parts:
+        raise PhotosError(f'{data.name}: {number_of(count, "photograph has", "photographs have")} a label, and '
+                          f'cross-validation in {parts} parts needs {parts}. Give more labels'
+                          + (f', or say --folds {count}.' if count > 1 else '.'))
+
+
 def what_is_open(
     sheet: Sheet,  # what people gave
 ) -> str:  # a line
@@ -721,8 +743,7 @@ def check_album(
     data, table = sheet.dataset, sheet_statistics(sheet)
     groups, how = copies(data)
     several = [np.flatnonzero(groups == g) for g in np.flatnonzero(np.bincount(groups) > 1)]
-    some = lambda names: ', '.join(names[:8]) + (f' and {len(names) - 8} more' if len(names) > 8 else '')
-    lines = [str(data), *sheet.notes,
+    lines = [str(data), f'categories: {names_in_words(data.class_names)}', *sheet.notes,
              what_is_open(sheet)]
     lines += what_is_new(job.start, job, sheet) if job.start else []
     lines += [f'cannot be used: {what}: {why}' for what,
@@ -730,19 +751,19 @@ def check_album(
     for words, found in (('never present', table['present'] == 0), ('never absent', table['absent'] == 0),
                          ('fewer than five present', table['present'].between(1, 4))):
         if found.any():
-            lines.append(f'{words}: {some(table.index[found].tolist())}')
+            lines.append(f'{words}: {names_in_words(table.index[found].tolist())}')
     lines += [f'{number_of(len(several), "group")} of copies, found {how}; they stay together in cross-validation'
               ] if several else []
-    lines += [f'copies: {some([data.image_ids[i] for i in group])}' for group in several[:5]]
+    lines += [f'copies: {names_in_words([data.image_ids[i] for i in group])}' for group in several[:5]]
     clash = [data.image_ids[g[0]] for g in several
              if ((data.targets[g] == 1).any(0) & (data.targets[g] == 0).any(0)).any()]
-    lines += [f'copies with contrary labels: {some(clash)}'] if clash else []
+    lines += [f'copies with contrary labels: {names_in_words(clash)}'] if clash else []
     try:
         check_tower(job.clip, data)
-    except PhotosError as error:
-        lines.append(str(error))
-    else:
         lines.append(album_cost(job, data))
+        check_count(data, job.folds)
+    except PhotosError as error:
+        return [*lines, str(error)]
     return lines + [f'then {job.folds} trainings of cross-validation and a final one follow']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #5f0c2a32
@@ -785,18 +806,26 @@ def photos_job(
                         reading=job.reading)
     data = sheet.dataset
     check_tower(job.clip, data)
+    check_count(data, job.folds)
     folder, _ = claim_photos(job, training)
     if job.start:
         sheet = replace(sheet, notes=[*sheet.notes, *what_is_new(job.start, job, sheet)])
-    say('\n'.join([f'{data}', *(f'- {note}' for note in sheet.notes), what_is_open(sheet)]))
+    say('\n'.join([f'{data}', f'categories: {names_in_words(data.class_names)}',
+                   *(f'- {note}' for note in sheet.notes), what_is_open(sheet)]))
     with alone_in(folder):
         _, begun = claim_photos(job, training)  # again: somebody may have finished here a moment ago
-        result, kept = photos_in(folder, job, training, sheet, progress)
+        try:
+            result, kept = photos_in(folder, job, training, sheet, progress)
+        except TrmmlError:
+            if {p.name for p in folder.iterdir()} == {UNFINISHED}:
+                (folder / UNFINISHED).unlink()  # nothing was done yet that is worth going on with
+            raise
     if begun:
         say(f'{folder}: went on with an unfinished run, {kept.taken} of {job.folds} folds were taken over'
             + (f', {kept.stale} not: labels, photographs or versions are others now' if kept.stale else ''))
-    both = {round(result.metrics[name], 3) for name in ('trained_log_loss', 'zero_shot_log_loss')}
-    known = ', the better one by cross-validation' if len(both) > 1 else ': by cross-validation both are equally good'
+    less, more = sorted(round(result.metrics[name], 3) for name in ('trained_log_loss', 'zero_shot_log_loss'))
+    known = (f': its probabilities are better on labels held out (log loss {less:.3f}, the other {more:.3f})'
+             if less < more else ': by cross-validation both are equally good')
     why = {'known labels': known, 'nothing': ': no label could judge it',
            'assumed labels': ', the better one if what was not noted is absent: nothing is known absent'}[result.metrics['choice_rests_on']]
     say(f'kept: {KEPT[result.chosen]}' + (why if job.model == 'best' else ', as asked'))
