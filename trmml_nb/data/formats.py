@@ -421,14 +421,14 @@ def cvat_triples(
                    for name in [s.get('label', '') for s in image if s.tag in shapes] or ['']]
 
 # %% ../../nbs/library/data/07_formats.ipynb #354d67f0
-class _Once(yaml.BaseLoader):
-    "YAML as plain words, so that no stays no; nothing makes objects, and no key stands twice."
+class _Once(yaml.SafeLoader):
+    "YAML without tags that make objects, in which no key stands twice."
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for k, key in enumerate(keys) if key in keys[:k]]
         if twice:
-            raise yaml.YAMLError(f'{twice[0]!r} stands twice')
+            raise yaml.YAMLError(f'{twice[0]} stands twice')
         return super().construct_mapping(node, deep)
 
 
@@ -437,14 +437,16 @@ def yaml_names(
 ) -> list[str]:  # empty where it holds none
     "Names of categories in their order. Errors: no YAML; numbers that are not 0, 1, 2 and so on; no names."
     try:
-        content = yaml.load(decoded(file)[0], _Once)  # noqa: S506 (a BaseLoader)
+        content = yaml.load(decoded(file)[0], _Once)  # noqa: S506 (a SafeLoader)
         names = content.get('names', []) if isinstance(content, dict) else []
         if isinstance(names, dict):
-            names = [names[str(k)] for k in range(len(names))]
-        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            names = [names[k] for k in range(len(names))]
+        if isinstance(names, list) and any(isinstance(n, bool) for n in names):
+            raise ValueError('YAML reads yes, no, on and off as true and false: put them in quotation marks')
+        if not isinstance(names, list) or not all(isinstance(n, (str, int)) for n in names):
             raise ValueError('expected a list')
     except KeyError as error:
-        raise FormatError(f'{file}: names has no category {error}; number them 0, 1, 2 and so on.') from None
+        raise FormatError(f'{file}: names has no category {error.args[0]}; number them 0, 1, 2 and so on.') from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise FormatError(f'{file}: its names cannot be read ({" ".join(str(error).split())[:200]}).') from None
     return [str(n).strip() for n in names]
