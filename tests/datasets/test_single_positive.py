@@ -108,6 +108,16 @@ def test_lists_that_are_none(folder, tmp_path):
         published_masks(lists, data, ['single'])
 
 
+def test_a_cut_set_reads_its_lines_of_a_whole_file(folder, tmp_path):
+    "`--limit` with published masks: the lines of the images that are left out are no mistake then, and else they are."
+    data = prepared_dataset(folder)
+    write_mask_file(tmp_path / 'all_0.5.txt', data.image_ids, data.truth)
+    few = data.subset(range(1))
+    assert np.array_equal(published_masks(tmp_path, few, [0.5], cut=True)[0.5], data.truth[:1])
+    with pytest.raises(LabelError, match='is it the list of another split'):
+        published_masks(tmp_path, few, [0.5])
+
+
 def test_from_the_list_to_a_table_and_to_a_run(server, tmp_path):  # noqa: F811
     "The checksum of Cole's list stands in the table of a comparison and in the metrics of a run."
     folder = make(put(server, 'coco2014', wider_coco()), tmp_path / 'data')

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
-from trmml_nb.data.labels import PRESENT, UNKNOWN
+from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
 from trmml_nb.method.matching import (
     Calibration,
     MatchingError,
@@ -21,7 +22,7 @@ from trmml_nb.method.matching import (
     text_pixel_scores,
     text_region_scores,
 )
-from trmml_nb.method.adaptive import outranked, unexplained
+from trmml_nb.method.adaptive import misplaced, outranked, unexplained
 from trmml_nb.method.contract import LossState, MethodOutput
 
 B, C, N, D = 3, 5, 7, 8
@@ -336,6 +337,21 @@ def test_bad_input_is_named(call, words):
         call()
     for word in words:
         assert word in str(error.value)
+
+
+def test_misplaced_against_scikit_learn():
+    "One minus the area under the curve of each category that has both kinds, with ties counted by half; else 0."
+    g = torch.Generator().manual_seed(4)
+    logits = torch.randint(0, 7, (200, 6), generator=g).float()  # many ties
+    targets = torch.randint(-1, 2, (200, 6), generator=g)
+    targets[:, 3], targets[:, 4] = torch.where(targets[:, 3] == ABSENT, UNKNOWN, targets[:, 3]), UNKNOWN
+    areas = []
+    for c in (0, 1, 2, 5):
+        known = targets[:, c] != UNKNOWN
+        areas.append(roc_auc_score(targets[known, c].numpy(), logits[known, c].numpy()))
+    assert misplaced(logits, targets) == pytest.approx(1 - sum(areas) / 4, abs=1e-9)
+    assert misplaced(3 * logits - 2, targets) == misplaced(logits, targets)  # neither scale nor bias matters
+    assert misplaced(logits, targets.clamp(max=0)) == 0.0 == misplaced(logits, torch.full_like(targets, UNKNOWN))
 
 
 def test_unexplained_against_scikit_learn():

@@ -14,7 +14,7 @@ from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import PRESENT, UNKNOWN
 from trmml_nb.method.losses import partial_asymmetric_loss
 from trmml_nb.method.contract import LossState
-from trmml_nb.method.adaptive import believed
+from trmml_nb.method.adaptive import believed, misplaced
 from trmml_nb.method.positions import spread_maps
 from trmml_nb.method.trmml import TRMML, TRMMLConfig
 from trmml_nb.method.vocabulary import first_look, kept_categories
@@ -538,3 +538,80 @@ def test_map_width_spreads_maps_at_prediction_only():
 def test_settings_that_are_no_share_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TRMMLConfig(**wrong)
+
+
+class OneStore(views.Store):
+    "So many images, held."
+
+    def __init__(self, features):
+        self.features, self.image_ids = features, [str(i) for i in range(len(features.dense))]
+
+    def __len__(self):
+        return len(self.image_ids)
+
+    def batch(self, rows, device=None):
+        rows = torch.as_tensor(rows)
+        return ImageFeatures(
+            *(
+                None if part is None else part[rows]
+                for part in (self.features.pooled, self.features.dense, self.features.norms)
+            )
+        )
+
+
+def spots(noise, sharp, seed=0, images=300, positions=25):
+    "Images in which one position shows each present category, among positions that look a little like everything."
+    g = torch.Generator().manual_seed(seed)
+    texts = F.normalize(torch.randn(C, D, generator=g), dim=-1)
+    truth = torch.rand(images, C, generator=g) < 0.3
+    dense = (
+        noise * torch.randn(images, positions, D, generator=g) + (0 if sharp else 1) * (truth.float() @ texts)[:, None]
+    )
+    at = torch.randint(0, positions, (images, C), generator=g)
+    for c in range(C):
+        dense[torch.arange(images), at[:, c]] += 1.5 * sharp * truth[:, c, None] * texts[c]
+    return texts, OneStore(ImageFeatures(F.normalize(dense.mean(1), dim=-1), F.normalize(dense, dim=-1))), truth.long()
+
+
+def sharpness(model):
+    "Of the first maps, from the weights."
+    gain = model.regions.to_query.weight.norm() / model.regions.to_key.weight.norm()
+    return (gain / math.sqrt(model.regions.heads / D)).item()
+
+
+def test_known_labels_choose_how_sharply_to_look():
+    found = {}
+    for sharp in (True, False):
+        texts, store, truth = spots(0.35, sharp)
+        hidden = torch.where(torch.rand(truth.shape, generator=torch.Generator().manual_seed(1)) < 0.5, truth, UNKNOWN)
+        model = TRMML(texts, (5, 5), scale=10.0, config=TRMMLConfig(fit_attention=True, position_scale=0.0))
+        model.prepare(store, hidden)
+        found[sharp], rows = sharpness(model), torch.arange(len(store))
+        left = {}
+        for factor in (0.5, 1, 2, 4, 8):
+            other = TRMML(
+                texts, (5, 5), scale=10.0, config=TRMMLConfig(attention_share=0.2 * factor, position_scale=0.0)
+            )
+            left[2.0 * factor] = misplaced(other.region_logits(store, rows), hidden)
+        best = min(left, key=left.get)
+        assert found[sharp] == pytest.approx(best if left[best] < 0.9 * left[2.0] else 2.0, rel=1e-5)
+        model.prepare(store, hidden)  # a second time changes nothing
+        assert sharpness(model) == pytest.approx(found[sharp], rel=1e-6)
+    assert found[True] > 2.0 * 1.5  # a category in one position out of 25 wants sharp maps
+
+
+def test_without_known_labels_the_share_stays():
+    texts, store, truth = spots(0.35, True)
+    for labels in (torch.full_like(truth, UNKNOWN), torch.zeros_like(truth)):
+        model = TRMML(texts, (5, 5), scale=10.0, config=TRMMLConfig(fit_attention=True))
+        model.prepare(store, labels)
+        assert sharpness(model) == pytest.approx(2.0, rel=1e-5)
+    single = torch.where(truth == PRESENT, truth, UNKNOWN)
+    model.prepare(store, single)
+    assert sharpness(model) > 2.0 * 1.5  # present labels alone say it too
+
+
+@pytest.mark.parametrize('other', [dict(matching='image'), dict(query_init='random'), dict(attention_share=0.0)])
+def test_sharpness_is_chosen_for_texts_that_look_at_regions(other):
+    with pytest.raises(ValueError, match='fit_attention is set: it needs'):
+        TRMMLConfig(fit_attention=True, **other)

@@ -58,7 +58,7 @@ def _check_ids(path: Path, rows: dict, image_ids: list[str], extra: str) -> None
         raise LabelError(f'{path}: {len(missing)} of {len(image_ids)} image ids have no line, first {missing[0]!r}.')
     if more and extra == 'error':
         raise LabelError(f'{path}, line {rows[more[0]][0]}: image id {more[0]!r} was not asked for ({len(more)} such '
-                         "lines): pass extra='ignore' if the file may hold more images.")
+                         "lines); is it the list of another split? Keep the lines of these images alone.")
 
 
 def _check_rows(path: Path, rows: int, image_ids: list[str]) -> None:

@@ -11,13 +11,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.labels import PRESENT, UNKNOWN
+from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from .matching import start_bias
 
 # %% auto #0
-__all__ = ['outranked', 'unexplained', 'believed']
+__all__ = ['misplaced', 'outranked', 'unexplained', 'believed']
 
 # %% ../../nbs/extensions/02_adaptive.ipynb #5e1d0b02
+def misplaced(
+    logits: Tensor,  # [M, C] scores
+    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
+) -> float:  # 0: each category ranks its images rightly; 0.5: no better than chance
+    "How often a known absent image scores above a known present one: mean over categories; 0 where none has both."
+    shares = []
+    for scores, labels in zip(logits.T, targets.T):
+        right, wrong = scores[labels == PRESENT], scores[labels == ABSENT].sort().values
+        if len(right) and len(wrong):
+            below, upto = (torch.searchsorted(wrong, right, right=side).double().mean() for side in (False, True))
+            shares.append(1 - (below + upto).item() / (2 * len(wrong)))
+    return sum(shares) / max(len(shares), 1)
+
+
 def outranked(
     logits: Tensor,  # [M, C] scores
     targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN

@@ -12,8 +12,8 @@ from ..errors import MethodError
 from ..towers.texts import WORDINGS
 
 # %% auto #0
-__all__ = ['ChoiceGroup', 'later', 'StartChoices', 'TextChoices', 'TeacherChoices', 'PrototypeChoices', 'WitnessChoices',
-           'ComparisonChoices', 'VocabularyChoices', 'PredictionChoices']
+__all__ = ['ChoiceGroup', 'later', 'StartChoices', 'LookChoices', 'TextChoices', 'TeacherChoices', 'PrototypeChoices',
+           'WitnessChoices', 'ComparisonChoices', 'VocabularyChoices', 'PredictionChoices']
 
 # %% ../../nbs/library/method/02_choices.ipynb #91eedfd9
 class ChoiceGroup:
@@ -50,18 +50,25 @@ def later(
 # %% ../../nbs/library/method/02_choices.ipynb #c0re0006
 @dataclass
 class StartChoices(ChoiceGroup):
-    "Where regions and scores stand before the first step."
+    "Where queries and scores stand before the first step."
     query_init: str = 'text'  # reconstruction: queries start at the texts; 'random' starts at N(0, 0.02)
     query_residual: bool = True  # reconstruction: the query-level feature starts at the region-level one
-    position_scale: float = 0.25  # reconstruction: length of the position code, where a feature has length 1
-    attention_share: float = 0.2  # reconstruction: first maps are near softmax(0.2 x the tower's logit scale x cosine),
-    # which is DualCoOp's 20 for CLIP's 100; 0: random projections
-    norm_power: float = 1.0  # reconstruction: attention goes with (length of the tower's vector) ** norm_power
     fit_bias: bool = True  # reconstruction: start the logit bias so that probabilities fit the known labels
 
     def __post_init__(self):
         super().__post_init__()
         self.one_of('query_init', 'text', 'random')
+
+
+@dataclass
+class LookChoices(ChoiceGroup):
+    "How the first maps look at an image."
+    position_scale: float = 0.25  # reconstruction: length of the position code, where a feature has length 1
+    attention_share: float = 0.2  # reconstruction: first maps are near softmax(0.2 x the tower's logit scale x cosine),
+    # which is DualCoOp's 20 for CLIP's 100; 0: random projections
+    fit_attention: bool = later(False)  # reconstruction: the known labels choose that number before the first step, from
+    # half to eight times `attention_share`
+    norm_power: float = 1.0  # reconstruction: attention goes with (length of the tower's vector) ** norm_power
 
 
 @dataclass

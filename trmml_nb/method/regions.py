@@ -18,7 +18,7 @@ from .attention import CategoryAttention, pool_regions
 from .positions import RegionError, at_least_float32, check_positions, head_values
 
 # %% auto #0
-__all__ = ['RegionOutput', 'first_values', 'RegionLayers', 'RegionFormulas', 'CategoryRegions']
+__all__ = ['RegionOutput', 'set_sharpness', 'first_values', 'RegionLayers', 'RegionFormulas', 'CategoryRegions']
 
 # %% ../../nbs/book/05_regions.ipynb #115d84c8
 class RegionOutput(NamedTuple):
@@ -41,6 +41,16 @@ def _check_settings(num_classes: int, dim: int, heads: int, init: Tensor | None,
 
 # %% ../../nbs/book/05_regions.ipynb #112bc326
 @torch.no_grad()
+def set_sharpness(
+    regions: CategoryAttention,  # its queries are made to ask as its keys answer
+    attention_scale: float,  # maps are near softmax(scale * cosine)
+) -> None:
+    "Query projection: that of the keys, scaled; queries that are texts then look where their words are."
+    gain = attention_scale * math.sqrt(regions.heads / regions.queries.shape[1])
+    regions.to_query.weight.copy_(gain * regions.to_key.weight)
+
+
+@torch.no_grad()
 def first_values(
     regions: RegionLayers,  # to be filled
     init: Tensor | None,  # [C, d] texts that the queries start from; None: N(0, 0.02)
@@ -57,8 +67,7 @@ def first_values(
             nn.init.zeros_(layer.bias)
     if attention_scale is not None:
         nn.init.orthogonal_(regions.to_key.weight, generator=generator)
-        gain = attention_scale * math.sqrt(regions.heads / regions.queries.shape[1])
-        regions.to_query.weight.copy_(gain * regions.to_key.weight)
+        set_sharpness(regions, attention_scale)
     if regions.residual:
         nn.init.zeros_(regions.mlp[-1].get_parameter('weight'))
 

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.labels import PRESENT, UNKNOWN
+from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from ..errors import MethodError
-from .adaptive import believed, unexplained
+from .adaptive import believed, misplaced, outranked, unexplained
 from .attention import loudness
-from .choices import (ChoiceGroup, ComparisonChoices, PredictionChoices, PrototypeChoices, StartChoices,
-                                     TeacherChoices, TextChoices, VocabularyChoices, WitnessChoices, later)
+from .choices import (ChoiceGroup, ComparisonChoices, LookChoices, PredictionChoices, PrototypeChoices,
+                                     StartChoices, TeacherChoices, TextChoices, VocabularyChoices, WitnessChoices, later)
 from .contract import LossState, Method, MethodOutput, PseudoLabels, evaluating
 from .contrast import multimodal_contrastive_loss
 from .losses import partial_asymmetric_loss
@@ -29,7 +29,7 @@ from .neighbours import NeighbourMemory, fill_neighbours, join_neighbours
 from .platt import CategoryLevels
 from .positions import grid_of, spread_maps, view_grids
 from .prototypes import PrototypeMemory, combine_evidence, prototype_scores, pseudo_labels
-from .regions import CategoryRegions, RegionOutput
+from .regions import CategoryRegions, RegionOutput, set_sharpness
 from .vocabulary import first_look, kept_categories, own_cosines, with_kept
 from ..towers.dense import ImageFeatures
 from ..towers.texts import class_texts
@@ -100,7 +100,7 @@ class FocusChoices(ChoiceGroup):
 # %% ../../nbs/book/10_trmml.ipynb #c0re0012
 @dataclass
 class TRMMLConfig(VocabularyChoices, PredictionChoices, ComparisonChoices,  # apart
-                  WitnessChoices, PrototypeChoices, TeacherChoices, TextChoices, StartChoices,  # finer
+                  WitnessChoices, PrototypeChoices, TeacherChoices, TextChoices, LookChoices, StartChoices,  # finer
                   FocusChoices, UnknownChoices, ContrastChoices, TeachingChoices, RegionChoices):  # first to read
     "All choices of the TRM-ML method, by their own names; a dataclass takes the fields of its last group first."
     seed: int = 0  # of the first weights
@@ -116,6 +116,9 @@ class TRMMLConfig(VocabularyChoices, PredictionChoices, ComparisonChoices,  # ap
         if self.matching == 'pixel' and not self.attention_share > 0:
             raise MethodError(f"matching is 'pixel' and attention_share is {self.attention_share}, expected a number "
                               f"above 0: it is what sharpens the softmax.")
+        if self.fit_attention and not (self.matching == 'region' and self.query_init == 'text' and self.attention_share > 0):
+            raise MethodError("fit_attention is set: it needs matching='region', query_init='text' and an attention_share "
+                              'above 0, because it says how sharply texts look.')
 
 # %% ../../nbs/book/10_trmml.ipynb #53219c7e
 def start_regions(
@@ -282,6 +285,23 @@ class RegionMatcher(RegionLooks):
 class ReadyMatcher(RegionMatcher):
     "The same, fitted to the known labels before the first step."
 
+    def region_logits(self, store: Store, rows: Tensor) -> Tensor:
+        "[R, C] what the regions alone say of these `rows` [R] of a store, on the CPU."
+        with evaluating(self):
+            return torch.cat([self(store.batch(part, self.texts.device)).scores['region'].float().cpu()
+                              for part in rows.split(256)])
+
+    def fit_attention(self, store: Store, targets: Tensor, most: int = 1024) -> None:
+        "As sharp first maps as misplace fewest known `targets` [M, C], on `most` images; another share for a tenth less."
+        drawn = torch.randperm(len(store), generator=torch.Generator().manual_seed(self.config.seed))[:most]
+        rows, left = drawn.sort().values, {}
+        for factor in (1.0, 0.5, 2.0, 4.0, 8.0):
+            set_sharpness(self.regions, factor * self.sharpness)
+            logits, labels = self.region_logits(store, rows), targets[rows].cpu()
+            left[factor] = misplaced(logits, labels) if (labels == ABSENT).any() else outranked(logits, labels)
+        best = min(left, key=left.__getitem__)
+        set_sharpness(self.regions, self.sharpness * (best if left[best] < 0.9 * left[1.0] else 1.0))
+
     @torch.no_grad()
     def prepare(
         self,
@@ -298,11 +318,11 @@ class ReadyMatcher(RegionMatcher):
             score = ((lambda part: text_image_scores(part.pooled, texts)) if self.config.matching == 'image' else
                      (lambda part: first_look(part.dense, texts)[0]))
             self.calibration.fit(torch.cat([score(part).cpu() for part in parts()]), targets)
+        if self.config.fit_attention:
+            self.fit_attention(store, targets)
         if self.config.distill_reach is None and not self.config.text_offset:
             return
-        with evaluating(self):
-            scores = torch.cat([self(part).scores['region'].float().cpu() for part in parts()])
-        left = self.unexplained = unexplained(scores, targets.cpu())
+        left = self.unexplained = unexplained(self.region_logits(store, torch.arange(len(store))), targets.cpu())
         self.trust = 1.0 if self.config.distill_reach is None else believed(left, self.config.distill_reach)
         if self.config.text_offset:
             self.offset_rate.fill_(self.config.text_offset * min(left, 1.0) ** 2)

@@ -123,6 +123,7 @@ def published_masks(
     folder: str | Path,  # holds files whose names end in _<share>.txt, _single.txt or _single_positive.txt
     train: MultiLabelDataset,  # their images and categories
     knowns: Sequence[float | str],  # shares that will be asked for
+    cut: bool = False,  # whether `train` holds but some of the images that the files are about
 ) -> dict[float | str, np.ndarray]:  # share, or 'single' where there is such a list -> targets [M, C]
     """Read the masks of all shares between 0 and 1. Raises `JobError` for a share without exactly one file, or a list
     that is not single positive."""
@@ -135,8 +136,8 @@ def published_masks(
         if len(files) != 1:
             raise JobError(f'{folder}: {len(files)} files end in {" or ".join(ends)}, expected one; leave --masks out '
                            f'to draw the mask.')
-        found[known] = read_mask_file(files[0], train.image_ids, train.class_names, extra='ignore' if known == 'single'
-                                      else 'error')
+        found[known] = read_mask_file(files[0], train.image_ids, train.class_names, extra='ignore' if cut or
+                                      known == 'single' else 'error')
         if known == 'single' and (bad := ((found[known] == PRESENT).sum(1) > 1) | (found[known] == ABSENT).any(1)).any():
             raise JobError(f'{files[0]}: image id {train.image_ids[int(bad.argmax())]!r} has more than one present '
                            f'label, or an absent one '
@@ -187,7 +188,7 @@ def make_world(
     reported = (report.split, encode(report), known(report))
     selected = reported if select is report else (select.split, encode(select), known(select))
     name = job.name or Path(job.clip.removeprefix('local-dir:')).name
-    masks = {} if job.masks is None else published_masks(job.masks, train, split_knowns(job.known))
+    masks = {} if job.masks is None else published_masks(job.masks, train, split_knowns(job.known), job.limit is not None)
     if 'single' in split_knowns(job.known) and 'single' not in masks:  # the list of the benchmark, or a draw
         masks['single'] = hide_labels(train, LabelChoice(single_positive=True), job)[0].targets
     store = encode(train) if job.tune else encode(train, job.views.split('+')[:1])  # training sees the first view
