@@ -167,6 +167,16 @@ def test_words_that_say_nothing_do_not_lead_astray():
         assert set(table[table['method'] == spec]['settings']) == {settings_sha256(spec, 'own')}, spec
 
 
+def test_a_tower_that_knows_where_is_not_made_worse_with_a_tenth_of_the_labels():
+    "Known labels choose how sharply to look: without that choice, training falls behind no training there."
+    table = read_table(ROOT / 'results' / 'scenes_tiny16.csv')
+    means = summarise(table)['mean']
+    alone, spec = means['zero_shot_pixel', '0.1'], 'trmml_adaptive:fit_attention=False'
+    assert means[spec, '0.1'] < alone < means['trmml_adaptive', '0.1']
+    for method in set(table['method']):
+        assert set(table[table['method'] == method]['settings']) == {settings_sha256(method, 'scenes')}, method
+
+
 def test_readme_tells_what_was_measured_on_other_towers(towers):
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     for clip in ('lab2', 'lab3'):

@@ -285,14 +285,23 @@ class RegionMatcher(RegionLooks):
 class ReadyMatcher(RegionMatcher):
     "The same, fitted to the known labels before the first step."
 
-    def region_logits(self, store: Store, rows: Tensor) -> Tensor:
-        "[R, C] what the regions alone say of these `rows` [R] of a store, on the CPU."
+    def region_logits(
+        self,
+        store: Store,  # of images
+        rows: Tensor,  # [R] numbers of those that are wanted
+    ) -> Tensor:  # [R, C] on the CPU
+        "What the regions alone say of images."
         with evaluating(self):
             return torch.cat([self(store.batch(part, self.texts.device)).scores['region'].float().cpu()
                               for part in rows.split(256)])
 
-    def fit_attention(self, store: Store, targets: Tensor, most: int = 1024) -> None:
-        "As sharp first maps as misplace fewest known `targets` [M, C], on `most` images; another share for a tenth less."
+    def fit_attention(
+        self,
+        store: Store,  # features of the M training images
+        targets: Tensor,  # [M, C] what training may see
+        most: int = 1024,  # images that are looked at, drawn by the seed
+    ) -> None:
+        "Make the first maps as sharp as misplaces the fewest known labels; the usual share stays if that is within a tenth."
         drawn = torch.randperm(len(store), generator=torch.Generator().manual_seed(self.config.seed))[:most]
         rows, left = drawn.sort().values, {}
         for factor in (1.0, 0.5, 2.0, 4.0, 8.0):
