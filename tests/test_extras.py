@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trmml_nb.data.tables import excel_lines
-from trmml_nb.datasets.archives import PATIENT, _session
+from trmml_nb.datasets.archives import _requests
 from trmml_nb.errors import PackageError, TrmmlError
 from trmml_nb.people.figures import heatmap
 from trmml_nb.training.processes import join_world
@@ -40,7 +40,7 @@ def anew(module):
 USES = [
     ('seaborn', 'plots', lambda: heatmap([[1.0]], ['a'], ['b'])),
     ('accelerate', 'distributed', join),
-    ('requests', 'download', lambda: _session('http://127.0.0.1', PATIENT)),
+    ('requests', 'download', _requests),
     ('sklearn', 'sklearn', lambda: anew('trmml_nb.yours.estimator')),
     ('openpyxl', 'xlsx', lambda: excel_lines(Path('table.xlsx'))),
     ('anywidget', 'notebooks', lambda: anew('trmml_nb.people.inspector_widget')),
@@ -68,7 +68,7 @@ def asked():
 def test_every_extra_that_is_named_brings_what_is_asked_for():
     "The calls, and the extras named in messages and pages."
     calls = set(asked())
-    assert len(calls) >= 8
+    assert len(calls) >= 7
     for package, extra in calls:
         brings = [re.split('[<>=]', r)[0] for r in EXTRAS[extra]]
         assert not isinstance(package, str) or NAMES.get(package, package) in brings, (package, extra)

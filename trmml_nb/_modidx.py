@@ -544,6 +544,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'trmml_nb/datasets/archives.py'),
                                             'trmml_nb.datasets.archives.WrongFile': ( 'library/datasets/archives.html#wrongfile',
                                                                                       'trmml_nb/datasets/archives.py'),
+                                            'trmml_nb.datasets.archives._Busy': ( 'library/datasets/archives.html#_busy',
+                                                                                  'trmml_nb/datasets/archives.py'),
                                             'trmml_nb.datasets.archives._Counted': ( 'library/datasets/archives.html#_counted',
                                                                                      'trmml_nb/datasets/archives.py'),
                                             'trmml_nb.datasets.archives._Counted.__init__': ( 'library/datasets/archives.html#_counted.__init__',

@@ -268,7 +268,7 @@ def test_vg_without_labels_for_an_image(tmp_path):
         "vg_category_500_labels_index.json": '{"1.jpg": []}',
     }.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(PrepareError, match=r"no labels for 1 images of test_list_500\.txt, first '2\.jpg'"):
+    with pytest.raises(PrepareError, match=r"no labels for 1 image of test_list_500\.txt, first '2\.jpg'"):
         read_vg(Tree([tmp_path]))
 
 
@@ -670,7 +670,7 @@ def test_an_undecodable_picture_can_be_left_out(server, tmp_path):
     gather(benchmark, tmp_path / "cub200", None, QUICK, False)
     (tmp_path / "cub200" / "images" / image).write_bytes(b"no picture")
     for more in ({}, dict(allow_missing=True)):
-        with pytest.raises(PrepareError, match=r"(?s)1 images cannot be decoded.*--allow-undecodable"):
+        with pytest.raises(PrepareError, match=r"(?s)1 image cannot be decoded.*--allow-undecodable"):
             make(benchmark, tmp_path, **more)
     folder = make(benchmark, tmp_path, allow_undecodable=True)
     about, data = read_provenance(folder), prepared_dataset(folder, check=True)
@@ -696,7 +696,7 @@ def test_photographs_of_voc_that_lack_or_are_damaged_can_be_left_out(server, tmp
     (pictures / "000011.jpg").write_bytes(b"no picture")
     with pytest.raises(PrepareError, match=r"(?s)1 of 5 images are not in.*000003.*--allow-missing"):
         make(benchmark, tmp_path / "data", tmp_path / "mine", offline=True)
-    with pytest.raises(PrepareError, match=r"(?s)1 images cannot be decoded.*000011.*--allow-undecodable"):
+    with pytest.raises(PrepareError, match=r"(?s)1 image cannot be decoded.*000011.*--allow-undecodable"):
         make(benchmark, tmp_path / "data", tmp_path / "mine", offline=True, allow_missing=True)
     both = dict(allow_missing=True, allow_undecodable=True)
     folder = make(benchmark, tmp_path / "data", tmp_path / "mine", offline=True, **both)
@@ -802,7 +802,7 @@ def test_cut_images_are_found_and_mended(server, tmp_path):
     gather(benchmark, tmp_path / "cub200", None, QUICK, False)
     whole = image.read_bytes()
     image.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(PrepareError, match=r"1 images cannot be decoded:\n  .*b_2\.jpg: OSError: "):
+    with pytest.raises(PrepareError, match=r"1 image cannot be decoded:\n  .*b_2\.jpg: OSError: "):
         make(benchmark, tmp_path)
     image.unlink()
     with pytest.raises(PrepareError, match=r"1 of 3 images are not in .*:\n  CUB_200_2011/images/002\.B/b_2\.jpg"):

@@ -132,7 +132,7 @@ def test_numbers_for_names_and_images_left_out_are_differences():
     assert 'published one' not in report(beside(table, vg, [0.1]), said, vg)
     left = dict(train=[('VG_100K/1722.jpg', 'could not be decoded when it was prepared (OSError)')], test=[])
     assert differences(vg, job, counts, table, ['man'], left) == [
-        'left out of train: 1 images: VG_100K/1722.jpg (could not be decoded when it was prepared (OSError))'
+        'left out of train: 1 image: VG_100K/1722.jpg (could not be decoded when it was prepared (OSError))'
     ]
 
 
@@ -326,7 +326,7 @@ def test_what_was_left_out_is_named_in_every_result(server, tmp_path):
     make(put(server, 'voc2007', (files, counts)), tmp_path / 'data', allow_undecodable=True)
     data = ['--root', str(tmp_path / 'data'), '--clip', 'tiny', '--cache', str(tmp_path / 'cache')]
     splits, image = ['--train-split', 'trainval', '--eval-split', 'test'], 'VOCdevkit/VOC2007/JPEGImages/0000{}.jpg'
-    lost = {part: f'{part}: 1 images: {image.format(n)}' for part, n in (('trainval', '04'), ('test', '25'))}
+    lost = {part: f'{part}: 1 image: {image.format(n)}' for part, n in (('trainval', '04'), ('test', '25'))}
     run, table = tmp_path / 'run', tmp_path / 't.csv'
     spec, known = 'linear_ignore:epochs=1', ['--known', '0.5']
 
@@ -342,7 +342,7 @@ def test_what_was_left_out_is_named_in_every_result(server, tmp_path):
     assert set(pd.read_csv(table).left_out) == {f'{lost["trainval"]}; {lost["test"]}'}
     said = typed('reproduce', 'voc2007', '--methods', spec, *known, '--out', str(tmp_path / 'r.csv'))
     for part, n in (('trainval', '04'), ('test', '25')):
-        assert f'left out of {part}: 1 images: {image.format(n)} (could not be decoded' in said
+        assert f'left out of {part}: 1 image: {image.format(n)} (could not be decoded' in said
 
 
 def test_a_whole_row_as_a_user_types_it(server, tmp_path):

@@ -178,7 +178,7 @@ def test_what_happens_is_said_without_another_drawing(page, reviewer):
     height = page.locator('.trmml').bounding_box()['height']
     again.click()
     w.settle()
-    assert '1 answers read' in status.inner_text() and not again.is_visible()
+    assert '1 answer read' in status.inner_text() and not again.is_visible()
     reviewer.say('training ...')
     w.refresh()
     assert status.inner_text().startswith('training ...; ')

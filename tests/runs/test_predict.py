@@ -159,7 +159,7 @@ def test_a_picture_that_cannot_be_read_stops_or_is_left_out(run, tmp_path):
     assert list(pd.read_csv(table).image) == ['00000.png', '00002.png'] and skipped[0][0] == '00001.png'
     for name in ('00000', '00002'):
         (album / f'{name}.png').write_bytes(data[:200])
-    with pytest.raises(DataError, match='none of the 3 pictures can be read'):
+    with pytest.raises(DataError, match='none of 3 pictures can be read'):
         predict_job(run, album, tmp_path / 'b.csv', on_bad='skip', progress=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a.csv', 'album']
 

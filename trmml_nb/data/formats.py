@@ -472,7 +472,7 @@ def yolo_names(
     raise FormatError(f'{path}: no classes.txt, obj.names or *.yaml with names: beside it, so the numbers of the '
                       f'categories have no names.')
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #ab678037
 def yolo_file(
     file: Path,  # .txt
     count: int,  # categories
@@ -537,7 +537,7 @@ def label_fields(
                 and any(isinstance(box, dict) and {'rectanglelabels', 'choices'} & box.keys() for box in value))
     return {key for task in tasks for key, value in task.items() if head(key) in LABEL_COLUMNS or labelled(value)}
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #169d1960
 def task_labels(
     task: Mapping[str, Any],  # of Label Studio, or a line of metadata
     fields: Collection[str] = (),  # with labels, from `label_fields`

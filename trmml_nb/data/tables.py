@@ -745,7 +745,7 @@ def picture_column(
                          'photo or the like. Call the column with the names of the pictures image.')
     return (exact or named)[0]
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #e54b3dbb
 def find_pictures(
     grid: Grid,  # a table; its column of pictures is noted in it
     names: Names,  # the pictures of the folder
@@ -1006,7 +1006,7 @@ def cell_parts(
             raise TableError(f'{where}: {cell[:40]!r} is a list of a program, and no list of labels.')
     return names
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #81d23f95
 def ask_about_numbers(
     names: Collection[str],  # labels of a list
     where: str,  # begins a message
@@ -1117,7 +1117,7 @@ def ask_about_scores(
                          f'If they are no labels, say --ignore={shlex.quote("|".join(scored))}; if they are, say from '
                          'where on one counts as present with --confidence (0.7, say).')
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #fdb87878
 def wide_votes(
     grid: Grid,  # a wide table
     columns: Columns,  # of `sheet_header`

@@ -23,6 +23,7 @@ import time
 import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -304,7 +305,7 @@ def _receive(line: _Line, source: Source, url: str, part: Path, have: int, progr
         return False
     if answer.status_code not in (200, 206):
         refused = f'the server answers {answer.status_code} {str(answer.reason)[:80]}'
-        raise _Missed(refused) if answer.status_code in _BUSY else ArchiveError(f'{url}: {refused}.')
+        raise _Busy(refused) if answer.status_code in _BUSY else ArchiveError(f'{url}: {refused}.')
     start, total = _announced(answer, have, url)
     if source.size is not None and total not in (None, source.size):
         raise ArchiveError(f'{url}: offers {total:,} bytes, expected {source.size:,}: not the same file.')
@@ -342,6 +343,10 @@ _BUSY = (429, 500, 502, 503, 504)  # answers of a server that may give the file 
 
 class _Missed(Exception):
     "A try that brought nothing, and may be repeated."
+
+
+class _Busy(_Missed):
+    "The same, of a server that says so; such answers are counted by themselves."
 
 
 def _requests() -> Any:
@@ -388,10 +393,10 @@ class _Line:
                 return self.pieces.put(piece, timeout=0.5)
 
     def _read(self, url: str, headers: Mapping[str, str]) -> None:
+        blocks = b''
         try:
             with _requests().Session() as session, _ask(session, url, headers, self.patience) as answer:
                 self._put(answer)
-                blocks = b''
                 for block in answer.iter_content(1 << 14):
                     if self.over.is_set():
                         return
@@ -404,6 +409,8 @@ class _Line:
         except ArchiveError as error:
             self._put(error)
         except Exception as error:
+            if blocks:
+                self._put(blocks)  # what came before the line was dropped is kept
             known = isinstance(error, (_requests().RequestException, OSError)) or not isinstance(error, ValueError)
             self._put(error if known else _Missed(f'the server sends no HTTP ({str(error)[:80]})'))
 
@@ -429,7 +436,7 @@ def _fetch(source: Source, url: str, part: Path, patience: Patience, progress: b
     "Make the unfinished file whole from one mirror. Errors: a refusal, or too many tries that brought nothing."
     broken = (_requests().RequestException, optional('urllib3', 'download', 'a download').exceptions.HTTPError)
     size = lambda: part.stat().st_size if part.exists() else 0
-    misses, best = 0, size()
+    misses, best = Counter[type](), size()
     if source.size is not None and best == source.size:  # killed after the last byte
         return
     while True:
@@ -438,17 +445,20 @@ def _fetch(source: Source, url: str, part: Path, patience: Patience, progress: b
             with _Line(url, headers, patience) as line:
                 if _receive(line, source, url, part, have, progress):
                     return
-            why = 'the answer ended early'
+            why, kind = 'the answer ended early', _Missed
         except _Missed as missed:
-            why = str(missed)
+            why, kind = str(missed), type(missed)
         except broken as error:
-            why = type(error).__name__
-        misses, best = (1, size()) if size() > best else (misses + 1, best)
-        if misses >= patience.tries:
+            why, kind = type(error).__name__, _Missed
+        if size() > best:
+            misses.clear()
+            best = size()
+        misses[kind] += 1
+        if misses[kind] >= patience.tries:
             raise ArchiveError(
-                f'{url}: {why} {misses} times; {size():,} bytes are kept, the next run goes on from there.'
+                f'{url}: {why} {misses[kind]} times; {size():,} bytes are kept, the next run goes on from there.'
             )
-        time.sleep(patience.pause(misses))
+        time.sleep(patience.pause(misses[kind]))
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #086e115a
 @contextlib.contextmanager

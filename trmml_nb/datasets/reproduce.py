@@ -19,6 +19,7 @@ import pandas as pd
 import pydantic
 import torch
 
+from ..io import number_of
 from ..errors import RunError
 from ..rivals.compare import summarise
 from ..rivals.registry import RELEASES, configure, parse_spec, released
@@ -324,7 +325,7 @@ def differences(
     for split, rows in skipped.items():
         if rows:
             first = ', '.join(f'{name} ({why})' for name, why in rows[:3])
-            said.append(f'left out of {split}: {len(rows):,} images: {first}' + ', ...' * (len(rows) > 3))
+            said.append(f'left out of {split}: {number_of(len(rows), "image")}: {first}' + ', ...' * (len(rows) > 3))
     return said
 
 # %% ../../nbs/library/datasets/02_reproduce.ipynb #a9d7a666

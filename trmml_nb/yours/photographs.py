@@ -720,7 +720,7 @@ def what_is_open(
             f'{number_of(len(sheet.unlabelled_categories), "category", "categories")} without a label; '
             f'{number_of(len(sheet.disagreements), "disagreement")}')
 
-
+# %% ../../nbs/library/yours/01_photographs.ipynb #e256deb1
 def album_cost(
     job: PhotosJob,  # what was asked
     data: MultiLabelDataset,  # the pictures
