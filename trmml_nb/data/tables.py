@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import csv
 import difflib
+import functools
 import hashlib
 import io
 import json
@@ -89,6 +90,7 @@ UNSEEN = dict.fromkeys(map(ord, '\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202
                                 '\ufe0e\ufe0f\ufeff'))  # marks of direction, and others that nobody sees
 
 
+@functools.lru_cache(2**15)  # a table says the same few things in most of its cells
 def plain(
     text: str,  # what a person wrote
 ) -> str:
