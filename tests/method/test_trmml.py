@@ -15,7 +15,7 @@ from trmml_nb.data.labels import PRESENT, UNKNOWN
 from trmml_nb.method.losses import partial_asymmetric_loss
 from trmml_nb.method.contract import LossState
 from trmml_nb.method.adaptive import believed, misplaced
-from trmml_nb.method.positions import spread_maps
+from trmml_nb.method.positions import carry_maps, contest_maps, spread_maps
 from trmml_nb.method.trmml import TRMML, TRMMLConfig
 from trmml_nb.method.vocabulary import first_look, kept_categories
 
@@ -534,7 +534,49 @@ def test_map_width_spreads_maps_at_prediction_only():
     assert torch.equal(learning, plain.eval()(features).saliency)
 
 
-@pytest.mark.parametrize('wrong', [dict(map_width=-0.1), dict(text_offset=-1.0), dict(distill_reach=0.0)])
+def test_maps_are_refined_at_prediction_only():
+    "First beside the other maps, then by what looks alike, then by what lies near; the scores stay as they are."
+    plain, features, _ = make()
+    seen = plain.eval()(features)
+    cosines = plain.current_texts() @ features.dense.mT
+    contested = contest_maps(seen.saliency, cosines, plain.sharpness, 0.5)
+    carried = carry_maps(contested, features.dense, 0.2)
+    steps = [
+        (dict(map_rivals=0.5), contested),
+        (dict(map_rivals=0.5, map_alike=0.2), carried),
+        (dict(map_rivals=0.5, map_alike=0.2, map_width=0.1), spread_maps(carried, (3, 3), 0.1)),
+    ]
+    for options, wanted in steps:
+        model = make(**options)[0]
+        refined = model.eval()(features)
+        assert torch.equal(seen.logits, refined.logits)
+        torch.testing.assert_close(refined.saliency, wanted)
+        torch.manual_seed(0)
+        assert torch.equal(model.train()(features).saliency, seen.saliency)
+
+
+def test_a_category_alone_has_no_rival():
+    maps = torch.rand(2, 1, 9)
+    maps = maps / maps.sum(-1, keepdim=True)
+    torch.testing.assert_close(contest_maps(maps, torch.rand(2, 1, 9), 20.0), maps)
+
+
+def test_a_map_that_all_share_alike_stays():
+    maps = torch.rand(2, 4, 9).softmax(-1)
+    torch.testing.assert_close(contest_maps(maps, torch.rand(2, 1, 9).expand(2, 4, 9), 20.0), maps)
+    torch.testing.assert_close(carry_maps(maps, torch.eye(9).expand(2, 9, 9), 0.01), maps)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(map_width=-0.1),
+        dict(map_rivals=-0.5),
+        dict(map_alike=0.0),
+        dict(text_offset=-1.0),
+        dict(distill_reach=0.0),
+    ],
+)
 def test_settings_that_are_no_share_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TRMMLConfig(**wrong)

@@ -149,12 +149,16 @@ class VocabularyChoices(ChoiceGroup):
 # %% ../../nbs/library/method/02_choices.ipynb #2ab2e8ec
 @dataclass
 class PredictionChoices(ChoiceGroup):
-    "What is asked at prediction alone: training images that look alike, and the surroundings of a position."
+    "What is asked at prediction alone: training images that look alike, and how a map is refined."
     neighbour_share: float = later(0.0)  # of training images whose query-level feature is alike, in the probability
     neighbours: int = later(10)  # how many are asked; 10 and 20 measured alike
     neighbour_images: int = later(4096)  # training images that the memory may hold, drawn by the seed
     map_width: float = later(0.0)  # such as 0.08: a map is the mean of its surroundings, under a bell of this share of
     # the image's sides; 0: maps as the attention is
+    map_rivals: float = later(0.0)  # such as 0.5: a position counts for a category by this power of the share that is
+    # the category's when all share it; 0: maps do not see each other
+    map_alike: float | None = later(None)  # such as 0.2: a map is carried to positions that look alike, at this
+    # temperature; None: it is not
 
     def __post_init__(self):
         super().__post_init__()
@@ -162,4 +166,6 @@ class PredictionChoices(ChoiceGroup):
             raise MethodError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r} and '
                               f'neighbour_images {self.neighbour_images!r}, '
                               'expected a share from 0 and below 1, and whole numbers from 1.')
-        self.expect('map_width', 0 <= self.map_width < float('inf'), 'a finite number from 0')
+        for name in ('map_width', 'map_rivals'):
+            self.expect(name, 0 <= getattr(self, name) < float('inf'), 'a finite number from 0')
+        self.expect('map_alike', self.map_alike is None or 0 < self.map_alike < float('inf'), 'a number above 0, or None')

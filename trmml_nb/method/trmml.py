@@ -27,7 +27,7 @@ from .matching import (Calibration, combine_scores, distill_binary, distill_cosi
                                       text_image_scores, text_pixel_scores)
 from .neighbours import NeighbourMemory, fill_neighbours, join_neighbours
 from .platt import CategoryLevels
-from .positions import grid_of, spread_maps, view_grids
+from .positions import carry_maps, contest_maps, grid_of, spread_maps, view_grids
 from .prototypes import PrototypeMemory, combine_evidence, prototype_scores, pseudo_labels
 from .regions import CategoryRegions, RegionOutput, set_sharpness
 from .vocabulary import first_look, kept_categories, own_cosines, with_kept
@@ -247,6 +247,21 @@ class RegionLooks(RegionModel):
             query = query + self.offset_rate * (self.shifts if kept is None else self.shifts[kept])
         return query, region
 
+    def refine(
+        self,
+        saliency: Tensor,  # [B, C, N] maps as the attention is
+        dense: Tensor,  # [B, N, d] the positions
+        texts: Tensor,  # [C, d] of all categories
+    ) -> Tensor:  # [B, C, N] maps as they are shown
+        "Maps seen beside those of the other categories, and averaged with what looks alike and what lies near."
+        cfg = self.config
+        if cfg.map_rivals:
+            cosines = text_pixel_scores(dense, self.meant(texts))[1]
+            saliency = contest_maps(saliency, cosines, self.sharpness, cfg.map_rivals)
+        if cfg.map_alike is not None:
+            saliency = carry_maps(saliency, dense, cfg.map_alike)
+        return spread_maps(saliency, self.layout(saliency.shape[-1]), cfg.map_width) if cfg.map_width else saliency
+
 # %% ../../nbs/book/10_trmml.ipynb #002ef4c2
 class RegionMatcher(RegionLooks):
     "TRM-ML as it predicts: regions, matched one-to-one with what their categories mean."
@@ -270,8 +285,8 @@ class RegionMatcher(RegionLooks):
             query, region = (with_kept(self.calibration(cosines), kept, part) for part in (query, region))
             saliency = None if looks is None else with_kept(looks, kept, out.saliency)
             found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
-        if cfg.map_width and saliency is not None and not self.training:
-            saliency = spread_maps(saliency, self.layout(saliency.shape[-1]), cfg.map_width)
+        if saliency is not None and not self.training:
+            saliency = self.refine(saliency, features.dense, texts)
         logits = self.ask_neighbours(combine_scores(query, region, cfg.score), out.query)
         return MethodOutput(logits, saliency, dict(query=query, region=region), found)
 
