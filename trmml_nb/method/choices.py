@@ -168,4 +168,5 @@ class PredictionChoices(ChoiceGroup):
                               'expected a share from 0 and below 1, and whole numbers from 1.')
         for name in ('map_width', 'map_rivals'):
             self.expect(name, 0 <= getattr(self, name) < float('inf'), 'a finite number from 0')
-        self.expect('map_alike', self.map_alike is None or 0 < self.map_alike < float('inf'), 'a number above 0, or None')
+        alike = self.map_alike is None or 0 < self.map_alike < float('inf')
+        self.expect('map_alike', alike, 'a number above 0, or None')

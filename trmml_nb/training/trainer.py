@@ -40,7 +40,7 @@ __all__ = ['SHORT_TRAINING', 'TrainConfig', 'pick_device', 'epoch_seed', 'predic
            'refuse_other_settings', 'put_back', 'Trainer']
 
 # %% ../../nbs/library/training/02_trainer.ipynb #98300b3b
-SHORT_TRAINING = 300  # steps below which a training needs its rate; those that `positive_rate` was found on had 320 and 400
+SHORT_TRAINING = 300  # steps below which the whole rate is needed; `positive_rate` was found on 320 and 400
 
 
 @dataclass
