@@ -28,8 +28,8 @@ from typer.main import get_command_from_info
 from typer.models import CommandInfo
 from . import __version__
 
-from .errors import TrmmlError, ViewError
-from .io import number_of, read_json, write_json
+from .errors import RunError, TrmmlError, ViewError
+from .io import check_word, number_of, read_json, write_json
 from .runs.options import DataChoice, Place
 
 if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for torch to read a help text
@@ -112,7 +112,7 @@ def complain(
 ) -> None:
     "One message on standard error, then status 1."
     said = f'error: {as_options(str(error) if skips else without_skip(str(error)))}'
-    Console(stderr=True).print(said, style='red', markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True, emoji=False).print(said, style='red', markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 # %% ../nbs/library/04_cli.ipynb #0dd608f5
@@ -129,6 +129,9 @@ def with_messages(
     "Turn the library's own errors, a missing file and an interruption into one message."
     def run(**given: Any):
         try:
+            for name, value in given.items():
+                if isinstance(value, str) and name not in ('image', 'images'):  # these are looked at where they are read
+                    check_word(value, name.replace('_', '-'))
             with warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_, **__: print(f'note: {message}', file=sys.stderr)
                 return command(**given)
@@ -422,6 +425,8 @@ def predict(
     """Score pictures: a probability per category. Stopped, it goes on with the same command."""
     from trmml_nb.runs.predict import predict_job
 
+    if top != 5 and format != 'top':
+        raise RunError(f'--top {top} belongs to --format top, and --format is {format}; leave one of them out.')
     table, skipped = predict_job(run, images, out, on_bad, device, cache, split=split, form=format, top=top, xmp=xmp)
     for what, why in skipped:
         print(f'skipped {what}: {why}', file=sys.stderr)
@@ -490,10 +495,14 @@ def cache(
 ):
     """List the encoded features that are kept, with their sizes; --empty removes them."""
     from trmml_nb.io import readable
-    from trmml_nb.towers.cache import cached_stores, remove_stores
+    from trmml_nb.towers.cache import cached_stores, remove_stores, unlisted_stores
     from trmml_nb.towers.store import default_cache
 
+    if yes and not empty:
+        raise RunError('--yes belongs to --empty, which was not given; leave it out.')
     stores = cached_stores(cache)
+    for folder, why in unlisted_stores(cache):
+        print(f'not listed: {folder}: {why}', file=sys.stderr)
     for store in stores:
         print(f'{store.folder.name[:12]}  {readable(store.bytes):>9}  '
               f'{number_of(store.images, "image"):>14} at {store.side} px  '
@@ -505,6 +514,9 @@ def cache(
     if not (yes or typer.confirm('Remove them all? They are encoded again when they are needed.')):
         return print('nothing was removed')
     gone, kept = remove_stores(stores)
+    for store in gone:
+        if store.folder.exists():
+            print(f'{store.folder}: holds files that are not ours; they stay', file=sys.stderr)
     print(f'removed {number(gone)}, {readable(sum(s.bytes for s in gone))}'
           + (f'; {number(kept)} left, another process is at work there' if kept else ''))
 
@@ -553,6 +565,9 @@ def open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, 'w' if number else 'r', encoding='utf-8', closefd=False))
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's own code lacks is shown as an escape
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # a stream of another kind
+            cast(Any, stream).reconfigure(errors='backslashreplace')
 
 
 class Forgiving:

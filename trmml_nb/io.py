@@ -33,9 +33,10 @@ from .errors import RunError, TrmmlError
 
 # %% auto #0
 __all__ = ['JSON_SEAL', 'SEAL', 'SILENT_FOR', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'number_of', 'time_in_words',
-           'LinesOnly', 'progress_bar', 'plain_values', 'json_digest', 'write_json', 'unsealed_json', 'parse_json',
-           'check_fields', 'read_json', 'guarded', 'unguarded', 'csv_chunks', 'csv_bytes', 'table_digest',
-           'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by', 'waiting_for', 'LockError', 'alone']
+           'misread', 'check_word', 'tell', 'LinesOnly', 'progress_bar', 'plain_values', 'json_digest', 'write_json',
+           'unsealed_json', 'parse_json', 'check_fields', 'read_json', 'guarded', 'unguarded', 'csv_chunks',
+           'csv_bytes', 'table_digest', 'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by',
+           'waiting_for', 'LockError', 'alone']
 
 # %% ../nbs/library/01_io.ipynb #702a922c
 def part_of(
@@ -60,8 +61,10 @@ def write_atomic(
         with open(os.open(part, flags, 0o666), 'wb') as file:
             file.writelines([data] if isinstance(data, bytes) else data)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which file it was
+            error.filename = str(path)
         raise
 
 
@@ -103,6 +106,41 @@ def time_in_words(
     if seconds < 120:
         return f'{seconds:.0f} s'
     return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
+
+# %% ../nbs/library/01_io.ipynb #7c0de1f1
+def misread(
+    word: str,  # a name from the disk, or a word of the command line
+) -> str:  # '' where nothing is wrong
+    "What a word says in UTF-8, where this machine's own code, such as Latin-1, made something else of it."
+    try:
+        said = os.fsencode(word).decode('utf-8')
+    except UnicodeError:
+        return ''
+    return said if said != word else ''
+
+
+def check_word(
+    word: str,  # a name of a file, or another word that will stand in a file
+    what: str,  # it is, for the message
+    kind: type[TrmmlError] = RunError,  # of the error
+) -> None:
+    "Errors, before any work: a word that this machine reads wrongly, or that is not UTF-8 at all."
+    if said := misread(word):
+        raise kind(f'{what}: {said!a} is UTF-8, and this machine, whose own code is {sys.getfilesystemencoding()}, '
+                   f'reads it as {word!a}. Set PYTHONUTF8=1 and start again.')
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise kind(f'{what}: {word!a} is not UTF-8, so no file could hold it; rename it.') from None
+
+
+def tell(
+    *said: Any,  # what to print
+    **options: Any,  # as `print` takes them
+) -> None:
+    "Print; what the stream's own code cannot write, such as a Chinese name in Latin-1, is written as an escape."
+    code = getattr(options.get('file') or sys.stdout, 'encoding', None) or 'utf-8'
+    print(*(str(s).encode(code, 'backslashreplace').decode(code) for s in said), **options)
 
 # %% ../nbs/library/01_io.ipynb #5f0c2a12
 class LinesOnly:
@@ -259,25 +297,29 @@ def read_json(
 
 # %% ../nbs/library/01_io.ipynb #12ac50b7
 _FORMULA = re.compile("'*[=+\\-@\t\r\n]")
+_INSIDE = re.compile("([;|\t\r\n][\\s\"]*)('*[=+\\-@])")  # a spreadsheet that separates cells there sees a formula
+_INSIDE_GUARDED = re.compile("([;|\t\r\n][\\s\"]*)'('*[=+\\-@])")
 
 
 def guarded(
     text: str,  # what a cell shall say
     path: bool = False,  # it names a file: './' in front still finds it
 ) -> str:
-    """The same text, with an apostrophe (or './') in front where a spreadsheet would run it as a formula. Numbers stay
-    as they are."""
+    """The same text, with an apostrophe (or './') in front where a spreadsheet would run it as a formula, also behind a
+    sign at which some cut cells. Numbers stay as they are."""
     if not _FORMULA.match(text):
-        return text
+        return _INSIDE.sub(r"\1'\2", text)
     with contextlib.suppress(ValueError):
-        return text if math.isfinite(float(text)) else "'" + text
-    return ('./' if path and text[0] != "'" else "'") + text
+        if text == text.strip():
+            return text if math.isfinite(float(text)) else "'" + text
+    return ('./' if path and text[0] != "'" else "'") + _INSIDE.sub(r"\1'\2", text)
 
 
 def unguarded(
     text: str,  # a cell
 ) -> str:  # what it was meant to say
     "Take the guard of `guarded` off."
+    text = _INSIDE_GUARDED.sub(r'\1\2', text)
     return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text[2:] if text[:2] == './' and _FORMULA.match(text[2:]) else text
 
 
@@ -407,6 +449,9 @@ def alone(
     """Work while no other process does. Errors: `filelock.Timeout` if one still does after the wait; `LockError` where
     there can be no lock."""
     lock, note = FileLock(str(path)), note_beside(path)
+    if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path):
+        raise LockError(f'{path}: a file that holds something is in the place of a lock, which never does; it is not '
+                        f'overwritten. Move it away.')
     try:
         lock.acquire(timeout=SILENT_FOR if wait is None else wait)
     except Timeout:

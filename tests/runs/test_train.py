@@ -17,6 +17,7 @@ from trmml_nb.runs.run import load_model, load_run, note_of
 from trmml_nb.errors import RunError
 from trmml_nb.errors import TrainingError
 from trmml_nb.io import JSON_SEAL, read_json
+from trmml_nb.training.trainer import write_checkpoint
 
 
 def test_run_folder_holds_what_is_promised(run):
@@ -66,7 +67,7 @@ def test_same_seed_same_metrics(run, place):
 )
 def test_nothing_is_overwritten(run, place):
     before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
-    (run / 'checkpoint.safetensors').touch()  # killed between its last two acts
+    write_checkpoint(run / 'checkpoint.safetensors', dict(version=2), {})  # killed between its last two acts
     with pytest.raises(JobError, match='holds a finished run'):
         train_job(TrainJob(limit=80, epochs=2, out=str(run)), progress=False)
     assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()} == before

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tempfile
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -382,9 +383,13 @@ def files_below(
                           f'to read it.') from None
     if not path.is_dir():
         raise FormatError(f'{path}: a file, expected a folder with a {suffix} file for each picture.')
-    found = sorted(Path(folder, name) for folder, _, names in os.walk(path, onerror=closed) for name in names
-                   if Path(name).suffix.lower() == suffix)
-    return plain_files(found)
+    found = []
+    for folder, folders, names in os.walk(path, onerror=closed):
+        found += [Path(folder, name) for name in names if Path(name).suffix.lower() == suffix]
+        for link in (Path(folder, name) for name in folders if Path(folder, name).is_symlink()):
+            warnings.warn(f'{link}: a link to a folder is not followed; give that folder, or put its files here.',
+                          stacklevel=2)
+    return plain_files(sorted(found))
 
 # %% ../../nbs/library/data/07_formats.ipynb #d98ece42
 def voc_triples(

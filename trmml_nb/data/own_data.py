@@ -20,7 +20,7 @@ from PIL import Image, features
 
 from .dataset import FileImage, MultiLabelDataset, first_twice, is_text, usable_images
 from ..errors import DataError
-from ..io import unguarded
+from ..io import check_word, misread, unguarded
 from .labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
@@ -183,6 +183,7 @@ def folder_files(
                             "on_bad='skip' to leave out what is in it (.skipped will list it).") from None
         skipped.append((str(error.filename), f'folder that cannot be read ({error.strerror})'))
     for folder, folders, files in os.walk(root, onerror=closed):
+        for name in filter(misread, (*folders, *files)): check_word(name, folder, DataError)
         for name in [n for n in (*folders, *files) if not is_text(n)]:
             if on_bad != 'skip':
                 raise DataError(f'{os.path.join(folder, name)!r}: this name is not UTF-8, so no table could hold it; '
@@ -269,8 +270,11 @@ def named_files(
         if not places:
             raise DataError(f'{source}: no such file or folder, and no file fits it as a pattern.')
         for place in places:
-            names, others = folder_files(place, on_bad) if place.is_dir() else ([''], [])
-            if not place.is_dir() and (why := why_left_out(place.name)):
+            if misread(str(place)):
+                check_word(str(place), 'a picture', DataError)
+            folder = os.path.isdir(place)  # False for what cannot be looked at, which is told when it is read
+            names, others = folder_files(place, on_bad) if folder else ([''], [])
+            if not folder and (why := why_left_out(place.name)):
                 names, others = [], [(str(place), why)]
             found |= {Path(os.path.abspath(place / name)) for name in names}
             skipped += others

@@ -508,7 +508,11 @@ def read_grid(
     path = Path(path)
     if path.is_dir():
         raise TableError(f'{path}: a folder, not a table.')
-    if path.suffix.lower() in ('.xlsx', '.xlsm', '.xls', '.ods', '.numbers'):
+    book = path.suffix.lower() in ('.xlsx', '.xlsm', '.xls', '.ods', '.numbers')
+    if sheet and not book or encoding and book:
+        raise TableError(f'{path}: ' + ('--encoding belongs to a text table, and this is a workbook' if book else
+                                        '--sheet belongs to a workbook, and this is a text table') + '; leave it out.')
+    if book:
         where, cells, notes = excel_lines(path, sheet)
         lines = list(enumerate(cells, 1))
     else:
@@ -1254,8 +1258,8 @@ def listed_votes(
     open_images, none_there = set(), set()
     for where, cells, row in found.rows:
         count = votes.image(cells[image], where, '' if person is None else cells[person], once=False)
+        said = PRESENT if value is None else read_cell(cells[value], f'{where}, column {header[value]!r}', mean)
         for name in row:
-            said = PRESENT if value is None else read_cell(cells[value], f'{where}, column {header[value]!r}', mean)
             if name in empty:
                 (none_there if empty[name] == ABSENT else open_images).add(id(count))
             elif said != UNKNOWN:

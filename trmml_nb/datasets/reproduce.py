@@ -19,7 +19,7 @@ import pandas as pd
 import pydantic
 import torch
 
-from ..io import number_of
+from ..io import number_of, parse_json
 from ..errors import RunError
 from ..rivals.compare import summarise
 from ..rivals.registry import RELEASES, configure, parse_spec, released
@@ -82,7 +82,7 @@ def read_setting(
         )
     path = resources.files('trmml_nb') / 'configs' / f'{name}.json' if name in setting_names() else Path(name)
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = parse_json(path.read_text(encoding='utf-8'))
     except OSError as error:
         raise ReproduceError(
             f'{name!r}: no setting of that name and no such file; the package has {", ".join(setting_names())}.'

@@ -28,7 +28,7 @@ from ..data.mask_files import read_mask_file
 from ..rivals.registry import ABLATIONS, METHODS, RELEASES, configure, method_title, parse_spec, with_wording
 from ..training.localisation import Places, read_boxes, scene_places
 from ..data.prepared import prepared_dataset, read_provenance
-from ..io import number_of, write_json
+from ..io import number_of, tell, write_json
 from ..towers.encode import encode_dataset
 from ..towers.tower import load_tower
 from ..training.trainer import pick_device
@@ -157,7 +157,7 @@ def known_places(
         return None
     places, left_out = read_boxes(job.boxes, report)
     if progress:
-        print(f'{job.boxes}: {number_of(len(places), "pair")} with boxes; '
+        tell(f'{job.boxes}: {number_of(len(places), "pair")} with boxes; '
               f'{number_of(left_out, "row")} about other images, or about labels that are not present')
     return places
 
@@ -239,6 +239,6 @@ def compare_job(
 
     def say(rows: list[dict], left: int) -> None:
         last = rows[0]
-        print(f"{last['method']:<24} known {last['known']!s:<7} seed {last['seed']}: mAP {last['mAP']:.2f}  "
+        tell(f"{last['method']:<24} known {last['known']!s:<7} seed {last['seed']}: mAP {last['mAP']:.2f}  "
               f"({last['train_seconds']:.0f} s, {left} left)", flush=True)
     return compare(world, specs, knowns, seeds, out, job.device, say if progress else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..data.dataset import MultiLabelDataset
-from ..io import number_of, readable
+from ..io import number_of, readable, tell
 from ..towers.store import DTYPES, FeatureStore
 from .options import EncodeOptions, JobError
 from .sets import load_sets
@@ -69,12 +69,12 @@ def encode_job(
     sets, views = load_sets(job), job.view_list
     chosen = choose_precision(tower, sets[0], job.precision, job.cache)
     tower.precision = precision = chosen.dtype
-    print(chosen.why, flush=True) if progress or job.dry_run else None
+    tell(chosen.why, flush=True) if progress or job.dry_run else None
     for data in sets if progress or job.dry_run else ():
         plans = plan_stores(tower, data, job.cache, views, job.dtype, precision)
-        print(plan_line(data, plans), flush=True)
+        tell(plan_line(data, plans), flush=True)
         if job.dry_run and (cost := encoding_cost(plans, data, job.batch_size, job.workers)):
-            print(cost, flush=True)
+            tell(cost, flush=True)
     if job.dry_run:
         return []
     return [encode_dataset(tower, data, job.cache, job.batch_size, progress, job.shard_size, job.workers, precision,

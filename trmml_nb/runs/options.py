@@ -5,19 +5,20 @@
 # %% ../../nbs/library/runs/00_options.ipynb #fe4f4627
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..io import check_word
 from ..rivals.registry import METHODS, configure, parse_spec, with_wording
 
 # %% auto #0
 __all__ = ['BOUNDS', 'SOURCES', 'MODELS', 'JobError', 'option', 'borrow', 'check_choices', 'register_data', 'locate_data',
-           'check_known', 'DataChoice', 'LabelChoice', 'TowerChoice', 'TextChoice', 'TrainOptions', 'Place', 'TrainJob',
-           'EncodeOptions', 'CompareOptions', 'PrepareOptions', 'SettingChoice', 'ReproduceOptions', 'AlbumChoice',
-           'PhotosOptions']
+           'check_known', 'idle_option', 'DataChoice', 'LabelChoice', 'TowerChoice', 'TextChoice', 'TrainOptions',
+           'Place', 'TrainJob', 'EncodeOptions', 'CompareOptions', 'PrepareOptions', 'SettingChoice',
+           'ReproduceOptions', 'AlbumChoice', 'PhotosOptions']
 
 # %% ../../nbs/library/runs/00_options.ipynb #04759485
 class JobError(RunError):
@@ -58,6 +59,8 @@ def check_choices(
             raise JobError(f'{name} is {value}, expected a whole number from {low} to {high}.')
         if isinstance(value, str) and '\0' in value:
             raise JobError(f'{name} holds a NUL character, which no name of a file can; leave it out.')
+        if isinstance(value, str):
+            check_word(value, name, JobError)
         choices = f.metadata.get('choices')
         if choices and getattr(job, f.name) not in (*choices, f.default):
             raise JobError(f'{name} is {getattr(job, f.name)!r}, expected one of '
@@ -113,6 +116,25 @@ def check_known(
     if known is not None and not 0 < known <= 1:
         raise JobError(f'--known is {known}, expected a share above 0 and up to 1: write 10 % as 0.1.')
 
+# %% ../../nbs/library/runs/00_options.ipynb #7c0de1f3
+def idle_option(
+    said: Mapping[str, Any],  # options of a job, by name
+) -> dict[str, str]:  # of those that were said and that nothing would come of: what they belong to
+    "Options that do not fit the others: whoever says one expects something of it."
+    from trmml_nb.towers.weights import brings_weights
+
+    data, clip = said.get('data', 'scenes'), said.get('clip', 'tiny')
+    usual = dict(holdout=0.2, difficult='unknown', format='auto', code='auto')
+    rules = [(('holdout', 'format', 'code'), data != 'csv', '--data csv'),
+             (('root',), data == 'scenes', 'data in files, and scenes are drawn'),
+             (('train_split', 'eval_split'), data == 'csv', 'data with splits; --holdout says what a table keeps out'),
+             (('difficult',), data in ('csv', 'scenes', *SOURCES), 'benchmarks with difficult objects'),
+             (('boxes',), data == 'scenes', 'data in files, and scenes know where their objects are'),
+             (('pretrained',), brings_weights(clip),
+              f'a name of open_clip; --clip {clip} brings its own weights')]
+    return {name: belongs for names, idle, belongs in rules if idle for name in names
+            if said.get(name) not in (None, usual.get(name))}
+
 # %% ../../nbs/library/runs/00_options.ipynb #669d647f
 @dataclass
 class DataChoice:
@@ -154,6 +176,8 @@ class DataChoice:
             from trmml_nb.data.tables import Reading
 
             Reading(format=self.format, code=self.code)  # refuses a word that it does not know
+        for name, belongs in idle_option(vars(self)).items():
+            raise JobError(f'--{name.replace("_", "-")} {getattr(self, name)} belongs to {belongs}; leave it out.')
         if self.data != 'csv' and self.labels:
             raise JobError(f'--labels belongs to --data csv, not to --data {self.data}.')
         if not 0 < self.holdout < 1:

@@ -155,7 +155,10 @@ def read_records(
             text, _, mark = line.rpartition(b' ')
             if mark != checksum(text) + b'\n':
                 return
-            record = parse_json(text)
+            try:
+                record = parse_json(text)
+            except ValueError:
+                return
             if not isinstance(record, dict):
                 return
             yield record, file.tell()

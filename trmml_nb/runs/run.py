@@ -28,10 +28,11 @@ from ..errors import RunError
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.loading import each_part
 from ..towers.store import encode_images_now
-from ..io import parse_json, plain_values, read_json, unsealed, write_atomic
+from ..io import check_word, parse_json, plain_values, read_json, unsealed, write_atomic
 from ..rivals.registry import METHODS, parse_spec
 from ..towers.encode import encode_dataset
 from ..towers.texts import class_texts
+from ..towers.weights import brings_weights
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import pick_device, predict_logits, tensors_sha256
 
@@ -114,6 +115,7 @@ def read_config(
     folder: str | Path,  # a run folder
 ) -> dict:
     "Settings of a run. Errors: missing, damaged, of another form, with the field; photographs that are still at work."
+    check_word(str(folder), 'the run folder')
     if (Path(folder) / UNFINISHED).is_file():
         raise RunError(f'{folder}: the run is not finished. Start the same `trmml photos` command again; it goes on '
                        f'where it was.')
@@ -273,7 +275,8 @@ def load_run(
         raise RunError(f'{folder}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out '
                        f'{folder} --resume`.')
     asked = config['tower']
-    tower = load_tower(clip or asked['clip'], asked.get('pretrained'), asked.get('image_size'), str(chosen),
+    name = clip or asked['clip']  # older runs noted weights that such a tower does not take
+    tower = load_tower(name, None if brings_weights(name) else asked.get('pretrained'), asked.get('image_size'), str(chosen),
                        asked.get('resize') or 'squash', dense=asked.get('dense'))
     if tower.fingerprint != asked['fingerprint']:
         raise RunError(f"{folder}: trained on tower {asked['clip']!r} with fingerprint {asked['fingerprint'][:12]}, "

@@ -22,7 +22,7 @@ from scipy.special import expit
 
 from ..towers.loading import in_memory
 from ..data.dataset import MultiLabelDataset, check_labels
-from ..io import LockError, alone, clear_parts, held_by, number_of, sealed_csv, write_atomic
+from ..io import LockError, alone, clear_parts, held_by, number_of, sealed_csv, tell, write_atomic
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
 from .options import JobError, TrainJob
 from .sets import hide_labels, left_out_of, load_sets, settings, zero_shot_cosines
@@ -33,15 +33,17 @@ from ..training.processes import from_first, rank_and_size
 from .run import Recogniser, config_sha256, note_of, read_config, save_model, versions
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
+from ..towers.store import read_description
+from ..towers.views import Store
 from ..towers.precision import choose_precision
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Evaluation, TrainConfig, Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['CHECKPOINTS', 'DIFFERENCES', 'clear_checkpoints', 'claim_folder', 'made_from', 'what_changed', 'describe',
-           'check_same_run', 'difficult_absent', 'measure_run', 'curves_figure', 'per_class_figure', 'examples_figure',
-           'draw_run', 'remove_empty', 'alone_in', 'claim_config', 'find_checkpoint', 'run_metrics', 'finish_run',
-           'train_in', 'train_job', 'train']
+__all__ = ['CHECKPOINTS', 'DIFFERENCES', 'clear_checkpoints', 'claim_folder', 'made_from', 'what_changed', 'same_pictures',
+           'describe', 'check_same_run', 'difficult_absent', 'measure_run', 'curves_figure', 'per_class_figure',
+           'examples_figure', 'draw_run', 'remove_empty', 'alone_in', 'claim_config', 'find_checkpoint', 'run_metrics',
+           'finish_run', 'train_in', 'train_job', 'train']
 
 # %% ../../nbs/library/runs/03_train.ipynb #52e189ec
 CHECKPOINTS = ('checkpoint.safetensors',
@@ -51,10 +53,9 @@ CHECKPOINTS = ('checkpoint.safetensors',
 def clear_checkpoints(
     folder: Path,  # of a finished run
 ) -> None:
-    """Remove what training went on from; only files that say of themselves that they are checkpoints, or that hold
-    nothing."""
+    "Remove what training went on from; only files that say of themselves that they are checkpoints."
     for path in (folder / name for name in CHECKPOINTS):
-        if path.is_file() and not path.is_symlink() and (path.stat().st_size == 0 or 'checkpoint' in note_of(path)):
+        if path.is_file() and not path.is_symlink() and 'checkpoint' in note_of(path):
             path.unlink()
 
 
@@ -109,6 +110,17 @@ def what_changed(
     "Which of the things that a run rests on are others now."
     now = {} if before is None else made_from(dataset, 'pictures' in before)
     return [DIFFERENCES.get(k, k) for k, v in (before or {}).items() if now.get(k) != v]
+
+
+def same_pictures(
+    store: Store,  # features of pictures
+    said: dict[str, str],  # of `made_from`
+) -> None:
+    "Errors: pictures that were changed between the look at their content and their encoding."
+    keys = read_description(store.folder / 'images.json')['content_keys']
+    if said.get('pictures') not in (None, hashlib.sha256(json.dumps(keys).encode()).hexdigest()):
+        raise JobError('pictures were changed while they were encoded, so that features and digest belong to others: '
+                       'start again, with another --out if this one holds something now.')
 
 
 def describe(
@@ -372,10 +384,12 @@ def train_in(
     method, config = settings(job)
     about = describe(job, tower, train, mask, method, config, test)
     from_first(claim_config, folder, about)
-    say = print if progress and rank_and_size()[0] == 0 else (lambda *_: None)
+    say = tell if progress and rank_and_size()[0] == 0 else (lambda *_: None)
     say(f'{train}  ({mask})\nmeasured on {test.name}/{test.split}, {number_of(len(test), "image")}; tower {job.clip} '
         f'at {tower.image_size} px\n{precision.why}')
     stores = [in_memory(encode_dataset(tower, s, job.cache, progress=progress), device) for s in (train, test)]
+    for store, part in zip(stores, ('made_from', 'measured_on')):
+        same_pictures(store, about['data'][part])
     model = build_method(job.method, tower, about['class_names'], job.seed, job.data)
     measured = Evaluation(stores[1], test.targets if test.truth is None else test.truth, job.eval_split or test.split)
     trainer = Trainer(model, stores[0], train.targets, config, measured,

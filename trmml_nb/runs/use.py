@@ -15,9 +15,9 @@ from scipy.special import expit
 
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
-from ..io import csv_bytes, number_of, read_json, write_atomic
+from ..io import check_word, csv_bytes, number_of, read_json, write_atomic
 from ..people.inspector import match_view
-from .options import JobError, TrainJob
+from .options import JobError, TrainJob, idle_option
 from .sets import hide_labels, load_sets, zero_shot_cosines
 from .train import measure_run, what_changed
 from ..data.labels import UNKNOWN, mask_sha256
@@ -80,7 +80,8 @@ def job_of(
 ) -> TrainJob:
     "The options of a run again. Errors: an option that this version does not know."
     try:
-        return TrainJob(**{**options, 'resume': False, **more})
+        kept = {k: v for k, v in options.items() if k not in idle_option(options)}  # what an older version let pass
+        return TrainJob(**{**kept, 'resume': False, **more})
     except TypeError as error:
         raise JobError(f'{Path(run) / "config.json"}: its options are not those of this version ({error}); it was '
                        f'changed, or made by another '
@@ -99,6 +100,11 @@ def evaluate_job(
 ) -> dict:  # as in metrics.json
     """Measure a run. Errors: data without labels, or with other categories; a run of photographs without a table to
     measure on."""
+    idle = dict(split=labels and split, code=labels is None and reading.code != 'auto',
+                format=labels is None and reading.format != 'auto')
+    if wrong := next((name for name, value in idle.items() if value), None):
+        raise JobError(f'--{wrong} belongs to ' + ("the run's own data, and --labels is a table" if labels else
+                                                   '--labels, which was not given') + '; leave it out.')
     if labels is None and is_photos(run):
         found = read_metrics(run)['mAP']
         raise JobError(f'{run}: a run of trmml photos was measured by cross-validation (mAP '
@@ -240,6 +246,8 @@ def complete_job(
     "Fill the blanks of a table with proposals, and add the probabilities of all categories."
     if Path(out).exists():
         raise JobError(f'{out}: exists and is not overwritten (the input never is); choose another --out.')
+    if labels is None and (wrong := next((n for n, v in (('code', code), ('format', format)) if v != 'auto'), None)):
+        raise JobError(f'--{wrong} belongs to --labels, which was not given; leave it out.')
     if threshold is not None and not 0 < threshold < 1:
         raise JobError(f'--threshold is {threshold}, expected a probability between 0 and 1.')
     if labels is None and is_photos(run):
@@ -278,6 +286,7 @@ def inspect_job(
     image."""
     if Path(out).exists():
         raise JobError(f'{out}: exists and is not overwritten; choose another --out.')
+    check_word(Path(image).name, 'image', JobError)
     recogniser, picture = load_run(run, device), open_image(image)
     view = match_view(recogniser.method, encode_images_now(recogniser.tower, [picture]), picture,
                       recogniser.class_names, recogniser.texts,

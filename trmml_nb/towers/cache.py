@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from .store import default_cache, read_description
 from .views import StoreError
 
 # %% auto #0
-__all__ = ['CachedStore', 'cached_stores', 'remove_stores']
+__all__ = ['OURS', 'CachedStore', 'cached_stores', 'unlisted_stores', 'remove_stores']
 
 # %% ../../nbs/library/towers/11_cache.ipynb #c86b8a5b
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class CachedStore:
 def cached_stores(
     cache: str | Path | None = None,  # folder of stores; None = the usual one
 ) -> list[CachedStore]:  # the largest first
-    "Every store of a cache. What is no store, or cannot be read, is not ours to list."
+    "Every store of a cache; `unlisted_stores` says what cannot be read."
     found = []
     for path in Path(cache or default_cache()).expanduser().glob('*/store.json'):
         with contextlib.suppress(StoreError, OSError, KeyError, TypeError):
@@ -51,6 +51,29 @@ def cached_stores(
     return sorted(found, key=lambda s: (-s.bytes, s.folder.name))
 
 # %% ../../nbs/library/towers/11_cache.ipynb #8760aea5
+def unlisted_stores(
+    cache: str | Path | None = None,  # folder of stores; None = the usual one
+) -> list[tuple[Path, str]]:  # (folder, why)
+    "What looks like a store and cannot be listed: a damaged description, a folder that may not be read."
+    root, found = Path(cache or default_cache()).expanduser(), []
+    try:
+        folders = sorted(root.iterdir())
+    except OSError as error:
+        return [] if isinstance(error, FileNotFoundError) else [(root, str(error.strerror))]
+    listed = {store.folder for store in cached_stores(root)}
+    for folder in (f for f in folders if f not in listed):
+        try:
+            if (folder / 'store.json').is_file():
+                read_description(folder / 'store.json')
+                found.append((folder, 'its description lacks what a store says'))
+        except (StoreError, OSError) as error:
+            found.append((folder, str(error if isinstance(error, StoreError) else error.strerror)))
+    return found
+
+
+OURS = re.compile(r'(\.?)((images|store)\.json|shard-[0-9]{5,}\.safetensors)(\..*\.part)?')  # files of a store
+
+
 def remove_stores(
     stores: list[CachedStore],  # from `cached_stores`
 ) -> tuple[list[CachedStore], list[CachedStore]]:  # removed, and kept because somebody is at work on them
@@ -62,7 +85,12 @@ def remove_stores(
             with contextlib.ExitStack() as held:
                 for path in locks:
                     held.enter_context(FileLock(path, timeout=0))
-                shutil.rmtree(store.folder)
+                for path in list(store.folder.iterdir()):
+                    match = OURS.fullmatch(path.name)
+                    if match and bool(match[1]) == bool(match[4]) and path.is_file():
+                        path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it holds something of somebody else
+                    store.folder.rmdir()
         except Timeout:
             kept.append(store)
             continue

@@ -285,6 +285,12 @@ def load_tower(
 ) -> FrozenTower:
     "A frozen tower of any kind. Errors: `TowerError` with the mend."
     if name in TOWERS:
+        said = dict(pretrained=pretrained, preprocess=preprocess, dense=dense,
+                    resize_mode=None if resize_mode == "squash" else resize_mode)
+        for option, value in said.items():
+            if value is not None:
+                raise TowerError(f"{option}={value!r} has no effect on {name!r}, a tower of your own that takes its "
+                                 "size only: leave it out")
         return TOWERS[name](image_size, device)
     source, path, record = find_tower(name, pretrained)
     config = tower_config(source)

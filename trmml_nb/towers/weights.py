@@ -50,7 +50,8 @@ __all__ = ['WEIGHT_NAMES', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quie
            'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions', 'ModelConfig', 'FolderConfig',
            'shipped_names', 'config_faults', 'names_code', 'read_tower_config', 'local_checkpoint',
            'require_transformers', 'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing',
-           'tower_tokenizer', 'tower_config', 'build_model', 'tiny_folder', 'least_weights', 'find_tower']
+           'tower_tokenizer', 'tower_config', 'build_model', 'brings_weights', 'tiny_folder', 'least_weights',
+           'find_tower']
 
 # %% ../../nbs/library/towers/02_weights.ipynb #2e8e9340
 @contextlib.contextmanager
@@ -700,6 +701,13 @@ def build_model(
 BUNDLED = {"tiny": "tiny_clip", "tiny16": "tiny16"}  # name -> folder of a tower that comes with the package
 
 
+def brings_weights(
+    name: str,  # of a tower, as in `find_tower`
+) -> bool:
+    "Whether a tower has its weights beside it, so that there is nothing to choose."
+    return name in BUNDLED or name.startswith(('local-dir:', 'hf-hub:'))
+
+
 def tiny_folder(
     name: str = "tiny",  # 'tiny': 8 x 8 positions; 'tiny16': 16 x 16 positions that mean their place
 ) -> Path:
@@ -723,6 +731,9 @@ def find_tower(
     pretrained: str | None,  # for an architecture: a tag, a checkpoint file, 'TAG:FILE', or 'random'
 ) -> tuple[str, str | Path | None, dict]:  # open_clip's name for it; the weights' file, None: random; the tag's record
     "Where a tower's architecture and weights are. Errors: as `local_checkpoint`, `fetch_hub_folder`, `find_weights`."
+    if brings_weights(name) and pretrained is not None:
+        raise TowerError(f'pretrained={pretrained!r} belongs to a name of open_clip; {name!r} brings its own weights: '
+                         'leave it out')
     if name in BUNDLED:
         folder = tiny_folder(name)
     elif name.startswith("hf-hub:"):

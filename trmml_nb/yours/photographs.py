@@ -36,13 +36,13 @@ from .calibration import (
     fit_calibration, folds, held_out_loss, never_absent, noted_share, reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError, TrmmlError
-from ..io import JSON_SEAL, clear_parts, number_of, progress_bar, write_atomic
+from ..io import JSON_SEAL, clear_parts, number_of, progress_bar, tell, write_atomic
 from ..people.figures import figure_png
 from ..people.inspector import LabelLook, MatchView, fit_side, map_levels, match_view, spotlight
-from ..runs.options import MODELS, PhotosOptions, TrainJob
+from ..runs.options import MODELS, PhotosOptions, TrainJob, check_choices
 from ..towers.loading import in_memory
 from ..runs.sets import settings, zero_shot_cosines
-from ..runs.train import alone_in, claim_folder, describe
+from ..runs.train import alone_in, claim_folder, describe, same_pictures
 from ..method.contract import Method
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
@@ -191,6 +191,7 @@ class PhotosJob(PhotosOptions):
             raise PhotosError(f'--folds is {self.folds}, expected 2 or more.')
         if not Path(self.photos).is_dir():
             raise PhotosError(f'{self.photos}: no such folder; give the folder that holds the photographs.')
+        check_choices(self)
         self.training
 
     def take_options(self, run: str,  # finished run of `photos`
@@ -646,10 +647,11 @@ def photos_in(
                        dense=job.dense)
     precision = choose_precision(tower, data, job.encode_precision, job.cache)
     tower.precision = precision.dtype
-    print(precision.why, flush=True) if progress else None
+    tell(precision.why, flush=True) if progress else None
     store = in_memory(encode_dataset(tower, data, job.cache, progress=progress), device)
     method, config = settings(training)
     about = describe(training, tower, data, 'labels given by people', method, config)
+    same_pictures(store, about['data']['made_from'])
     kept = Kept(folder, photos_key(job, about, store, data))
     write_json(folder / UNFINISHED, job.asked, sealed=True)
     data = data.with_targets(assumed_targets(data.targets))  # what training takes as absent
@@ -800,7 +802,7 @@ def photos_job(
 ) -> Path:  # folder with completed.csv, report.html and the run
     """From photographs and a table with gaps to a run, completed labels and a report. Stopped, it goes on with the
     same command."""
-    say, training = print if progress else (lambda *_: None), job.training
+    say, training = tell if progress else (lambda *_: None), job.training
     sheet = read_labels(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',')
                                                                if c.strip()], on_bad=job.on_bad,
                         reading=job.reading)
