@@ -29,6 +29,7 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
@@ -43,7 +44,7 @@ from trmml_nb.data.own_data import csv_dataset
 from trmml_nb.data.prepared import prepared_dataset, read_provenance
 from trmml_nb.data.tables import Reading, read_sheet, read_synonyms
 from trmml_nb.data.voc import voc_dataset
-from trmml_nb.datasets.archives import unpack
+from trmml_nb.datasets.archives import Source, identify, unpack
 from trmml_nb.datasets.reproduce import read_setting, setting_names
 from trmml_nb.errors import TrmmlError
 from trmml_nb.io import csv_bytes, write_json
@@ -52,14 +53,15 @@ from trmml_nb.runs.options import TrainJob
 from trmml_nb.rivals.compare import FIRST, TEXT_COLUMNS, add_rows, read_table
 from trmml_nb.runs import predict as predicting
 from trmml_nb.runs.predict import predict_job, xmp_sidecar
-from trmml_nb.runs.run import load_model, load_run, read_config, read_history, read_metrics
+from trmml_nb.runs.run import UNFINISHED, load_model, load_run, read_config, read_history, read_metrics
 from trmml_nb.runs.train import train_job
 from trmml_nb.runs.use import completed_table, run_decisions, write_table
+from trmml_nb.towers.precision import PrecisionProbe, judge, read_probe
 from trmml_nb.towers.store import FeatureStore
 from trmml_nb.towers.weights import read_tower_config, read_weights, tiny_folder
 from trmml_nb.training.localisation import BOX_COLUMNS, box_table
 from trmml_nb.training.trainer import read_checkpoint
-from trmml_nb.yours.photographs import Kept
+from trmml_nb.yours.photographs import Kept, PhotosJob, claim_photos
 from trmml_nb.yours.view import from_completed
 
 WORDS = (
@@ -236,13 +238,13 @@ def readers(work: Path) -> dict[str, Reader]:
         masks=[],
         splits=dict(train=['train'], val=['val']),
     )
-    write_json(
-        work / 'toy/provenance.json',
-        about | dict(table=dict(size=toy.stat().st_size, sha256=hashlib.sha256(toy.read_bytes()).hexdigest())),
-        sealed=True,
-    )
+    digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
+    named = work / 'toy/categories.txt'
+    about |= dict(table=dict(size=toy.stat().st_size, sha256=digest(toy)), beside={named.name: digest(named)})
+    write_json(work / 'toy/provenance.json', about, sealed=True)
     read_toy = lambda: prepared_dataset(work / 'toy')
     found['prepared table'] = Reader(toy, read_toy, sealed=True)
+    found['benchmark categories'] = Reader(named, read_toy, sealed=True)
     found['provenance'] = Reader(work / 'toy/provenance.json', lambda: read_provenance(work / 'toy'), sealed=True)
     scores = put('scores.csv', csv_bytes(['image', *names], [[i, 0.25, 0.5, 0.75] for i in ids]))
     found['predictions'] = Reader(scores, lambda: read_predictions(scores, small).tolist())
@@ -357,6 +359,8 @@ def of_tools(work: Path, photos: Path, names: list[str], ids: list[str]) -> dict
         book.active.append(row)
     book.save(work / 'labels.xlsx')
     labels('workbook', work / 'labels.xlsx')
+    cells = ''.join(f'{i},"[{{""labels"": [""{names[k % 3]}""]}}]"\n' for k, i in enumerate(ids))
+    labels('lists in cells', put('lists.csv', f'image,labels\n{cells}'))
     boxes = put('boxes.csv', ','.join(BOX_COLUMNS) + ''.join(f'\n{i},{names[0]},0,0.1,0.5,1' for i in ids))
     found['boxes'] = Reader(boxes, lambda: box_table(boxes, names)[1].tolist())
     source = resources.files('trmml_nb') / 'configs' / f'{setting_names()[0]}.json'
@@ -382,6 +386,10 @@ def of_tools(work: Path, photos: Path, names: list[str], ids: list[str]) -> dict
             assert {p.name for p in Path(place).iterdir()} == {'in'}, 'something was written outside'
             return sorted((str(p.relative_to(place)), p.stat().st_size) for p in Path(place).rglob('*'))
 
+    source = Source('a.zip', unpacked=1 << 20)
+    identify(work / 'a.zip', source)
+    note = work / '.a.zip.json'
+    found['note of an archive'] = Reader(note, lambda: identify(work / 'a.zip', source)['sha256'], sealed=True)
     found['zip'] = Reader(work / 'a.zip', lambda: unpacked(work / 'a.zip'))
     found['tar.gz'] = Reader(work / 'a.tar.gz', lambda: unpacked(work / 'a.tar.gz'))
     return found
@@ -412,6 +420,19 @@ def of_runs(work: Path, run: Path, photos: Path, small: MultiLabelDataset) -> di
     )
     decided = lambda: {k: v.tolist() for k, v in run_decisions(work, names).items()}
     found['decisions'] = Reader(work / 'decisions.json', decided, sealed=True)
+    job = PhotosJob(photos=str(photos), clip='tiny', out=str(work / 'begun'))
+    (work / 'begun').mkdir()
+    write_json(work / 'begun' / UNFINISHED, job.asked, sealed=True)
+    claim = lambda: claim_photos(job, job.training)[1]
+    found['unfinished photographs'] = Reader(work / 'begun' / UNFINISHED, claim, sealed=True)
+    write_json(work / 'probe.json', asdict(PrecisionProbe(0.2, 0.1, 0.9999, 0.999, 8)), sealed=True)
+
+    def probed():
+        if (probe := read_probe(work / 'probe.json')) is None:
+            raise TrmmlError('measured anew')
+        return judge(probe).why
+
+    found['precision of a tower here'] = Reader(work / 'probe.json', probed, sealed=True)
     kept = Kept(work, 'key')
     kept.write('fold-1', np.arange(12.0).reshape(4, 3))
 

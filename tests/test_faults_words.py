@@ -1,11 +1,13 @@
-"""Faults of words: names that a machine's own code cannot show or reads wrongly, options that nothing would come of, files
-of a person that stand where the program keeps its own."""
+"""Faults of words: names that a machine's own code cannot show or reads wrongly, options that nothing would come of,
+files of a person that stand where the program keeps its own."""
 
 import csv
 import io
+import json
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +21,18 @@ from trmml_nb.cli import app, open_streams
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.data.formats import read_labels
 from trmml_nb.data.own_data import named_files
-from trmml_nb.data.tables import Reading, TableError, read_sheet
+from trmml_nb.data.tables import Reading, TableError, cell_parts, read_sheet
+from trmml_nb.datasets.archives import Source, identify
 from trmml_nb.datasets.reproduce import ReproduceError, read_setting
 from trmml_nb.errors import DataError, RunError, TowerError
-from trmml_nb.io import LockError, alone, check_word, csv_bytes, guarded, misread, tell, unguarded
+from trmml_nb.io import LockError, alone, check_word, csv_bytes, guarded, misread, tell, unguarded, write_json
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.predict import checksum, read_records, record_line
 from trmml_nb.runs.train import CHECKPOINTS, clear_checkpoints, made_from, same_pictures
 from trmml_nb.runs.use import evaluate_job, inspect_job, job_of
 from trmml_nb.towers.cache import cached_stores, remove_stores, unlisted_stores
 from trmml_nb.towers.encode import encode_dataset
+from trmml_nb.towers.precision import PrecisionProbe, read_probe
 from trmml_nb.towers.tower import TOWERS, load_tower, register_tower
 from trmml_nb.yours.photographs import PhotosJob
 
@@ -201,7 +205,10 @@ def test_a_tower_says_which_of_its_options_have_no_effect():
     try:
         assert load_tower('mine', image_size=64).image_size == 64
         for options in (
-            dict(pretrained='openai'), dict(dense='dualcoop'), dict(resize_mode='shortest'), dict(preprocess={'mean': 0}),
+            dict(pretrained='openai'),
+            dict(dense='dualcoop'),
+            dict(resize_mode='shortest'),
+            dict(preprocess={'mean': 0}),
         ):  # fmt: skip
             with pytest.raises(TowerError, match='has no effect on'):
                 load_tower('mine', **options)
@@ -310,3 +317,39 @@ def test_pictures_that_change_between_digest_and_encoding_are_noticed(tmp_path):
     store = encode_dataset(load_tower('tiny', image_size=64), data, tmp_path / 'cache', progress=False)
     with pytest.raises(JobError, match='changed while they were encoded'):
         same_pictures(store, said)
+
+
+@pytest.mark.fault('damaged or foreign files', 'a cell with a list of a program that is no list of labels', 'refused')
+@pytest.mark.parametrize('cell', [
+    '[' * 100_000, '[{"labels": 5}]', '{"choices": null}', '{"labels": {"a": 1}}', '[{"labels": [5]}]', '[[]]',
+])  # fmt: skip
+def test_lists_in_cells_that_are_no_labels(cell):
+    with pytest.raises(TableError, match='of a program'):
+        cell_parts(cell, 'line 2')
+    assert cell_parts('[{"labels": ["cat"]}, {"choices": "dog"}, "cow"]', 'line 2') == ['cat', 'dog', 'cow']
+
+
+@pytest.mark.fault(
+    'damaged or foreign files', 'what was measured about this machine, or noted on an archive, damaged', 'made anew'
+)
+def test_notes_of_measurements_and_archives(tmp_path):
+    probe, note = PrecisionProbe(0.2, 0.1, 0.9999, 0.999, 8), tmp_path / 'probe.json'
+    write_json(note, asdict(probe), sealed=True)
+    assert read_probe(note) == probe
+    whole = note.read_text()
+    for damage in (
+        whole.replace('0.9999', '0.9998'), whole.replace('8', '1e999'), '[' * 100_000, '[]', '{}',
+        json.dumps(asdict(probe) | dict(full=0.0)), whole[:-30],
+    ):  # fmt: skip
+        note.write_text(damage)
+        assert read_probe(note) is None
+    path, source = tmp_path / 'a.zip', Source('a.zip')
+    path.write_bytes(b'archive')
+    found = identify(path, source)
+    note, known = tmp_path / '.a.zip.json', json.loads((tmp_path / '.a.zip.json').read_text())
+    for damage in (
+        {k: v for k, v in known.items() if k not in ('md5', 'json_sha256')},
+        known | dict(sha256='0' * 64), known | dict(sha256=None), known | dict(md5=[]), [], {},
+    ):  # fmt: skip
+        note.write_text(json.dumps(damage))
+        assert identify(path, source) == found and json.loads(note.read_text()) == known

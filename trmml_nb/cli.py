@@ -130,7 +130,7 @@ def with_messages(
     def run(**given: Any):
         try:
             for name, value in given.items():
-                if isinstance(value, str) and name not in ('image', 'images'):  # these are looked at where they are read
+                if isinstance(value, str) and name not in ('image', 'images'):  # these are looked at where read
                     check_word(value, name.replace('_', '-'))
             with warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_, **__: print(f'note: {message}', file=sys.stderr)

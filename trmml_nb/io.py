@@ -305,8 +305,8 @@ def guarded(
     text: str,  # what a cell shall say
     path: bool = False,  # it names a file: './' in front still finds it
 ) -> str:
-    """The same text, with an apostrophe (or './') in front where a spreadsheet would run it as a formula, also behind a
-    sign at which some cut cells. Numbers stay as they are."""
+    """The same text, with an apostrophe (or './') in front where a spreadsheet would run it as a formula, also behind
+    a sign at which some cut cells. Numbers stay as they are."""
     if not _FORMULA.match(text):
         return _INSIDE.sub(r"\1'\2", text)
     with contextlib.suppress(ValueError):

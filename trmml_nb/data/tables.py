@@ -996,7 +996,7 @@ def cell_parts(
         return None
     try:
         found = json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             found = ast.literal_eval(cell)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -1007,7 +1007,7 @@ def cell_parts(
         items = part.items() if isinstance(part, dict) else ()
         inside = [part] if isinstance(part, str) else [
             v for k, v in items if str(k).endswith('labels') or k == 'choices']
-        names += [n for v in inside for n in ([v] if isinstance(v, str) else v)]
+        names += [n for v in inside for n in (v if isinstance(v, (list, tuple)) else [v])]
         if not inside or not all(isinstance(n, str) for n in names):
             raise TableError(f'{where}: {cell[:40]!r} is a list of a program, and no list of labels.')
     return names

@@ -37,7 +37,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..errors import DataError, optional
-from ..io import alone, held_by, readable, time_in_words, write_atomic
+from ..io import (
+    alone, held_by, parse_json, readable, time_in_words, unsealed_json, write_atomic, write_json)
 
 if TYPE_CHECKING:
     import requests
@@ -129,10 +130,10 @@ def check_file(
 def _read_note(path: Path) -> dict[str, Any]:
     "A note of ours; empty if it is not there or not readable."
     try:
-        known = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError):
+        known = parse_json(path.read_bytes())
+        return unsealed_json(known) if isinstance(known, dict) else {}
+    except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
 
 
 def identify(
@@ -145,12 +146,13 @@ def identify(
     note, status = Path(notes or path.parent) / f'.{path.name}.json', path.stat()
     known = _read_note(note)
     same = (known.get('size'), known.get('mtime_ns')) == (status.st_size, status.st_mtime_ns)
+    same = same and all(isinstance(known.get(k), str) for k in ('md5', 'sha256'))
     found = check_file(path, source, {k: known[k] for k in ('size', 'md5', 'sha256')} if same else None)
     if not source.checksum_known and known.get('sha256', found['sha256']) != found['sha256']:
         raise WrongFile(f"{path}: sha256 {found['sha256']}, at its first use it was {known['sha256']}; bring the first "
                         f'file back, or remove {note.name} beside it to trust this one.')
     if not same:
-        write_atomic(note, json.dumps(dict(found, mtime_ns=status.st_mtime_ns)).encode())
+        write_json(note, dict(found, mtime_ns=status.st_mtime_ns), sealed=True)
     return found
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #10d31da0
@@ -806,7 +808,7 @@ def unpack(
                 bar.update()
     if not files:
         raise ArchiveError(f'{path}: none of its members is one that is wanted ({wanted}); not the official file.')
-    write_atomic(note, json.dumps(dict(mark, files=files, bytes=total)).encode())
+    write_json(note, dict(mark, files=files, bytes=total), sealed=True)
     return Unpacked(files, total, new)
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #56c67bee

@@ -276,8 +276,8 @@ def load_run(
                        f'{folder} --resume`.')
     asked = config['tower']
     name = clip or asked['clip']  # older runs noted weights that such a tower does not take
-    tower = load_tower(name, None if brings_weights(name) else asked.get('pretrained'), asked.get('image_size'), str(chosen),
-                       asked.get('resize') or 'squash', dense=asked.get('dense'))
+    tower = load_tower(name, None if brings_weights(name) else asked.get('pretrained'), asked.get('image_size'),
+                       str(chosen), asked.get('resize') or 'squash', dense=asked.get('dense'))
     if tower.fingerprint != asked['fingerprint']:
         raise RunError(f"{folder}: trained on tower {asked['clip']!r} with fingerprint {asked['fingerprint'][:12]}, "
                        f"which is "

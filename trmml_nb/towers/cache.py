@@ -17,7 +17,7 @@ from .store import default_cache, read_description
 from .views import StoreError
 
 # %% auto #0
-__all__ = ['OURS', 'CachedStore', 'cached_stores', 'unlisted_stores', 'remove_stores']
+__all__ = ['STORE_FILES', 'CachedStore', 'cached_stores', 'unlisted_stores', 'remove_stores']
 
 # %% ../../nbs/library/towers/11_cache.ipynb #c86b8a5b
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def unlisted_stores(
     return found
 
 
-OURS = re.compile(r'(\.?)((images|store)\.json|shard-[0-9]{5,}\.safetensors)(\..*\.part)?')  # files of a store
+STORE_FILES = re.compile(r'(\.?)((images|store)\.json|shard-[0-9]{5,}\.safetensors)(\..*\.part)?')  # files of a store
 
 
 def remove_stores(
@@ -86,7 +86,7 @@ def remove_stores(
                 for path in locks:
                     held.enter_context(FileLock(path, timeout=0))
                 for path in list(store.folder.iterdir()):
-                    match = OURS.fullmatch(path.name)
+                    match = STORE_FILES.fullmatch(path.name)
                     if match and bool(match[1]) == bool(match[4]) and path.is_file():
                         path.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # it holds something of somebody else

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import MultiLabelDataset
-from ..io import number_of, write_atomic
+from ..io import number_of, parse_json, unsealed_json, write_json
 from .encode import prepared_pixels, work_size, worker_pool
 from .store import default_cache
 from .tower import FrozenTower
@@ -114,10 +114,11 @@ def read_probe(
 ) -> PrecisionProbe | None:  # None: not there, or not readable
     "A probe of before."
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = unsealed_json(parse_json(path.read_bytes()))
         numbers = {name: float(said[name]) for name in ("full", "low", "mean", "worst")}
-        return PrecisionProbe(images=int(said["images"]), **numbers)
-    except (OSError, ValueError, KeyError, TypeError):
+        probe = PrecisionProbe(images=int(said["images"]), **numbers)
+        return probe if probe.full > 0 and probe.low > 0 else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None  # measured anew
 
 # %% ../../nbs/library/towers/08_precision.ipynb #fa93179f
@@ -183,5 +184,5 @@ def choose_precision(
         return Precision("fp32", f"encoding in fp32: {many} about {work:.0f} s of work for one core")
     probe = probe_tower(tower, pixels)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(asdict(probe)).encode())
+    write_json(path, asdict(probe), sealed=True)
     return with_time(judge(probe), len(dataset))
