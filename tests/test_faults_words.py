@@ -222,6 +222,16 @@ def test_options_that_an_older_version_let_pass_do_not_end_the_use_of_its_runs()
         job_of('run', dict(root='x'), root='y')
 
 
+def test_what_is_said_to_evaluate_is_not_passed_over(tmp_path, monkeypatch):
+    "What an old run was told may be dropped; what is said now is refused."
+    config = dict(job=dict(data='csv', labels='labels.csv', eval_split='test'), class_names=['cat'])
+    monkeypatch.setattr('trmml_nb.runs.use.read_config', lambda _: config)
+    monkeypatch.setattr('trmml_nb.runs.use.is_photos', lambda _: False)
+    monkeypatch.setattr('trmml_nb.runs.use.load_run', lambda *_: None)
+    with pytest.raises(JobError, match='--eval-split val belongs to data with splits'):
+        evaluate_job(tmp_path, split='val')
+
+
 @pytest.mark.fault('overwriting', 'an empty file of yours that is called like a checkpoint', 'it stays')
 def test_only_proven_checkpoints_are_removed(tmp_path):
     for name in CHECKPOINTS:

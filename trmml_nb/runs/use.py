@@ -111,9 +111,10 @@ def evaluate_job(
                        f'{"–" if found is None else format(found, ".1f")}, see report.html). To measure it '
                        'on other photographs, pass --labels FILE and --root FOLDER.')
     recogniser, config = load_run(run, device), read_config(run)
-    asked = {**config['job'], 'resume': False, **({'root': root} if root else {}), **({'eval_split': split} if split else {})}
+    more = {**({'root': root} if root else {}), **({'eval_split': split} if split else {})}
+    asked = {**config['job'], 'resume': False, **more}
     if labels is None:
-        _, test = load_sets(job_of(run, asked))
+        _, test = load_sets(job_of(run, config['job'], **more))
     else:
         given = read_labels(labels, root, add_images=False, reading=reading).dataset
         test = in_order(given, recogniser.class_names, str(labels))

@@ -33,7 +33,7 @@ from ..runs.options import TrainJob
 from ..towers.loading import in_memory
 from ..runs.sets import load_sets, settings
 from ..runs.run import Recogniser, load_run, read_config
-from ..runs.use import run_decisions, training_set
+from ..runs.use import job_of, run_decisions, training_set
 from ..data.tables import PROBABILITY, as_written, read_grid, restored
 from ..towers.encode import encode_dataset
 from ..towers.views import Store
@@ -172,7 +172,7 @@ class OpenRun:
         "The training that was asked for."
         if self.is_photos:
             return self.album[0].training
-        return TrainJob(**{**self.config['job'], 'resume': False, **({'root': self.root} if self.root else {})})
+        return job_of(self.folder, self.config['job'], **({'root': self.root} if self.root else {}))
 
     def dataset(
         self,
@@ -186,7 +186,7 @@ class OpenRun:
             return self.album[1].dataset, True
         if split == 'train':
             return training_set(self.folder, self.root), True
-        measured = self.config['job']['eval_split']
+        measured = self.job.eval_split
         named = split if split not in (None, 'test') or self.job.prepared else None
         data = load_sets(replace(self.job, eval_split=named or measured))[1]
         if data.class_names != self.names:
