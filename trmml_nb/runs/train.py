@@ -34,7 +34,6 @@ from .run import Recogniser, config_sha256, note_of, read_config, save_model, ve
 from ..io import read_json, write_json
 from ..towers.encode import encode_dataset
 from ..towers.store import read_description
-from ..towers.views import Store
 from ..towers.precision import choose_precision
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Evaluation, TrainConfig, Trainer, pick_device, predict_logits
@@ -113,7 +112,7 @@ def what_changed(
 
 
 def same_pictures(
-    store: Store,  # features of pictures
+    store: Any,  # features of pictures, on the disk
     said: dict[str, str],  # of `made_from`
 ) -> None:
     "Errors: pictures that were changed between the look at their content and their encoding."
