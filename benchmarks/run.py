@@ -21,6 +21,8 @@ import os
 import platform
 import resource
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -770,6 +772,67 @@ def on_gpu(size, cache, asked, device="cuda"):
     yield from gpu_heads(size["gpu"], device)
 
 
+def product_rate(dtype, side=512, repeats=20):
+    "Floating point operations a CPU second of the best of many products of two square matrices."
+    a = torch.randn(side, side, dtype=dtype)
+    out = torch.empty_like(a)
+    return 2 * side**3 / min(own_seconds(lambda: torch.mm(a, a, out=out))[0] for _ in range(repeats))
+
+
+def counted_seconds(job, repeats):
+    "Fewest CPU seconds of a job after one that is not counted, and its floating point operations."
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counted:
+        job()
+    return min(own_seconds(job)[0] for _ in range(repeats)), counted.get_total_flops()
+
+
+def bounds(size, cache, asked):
+    """How far from the processor's limit: CPU time of encoding, a training step and prediction, each beside its
+    floating point operations at the rate of a plain float32 product; writing and reading a store beside a copy of its
+    bytes; and the first import beside an empty Python's start."""
+    from trmml_nb.rivals.registry import METHODS, build_method
+    from trmml_nb.towers.tower import load_tower
+    from trmml_nb.training.trainer import TrainConfig, Trainer, predict_logits
+
+    rate, note = product_rate(torch.float32), "measured / its operations at the rate of a product, CPU s"
+    for name, px, count in size["towers"]:
+        tower = load_tower(name, None if name == "tiny" else "random", px)
+        pixels = torch.randn(count, 3, px, px, generator=torch.Generator().manual_seed(0))
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            spent, operations = counted_seconds(lambda: tower.encode_images(pixels), size["repeats"])
+        yield f"limit: encoding, {name} at {px} px, {count} images: {note}", spent, operations / rate, "s"
+    tower, data, store = scenes(size, cache)
+    rows = torch.arange(min(32, len(store)))
+    for spec in ("linear_ignore", "dualcoop", "pvlr_both", "trmml", "trmml_adaptive"):
+        config = TrainConfig(epochs=1, batch_size=len(rows), device="cpu")
+        trainer = Trainer(build_method(spec, tower, data.class_names), store, data.targets, config)
+        trainer.method.prepare(store, torch.as_tensor(data.targets))
+        trainer.method.train()
+        trainer.schedule.step = lambda: None  # the same step again and again, beyond the schedule's end
+        spent, operations = counted_seconds(lambda: trainer.step(rows), size["repeats"])
+        title = METHODS[spec].title
+        yield f"limit: step of {title}, {len(rows)} scenes: {note}", spent, operations / rate, "s"
+        spent, operations = counted_seconds(lambda: predict_logits(trainer.method, store), size["repeats"])
+        yield f"limit: prediction by {title}, {len(store)} stored scenes: {note}", spent, operations / rate, "s"
+    copied = np.ones((len(store), store.grid[0] * store.grid[1], tower.dim), np.float16)
+    copy = min(own_seconds(copied.copy)[0] for _ in range(size["repeats"]))
+    read = min(own_seconds(lambda: store.batch(torch.arange(len(store))))[0] for _ in range(size["repeats"]))
+    yield (
+        f"limit: a batch of all {len(store)} scenes from memory, in float32 / a copy of its float16 bytes, CPU s",
+        read,
+        copy,
+        "s",
+    )
+    code = "import time; t = time.process_time(); import trmml_nb; print(time.process_time(), t)"
+    told = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+            for _ in range(size["repeats"])]  # fmt: skip
+    whole, empty = (min(float(one[k]) for one in told) for k in (0, 1))
+    yield "limit: import trmml_nb / an empty Python, CPU s", whole, empty, "s"
+
+
 PARTS = dict(
     loop=encode_in_loop,
     quality=same_quality,
@@ -780,6 +843,7 @@ PARTS = dict(
     memory=growing_stores,
     categories=many_categories,
     processes=several_processes,
+    bounds=bounds,
     gpu=on_gpu,
 )
 
@@ -820,8 +884,8 @@ def main(arguments=None):
                 rows.append(
                     dict(
                         name=name,
-                        value=round(value, 5),
-                        baseline=round(baseline, 5),
+                        value=float(f"{value:.6g}"),
+                        baseline=float(f"{baseline:.6g}"),
                         ratio=round(ratio, 4),
                         unit=unit,
                         machine=machine,

@@ -57,6 +57,11 @@ def test_benchmark_runs_and_writes_its_table(tmp_path):
         "2 processes / one",
         "chunks of 10 / all at once, CPU time",
         "10 kept and 10 known / all at once, memory",
+        "limit: encoding, tiny",
+        "limit: step of TRM-ML, 12 scenes: measured",
+        "limit: prediction by PVLR",
+        "limit: a batch of all 12 scenes",
+        "limit: import trmml_nb",
     ):
         assert part in said, part
     assert len({row["name"] for row in rows}) == len(rows)  # a row can be replaced by its name
