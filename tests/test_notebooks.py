@@ -193,6 +193,19 @@ def test_no_cell_of_the_widgets_is_long(path):
     assert not long, f"{path.name}: lines of cells: {long}; scripts and style sheets belong in trmml_nb/people/assets"
 
 
+SCRIPTS = sorted((ROOT / "trmml_nb/people/assets").glob("*.js"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_of_the_widgets_are_made_of_small_functions(path):
+    "Lines from the head of a function at module level, or of a method, to the next one."
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = re.compile(r"(const|function|class|async function) | {2}\w[\w ]*\(.*\{$")
+    heads = [i for i, line in enumerate(lines) if head.match(line)]
+    long = {lines[a]: b - a for a, b in zip(heads, [*heads[1:], len(lines)]) if b - a > 60}
+    assert lines and not long, f"{path.name}: lines of functions: {long}"
+
+
 def whole(text):
     "Whether nothing of a cell could stand in a cell of its own: it is one class, or mostly imports."
     body = ast.parse("\n".join("" if line.startswith("%") else line for line in text.splitlines())).body

@@ -126,7 +126,8 @@ def map_bytes(
     return (map_levels(values, from_zero) * 255).round().astype(np.uint8).tobytes()
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #fd98ec3a
-_INSPECT = STAGE + widget_file('inspector.js')
+_PARTS = ('inspector_view.js', 'inspector_list.js', 'inspector_detail.js', 'inspector_overview.js', 'inspector.js')
+_INSPECT = STAGE + ''.join(map(widget_file, _PARTS))
 _INSPECT_CSS = STAGE_CSS + widget_file('inspector.css')
 
 # %% ../../nbs/people/03_inspector_widget.ipynb #ba848d75

@@ -1,332 +1,331 @@
-function render({ model, el }) {
-  let marks = [],
-    tiles = [],
-    last = -1,
-    line = null,
-    stop = [];
-  const c = () => model.get('content'),
-    grid = () => model.get('mode') === 'grid',
-    names = model.get('names');
-  const speak = speaker(model, el),
-    send = (kind, more = {}) => speak({ kind, drawn: model.get('drawn'), marks, ...more });
-  const question = make('h3', { className: 'question' }),
-    facts = make('div', { className: 'facts row soft small' });
-  const canvas = make('canvas', { role: 'img' }),
-    stage = new Stage(canvas),
-    picture = make('div', { className: 'trmml-stage one' }, canvas);
-  const board = make('div', { className: 'board', role: 'group', 'aria-label': 'pictures to answer' });
-  const live = make('div', { className: 'trmml-status small', role: 'status', 'aria-live': 'polite' });
-  const progress = make('progress', { max: 1, value: 0 }),
-    recent = make('ol', { className: 'recent small' }),
-    changes = make('details', { className: 'changes', hidden: true });
-  progress.setAttribute('aria-label', 'answered');
-  const yes = button('present', 'Y', () => say('present')),
-    no = button('absent', 'N', () => say('absent')),
-    skip = button('skip', 'S', () => say('skip'));
-  const undo = button('undo', 'U', () => send('undo')),
-    zoom = button('zoom', 'Z', () => act('z')),
-    ask = button('keys', '?', () => act('?'));
-  const save = button('', 'Enter', () => send('save')),
-    retrain = button('train again', '', () => send('retrain'));
-  const reread = button('read file again', '', () => send('reread')),
-    table = button('export the table', '', () => send('export'));
-  const later = button('ask skipped ones again', '', () => send('reopen'));
-  const slider = make('input', { type: 'range', min: 0, max: 1, step: 1, oninput: e => cut(+e.target.value) });
-  const cutter = make('label', { className: 'small' }, 'present before the line', slider, 'absent after it');
-  slider.setAttribute('aria-label', 'line between present and absent tiles');
-  const choose = (label, options, name) => {
-    const box = make(
-      'select',
-      { onchange: () => send('choose', { [name]: box.value }) },
-      ...options.map(([text, value]) => make('option', { value }, text)),
-    );
-    box.setAttribute('aria-label', label);
-    model.on(`change:${name}`, () => {
-      box.value = model.get(name);
-    });
-    box.value = model.get(name);
-    return box;
-  };
-  const selects = [
-    choose(
-      'how to ask',
-      [
-        ['one picture', 'single'],
-        ['many pictures', 'grid'],
-      ],
-      'mode',
-    ),
-    choose('category', [['any category', ''], ...names.map(n => [n, n])], 'category'),
-    choose(
-      'proposed',
-      [
-        [c().given ? 'all doubtful labels' : 'all blanks', 'any'],
-        [`${c().given ? 'given' : 'proposed'} present`, 'present'],
-        [`${c().given ? 'given' : 'proposed'} absent`, 'absent'],
-      ],
-      'proposed',
-    ),
-  ];
-  const help = make(
-    'div',
-    { className: 'help', hidden: true },
-    make(
-      'table',
-      {},
-      ...[
-        ['Y', 'present'],
-        ['N', 'absent'],
-        ['S', 'skip'],
-        ['U', 'undo'],
-        ['Z', 'zoom'],
-        ['Enter', 'save the page of tiles'],
-        ['arrows', 'move among tiles; with Shift, mark as the tile you come from'],
-        ['Shift + click', 'mark all tiles up to there'],
-        ['Escape', 'back from a control; then Tab leaves the widget'],
-        ['?', 'close this'],
-      ].map(([k, t]) => make('tr', {}, make('td', {}, make('kbd', {}, k)), make('td', {}, t))),
-    ),
+// One reviewer on a page is `v`: its model and elements, the tiles of the page and the marks on them.
+const REVIEWER_KEYS = [
+  ['Y', 'present'],
+  ['N', 'absent'],
+  ['S', 'skip'],
+  ['U', 'undo'],
+  ['Z', 'zoom'],
+  ['Enter', 'save the page of tiles'],
+  ['arrows', 'move among tiles; with Shift, mark as the tile you come from'],
+  ['Shift + click', 'mark all tiles up to there'],
+  ['Escape', 'back from a control; then Tab leaves the widget'],
+  ['?', 'close this'],
+];
+const content = v => v.model.get('content');
+const isGrid = v => v.model.get('mode') === 'grid';
+const send = (v, kind, more = {}) => v.speak({ kind, drawn: v.model.get('drawn'), marks: v.marks, ...more });
+const focused = v => v.tiles.indexOf(document.activeElement);
+const say = (v, answer) => {
+  if (!isGrid(v)) send(v, 'answer', { answer });
+  else if (v.tiles.length) mark(v, Math.max(focused(v), 0), answer);
+};
+
+// -- what stands around the question
+const choiceOf = (v, label, options, name) => {
+  const box = make(
+    'select',
+    { 'aria-label': label, onchange: () => send(v, 'choose', { [name]: box.value }) },
+    ...options.map(([text, value]) => make('option', { value }, text)),
   );
+  const take = () => {
+    box.value = v.model.get(name);
+  };
+  v.model.on(`change:${name}`, take);
+  take();
+  return box;
+};
+const choices = v => {
+  const { given } = content(v),
+    word = given ? 'given' : 'proposed';
+  const ways = [
+      ['one picture', 'single'],
+      ['many pictures', 'grid'],
+    ],
+    categories = [['any category', ''], ...v.model.get('names').map(n => [n, n])],
+    kinds = [
+      [given ? 'all doubtful labels' : 'all blanks', 'any'],
+      [`${word} present`, 'present'],
+      [`${word} absent`, 'absent'],
+    ];
+  return [
+    choiceOf(v, 'how to ask', ways, 'mode'),
+    choiceOf(v, 'category', categories, 'category'),
+    choiceOf(v, 'proposed', kinds, 'proposed'),
+  ];
+};
+const buttons = v => ({
+  yes: button('present', 'Y', () => say(v, 'present')),
+  no: button('absent', 'N', () => say(v, 'absent')),
+  skip: button('skip', 'S', () => say(v, 'skip')),
+  undo: button('undo', 'U', () => send(v, 'undo')),
+  zoom: button('zoom', 'Z', () => act(v, 'z')),
+  ask: button('keys', '?', () => act(v, '?')),
+  save: button('', 'Enter', () => send(v, 'save')),
+  retrain: button('train again', '', () => send(v, 'retrain')),
+  reread: button('read file again', '', () => send(v, 'reread')),
+  table: button('export the table', '', () => send(v, 'export')),
+  later: button('ask skipped ones again', '', () => send(v, 'reopen')),
+});
+const parts = v => {
+  const canvas = make('canvas', { role: 'img' }),
+    slider = make('input', {
+      type: 'range',
+      min: 0,
+      max: 1,
+      step: 1,
+      'aria-label': 'line between present and absent tiles',
+      oninput: e => cut(v, +e.target.value),
+    });
+  return {
+    canvas,
+    slider,
+    stage: new Stage(canvas),
+    picture: make('div', { className: 'trmml-stage one' }, canvas),
+    question: make('h3', { className: 'question' }),
+    facts: make('div', { className: 'facts row soft small' }),
+    board: make('div', { className: 'board', role: 'group', 'aria-label': 'pictures to answer' }),
+    live: make('div', { className: 'trmml-status small', role: 'status', 'aria-live': 'polite' }),
+    progress: make('progress', { max: 1, value: 0, 'aria-label': 'answered' }),
+    recent: make('ol', { className: 'recent small' }),
+    changes: make('details', { className: 'changes', hidden: true }),
+    cutter: make('label', { className: 'small' }, 'present before the line', slider, 'absent after it'),
+    help: helpOf(REVIEWER_KEYS),
+  };
+};
+const build = v => {
+  const { el } = v;
   el.classList.add('trmml', 'trmml-reviewer');
   el.setAttribute('role', 'group');
-  el.setAttribute('aria-label', `reviewer: ${c().given ? 'judge given labels' : 'answer what is blank'}`);
+  el.setAttribute('aria-label', `reviewer: ${content(v).given ? 'judge given labels' : 'answer what is blank'}`);
   el.replaceChildren(
     banner(' What you answered before is saved.'),
-    make('div', { className: 'row' }, ...selects, make('span', { className: 'push row' }, retrain, table)),
-    make('div', { className: 'row head' }, question, facts),
-    make('div', { className: 'body' }, picture, board, help),
+    row(...choices(v), make('span', { className: 'push row' }, v.retrain, v.table)),
+    make('div', { className: 'row head' }, v.question, v.facts),
+    make('div', { className: 'body' }, v.picture, v.board, v.help),
     make(
       'div',
       { className: 'row actions' },
-      yes,
-      no,
-      skip,
-      undo,
-      zoom,
-      cutter,
-      save,
-      later,
-      reread,
-      make('span', { className: 'push' }, ask),
+      ...[v.yes, v.no, v.skip, v.undo, v.zoom, v.cutter, v.save, v.later, v.reread],
+      make('span', { className: 'push' }, v.ask),
     ),
-    make('div', { className: 'row' }, progress, live),
-    recent,
-    changes,
+    row(v.progress, v.live),
+    v.recent,
+    v.changes,
   );
-  const say = answer => {
-    if (!grid()) send('answer', { answer });
-    else if (tiles.length) mark(Math.max(at(), 0), answer);
-  };
-  const at = () => tiles.indexOf(document.activeElement);
-  const paint = () => {
-    tiles.forEach((tile, i) => {
-      tile.dataset.mark = marks[i];
-      tile.lastChild.textContent = marks[i] || 'not answered';
-      tile.setAttribute(
-        'aria-label',
-        `${c().tiles[i].image}: ${marks[i] || 'not answered'}, probability ${c().tiles[i].p.toFixed(2)}`,
-      );
-    });
-    const n = kind => marks.filter(m => m === kind).length,
-      open = n('');
-    const parts = ['present', 'absent', 'skip']
-      .filter(k => n(k))
-      .map(k => `${n(k)} ${k === 'skip' ? 'skipped' : k}`);
-    save.firstChild.textContent = parts.length ? `${parts.join(', ')}: save` : 'nothing answered yet';
-    save.disabled = !parts.length;
-    save.title = open ? `${open} stay open` : '';
-  };
-  const mark = (i, answer) => {
-    marks[i] = marks[i] === answer ? '' : answer;
-    last = i;
-    send('marks');
-    paint();
-  };
-  const cut = k => {
-    marks = marks.map((_, i) => (i < k ? 'present' : 'absent'));
-    send('marks');
-    paint();
-  };
-  const range = (to, answer) => {
-    if (last < 0) return mark(to, answer);
-    const [a, b] = [Math.min(last, to), Math.max(last, to)];
-    for (let i = a; i <= b; i++) marks[i] = answer;
-    last = to;
-    send('marks');
-    paint();
-  };
-  const turn = i => ({ '': 'present', present: 'absent', absent: 'skip', skip: '' })[marks[i]];
-  const layer = i => {
-    const map = model.get('maps')[i];
-    if (!map || !map.byteLength) return [];
-    const m = new Uint8Array(map.buffer, map.byteOffset, map.byteLength),
-      size = c().grid;
-    const alpha = c().tiles[i].p >= c().threshold ? 1 : 0.35; // where it is not said to be, its place is a faint one
-    return [{ fine: finer(m, size), color: SHADES[0], width: 2.5, peak: highest(m, size), alpha }];
-  };
-  const redraw = () => {
-    if (!grid()) stage.draw({ layers: layer(0) });
-    else tiles.forEach(t => t.stage.draw({ layers: t.layers }));
-  };
-  const tell = () => {
-    // what happened, and where the review stands
-    const now = c();
-    progress.max = Math.max(now.total, 1);
-    progress.value = now.answered + now.skipped;
-    live.textContent = [
-      now.message,
-      now.trouble,
-      `${now.answered} answered, ${now.skipped} skipped, ${now.left} of ${now.total} left`,
-      now.precision,
-    ]
-      .filter(Boolean)
-      .join('; ');
-    reread.hidden = !now.reread;
-  };
-  const draw = async () => {
-    const now = c(),
-      focused = at(),
-      many = grid(),
-      had = el.contains(document.activeElement);
-    el.dataset.mode = model.get('mode');
-    question.replaceChildren(...now.question.map(([text, strong]) => (strong ? make('strong', {}, text) : text)));
-    facts.replaceChildren(
-      ...(now.tiles.length && !many
-        ? [
-            bar(now.tiles[0].p, now.threshold),
-            make('span', { className: 'name' }, `${now.tiles[0].image}:`),
-            `probability ${apart(now.tiles[0].p, now.threshold).join(', threshold ')}: ` +
-              `the ${now.given ? 'table' : 'run'} says ${now.tiles[0].says}`,
-          ]
-        : now.tiles.length
-          ? [`threshold ${now.threshold.toFixed(2)}; the most probable first`]
-          : []),
-    );
-    tell();
-    recent.replaceChildren(
-      ...Array.from({ length: 5 }, (_, i) => {
-        const a = now.recent[i];
-        return make(
-          'li',
-          {},
-          ...(a
-            ? [button('undo', '', () => send('undo', { step: a.step }), `take back: ${a.text}`), ` ${a.text}`]
-            : ['\u00a0']),
-        );
-      }),
-    );
-    for (const b of [yes, no, skip, zoom]) b.disabled = !now.tiles.length;
-    for (const [b, on] of [
-      [zoom, !many],
-      [save, many],
-      [cutter, many],
-      [retrain, now.retrain],
-      [later, now.skipped > 0],
-    ])
-      b.hidden = !on;
-    picture.hidden = many;
-    board.hidden = !many;
-    stage.zoom = 1;
-    last = -1;
-    marks = [...now.marks];
-    tiles = [];
-    changes.hidden = !now.changes.length;
-    changes.open = true;
-    changes.replaceChildren(
-      make('summary', {}, 'What changed on the open blanks'),
-      make('table', {}, ...now.changes.map((r, k) => make('tr', {}, ...r.map(v => make(k ? 'td' : 'th', {}, v))))),
-    );
-    if (!many) {
-      canvas.setAttribute(
-        'aria-label',
-        now.tiles.length ? `${now.tiles[0].image}: ${now.question.map(q => q[0]).join('')}` : 'nothing to answer',
-      );
-      if (now.tiles.length ? await stage.load(model.get('pictures')[0]) : ((stage.bitmap = null), true))
-        stage.draw({ layers: now.tiles.length ? layer(0) : [] });
-    } else {
-      slider.max = now.tiles.length;
-      slider.value = now.tiles.filter(t => t.p >= now.threshold).length;
-      tiles = now.tiles.map((t, i) => {
-        const tile = make('button', {
-          type: 'button',
-          className: 'tile',
-          tabIndex: i ? -1 : 0,
-          onclick: e => {
-            e.stopPropagation();
-            tile.focus({ preventScroll: true });
-            e.shiftKey ? range(i, marks[last] || 'present') : mark(i, turn(i));
-          },
-        });
-        const face = make('canvas');
-        tile.append(face, make('span', {}, ''));
-        tile.stage = new Stage(face);
-        tile.layers = layer(i);
-        return tile;
-      });
-      board.replaceChildren(...tiles);
-      paint();
-      await Promise.all(
-        tiles.map(async (t, i) => {
-          if (await t.stage.load(model.get('pictures')[i])) t.stage.draw({ layers: t.layers });
-        }),
-      );
-    }
-    if (had)
-      (many && focused >= 0 && tiles.length ? tiles[Math.min(focused, tiles.length - 1)] : el).focus({
-        preventScroll: true,
-      });
-    el.dataset.drawn = model.get('drawn');
-  };
-  const act = (key, e = {}) => {
-    const answer = { y: 'present', n: 'absent', s: 'skip' }[key],
-      many = grid();
-    if (answer) {
-      if (!e.repeat) say(answer);
-    } else if (key === 'u') {
-      if (!e.repeat) send('undo');
-    } else if (key === 'z') {
-      if (!many && stage.bitmap) {
-        const l = layer(0);
-        stage.zoom = stage.zoom > 1 ? 1 : 2.5;
-        stage.centre = l.length ? l[0].peak : [0.5, 0.5];
-        redraw();
-      }
-    } else if (key === '?') help.hidden = !help.hidden;
-    else if (key === 'Escape') help.hidden = true;
-    else if (key === 'Enter') {
-      if (many && !save.disabled && !e.repeat) send('save');
-    } else if (key.startsWith('Arrow')) {
-      if (many && tiles.length) {
-        const from = at(),
-          columns = Math.max(1, Math.round(board.clientWidth / (tiles[0].offsetWidth + 8)));
-        const to =
-          from < 0
-            ? 0
-            : clamp(
-                from + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[key],
-                0,
-                tiles.length - 1,
-              );
-        if (e.shiftKey && from >= 0 && marks[from]) {
-          last = from;
-          range(to, marks[from]);
-        }
-        tiles.forEach((t, i) => {
-          t.tabIndex = i === to ? 0 : -1;
-        });
-        tiles[to].focus({ preventScroll: true });
-        tiles[to].scrollIntoView({ block: 'nearest' });
-      }
-    } else return false;
-    return true;
-  };
-  stop = [atHome(el, act), stage.watch(redraw)];
-  model.on('change:drawn', draw);
-  model.on('change:content', tell);
-  draw();
+};
+
+// -- marks on tiles
+const paint = v => {
+  v.tiles.forEach((tile, i) => {
+    const { image, p } = content(v).tiles[i],
+      word = v.marks[i] || 'not answered';
+    tile.dataset.mark = v.marks[i];
+    tile.lastChild.textContent = word;
+    tile.setAttribute('aria-label', `${image}: ${word}, probability ${p.toFixed(2)}`);
+  });
+  const count = kind => v.marks.filter(m => m === kind).length,
+    said = ['present', 'absent', 'skip'].filter(count).map(k => `${count(k)} ${k === 'skip' ? 'skipped' : k}`);
+  v.save.firstChild.textContent = said.length ? `${said.join(', ')}: save` : 'nothing answered yet';
+  v.save.disabled = !said.length;
+  v.save.title = count('') ? `${count('')} stay open` : '';
+};
+const remark = v => {
+  send(v, 'marks');
+  paint(v);
+};
+const mark = (v, i, answer) => {
+  v.marks[i] = v.marks[i] === answer ? '' : answer;
+  v.last = i;
+  remark(v);
+};
+const cut = (v, k) => {
+  v.marks = v.marks.map((_, i) => (i < k ? 'present' : 'absent'));
+  remark(v);
+};
+const range = (v, to, answer) => {
+  // from the tile that was marked last up to this one
+  if (v.last < 0) return mark(v, to, answer);
+  v.marks.fill(answer, Math.min(v.last, to), Math.max(v.last, to) + 1);
+  v.last = to;
+  remark(v);
+};
+const TURN = { '': 'present', present: 'absent', absent: 'skip', skip: '' };
+const tileOf = (v, i) => {
+  const face = make('canvas');
+  const tile = make(
+    'button',
+    {
+      type: 'button',
+      className: 'tile',
+      tabIndex: i ? -1 : 0,
+      onclick: e => {
+        e.stopPropagation();
+        tile.focus({ preventScroll: true });
+        if (e.shiftKey) range(v, i, v.marks[v.last] || 'present');
+        else mark(v, i, TURN[v.marks[i]]);
+      },
+    },
+    face,
+    make('span', {}, ''),
+  );
+  tile.stage = new Stage(face);
+  tile.layers = layer(v, i);
+  return tile;
+};
+const step = (v, key, extend) => {
+  // among the tiles
+  const from = focused(v),
+    columns = Math.max(1, Math.round(v.board.clientWidth / (v.tiles[0].offsetWidth + 8))),
+    by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[key],
+    to = from < 0 ? 0 : clamp(from + by, 0, v.tiles.length - 1);
+  if (extend && from >= 0 && v.marks[from]) {
+    v.last = from;
+    range(v, to, v.marks[from]);
+  }
+  v.tiles.forEach((t, i) => {
+    t.tabIndex = i === to ? 0 : -1;
+  });
+  v.tiles[to].focus({ preventScroll: true });
+  v.tiles[to].scrollIntoView({ block: 'nearest' });
+};
+
+// -- what is drawn
+const layer = (v, i) => {
+  const map = v.model.get('maps')[i],
+    { grid, tiles, threshold } = content(v);
+  if (!map || !map.byteLength) return [];
+  const m = new Uint8Array(map.buffer, map.byteOffset, map.byteLength),
+    alpha = tiles[i].p >= threshold ? 1 : 0.35; // where it is not said to be, its place is a faint one
+  return [{ fine: finer(m, grid), color: SHADES[0], width: 2.5, peak: highest(m, grid), alpha }];
+};
+const redraw = v => {
+  if (!isGrid(v)) v.stage.draw({ layers: layer(v, 0) });
+  else v.tiles.forEach(t => t.stage.draw({ layers: t.layers }));
+};
+const tell = v => {
+  // what happened, and where the review stands
+  const now = content(v),
+    stands = `${now.answered} answered, ${now.skipped} skipped, ${now.left} of ${now.total} left`;
+  v.progress.max = Math.max(now.total, 1);
+  v.progress.value = now.answered + now.skipped;
+  v.live.textContent = [now.message, now.trouble, stands, now.precision].filter(Boolean).join('; ');
+  v.reread.hidden = !now.reread;
+};
+const factsOf = v => {
+  const { tiles, threshold, given } = content(v);
+  if (!tiles.length) return [];
+  if (isGrid(v)) return [`threshold ${threshold.toFixed(2)}; the most probable first`];
+  const [{ image, p, says }] = tiles;
+  return [
+    bar(p, threshold),
+    make('span', { className: 'name' }, `${image}:`),
+    `probability ${apart(p, threshold).join(', threshold ')}: the ${given ? 'table' : 'run'} says ${says}`,
+  ];
+};
+const answerOf = (v, a) =>
+  make(
+    'li',
+    {},
+    ...(a
+      ? [button('undo', '', () => send(v, 'undo', { step: a.step }), `take back: ${a.text}`), ` ${a.text}`]
+      : ['\u00a0']),
+  );
+const showWords = v => {
+  const now = content(v),
+    cells = (values, head) => values.map(value => make(head ? 'th' : 'td', {}, value));
+  v.question.replaceChildren(...now.question.map(([text, strong]) => (strong ? make('strong', {}, text) : text)));
+  v.facts.replaceChildren(...factsOf(v));
+  tell(v);
+  v.recent.replaceChildren(...Array.from({ length: 5 }, (_, i) => answerOf(v, now.recent[i])));
+  v.changes.hidden = !now.changes.length;
+  v.changes.open = true;
+  v.changes.replaceChildren(
+    make('summary', {}, 'What changed on the open blanks'),
+    make('table', {}, ...now.changes.map((values, k) => make('tr', {}, ...cells(values, !k)))),
+  );
+};
+const showParts = v => {
+  // what can be pressed now
+  const now = content(v),
+    many = isGrid(v);
+  for (const b of [v.yes, v.no, v.skip, v.zoom]) b.disabled = !now.tiles.length;
+  v.zoom.hidden = v.picture.hidden = many;
+  v.save.hidden = v.cutter.hidden = v.board.hidden = !many;
+  v.retrain.hidden = !now.retrain;
+  v.later.hidden = !now.skipped;
+};
+const showOne = async v => {
+  const { tiles, question } = content(v),
+    some = tiles.length > 0;
+  v.canvas.setAttribute(
+    'aria-label',
+    some ? `${tiles[0].image}: ${question.map(q => q[0]).join('')}` : 'nothing to answer',
+  );
+  if (!some) v.stage.bitmap = null;
+  if (!some || (await v.stage.load(v.model.get('pictures')[0]))) v.stage.draw({ layers: some ? layer(v, 0) : [] });
+};
+const showMany = async v => {
+  const { tiles, threshold } = content(v),
+    pictures = v.model.get('pictures');
+  v.slider.max = tiles.length;
+  v.slider.value = tiles.filter(t => t.p >= threshold).length;
+  v.tiles = tiles.map((_, i) => tileOf(v, i));
+  v.board.replaceChildren(...v.tiles);
+  paint(v);
+  const load = async (t, i) => (await t.stage.load(pictures[i])) && t.stage.draw({ layers: t.layers });
+  await Promise.all(v.tiles.map(load));
+};
+const draw = async v => {
+  const at = focused(v),
+    many = isGrid(v),
+    had = v.el.contains(document.activeElement);
+  v.el.dataset.mode = v.model.get('mode');
+  showWords(v);
+  showParts(v);
+  Object.assign(v, { last: -1, marks: [...content(v).marks], tiles: [] });
+  v.stage.zoom = 1;
+  await (many ? showMany(v) : showOne(v));
+  if (had) {
+    const next = many && at >= 0 && v.tiles[Math.min(at, v.tiles.length - 1)];
+    (next || v.el).focus({ preventScroll: true });
+  }
+  v.el.dataset.drawn = v.model.get('drawn');
+};
+
+// -- keys
+const zoom = v => {
+  if (isGrid(v) || !v.stage.bitmap) return;
+  const [first] = layer(v, 0);
+  v.stage.zoom = v.stage.zoom > 1 ? 1 : 2.5;
+  v.stage.centre = first ? first.peak : [0.5, 0.5];
+  redraw(v);
+};
+const ANSWERS = { y: 'present', n: 'absent', s: 'skip' };
+const act = (v, key, e = {}) => {
+  if (Object.hasOwn(ANSWERS, key)) {
+    if (!e.repeat) say(v, ANSWERS[key]);
+  } else if (key === 'u') {
+    if (!e.repeat) send(v, 'undo');
+  } else if (key === 'z') zoom(v);
+  else if (key === '?') v.help.hidden = !v.help.hidden;
+  else if (key === 'Escape') v.help.hidden = true;
+  else if (key === 'Enter') {
+    if (isGrid(v) && !v.save.disabled && !e.repeat) send(v, 'save');
+  } else if (key.startsWith('Arrow')) {
+    if (isGrid(v) && v.tiles.length) step(v, key, e.shiftKey);
+  } else return false;
+  return true;
+};
+function render({ model, el }) {
+  const v = { model, el, speak: speaker(model, el), marks: [], tiles: [], last: -1 };
+  Object.assign(v, parts(v), buttons(v));
+  build(v);
+  const stop = [atHome(el, (key, e) => act(v, key, e)), v.stage.watch(() => redraw(v))],
+    heard = { drawn: () => draw(v), content: () => tell(v) };
+  for (const [name, f] of Object.entries(heard)) model.on(`change:${name}`, f);
+  draw(v);
   return () => {
-    model.off('change:drawn', draw);
-    model.off('change:content', tell);
+    for (const [name, f] of Object.entries(heard)) model.off(`change:${name}`, f);
     stop.forEach(f => f());
   };
 }

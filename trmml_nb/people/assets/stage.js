@@ -18,6 +18,18 @@ const button = (text, key, act, hint) =>
     text,
     ...(key ? [make('kbd', { 'aria-hidden': 'true' }, key)] : []),
   );
+const row = (...kids) => make('div', { className: 'row' }, ...kids);
+const helpOf = keys =>
+  // what each key does
+  make(
+    'div',
+    { className: 'help', hidden: true },
+    make(
+      'table',
+      {},
+      ...keys.map(([k, t]) => make('tr', {}, make('td', {}, make('kbd', {}, k)), make('td', {}, t))),
+    ),
+  );
 const banner = (more = '') =>
   make(
     'div',
@@ -78,6 +90,54 @@ const reveal = (rows, row) => {
   if (a.top < b.top || a.bottom > b.bottom) rows.scrollTop += a.top - b.top - rows.clientHeight / 2;
 };
 const rgb = color => [1, 3, 5].map(k => parseInt(color.slice(k, k + 2), 16));
+// On a canvas `g`, with a picture at the place `p` of it, in CSS pixels.
+const colour = (g, p, fine, color, heat) => {
+  // a map, as strong as its levels
+  const [red, green, blue] = rgb(color),
+    small = new OffscreenCanvas(fine.w, fine.h),
+    s = small.getContext('2d'),
+    image = s.createImageData(fine.w, fine.h);
+  fine.data.forEach((level, i) => image.data.set([red, green, blue, 255 * heat * level], 4 * i));
+  s.putImageData(image, 0, 0);
+  g.drawImage(small, p.x, p.y, p.w, p.h);
+};
+const stroke = (g, p, path, color, width, dash) => {
+  // a line that is seen on any picture: dark, white, then its colour
+  const scaled = new Path2D();
+  scaled.addPath(path, new DOMMatrix([p.w, 0, 0, p.h, p.x, p.y]));
+  for (const [ink, thick, gaps] of [
+    ['rgba(0,0,0,.85)', width + 2.5, []],
+    ['#fff', width + 1, []],
+    [color, width, dash],
+  ]) {
+    g.strokeStyle = ink;
+    g.lineWidth = thick;
+    g.lineCap = 'round';
+    g.setLineDash(gaps);
+    g.stroke(scaled);
+  }
+};
+const namesOn = (canvas, g, p, layers) => {
+  // each label's name beside its region
+  const placed = [];
+  g.font = '600 13px system-ui, sans-serif';
+  for (const { name, color, peak } of layers.filter(l => l.name)) {
+    const width = g.measureText(name).width + 10,
+      x = clamp(p.x + peak[0] * p.w, 0, canvas.clientWidth - width),
+      over = q => Math.abs(q.y - y) < 20 && x < q.x + q.width && q.x < x + width;
+    let y = clamp(p.y + peak[1] * p.h, 10, canvas.clientHeight - 10);
+    const up = y > canvas.clientHeight - 90 ? -21 : 21;
+    while (placed.some(over)) y += up; // names at one place stand below each other
+    placed.push({ x, y, width });
+    g.fillStyle = '#111d';
+    g.fillRect(x, y - 10, width, 20);
+    g.fillStyle = color;
+    g.fillRect(x, y - 10, 4, 20);
+    g.fillStyle = '#fff';
+    g.textBaseline = 'middle';
+    g.fillText(name, x + 7, y + 1);
+  }
+};
 class Stage {
   // a canvas with a picture, contained, at the pixels of the screen
   constructor(canvas) {
@@ -121,65 +181,22 @@ class Stage {
     g.beginPath();
     g.rect(p.x, p.y, p.w, p.h);
     g.clip();
-    for (const { fine, color, heat } of layers)
-      if (heat) {
-        const [r, G, b] = rgb(color),
-          small = new OffscreenCanvas(fine.w, fine.h),
-          s = small.getContext('2d'),
-          image = s.createImageData(fine.w, fine.h);
-        fine.data.forEach((v, i) => image.data.set([r, G, b, 255 * heat * v], 4 * i));
-        s.putImageData(image, 0, 0);
-        g.drawImage(small, p.x, p.y, p.w, p.h);
-      }
-    const stroke = (path, color, width, dash) => {
-      const scaled = new Path2D();
-      scaled.addPath(path, new DOMMatrix([p.w, 0, 0, p.h, p.x, p.y]));
-      for (const [ink, thick, gaps] of [
-        ['rgba(0,0,0,.85)', width + 2.5, []],
-        ['#fff', width + 1, []],
-        [color, width, dash],
-      ]) {
-        g.strokeStyle = ink;
-        g.lineWidth = thick;
-        g.lineCap = 'round';
-        g.setLineDash(gaps);
-        g.stroke(scaled);
-      }
-    };
+    for (const { fine, color, heat } of layers) if (heat) colour(g, p, fine, color, heat);
     if (level > 0)
       for (const { fine, color, width = 2.5, dash = [], at = level, alpha = 1 } of layers)
         if (width) {
           g.globalAlpha = alpha;
-          stroke(border(fine, at), color, width, dash);
+          stroke(g, p, border(fine, at), color, width, dash);
           g.globalAlpha = 1;
         }
     if (cell) {
       const box = new Path2D();
       box.rect(...cell);
-      stroke(box, '#ece133', 2, []);
+      stroke(g, p, box, '#ece133', 2, []);
     }
     g.restore();
     g.setLineDash([]);
-    g.font = '600 13px system-ui, sans-serif';
-    const placed = [];
-    for (const { name, color, peak } of layers)
-      if (name) {
-        // the label's name beside its region
-        const width = g.measureText(name).width + 10,
-          x = clamp(p.x + peak[0] * p.w, 0, canvas.clientWidth - width),
-          over = q => Math.abs(q.y - y) < 20 && x < q.x + q.width && q.x < x + width;
-        let y = clamp(p.y + peak[1] * p.h, 10, canvas.clientHeight - 10);
-        const up = y > canvas.clientHeight - 90 ? -21 : 21;
-        while (placed.some(over)) y += up; // names at one place stand below each other
-        placed.push({ x, y, width });
-        g.fillStyle = '#111d';
-        g.fillRect(x, y - 10, width, 20);
-        g.fillStyle = color;
-        g.fillRect(x, y - 10, 4, 20);
-        g.fillStyle = '#fff';
-        g.textBaseline = 'middle';
-        g.fillText(name, x + 7, y + 1);
-      }
+    namesOn(canvas, g, p, layers);
   }
   watch(redraw) {
     const seen = new ResizeObserver(() => redraw());
