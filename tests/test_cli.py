@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from helpers import ready
 from typer.testing import CliRunner
 
-from trmml_nb.cli import app
+from trmml_nb.cli import OnDemand, app
 from trmml_nb.runs.options import TrainJob
 
 
@@ -70,6 +71,44 @@ def test_from_training_to_completed_labels(tmp_path, monkeypatch):
     )
     again = call('train', '--limit', 60, '--epochs', 1, '--out', 'run')
     assert again.returncode == 1 and 'is not overwritten' in again.stderr and 'Traceback' not in again.stderr
+
+
+WORDS = {
+    'train': [],
+    'encode': [],
+    'compare': [],
+    'photos': ['album', '--labels', 'labels.csv'],
+    'check': ['album', '--labels', 'labels.csv'],
+    'reproduce': ['voc2007'],
+    'evaluate': ['run'],
+    'predict': ['run', 'a.png'],
+    'inspect': ['run', 'a.png'],
+    'complete': ['run', '--out', 'table.csv'],
+    'export': ['run'],
+    'view': ['run'],
+    'review': ['run'],
+}
+STOP_AT_TORCH = """import sys
+class Stop:
+    def find_spec(self, name, *_):
+        if name == 'torch':
+            sys.exit(7)
+sys.meta_path.insert(0, Stop())
+from trmml_nb.cli import main
+main()"""
+
+
+def test_every_command_that_loads_torch_is_known_here():
+    assert set(WORDS) | {'prepare', 'cache'} == set(OnDemand.waiting)
+
+
+@pytest.mark.parametrize('name', WORDS)
+def test_a_word_is_said_before_the_seconds_that_loading_takes(name, tmp_path):
+    done = subprocess.run(
+        [sys.executable, '-c', STOP_AT_TORCH, name, *WORDS[name]], cwd=tmp_path, capture_output=True, text=True
+    )
+    does = OnDemand.waiting[name][0].__doc__.strip().splitlines()[0]
+    assert (done.returncode, done.stdout, done.stderr) == (7, '', f'loading the library; then: {does}\n')
 
 
 def test_version():

@@ -22,6 +22,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'trmml_nb.cli.encode': ('library/cli.html#encode', 'trmml_nb/cli.py'),
                               'trmml_nb.cli.evaluate': ('library/cli.html#evaluate', 'trmml_nb/cli.py'),
                               'trmml_nb.cli.export': ('library/cli.html#export', 'trmml_nb/cli.py'),
+                              'trmml_nb.cli.first_word': ('library/cli.html#first_word', 'trmml_nb/cli.py'),
                               'trmml_nb.cli.inspect': ('library/cli.html#inspect', 'trmml_nb/cli.py'),
                               'trmml_nb.cli.main': ('library/cli.html#main', 'trmml_nb/cli.py'),
                               'trmml_nb.cli.open_lab': ('library/cli.html#open_lab', 'trmml_nb/cli.py'),

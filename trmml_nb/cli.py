@@ -42,8 +42,9 @@ if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for tor
 
 # %% auto #0
 __all__ = ['NO_MEMORY', 'GOES_ON', 'AFTER_A_STOP', 'app', 'DEVICE', 'CACHE', 'FORMAT', 'CODE', 'RUN', 'OPEN', 'at_address',
-           'options_of', 'as_options', 'without_skip', 'complain', 'with_messages', 'result_table', 'show_result',
-           'OnDemand', 'command', 'said_by', 'open_lab', 'view', 'review', 'open_streams', 'Forgiving', 'main']
+           'first_word', 'options_of', 'as_options', 'without_skip', 'complain', 'with_messages', 'result_table',
+           'show_result', 'OnDemand', 'command', 'said_by', 'open_lab', 'view', 'review', 'open_streams', 'Forgiving',
+           'main']
 
 # %% ../nbs/library/04_cli.ipynb #5aba5c46
 def at_address(
@@ -52,6 +53,15 @@ def at_address(
     "What an address names, imported now."
     module, _, name = address.partition(':')
     return getattr(importlib.import_module(module), name)
+
+
+def first_word(
+    function: Callable,  # of a command; what it does is the first line of its docstring
+) -> None:
+    """Say at once, on standard error, what a person waits for, where PyTorch is not loaded yet: that takes seconds. Of
+    several processes the first one speaks."""
+    if function.__doc__ and 'torch' not in sys.modules and os.environ.get('RANK', '0') == '0':
+        print(f'loading the library; then: {function.__doc__.strip().splitlines()[0]}', file=sys.stderr, flush=True)
 
 
 def options_of(
@@ -76,6 +86,7 @@ def options_of(
 
     def decorate(function: Callable) -> Callable:
         def command(**given: Any):
+            first_word(function)
             return function((at_address(job) if job else config)(**given))
         command.__name__, command.__doc__ = function.__name__, function.__doc__
         command.__signature__ = introspect.Signature([parameter(f) for f in fields(config)])
@@ -125,6 +136,7 @@ AFTER_A_STOP = dict.fromkeys(('encode', 'compare', 'prepare', 'photos', 'reprodu
 
 def with_messages(
     command: Callable,  # of the command line
+    first: bool = False,  # whether a word is said before it begins
 ) -> Callable:  # the same, with messages instead of tracebacks
     "Turn the library's own errors, a missing file and an interruption into one message."
     def run(**given: Any):
@@ -132,6 +144,8 @@ def with_messages(
             for name, value in given.items():
                 if isinstance(value, str) and name not in ('image', 'images'):  # these are looked at where read
                     check_word(value, name.replace('_', '-'))
+            if first:
+                first_word(command)
             with warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_, **__: print(f'note: {message}', file=sys.stderr)
                 return command(**given)
@@ -202,7 +216,7 @@ class OnDemand(TyperGroup):
         function, options, job = self.waiting[name]
         if options is not None:
             function = options_of(at_address(options), job)(function)
-        made = CommandInfo(name=name, callback=with_messages(function), help=function.__doc__)
+        made = CommandInfo(name=name, callback=with_messages(function, options is None), help=function.__doc__)
         return get_command_from_info(made, pretty_exceptions_short=False, rich_markup_mode=None)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
@@ -529,6 +543,8 @@ def open_lab(
     if lacking:
         raise ViewError(f'{notebook} is written, and {", ".join(lacking)} is not installed: pip install '
                         f'"trmml_nb[notebooks]", then open it.')
+    print('starting JupyterLab: your browser opens the notebook; Shift+Enter runs its cell. Ctrl-C here, twice, ends it.',
+          file=sys.stderr, flush=True)
     subprocess.run([sys.executable, '-m', 'jupyterlab', str(notebook)], check=False)
 
 
@@ -541,7 +557,7 @@ def view(run: RUN, open: OPEN = True):
     """Look at a run in JupyterLab: every label with the place where it was found, the mistakes first."""
     from trmml_nb.yours.view import view_notebook
 
-    print(f"notebook: {(path := view_notebook(run))}")
+    print(f"notebook: {(path := view_notebook(run))}", flush=True)
     if open:
         open_lab(path)
 
@@ -551,7 +567,7 @@ def review(run: RUN, open: OPEN = True):
     """Answer the blanks of a run's training images in JupyterLab; every answer is saved in the run folder."""
     from trmml_nb.yours.view import review_notebook
 
-    print(f"notebook: {(path := review_notebook(run))}")
+    print(f"notebook: {(path := review_notebook(run))}", flush=True)
     if open:
         open_lab(path)
 

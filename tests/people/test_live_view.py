@@ -173,6 +173,18 @@ def test_the_axis_of_map_does_not_zoom_to_noise_and_ends_at_a_hundred():
     assert [t.get_text() for t in L.live_figure(crossed).axes[1].get_legend().get_texts()] == order  # they never swap
 
 
+def test_what_begins_later_changes_no_colour_and_no_place():
+    "Precision and recall of the absent ones are there an epoch before those of the present ones."
+    nan, names = float('nan'), ('pseudo_precision_present', 'pseudo_recall_present', 'pseudo_precision_absent')
+    rows = [dict(zip(('epoch', 'loss', *names), values)) for values in ((0, 3, nan, 0, 0.9), (1, 2, 0.8, 0.1, 0.9))]
+    early, late = (L.live_figure(rows[:k]).axes[2] for k in (1, 2))
+    signs = lambda ax: {line.get_label(): (line.get_color(), line.get_marker()) for line in ax.lines}
+    legend = lambda ax: [t.get_text() for t in ax.get_legend().get_texts()]
+    assert signs(early) == signs(late) and len(set(signs(late).values())) == 3 and legend(early) == legend(late)
+    assert [len(line.get_xdata()) for line in early.lines] == [0, 0, 1]  # nothing is drawn where nothing was measured
+    assert L.live_figure([dict(rows[0], pseudo_precision_absent=nan)]).axes[2].get_legend() is None
+
+
 def test_every_picture_has_one_size(data, store):
     probe, size = L.make_probe(data, store), lambda *a: Image.open(io.BytesIO(L.fixed_png(L.live_figure(*a)))).size
     frames = [L.Frame(e, 0.5, np.full(N, 0.25)) for e in range(9)]

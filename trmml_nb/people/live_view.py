@@ -158,8 +158,8 @@ def _panel(ax: Axes, table: pd.DataFrame, names: Sequence[str], title: str, empt
     "Curves of some columns over the epochs, each with a name that keeps its place; a word where there is nothing yet."
     shown = [n for n in names if len(table) and table[n].notna().any()]
     log = log and bool(shown) and bool((table[shown].min() > 0).all())
-    for name, color, marker in zip(shown, PALETTE, MARKERS):
-        part = table[table[name].notna()]
+    for i, name in enumerate(names if shown else ()):  # what begins later has its colour and its place already
+        part, color, marker = table[table[name].notna()], PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
         said = SHORT.get(name, 'averaged' if name.endswith('_ema') else name.removesuffix('_mAP'))
         ax.plot(part.epoch + 1, part[name] * (100 if name in SHORT else 1), marker=marker, ms=3.5, lw=1.6, color=color,
                 label=said)
