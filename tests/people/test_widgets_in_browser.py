@@ -449,6 +449,73 @@ def test_thresholds_are_readable_at_every_width(page, thresholds, dark):
     assert page.evaluate(UNNAMED) == [] and not w.errors
 
 
+# -- controls, by mouse and by keyboard
+
+
+def test_after_a_control_was_used_by_mouse_keys_are_for_the_widget(page, inspector):
+    "A filter, a slider, a tick: the arrow after it goes to the next image, and changes neither."
+    inspector.runs[0].dataset.images[0].object_masks = lambda: np.ones((200, 8, 8), bool)
+    inspector.row = 1
+    inspector.row = 0
+    w = InBrowser(page, inspector)
+    choice, slider = page.get_by_label('which images'), page.get_by_label('strength of the colours')
+    choice.dispatch_event('pointerdown')
+    choice.select_option('disagreements')
+    w.settle()
+    first, filter = inspector.row, inspector.filter
+    w.press('ArrowRight', 'y')
+    assert filter == inspector.filter == 'disagreements' and inspector.row == inspector.ranking.rows[1] != first
+    assert len(inspector.review.answers) == 1
+    box = slider.bounding_box()
+    page.mouse.click(box['x'] + 0.8 * box['width'], box['y'] + box['height'] / 2)
+    w.settle()
+    strength = inspector.opacity
+    w.press('ArrowRight')
+    assert strength == inspector.opacity > 0.6 and inspector.row == inspector.ranking.rows[2]
+    assert page.evaluate('window.outer') == [] and not w.errors
+
+
+def test_controls_are_used_by_keyboard_where_they_have_the_focus(page, inspector):
+    inspector.runs[0].dataset.images[0].object_masks = lambda: np.ones((200, 8, 8), bool)
+    inspector.row = 1
+    inspector.row = 0
+    w = InBrowser(page, inspector)
+    page.wait_for_function(FOCUS)
+    tick = page.get_by_label('true outline')
+    assert inspector.outline and tick.is_visible()
+    tick.focus()
+    w.press(' ')
+    assert not inspector.outline and not tick.is_checked() and tick.evaluate('e => e === document.activeElement')
+    slider = page.get_by_label('level of the lines')
+    slider.focus()
+    w.press('ArrowRight', 'ArrowRight')
+    assert abs(inspector.level - 0.6) < 1e-6 and inspector.row == 0
+    w.press('Escape', 'ArrowRight')
+    assert inspector.row == 1 and page.evaluate('window.outer') == [] and not w.errors
+
+
+def test_the_reviewers_controls_are_used_by_keyboard_and_by_mouse(page, reviewer):
+    w = InBrowser(page, reviewer)
+    page.wait_for_function(FOCUS)
+    category = page.get_by_label('category', exact=True)
+    category.focus()
+    w.press('ArrowDown', 'ArrowDown')  # it keeps the focus while somebody steps through it
+    assert reviewer.category == NAMES[1] and category.evaluate('e => e === document.activeElement')
+    category.dispatch_event('pointerdown')
+    category.select_option(NAMES[3])
+    w.settle()
+    w.press('y')  # an answer, not a choice of the list
+    assert [a.category for a in reviewer.review.answers] == [NAMES[3]] and reviewer.category == NAMES[3]
+    page.get_by_role('button', name='train again').click()
+    w.settle()
+    about = page.locator('.changes summary')
+    about.focus()
+    w.press('Enter')
+    assert page.locator('.changes').get_attribute('open') is None
+    w.press('Enter')
+    assert page.locator('.changes').get_attribute('open') is not None and not w.errors
+
+
 # -- what both owe to eyes and to screen readers
 
 

@@ -278,7 +278,7 @@ const showMany = async v => {
 const draw = async v => {
   const at = focused(v),
     many = isGrid(v),
-    had = v.el.contains(document.activeElement);
+    had = v.el.contains(document.activeElement) && !typing(document.activeElement);
   v.el.dataset.mode = v.model.get('mode');
   showWords(v);
   showParts(v);

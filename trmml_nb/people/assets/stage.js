@@ -268,23 +268,30 @@ const atHome = (el, act) => {
     const a = document.activeElement;
     if (el.isConnected && !el.contains(a) && !typing(a)) home();
   };
+  let mouse = false; // whether a control was last used by pointer
+  const presses = e =>
+    (e.key === 'Enter' || e.key === ' ') &&
+    e.target.matches('button, summary, [type=checkbox]') &&
+    !(e.key === 'Enter' && e.target.matches('.tile'));
   el.addEventListener('keydown', e => {
     e.stopPropagation();
+    mouse = false;
     if (e.key === 'Escape' && e.target !== el) {
       e.preventDefault();
       return home();
     }
-    if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target)) return;
-    if (
-      e.target.matches('button') &&
-      !(e.key === 'Enter' && e.target.matches('.tile')) &&
-      (e.key === 'Enter' || e.key === ' ')
-    )
-      return;
+    if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target) || presses(e)) return;
     if (e.target.matches('[type=range]') && e.key.startsWith('Arrow')) return;
     if (act(e.key.length === 1 ? e.key.toLowerCase() : e.key, e)) e.preventDefault();
   });
   el.addEventListener('keyup', e => e.stopPropagation());
+  el.addEventListener('pointerdown', () => {
+    mouse = true;
+  });
+  el.addEventListener('change', e => {
+    // chosen or dragged by mouse: the next key is for the widget, not for the control
+    if (mouse && e.target.matches('select, [type=range], [type=checkbox]')) setTimeout(home);
+  });
   el.addEventListener('click', e => {
     if (!e.target.closest('input, select, summary')) setTimeout(home);
   });
