@@ -4,7 +4,10 @@
 
 import io
 import json
+import re
+import zipfile
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +113,32 @@ def merge_header(made):
 
 def error_cell(made):
     made.active['B4'] = '#N/A'
+
+
+def given(made):
+    made.active['B2'], made.active['C2'] = '=1*1', '=IF(1,"","x")'
+
+
+def computed(content, *values):
+    "A workbook's formulas with the values that a spreadsheet stores beside them."
+    source, file = zipfile.ZipFile(io.BytesIO(content)), io.BytesIO()
+    with zipfile.ZipFile(file, 'w') as archive:
+        for name in source.namelist():
+            data = source.read(name)
+            for cell, kind, value in values if name.endswith('sheet1.xml') else ():
+                data = re.sub(
+                    rf'<c r="{cell}"[^>]*>(<f>.*?</f>)<v ?/?>(</v>)?</c>'.encode(),
+                    rf'<c r="{cell}" t="{kind}">\1<v>{value}</v></c>'.encode(),
+                    data,
+                )
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def colours(made):
+    from openpyxl.styles import PatternFill
+
+    made.active['B2'].fill = made.active['C3'].fill = PatternFill('solid', fgColor='FF00FF00')
 
 
 def json_of(content):
@@ -455,6 +484,92 @@ forms(
     ),
 )
 forms(
+    'data bases, forms and programs',
+    ('Airtable, ticked', WIDE.replace('1', 'checked').replace('0', ''), PLUS),
+    (
+        'Airtable, pictures with their addresses',
+        'Name,Attachments,Tags\nfirst,a.png (https://x.org/v3/7Gf/a.png),"dog,cat"\n'
+        'second,b.png (https://x.org/v3/9/b.png),cat\n',
+        LISTED,
+    ),
+    ('Notion, names as in an address', WIDE.replace('sub/c', 'sub%2Fc'), MEANT),
+    ('Notion, a column Created time', beside('Created time', *['"April 3, 2024 9:00 AM"'] * 3), None),
+    (
+        'Google Forms with yes and no',
+        beside('Timestamp', '2024/01/01', '2024/01/02', '2024/01/03', first=True).replace('1,0', 'Yes,No'),
+        MEANT,
+    ),
+    (
+        'Google Forms, several answers in a cell',
+        'Timestamp,Image,What is there?\n2024,a.png,"dog, cat"\n2024,b.png,cat\n',
+        None,
+    ),
+    (
+        'the same, said',
+        'Timestamp,Image,What is there?\n2024,a.png,"dog, cat"\n2024,b.png,cat\n',
+        LISTED,
+        dict(format='list'),
+    ),
+    ('R write.csv: names of lines, NA', beside('""', '"1"', '"2"', '"3"', first=True).replace(',,', ',NA,'), MEANT),
+    ('R write.csv: lines called like pictures', WIDE.replace('image', '""', 1).replace(',,', ',NA,'), MEANT),
+    ('R write.table: a header without its first cell', WIDE.replace('image,', '', 1), None),
+    (
+        'pandas: an index out of order, NaN',
+        beside('', 17, 3, 5, first=True).replace(',1', ',1.0').replace(',0', ',0.0').replace(',,', ',NaN,'),
+        MEANT,
+    ),
+    ('pandas: two lines of header', 'image,animals,animals.1\n,dog,cat\na.png,1,0\n', None),
+    ('="1", as programs write numbers for Excel', words('="1"', '="0"'), MEANT),
+    ('groups above the header, and a title', 'Summer,,\n,animals,\n' + WIDE, MEANT),
+    ('two tables, one below the other', WIDE + '\ufeff' + WIDE, None),
+    ('a byte-order mark before a line in the middle', WIDE.replace('b.png', '\ufeffb.png'), MEANT),
+    ('a workbook called .csv', lambda: book(*ROWS), None),
+    ('each line in quotation marks', ''.join(f'"{line}"\n' for line in WIDE.splitlines()), None),
+    ('spaces between cells', WIDE.replace(',', '  '), None),
+    ('a line of shares at the end', WIDE + 'share,50%,67%\n', None),
+    ('thousands: a column with 1,234', beside('views', '"1,234"', '"12,001"', '"7"'), None),
+    ('0.5 for perhaps', words('1', '0', '0.5'), None),
+    ('the same, said', words('1', '0', '0.5'), MEANT, dict(unknown='0.5')),
+    ('0, 1, 2 and 3', WIDE.replace('b.png,0,1', 'b.png,2,3'), None),
+    ('a column folder', beside('folder', '.', '.', 'sub', first=True), MEANT),
+    ('a column dog confidence with words', beside('dog confidence', 'high', 'low', ''), MEANT),
+    (
+        'a column confidence that is 1 everywhere',
+        beside('confidence', 1, 1, 1),
+        MEANT | {(image, 'confidence'): 1 for image in ('a.png', 'b.png', 'sub/c.jpg')},
+    ),
+    (
+        'categories that are emoji',
+        WIDE.replace('dog', '🐶').replace('cat', '🐱'),
+        {(image, {'dog': '🐶', 'cat': '🐱'}[name]): label for (image, name), label in MEANT.items()},
+    ),
+    (
+        'a category with a comma and one with a line break',
+        WIDE.replace('dog', '"dog, big"').replace('cat', '"cat\n(any)"'),
+        {(image, {'dog': 'dog, big', 'cat': 'cat\n(any)'}[name]): label for (image, name), label in MEANT.items()},
+    ),
+    ('dates as names of pictures', names('2024-01-05', '2024-01-06', '2024-01-07'), None),
+    ('a line per label, the picture named once', 'image,label\na.png,dog\n,cat\nb.png,cat\n', None),
+    ('a line per label with counts', VALUES.replace(',value', ',count').replace('dog,1', 'dog,2'), MEANT),
+    (
+        'a line per label in percent',
+        VALUES.replace(',value', ',percent').replace(',1', ',93').replace(',0\n', ',2\n'),
+        None,
+    ),
+    ('a line per label with votes', VALUES.replace(',value', ',votes').replace(',1', ',3'), None),
+    ('columns labels and absent', 'image,labels,absent\na.png,dog;cat,\nb.png,cat,dog\n', None),
+    ('the same, ignored', 'image,labels,absent\na.png,dog;cat,\nb.png,cat,dog\n', LISTED, dict(ignore='absent')),
+    ('a column of labels and one of guesses', 'image,label,guess\na.png,dog,cat\nb.png,cat,cat\n', None),
+    ('lists with a comma in Arabic', LISTS.replace('dog;cat', 'dog، cat'), LISTED),
+    ('lists with a comma in Chinese', LISTS.replace('dog;cat', 'dog、cat'), LISTED),
+    ('lists with a wide semicolon', LISTS.replace('dog;cat', 'dog；cat'), LISTED),
+    ('lists with a dot in Japanese', LISTS.replace('dog;cat', 'dog・cat') + 'sub/c.jpg,dog\n', None),
+    ('lists with and', LISTS.replace('dog;cat', 'dog and cat') + 'sub/c.jpg,dog\n', None),
+    ('lists with ; and a label with a comma', LISTS + 'sub/c.jpg,"big,cat"\n', None),
+    ('lists with ; at the end', LISTS.replace('cat\n', 'cat;\n'), LISTED),
+    ('cat? beside cat', LISTS.replace('dog;cat', 'dog;cat?'), None),
+)
+forms(
     'workbooks',
     ('.xlsx', lambda: book(*ROWS), MEANT, 't.xlsx'),
     (
@@ -470,6 +585,20 @@ forms(
     ('the same, sheet said', lambda: book(*ROWS, change=second_sheet), MEANT, 't.xlsx', dict(sheet='Sheet')),
     ('.xlsx with a filtered line', lambda: book(*ROWS, change=hide_line), MEANT, 't.xlsx'),
     ('.xlsx with a formula that has no value', lambda: book(*ROWS[:3], ['sub/c.jpg', '=B2', 1]), None, 't.xlsx'),
+    (
+        '.xlsx with formulas and their values',
+        lambda: computed(book(*ROWS, change=given), ('B2', 'n', 1), ('C2', 'str', '')),
+        {k: v for k, v in MEANT.items() if k != ('a.png', 'cat')},
+        't.xlsx',
+    ),
+    ('.xlsx with colours for labels', lambda: book(*ROWS, change=colours), MEANT, 't.xlsx'),
+    (
+        '.xlsx with numbers stored as text',
+        lambda: book(*[[str(c or 0) for c in r] for r in ROWS[:3]]),
+        {k: v for k, v in MEANT.items() if 'c.jpg' not in k[0]},
+        't.xlsx',
+    ),
+    ('.xlsx with days as names of pictures', lambda: book(ROWS[0], [date(2024, 1, 5), 1, 0]), None, 't.xlsx'),
     ('.xlsx with #N/A', lambda: book(*ROWS, change=error_cell), MEANT, 't.xlsx'),
     ('.xlsx with a line of totals', lambda: book(*ROWS, ['Total', 1, 2]), MEANT, 't.xlsx'),
     (
@@ -610,6 +739,25 @@ forms(
     ('sidecars with endings in capitals', {'a.XMP': XMP}, DOG, 'side'),
     ('sidecars called a.png.xmp', {'a.png.xmp': XMP}, DOG, 'side'),
     ('Lightroom table of keywords', 'File Name;Keywords\na.png;dog, cat\nb.png;cat\n', LISTED),
+    ('VIA', json_of({'a.png1': dict(filename='a.png', regions=[])}), None, 't.json'),
+    ('VIA, a project', json_of(dict(_via_settings={}, _via_img_metadata={})), None, 't.json'),
+    (
+        'VIA, a table',
+        'filename,region_count,region_shape_attributes,region_attributes\na.png,1,{},"{""type"":""dog""}"\n',
+        None,
+    ),
+    ('LabelMe', json_of(dict(shapes=[dict(label='dog')], imagePath='a.png')), None, 't.json'),
+    ('LabelMe, a folder', {'a.json': json_of(dict(shapes=[dict(label='dog')], imagePath='a.png'))}, None, 'me'),
+    ('CreateML', json_of([dict(image='a.png', annotations=[dict(label='dog', coordinates={})])]), None, 't.json'),
+    (
+        'SageMaker Ground Truth',
+        '{"source-ref": "s3://x/a.png", "dogs": [0], "dogs-metadata": {"class-map": {"0": "dog"}}}\n',
+        None,
+        't.manifest',
+    ),
+    ('Labelbox', '{"data_row": {"external_id": "a.png"}, "projects": {}}\n', None, 't.ndjson'),
+    ('Prodigy, rejected', '{"image": "a.png", "label": "dog", "answer": "reject"}\n', None, 't.jsonl'),
+    ('COCO JSON in a folder', {'train/_annotations.coco.json': json_of(COCO)}, None, 'coco'),
     ('JSON of something else', '{"a": 1}', None, 't.json'),
     ('damaged JSON', '[{', None, 't.json'),
     ('a folder without annotations', {'x.md': 'x'}, None, 'none'),

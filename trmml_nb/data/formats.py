@@ -34,11 +34,12 @@ from .tables import (
     combine_votes, decoded, folder_notes, head, one_spelling, read_sheet, read_synonyms)
 
 # %% auto #0
-__all__ = ['Triples', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco', 'coco_lists', 'from_coco',
-           'to_coco', 'plain_files', 'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf',
-           'from_hf', 'write_pictures', 'xml_file', 'json_file', 'files_below', 'voc_triples', 'cvat_triples',
-           'yaml_names', 'yolo_names', 'yolo_file', 'yolo_triples', 'coco_triples', 'label_fields', 'task_labels',
-           'labelstudio_triples', 'google_triples', 'lightroom_triples', 'find_format', 'read_triples', 'read_labels']
+__all__ = ['Triples', 'JSON_LINES', 'FOREIGN', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco',
+           'coco_lists', 'from_coco', 'to_coco', 'plain_files', 'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame',
+           'from_frame', 'to_hf', 'from_hf', 'write_pictures', 'xml_file', 'json_file', 'files_below', 'voc_triples',
+           'cvat_triples', 'yaml_names', 'yolo_names', 'yolo_file', 'yolo_triples', 'coco_triples', 'label_fields',
+           'task_labels', 'labelstudio_triples', 'google_triples', 'lightroom_triples', 'foreign_tool',
+           'ask_to_convert', 'find_format', 'read_triples', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
@@ -349,6 +350,7 @@ def _datasets() -> Any:
 # %% ../../nbs/library/data/07_formats.ipynb #9ab50011
 # picture ('' for a category that nobody used), label ('' for none), PRESENT or ABSENT
 Triples = list[tuple[str, str, int]]
+JSON_LINES = ('.jsonl', '.ndjson', '.manifest')
 
 
 def xml_file(
@@ -362,11 +364,11 @@ def xml_file(
 
 
 def json_file(
-    path: Path,  # of a JSON file, or one object a line
+    path: Path,  # of a JSON file, or one object a line: .jsonl, .ndjson, .manifest
 ) -> Any:
     "Content of a JSON file. Errors: damaged."
     try:
-        if path.suffix.lower() != '.jsonl':
+        if path.suffix.lower() not in JSON_LINES:
             return parse_json(path.read_bytes())
         return [parse_json(line) for line in path.read_bytes().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
@@ -617,6 +619,45 @@ def lightroom_triples(
         found += [(file.relative_to(path).with_suffix('').as_posix(), n, PRESENT) for n in names or ['']]
     return found
 
+# %% ../../nbs/library/data/07_formats.ipynb #5ab10c12
+FOREIGN = {  # tools that are not read -> how to go on
+    'VIA (VGG Image Annotator)': 'export it there as COCO',
+    'LabelMe': 'convert its folder to COCO (pip install labelme2coco)',
+    'CreateML': 'save it as COCO or as Pascal VOC where it was drawn',
+    'SageMaker Ground Truth': 'each line has a class-map with the names of its numbers',
+    'Labelbox': 'export it there as COCO',
+    'Supervisely': 'export it there as COCO',
+    'V7 Darwin': 'export it there as COCO',
+    'Prodigy': 'a line whose answer is reject says that the label is absent',
+    'Amazon Rekognition': 'its names are scores of a model: write them with it, as image,label,confidence',
+}
+
+
+def foreign_tool(
+    content: Any,  # of a JSON file
+) -> str:  # a key of FOREIGN, or ''
+    "Which of the tools that are not read wrote a file."
+    first = content[0] if isinstance(content, list) and content else content
+    keys = set(first) if isinstance(first, dict) else set()
+    inner = next(iter(first.values()), None) if isinstance(first, dict) else None
+    via = isinstance(inner, dict) and {'filename', 'regions'} <= inner.keys()
+    signs = ((bool(keys & {'_via_img_metadata', '_via_settings'}) or {'project', 'file', 'metadata'} <= keys or via),
+             {'shapes', 'imagePath'} <= keys, {'image', 'annotations'} <= keys and 'data' not in keys,
+             'source-ref' in keys, 'data_row' in keys, {'tags', 'objects', 'size'} <= keys,
+             {'item', 'annotations'} <= keys,
+             keys >= {'answer'} and first['answer'] in ('accept', 'reject', 'ignore'), 'Labels' in keys)
+    return next((tool for tool, found in zip(FOREIGN, signs) if found), '')
+
+
+def ask_to_convert(
+    path: Path,  # a JSON file
+    content: Any,  # what it holds
+) -> None:
+    "Errors: it is one of a tool that is not read, with how to go on."
+    if tool := foreign_tool(content):
+        raise FormatError(f'{path}: a file of {tool}, which is not read: {FOREIGN[tool]}; or write a table image,label '
+                          'with a line for each label of a picture.')
+
 # %% ../../nbs/library/data/07_formats.ipynb #9ab50002
 TABLES = ('wide', 'long', 'list', 'openimages', 'xlsx')
 TOOLS = dict(coco=coco_triples, voc=voc_triples, labelstudio=labelstudio_triples, cvat=cvat_triples, yolo=yolo_triples,
@@ -640,15 +681,20 @@ def find_format(
         if there:
             raise FormatError(f'{path}: a folder with annotations of several kinds; say which with --format: '
                               f'{", ".join(there)}.')
+        if found := files_below(path, '.json'):
+            ask_to_convert(found[0], json_file(found[0]))
+            raise FormatError(f'{path}: a folder with JSON files; give the one with the labels instead of it, such as '
+                              f'{found[0]}.')
         raise FormatError(f'{path}: a folder without .xml, .xmp or .txt files; give a table or the folder with the '
                           f'annotations.')
     if path.suffix.lower() == '.xml':
         if xml_file(path).tag == 'annotations':
             return 'cvat'
         raise FormatError(f'{path}: one XML file that is not CVAT\'s; for VOC give the folder of the .xml files.')
-    if path.suffix.lower() not in ('.json', '.jsonl'):
+    if path.suffix.lower() not in ('.json', *JSON_LINES):
         return 'table'
     content = json_file(path)
+    ask_to_convert(path, content)
     if isinstance(content, dict) and {'images', 'annotations'} <= content.keys():
         return 'coco'
     if 'labelAnnotations' in json.dumps(content)[:100_000] or isinstance(content, dict) and 'responses' in content:

@@ -37,16 +37,17 @@ from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 # %% auto #0
 __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'PICTURE_COLUMNS',
            'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS', 'LARGEST_BOOK', 'MOST_CELLS', 'CHECKSUM',
-           'Lines', 'RULES', 'ENDINGS', 'LABEL_COLUMNS', 'VALUE_COLUMNS', 'BOX_FLAGS', 'PROPOSED', 'WAS_GIVEN',
-           'SEPARATORS', 'NOTHING', 'DENIED', 'PROGRAM', 'WORTH_TELLING', 'TableError', 'plain', 'read_cell',
-           'as_probability', 'counted', 'ask_about_marks', 'ask_about_values', 'score_meanings', 'cell_meanings',
-           'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines',
-           'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid',
-           'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column',
-           'find_pictures', 'one_name', 'annotator_column', 'why_no_category', 'check_names', 'sheet_header',
-           'combine_votes', 'label_columns', 'table_format', 'cell_parts', 'ask_about_numbers', 'check_labels_apart',
-           'Votes', 'ask_about_words', 'ask_about_scores', 'wide_votes', 'empty_words', 'Listed', 'listed_labels',
-           'one_spelling', 'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
+           'Lines', 'RULES', 'ENDINGS', 'VALUE_COLUMNS', 'COUNT_COLUMNS', 'BOX_FLAGS', 'LABEL_COLUMNS', 'PROPOSED',
+           'WAS_GIVEN', 'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'DENIED', 'PROGRAM', 'WORTH_TELLING', 'TableError',
+           'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_marks', 'ask_about_values', 'score_meanings',
+           'cell_meanings', 'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page',
+           'excel_lines', 'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines',
+           'read_grid', 'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns',
+           'picture_column', 'find_pictures', 'one_name', 'annotator_column', 'why_no_category', 'check_names',
+           'sheet_header', 'combine_votes', 'label_columns', 'table_format', 'cell_parts', 'ask_about_numbers',
+           'check_labels_apart', 'Votes', 'ask_about_words', 'ask_about_scores', 'wide_votes', 'empty_words', 'Listed',
+           'listed_labels', 'counting_column', 'ask_about_others', 'ask_about_percent', 'one_spelling', 'listed_votes',
+           'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -54,7 +55,7 @@ class TableError(DataError):
 
 
 WORDS = {  # what a cell may say, in lower case; numbers are read apart
-    'present': 'yes y true t x present ✓ ✔ ☑ ✅ ● ○ ◯ v + ja j wahr vorhanden oui vrai sí si s verdadero '
+    'present': 'yes y true t x present checked ✓ ✔ ☑ ✅ ● ○ ◯ v + ja j wahr vorhanden oui vrai sí si s verdadero '
                'sì vero sim verdadeiro '
                'waar tak prawda ano áno pravda '
                'présent présente presente presenti obecny obecna obecne присутствует есть '
@@ -64,7 +65,7 @@ WORDS = {  # what a cell may say, in lower case; numbers are read apart
                'positive pos positiv positivo positif 👍 🟢 〇 '
                'ใช่ نعم صحيح موجود כן אמת हाँ '
                'हां सही'.split(),
-    'absent': 'no n false f absent negative neg negativ negativo négatif ✗ ✘ ✖ ❌ ❎ ☐ 👎 🔴 🚫 '
+    'absent': 'no n false f absent unchecked negative neg negativ negativo négatif ✗ ✘ ✖ ❌ ❎ ☐ 👎 🔴 🚫 '
               'nein falsch abwesend non faux falso não nao nee onwaar '
               'nie fałsz falsz ne nepravda '
               'absente ausente assente nieobecny nieobecna nieobecne отсутствует '
@@ -201,7 +202,8 @@ def score_meanings(
     if scores and confidence is None:
         raise TableError(f'{where}: {number_of(len(scores), "value is a score", "different values are scores")}, such '
                          f'as {sorted(scores)[0]}; say from where on a label counts as present with --confidence (0.7, '
-                         'say); lower ones are read as unknown.')
+                         'say); lower ones are read as unknown.'
+                         + (f' If it stands for perhaps, say --unknown={min(scores)}.' if len(scores) == 1 else ''))
     scores |= {'0': 0.0} if scores and '0' in values else {}
     return {v: PRESENT if p >= confidence else UNKNOWN for v, p in scores.items()}
 
@@ -260,6 +262,9 @@ def decoded(
         data = path.read_bytes()
     except OSError as error:
         raise TableError(f'{path}: cannot be read ({error.strerror}).') from None
+    if data[:4] in (b'PK\3\4', b'\xd0\xcf\x11\xe0'):
+        raise TableError(f'{path}: a workbook or an archive under another ending; call it .xlsx, or save the table as '
+                         f'"CSV UTF-8".')
     if encoding:
         try:
             return data.decode(encoding).removeprefix('\ufeff'), [f'read as {encoding}, as asked']
@@ -298,7 +303,8 @@ NOTE_COLUMNS = frozenset((
     'thumbnail|thumb|reviewed|checked|verified|done|is test|is train|status|uuid|labelled by|labeled by|'
     'author|autor|auteur|photographer|fotograf|location|place|ort|latitude|longitude|lat|lon|gps|camera|kamera|width|'
     'height|size|md5|sha256|url|link|caption|description|title|titel|id|index|nr|nr.|no.|lp|lp.|lfd. nr.|#|№|split|'
-    'subset|fold|source|license|lead time|annotation id|box|weather|wetter').split('|'))
+    'subset|fold|folder|directory|dir|ordner|dossier|carpeta|cartella|папка|文件夹|フォルダ|source|license|'
+    'lead time|annotation id|box|weather|wetter').split('|'))
 TOTALS = frozenset((
     'total|totals|grand total|sum|count|summe|gesamt|gesamtergebnis|insgesamt|anzahl|total général|somme|suma|razem|'
     'łącznie|totale|somma|totaal|celkem|součet|összesen|итого|всего|сумма|合計|总计|合计|總計|합계|المجموع|الإجمالي|'
@@ -347,6 +353,10 @@ def choose_page(
     for what, sizes in (('lines', page.row_dimensions), ('columns', page.column_dimensions)):
         if count := sum(bool(size.hidden) for size in sizes.values()):
             notes.append(f'{what} that are hidden in the workbook ({count}) are read like the others')
+    if page.max_row * page.max_column <= MOST_CELLS and (count := sum(
+            c.value is None and c.has_style and c.fill.fill_type == 'solid' for row in page.iter_rows() for c in row)):
+        notes.append(f'{number_of(count, "cell")} without text {"has" if count == 1 else "have"} a colour: colours are '
+                     'not read')
     return page, notes
 
 
@@ -364,7 +374,7 @@ def check_page(
     said, stored = (sheet.iter_rows(values_only=True) for sheet in (formulas, page))
     for row, (line, values) in enumerate(zip(said, stored), 1):
         for column, (cell, value) in enumerate(zip(line, values), 1):
-            if cell is not None and value is None:
+            if cell is not None and value is None and page.cell(row, column).data_type != 'str':  # str: it gave ""
                 raise TableError(f'{where}, cell {page.cell(row, column).coordinate}: a formula without a stored '
                                  f'value; open the file in a spreadsheet and save it.')
 
@@ -438,8 +448,8 @@ def text_lines(
 def restored(
     cell: str,  # as it was written by this library, or by a person
 ) -> str:
-    "The same without what nobody sees, and the apostrophe that keeps a spreadsheet from running it as a formula."
-    return unguarded(cell.translate(UNSEEN).strip())
+    "The same without what nobody sees, and the signs that keep a spreadsheet from reading it as a formula or a number."
+    return unguarded(re.sub(r'^="(.*)"$', r'\1', cell.translate(UNSEEN).strip()))
 
 
 CHECKSUM = re.compile(r'checksum [0-9a-f]{16}|checksum .*|.{9}[0-9a-f]{16}')  # a header, also with a letter changed
@@ -524,9 +534,12 @@ def read_grid(
     (number, header), *rows = kept
     keep = [c for c, name in enumerate(header) if name or any(row[c:c + 1] not in ([], ['']) for _, row in rows)]
     end = max(keep) + 1
+    why = (' Every line has one more: if it begins with a number or a name that R gave it, write the table with '
+           'row.names = FALSE; else a column has no name.'
+           if rows and all(len(cells) == len(header) + 1 and cells[-1] for _, cells in rows) else '')
     for k, cells in rows:
         if len(cells) < end or any(cells[end:]):
-            raise TableError(f'{where} {k}: {number_of(len(cells), "cell")}, expected {end} as in the header.')
+            raise TableError(f'{where} {k}: {number_of(len(cells), "cell")}, expected {end} as in the header.{why}')
     if count := len(header) - len(keep):
         more.append(f'{number_of(count, "empty column")} left out')
     return Grid(f'{where} {number}', [header[c] for c in keep], [(f'{where} {k}', [cells[c] for c in keep])
@@ -543,9 +556,10 @@ def name_keys(
     name: str,  # of a picture, with / between folders
 ) -> list[str]:  # one per rule of RULES
     "A name under each rule."
-    clean = name.replace('\\', '/')
+    clean = re.sub(r'(?<=\S) \(https?://[^\s)]+\)$', '', name).replace('\\', '/')  # file (address)
     if '://' in clean:
-        clean = unquote(urlsplit(clean).path).lstrip('/')
+        clean = urlsplit(clean).path.lstrip('/')
+    clean = unquote(clean)
     clean = unicodedata.normalize('NFC', re.sub(r'/+', '/', clean.removeprefix('./')))
     clean = re.sub(r'^(?:.*/)?upload/(?:\d+/)?[0-9a-f]{8}-(?=.)', '', clean)  # a labelling tool's copy
     lower, last = clean.casefold(), clean.casefold().rsplit('/', 1)[-1]
@@ -585,7 +599,7 @@ class Names:
                  ) -> str:  # name relative to the folder; one that is found nowhere is returned as it is
         "The picture that is meant. Errors: two of them; a name that leads out of the folder."
         if not cell:
-            raise TableError(f'{where}: no name of a picture.')
+            raise TableError(f'{where}: no name of a picture; write it in every line.')
         inside = os.path.isabs(cell) and Path(os.path.normpath(cell)).is_relative_to(os.path.abspath(self.root))
         asked = Path(os.path.normpath(cell)).relative_to(os.path.abspath(self.root)).as_posix() if inside else cell
         if '..' in re.split(r'[\\/]', asked):
@@ -748,7 +762,9 @@ def picture_column(
     if not named:
         raise TableError(f'{grid.where}: expected a header image,<category>,..., found '
                          f'{",".join(grid.header)[:60]!r}: no column is called image, filename, '
-                         'photo or the like. Call the column with the names of the pictures image.')
+                         'photo or the like. Call the column with the names of the pictures image.'
+                         + (' The line is one cell: write commas between cells, and no quotation marks around a line.'
+                            if len(grid.header) == 1 and re.search(r'[\s,;|]', grid.header[0]) else ''))
     return (exact or named)[0]
 
 # %% ../../nbs/library/data/04_tables.ipynb #e54b3dbb
@@ -802,7 +818,7 @@ def annotator_column(
     if once and any(said) and all(plain(v) in CELLS or plain(v) in reading.own for v in said):
         raise TableError(f'{grid.where}: the column {header[person]!r} holds only labels '
                          f'({counted(Counter(said))}). Is it a category, or do people '
-                         f'have these names? Say --annotator none or --annotator {header[person]}.')
+                         f'have these names? Say --annotator none or --annotator {shlex.quote(header[person])}.')
     return person
 
 # %% ../../nbs/library/data/04_tables.ipynb #f137bcf3
@@ -848,6 +864,18 @@ def check_names(
         of.setdefault(key, c)
     return meant
 
+# %% ../../nbs/library/data/04_tables.ipynb #5ab10c00
+VALUE_COLUMNS = frozenset('value|present|is present|label '
+                          'value|confidence|conf|score|probability|prob|percent|percentage|pct|certainty|likelihood|'
+                          'agreement|votes|wert|valeur|valor|valore|wartość|значение|値|值|'
+                          'القيمة'.split('|'))
+COUNT_COLUMNS = frozenset('count|counts|number|n|quantity|amount|individuals|how many|group size|anzahl|nombre|'
+                          'quantité|número|cantidad|numero|quantità|aantal|liczba|ilość|počet|количество|'
+                          'число|adet|数量|個数|数|개수|'
+                          'عدد'.split('|'))
+BOX_FLAGS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
+                        'pose|xmin|xmax|ymin|ymax|area|annotator|source'.split('|'))  # of a long table, and no labels
+
 # %% ../../nbs/library/data/04_tables.ipynb #79f76c90
 def sheet_header(
     grid: Grid,  # a wide table
@@ -878,9 +906,9 @@ def sheet_header(
             notes.append(f'column {name!r} left out: it says how sure somebody was of {sure[1]!r}')
         elif c not in (image, person):
             labels.append(c)
-            if head(name) in NOTE_COLUMNS | TOTALS | PICTURE_COLUMNS:
-                notes.append(f'column {name!r} is read as a category, for it holds labels; --ignore={name} leaves it '
-                             'out')
+            if head(name) in NOTE_COLUMNS | TOTALS | PICTURE_COLUMNS | VALUE_COLUMNS | BOX_FLAGS | COUNT_COLUMNS:
+                notes.append(f'column {name!r} is read as a category, for it holds labels; '
+                             f'--ignore={shlex.quote(name)} leaves it out')
     if n := sum(h.endswith(PROBABILITY) and h.removesuffix(PROBABILITY) in own for h in header):
         notes.append(f'{number_of(n, "column")} of probabilities left out')
     meant = check_names(grid, labels, synonyms)
@@ -930,11 +958,6 @@ LABEL_COLUMNS = frozenset('label|labels|labelname|label '
                           'clés|mots clefs|etiqueta|etiquetas|palabras clave|clase|categoría|etichetta|etichette|'
                           'parole chiave|categoria|etykieta|etykiety|słowa kluczowe|klasa|kategoria|метка|метки|теги|'
                           'класс|ключевые слова|标签|类别|关键字|ラベル|タグ|キーワード|라벨|태그|التصنيف|الفئة|الوسوم'.split('|'))
-VALUE_COLUMNS = frozenset('value|present|is present|label '
-                          'value|confidence|score|probability|prob|wert|valeur|valor|valore|wartość|значение|値|值|'
-                          'القيمة'.split('|'))
-BOX_FLAGS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
-                        'pose|xmin|xmax|ymin|ymax|area|annotator|source'.split('|'))  # of a long table, and no labels
 PROPOSED = {'proposed 1': PRESENT, 'proposed 0': ABSENT}
 WAS_GIVEN = {'given 1': PRESENT, 'given 0': ABSENT}
 
@@ -949,7 +972,10 @@ def label_columns(
 def table_format(
     grid: Grid,  # a table
 ) -> str:  # 'wide', 'long' or 'list'
-    "Which form a table has. Errors: it can be read in two."
+    "Which form a table has. Errors: it can be read in two; a labelling tool's, with JSON in its cells."
+    if {'region shape attributes', 'region attributes'} <= {head(h) for h in grid.header}:
+        raise TableError(f'{grid.where}: a table of VIA (VGG Image Annotator), with JSON in its cells. Export it there '
+                         f'as COCO, or write a table image,label with a line for each label of a picture.')
     image, named = picture_column(grid), label_columns(grid)
     column = lambda c: {plain(cells[c]) for _, cells in grid.rows}
     valued = any(head(h) in VALUE_COLUMNS for h in grid.header)
@@ -970,13 +996,15 @@ def table_format(
         others = ', '.join(grid.header[c] for c in rest[:5])
         raise TableError(f'{grid.where}: {name!r} holds names of categories, and {others} hold present and absent: '
                          f'two tables in one. Say --format list to read only {name!r}, or --format wide '
-                         f'--ignore={"|".join(grid.header[c] for c in named)} to read only the others.')
+                         f'--ignore={shlex.quote("|".join(grid.header[c] for c in named))} to read only the others.')
     if valued or len(named) == 1 and len({cells[image] for _, cells in grid.rows}) < len(grid.rows):
         return 'long'
     return 'list'
 
 # %% ../../nbs/library/data/04_tables.ipynb #138ae60f
 SEPARATORS = ('\n', ';', '|', ',')  # the first of them that occurs stands between labels
+ALIKE = {';': ';；؛', '|': '|｜', ',': ',，、،'}  # the same signs, as other scripts write them
+AND = (' and ', ' und ', ' et ', ' y ', ' e ', ' en ', ' i ', ' a ', ' и ', ' och ', ' og ', ' ja ', ' ve ', ' و ')
 NOTHING = frozenset(  # in a list of labels: nothing is there, or nothing is known
     map(plain, ('none nothing empty keine keins nichts aucun aucune rien ninguno ninguna nada nessuno '
                                 'nessuna niente nenhum nenhuma geen niets brak nic žádný нет ничего なし 無し 无 没有 없음 '
@@ -1035,16 +1063,21 @@ def check_labels_apart(
     "Errors: labels that may be several, or deny others."
     there, spaced = set(names), [n for n in names if ' ' in n]
     for name in names:
-        for sign in (*SEPARATORS, '/', '+', '&', ' '):
+        for sign in (*SEPARATORS, *''.join(ALIKE.values()), '/', '+', '&', '・', *AND, ' '):
             parts = [part.strip() for part in name.split(sign)]
-            if sign != used and len(parts) > 1 and all(part in there for part in parts):
-                raise TableError(f'{where}: the label {name!r} may be {" and ".join(map(repr, parts))}, which are '
-                                 f'labels too. Write the same sign between labels everywhere, or say which with --separator'
+            known = [part for part in parts if part in there]
+            mixed = used and sign in ''.join(ALIKE.values())  # two signs in one table
+            if sign not in ALIKE.get(used, used) and len(parts) > 1 and len(known) >= (1 if mixed else len(parts)):
+                raise TableError(f'{where}: the label {name!r} may be {" and ".join(map(repr, parts))}, and '
+                                 f'{" and ".join(map(repr, known))} '
+                                 f'{"is a label" if len(known) == 1 else "are labels"} too. '
+                                 'Write the same sign between labels everywhere, or say which with --separator'
                                  f'={sign!r}; --separator={used or ";"!r} takes it for one label.')
-        bare = re.sub(DENIED, '', name)
-        if bare != name and bare in there:
-            raise TableError(f'{where}: {name!r} and {bare!r} are both labels. If the first denies the second, write a '
-                             f'column with 1 and 0 for each category; if it does not, give it another name.')
+        for bare, does in ((re.sub(DENIED, '', name), 'denies'), (name.strip('?*()[] '), 'doubts')):
+            if bare != name and bare in there:
+                raise TableError(f'{where}: {name!r} and {bare!r} are both labels. If the first {does} the second, '
+                                 'write a column with 1 and 0 for each category, and ? where it is not known; if it '
+                                 'does not, give it another name.')
     if not used and len(spaced) > 2 and len({w for n in spaced for w in n.split()}) <= len(spaced):
         raise TableError(f'{where}: {spaced[0]!r} may be one label or several with spaces between them: {len(spaced)} '
                          f'different cells have few different words. Say --separator=" " if they are several, or '
@@ -1101,6 +1134,8 @@ def ask_about_words(
         read_cell(cells[c], f'{where}, column {grid.header[c]!r}', mean)
     except TableError as error:
         more = f' No labels are: {counted(strange)} cells.' if len(strange) > 1 else ''
+        if none:
+            more += ' If the cells are names of categories, say --format list.'
         if all(re.fullmatch(r'\d{1,4}', v) for v in strange):
             more += f' If they count objects, say --present={"|".join(sorted(strange, key=int)[:9])}.'
         raise TableError(f'{error}{more}') from None
@@ -1121,7 +1156,9 @@ def ask_about_scores(
         raise TableError(f'{grid.where}: scores such as {scored[first][0]} stand in '
                          f'{number_of(len(scored), "column")} of {len(held)} ({first!r}{", ..." * (len(scored) > 1)}). '
                          f'If they are no labels, say --ignore={shlex.quote("|".join(scored))}; if they are, say from '
-                         'where on one counts as present with --confidence (0.7, say).')
+                         'where on one counts as present with --confidence (0.7, say)'
+                         + (f'; if {scored[first][0]} stands for perhaps, say --unknown={scored[first][0]}.'
+                            if set().union(*scored.values()) == {scored[first][0]} else '.'))
 
 # %% ../../nbs/library/data/04_tables.ipynb #fdb87878
 def wide_votes(
@@ -1196,18 +1233,19 @@ def listed_labels(
     "The labels of each line. Errors: no column with labels; as `check_labels_apart`."
     others = sorted((c for c in range(len(grid.header)) if c not in taken),
                     key=lambda c: head(grid.header[c]) in NOTE_COLUMNS | PICTURE_COLUMNS)
-    columns = label_columns(grid) or others[:1]
-    columns = [c for c in columns if c not in taken][:None if form == 'list' else 1]
+    columns = [c for c in label_columns(grid) or others[:1] if c not in taken][:None if form == 'list' else 1]
     if not columns:
         raise TableError(f'{grid.where}: a {form} table needs a column with labels beside the one with pictures; '
                          f'found {",".join(grid.header)}.')
     held = [cells[c] for _, cells in grid.rows for c in columns if not re.match(PROGRAM, cells[c])]
     usual = () if valued else SEPARATORS if form == 'list' else SEPARATORS[:3]
-    sign = reading.separator or next((s for s in usual if any(s in cell for cell in held)), '')
+    signs = lambda s: [s] if reading.separator else ALIKE.get(s, s)
+    sign = reading.separator or next((s for s in usual if any(like in cell for cell in held for like in signs(s))), '')
+    pattern = '|'.join(map(re.escape, signs(sign)))
 
     def labels(cell: str, where: str) -> list[str]:
         parts = cell_parts(cell, where)
-        parts = (cell.split(sign) if sign else [cell]) if parts is None else parts
+        parts = (re.split(pattern, cell) if sign else [cell]) if parts is None else parts
         return [' '.join(part.split()) for part in parts if part.strip()]
     rows = [(where, cells, [n for c in columns for n in labels(cells[c], where)]) for where, cells in grid.rows]
     ask_about_numbers({n for *_, names in rows for n in names}, grid.where)
@@ -1218,7 +1256,52 @@ def listed_labels(
     return Listed(rows, columns, f'{form} table: labels in column{"s" * (len(columns) > 1)} {named}'
                   + (f', {shown} between them' if sign else ''))
 
-# %% ../../nbs/library/data/04_tables.ipynb #a11cf63a
+# %% ../../nbs/library/data/04_tables.ipynb #5ab10c02
+def counting_column(
+    grid: Grid,  # a long table or one of lists
+    rows: Sequence[tuple[str, list[str], list[str]]],  # place, cells, labels
+    taken: Container[int | None],  # columns that hold something else
+) -> int | None:  # None: there is none
+    "A column that counts, and says 0 beside a label."
+    counts = lambda c: all(re.fullmatch(r'\d*', plain(cells[c])) for _, cells, _ in rows)
+    return next((c for c, h in enumerate(grid.header) if c not in taken and head(h) in COUNT_COLUMNS and counts(c)
+                 and any(names and plain(cells[c]) == '0' for _, cells, names in rows)), None)
+
+
+def ask_about_others(
+    grid: Grid,  # a long table or one of lists
+    others: Sequence[int],  # columns that are not read
+    names: Collection[str],  # categories
+    reading: Reading = Reading(),  # what was said
+) -> None:
+    "Errors: a column that is not read and holds names of categories, too; one to ignore that is not there."
+    ignored = {head(i) for i in reading.ignore.split('|') if i}
+    if lacking := ignored - {head(h) for h in grid.header}:
+        raise TableError(f'{grid.where}: no column is called {sorted(lacking)[0]!r}, which --ignore names.')
+    known = {one_name(n) for n in names}
+    for c in others:
+        parts = {one_name(part) for _, cells in grid.rows for part in re.split('[\n;|,]', cells[c]) if part.strip()}
+        if head(grid.header[c]) not in ignored and parts <= known and any(not part.isdigit() for part in parts):
+            name = grid.header[c]
+            raise TableError(f'{grid.where}: {name!r} holds names of categories, and another column is read as labels. '
+                             'If they are present too, call the columns label_1 and label_2; if they are absent, write '
+                             'a line for each label with 1 or 0: image,label,value; if they are neither, say '
+                             f'--ignore={shlex.quote(name)}.')
+
+
+def ask_about_percent(
+    values: Mapping[str, int],  # plain text of a column of values -> how often
+    where: str,  # begins a message
+    own: Container[str],  # words of one's own
+) -> None:
+    "Errors: numbers from 2 to 100, which may be percent."
+    high = [v for v in values if v not in own and re.fullmatch(r'\d{1,3}(?:[.,]\d+)?', v)
+            and 1 < float(v.replace(',', '.')) <= 100]
+    if high:
+        raise TableError(f'{where}: {high[0]} is no label and no share of 1. If the numbers are percent, write them '
+                         'with a %, or as shares (0.93); if they count objects, call the column count.')
+
+# %% ../../nbs/library/data/04_tables.ipynb #5ab10c03
 def one_spelling(
     names: Sequence[str],  # labels, the categories that are known first
     synonyms: Mapping[str, str],  # from `read_synonyms`
@@ -1234,7 +1317,7 @@ def one_spelling(
     return meant, [f'{" and ".join(map(repr, found))} are read as one category, {category!r}'
                    for category, found in several.items() if len(found) > 1]
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #a11cf63a
 def listed_votes(
     grid: Grid,  # a long table or one of lists
     votes: Votes,  # to be filled; its categories are found here
@@ -1252,8 +1335,14 @@ def listed_votes(
     meant, notes = one_spelling([*votes.names, *(n for n in names if n not in empty)], synonyms)
     votes.names[:] = list(dict.fromkeys(meant.values()))
     at = {n: c for c, n in enumerate(votes.names)}
+    counting = counting_column(grid, found.rows, (image, person, *found.columns)) if value is None else None
+    value = counting if value is None else value
     values = Counter(plain(cells[value]) for _, cells, _ in found.rows) if value is not None else Counter()
     own = reading.own | ({'0': ABSENT} if verified and '0' not in reading.own else {})
+    if counting is None:
+        ask_about_percent(values, f'{grid.where}, column {header[value]!r}' if values else '', own)
+    else:
+        own = {v: PRESENT for v in values if v.strip('0')} | own
     mean = cell_meanings(values, grid.where, reading.code, own, reading.confidence)
     open_images, none_there = set(), set()
     for where, cells, row in found.rows:
@@ -1269,12 +1358,13 @@ def listed_votes(
             count[count.sum(1) == 0, 1] = 1
     notes += [f'{name!r} ({names[name]}) is no label: {"nothing is there" if label == ABSENT else "nothing is known"}'
               for name, label in empty.items()]
-    rest = [h for c, h in enumerate(header) if c not in (image, *found.columns, value, person) and h]
+    others = [c for c, h in enumerate(header) if c not in (image, *found.columns, value, person) and h]
+    ask_about_others(grid, others, votes.names, reading)
     count = names.total() - sum(names[n] for n in empty)
     told = f'{number_of(count, "label")} of {number_of(len(at), "category", "categories")}'
     told += f', values in {header[value]!r}: {meanings_in_words(values, mean)}' if values else ''
     return [f'{found.note}, {told}; what is not listed is {reading.unlisted}'
-            ] + notes + [f'column {h!r} left out: it holds no labels' for h in rest]
+            ] + notes + [f'column {header[c]!r} left out: it holds no labels' for c in others]
 
 # %% ../../nbs/library/data/04_tables.ipynb #6ba32b3d
 WORTH_TELLING = ('a picture', 'link', 'folder that', 'name that')  # how reasons begin; hidden and other files are none

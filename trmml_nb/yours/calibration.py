@@ -21,8 +21,8 @@ from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from ..training.metrics import best_thresholds, check_probabilities, check_scores
 
 # %% auto #0
-__all__ = ['CalibrationError', 'reliability', 'calibration_error', 'PlattScaling', 'fit_line', 'own_shifts', 'fit_calibration',
-           'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'choose_thresholds',
+__all__ = ['CalibrationError', 'reliability', 'calibration_error', 'PlattScaling', 'fit_line', 'own_shifts', 'platt_targets',
+           'fit_calibration', 'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'choose_thresholds',
            'precise_threshold', 'careful_thresholds', 'expected_precision', 'folds', 'cross_fitted', 'held_out_loss']
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #171b2b70
@@ -71,15 +71,14 @@ class PlattScaling:
 # %% ../../nbs/library/yours/00_calibration.ipynb #7ca7cb93
 def fit_line(
     x: np.ndarray,  # [K] logits
-    present: np.ndarray,  # [K] bool
+    present: np.ndarray,  # [K] bool, or shares in [0, 1]
     offset: np.ndarray | float = 0.0,  # [K] added to each calibrated logit
     steps: int = 25,  # of Newton's method
 ) -> tuple[float, float]:  # slope, shift
     "Logistic regression on one number, with an offset."
-    X, w, sign = np.c_[x, np.ones(len(x))], np.zeros(2), np.where(present, 1, -1)
-    loss = lambda w: np.logaddexp(0,
-                                  # a little ridge: labels may be separable
-                                  -sign * (X @ w + offset)).sum() + 5e-5 * w @ w
+    X, w = np.c_[x, np.ones(len(x))], np.zeros(2)
+    loss = lambda w: (np.logaddexp(0, X @ w + offset)  # a little ridge: labels may be separable
+                      - present * (X @ w + offset)).sum() + 5e-5 * w @ w
     for _ in range(steps):
         p = expit(X @ w + offset)
         curve = X.T @ (X * (p * (1 - p))[:, None]) + 1e-4 * np.eye(2)
@@ -92,7 +91,7 @@ def fit_line(
 # %% ../../nbs/library/yours/00_calibration.ipynb #3d433c0a
 def own_shifts(
     z: np.ndarray,  # [K] logits after the common line
-    present: np.ndarray,  # [K] bool
+    present: np.ndarray,  # [K] bool, or shares in [0, 1]
     column: np.ndarray,  # [K] category of each
     categories: int,  # C
     strength: float = 1.0,  # prior variance of a shift
@@ -107,6 +106,14 @@ def own_shifts(
         shift += np.clip(slope / curve, -2, 2)
     return shift
 
+# %% ../../nbs/library/yours/00_calibration.ipynb #5ab10c22
+def platt_targets(
+    present: np.ndarray,  # [K] bool
+) -> np.ndarray:  # [K] shares in (0, 1)
+    "What the line is fitted to in place of 1 and 0: the rule of succession for either kind (Platt, 1999)."
+    n, m = int(present.sum()), int((~present).sum())
+    return np.where(present, (n + 1) / (n + 2), 1 / (m + 2))
+
 # %% ../../nbs/library/yours/00_calibration.ipynb #70ad34c7
 def fit_calibration(
     logits: np.ndarray,  # [M, C] of images that training did not see
@@ -115,17 +122,17 @@ def fit_calibration(
     at_least: int = 10,  # known labels, and one of each kind; else nothing is changed
     rounds: int = 10,  # line and shifts in turn
 ) -> PlattScaling:
-    "Platt's scaling with a shift per category."
+    "Platt's scaling, to his targets, with a shift per category."
     z, t = check_scores(logits, targets)
     row, column = np.nonzero(t != UNKNOWN)
     present = t[row, column] == PRESENT
     shift = np.zeros(z.shape[1])
     if len(row) < at_least or present.all() or not present.any():
         return PlattScaling(1.0, shift)
-    x = z[row, column]
+    x, share = z[row, column], platt_targets(present)
     for _ in range(rounds):
-        slope, common = fit_line(x, present, shift[column])
-        shift = own_shifts(slope * x + common, present, column, z.shape[1], strength)
+        slope, common = fit_line(x, share, shift[column])
+        shift = own_shifts(slope * x + common, share, column, z.shape[1], strength)
     return PlattScaling(slope, common + shift)
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #9ab30002
