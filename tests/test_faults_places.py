@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from trmml_nb.cli import main, with_messages
 from trmml_nb.data.dataset import MultiLabelDataset, scenes_dataset
 from trmml_nb.errors import MethodError, RunError, TowerError, TrainingError, TrmmlError
-from trmml_nb.io import alone, write_atomic
+from trmml_nb.io import alone, part_of, write_atomic
 from trmml_nb.people.review import Review, ReviewError
 from trmml_nb.rivals.compare import FIRST, TEXT_COLUMNS, add_rows
 from trmml_nb.rivals.registry import configure, parse_spec
@@ -79,6 +79,14 @@ def test_a_folder_in_the_place_of_a_note_keeps_no_lock(tmp_path):
     with alone(tmp_path / '.a.lock'):
         pass
     assert os.listdir(tmp_path) == ['.a.lock.who']
+
+
+def test_the_note_that_a_killed_holder_was_writing_goes_with_the_next(tmp_path):
+    begun, foreign = part_of(tmp_path / '.a.lock.who'), tmp_path / '..a.lock.who.somebody.part'
+    begun.write_text('process 1'), foreign.write_text('mine')
+    with alone(tmp_path / '.a.lock'):
+        assert not begun.exists()
+    assert os.listdir(tmp_path) == [foreign.name] and foreign.read_text() == 'mine'
 
 
 @pytest.mark.fault(

@@ -465,6 +465,7 @@ def alone(
         raise LockError(f'{path}: no lock can be made here ({error.strerror}): {how}.') from error
     try:
         with contextlib.suppress(OSError):  # a full disk keeps nobody from work that is allowed
+            clear_parts(note)  # of a holder that was killed
             write_atomic(note, f'process {os.getpid()} on {socket.gethostname()}, since {time.ctime()}'.encode())
         yield
     finally:
