@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 
 import numpy as np
@@ -79,6 +80,19 @@ def test_a_folder_in_the_place_of_a_note_keeps_no_lock(tmp_path):
     with alone(tmp_path / '.a.lock'):
         pass
     assert os.listdir(tmp_path) == ['.a.lock.who']
+
+
+def test_a_lock_that_its_holder_removes_meanwhile_is_no_fault(tmp_path):
+    "Eight threads take one lock two thousand times; each holder removes its file when it goes."
+    held = []
+
+    def work(n):
+        with alone(tmp_path / '.a.lock', wait=60):
+            held.append(n)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(2000)))
+    assert sorted(held) == list(range(2000)) and not os.listdir(tmp_path)
 
 
 def test_the_note_that_a_killed_holder_was_writing_goes_with_the_next(tmp_path):

@@ -449,9 +449,10 @@ def alone(
     """Work while no other process does. Errors: `filelock.Timeout` if one still does after the wait; `LockError` where
     there can be no lock."""
     lock, note = FileLock(str(path)), note_beside(path)
-    if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path):
-        raise LockError(f'{path}: a file that holds something is in the place of a lock, which never does; it is not '
-                        f'overwritten. Move it away.')
+    with contextlib.suppress(OSError):  # none, or one that its holder removes meanwhile
+        if stat.S_ISREG((found := os.lstat(path)).st_mode) and found.st_size:
+            raise LockError(f'{path}: a file that holds something is in the place of a lock, which never does; it is '
+                            f'not overwritten. Move it away.')
     try:
         lock.acquire(timeout=SILENT_FOR if wait is None else wait)
     except Timeout:
