@@ -1,6 +1,7 @@
 """A run folder under the eyes: the widgets open on what the run itself says, for a training and for an album."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -80,6 +81,21 @@ def test_a_rounded_probability_keeps_its_side_of_the_threshold(tmp_path):
     assert (p >= threshold)[:, 0].tolist() == [True, False, False] and abs(p[:, 0] - [0.3333, 0.3334, 0.2]).max() < 1e-4
     with pytest.raises(ViewError, match='added or renamed'):
         from_completed(tmp_path, replace(data, class_names=['b']), threshold)
+
+
+def test_a_correction_does_not_move_what_the_run_said(home, tmp_path):
+    run = tmp_path / 'album'
+    shutil.copytree(home / 'album', run)
+    before = Reviewer(run, answers=tmp_path / 'a.csv').inspection.probabilities
+    table = pd.read_csv(run / 'completed.csv', dtype=str, keep_default_na=False)
+    turned = table.columns[1:4]
+    table[turned] = 1 - table[turned].astype(int)  # as a person may correct them; the sources stay
+    for saved in (dict(), dict(sep=';')):  # by this library's rule, and by a spreadsheet that writes decimal commas
+        if saved:
+            chances = table.columns[7:10]
+            table[chances] = table[chances].map(lambda p: p.replace('.', ','))
+        table.to_csv(run / 'completed.csv', index=False, **saved)
+        assert (Reviewer(run, answers=tmp_path / f'{len(saved)}.csv').inspection.probabilities == before).all()
 
 
 def test_a_training_shows_its_sets_with_the_labels_it_saw(home):

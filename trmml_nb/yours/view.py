@@ -34,7 +34,7 @@ from ..towers.loading import in_memory
 from ..runs.sets import load_sets, settings
 from ..runs.run import Recogniser, load_run, read_config
 from ..runs.use import job_of, run_decisions, training_set
-from ..data.tables import PROBABILITY, as_written, read_grid, restored
+from ..data.tables import PROBABILITY, SOURCE, as_written, read_grid, restored
 from ..towers.encode import encode_dataset
 from ..towers.views import Store
 from ..training.trainer import Trainer, predict_logits
@@ -123,14 +123,18 @@ def from_completed(
             raise ValueError('its rows, sources or probabilities are not those that were written')
         column = {name: c for c, name in enumerate(grid.header)}
         rows = {restored(cells[column['image']]): cells for _, cells in grid.rows}
-        of = lambda end: np.array([[float(rows[i][column[n + end]]) for n in names] for i in dataset.image_ids])
-        p, filled = of(PROBABILITY), of('')
+        of = lambda end: np.array([[rows[i][column[n + end]] for n in names] for i in dataset.image_ids])
+        sourced = all(n + SOURCE in column for n in names)  # how a blank was filled, whatever a person wrote since
+        number = lambda cells: np.char.replace(cells, ',', '.').astype(float)  # as a spreadsheet may have saved it
+        p = number(of(PROBABILITY))
+        filled = of(SOURCE) if sourced else np.where(number(of('')) == 1, 'proposed 1', 'proposed 0')
     except (ValueError, KeyError) as error:
         raise ViewError(f'{path}: does not hold the photographs and categories of this run ({error}); were some '
                         'added or renamed since? Run `trmml photos` again.') from error
     low, high = np.nextafter(thresholds, 0), thresholds
     blank = ~dataset.known_mask
-    return np.where(blank & (filled == 1), np.maximum(p, high), np.where(blank & (filled == 0), np.minimum(p, low), p))
+    present, absent = (blank & (filled == f'proposed {v}') for v in (1, 0))
+    return np.where(present, np.maximum(p, high), np.where(absent, np.minimum(p, low), p))
 
 # %% ../../nbs/library/yours/04_view.ipynb #a2ec0c77
 @dataclass
