@@ -299,6 +299,20 @@ def test_a_link_in_the_place_of_unfinished_scores_is_not_followed(run, album, tm
     assert target.read_text() == 'years of work' and not (tmp_path / 's.csv').exists()
 
 
+@pytest.mark.fault(
+    'overwriting', 'a file of yours where `trmml predict` keeps its unfinished scores', 'refused; it stays'
+)
+def test_a_file_of_somebody_else_in_the_place_of_unfinished_scores_stays(run, album, tmp_path):
+    mine = tmp_path / '.s.csv.unfinished'
+    for text in ('years of work', '{"key": 1}\n{"a": 2}\n'):
+        mine.write_text(text)
+        with pytest.raises(JobError, match='did not write, in the place of unfinished work; move it away'):
+            predict_job(run, album, tmp_path / 's.csv', progress=False)
+        assert mine.read_text() == text and not (tmp_path / 's.csv').exists()
+    mine.write_text('')  # belongs to nobody
+    assert predict_job(run, album, tmp_path / 's.csv', progress=False)[0].exists() and not mine.exists()
+
+
 # -- data that changed in between
 
 

@@ -162,6 +162,12 @@ def test_labels_that_teach_nothing(place):
     assert not (place / 'n' / 'model.safetensors').exists()
 
 
+def test_resuming_where_nothing_is_begins_anew_and_says_so(tmp_path, capsys):
+    job = TrainJob(limit=20, epochs=1, out=str(tmp_path / 'new'), cache=str(tmp_path / 'cache'), resume=True)
+    train_job(job, progress=True)
+    assert 'nothing to go on with was found there, so the training begins anew\n' in capsys.readouterr().out
+
+
 @pytest.mark.fault('damaged or foreign files', 'model damaged, or the tower changed since', 'refused')
 def test_damaged_model_and_changed_tower(run, place):
     import shutil

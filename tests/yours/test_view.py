@@ -19,13 +19,14 @@ from trmml_nb.io import read_json, write_json
 from trmml_nb.runs.run import load_run
 from trmml_nb.runs.train import train_job
 from trmml_nb.runs.use import complete_job, training_set
-from trmml_nb.yours.photographs import PhotosJob, photos_job
+from trmml_nb.yours.photographs import PhotosJob, options_again, photos_job
 from trmml_nb.yours.view import (
     Inspector,
     OpenRun,
     Reviewer,
     Thresholds,
     again,
+    album_of,
     from_completed,
     read_decisions,
     review_notebook,
@@ -298,3 +299,14 @@ def test_the_commands_write_and_open(home, tmp_path, monkeypatch, command):
     monkeypatch.setattr(cli.importlib.util, 'find_spec', lambda name: None)
     done = runner.invoke(cli.app, [command, str(home / 'album')])
     assert done.exit_code == 1 and 'trmml_nb[notebooks]' in done.output and 'Traceback' not in done.output
+
+
+def test_an_album_of_an_older_version_that_noted_weights_for_a_bundled_tower(home, tmp_path):
+    run = tmp_path / 'album'
+    shutil.copytree(home / 'album', run)
+    config = json.loads((run / 'config.json').read_text(encoding='utf-8'))
+    config['job']['pretrained'] = 'openai'
+    assert options_again(config['job'])['clip'] == config['job']['clip']
+    assert 'pretrained' not in options_again(config['job']) and 'pretrained' in options_again(config['job'], 'RN50')
+    job, sheet = album_of(run, config)
+    assert job.pretrained is None and sheet.dataset.class_names == NAMES

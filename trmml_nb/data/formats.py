@@ -31,7 +31,7 @@ from .labels import ABSENT, PRESENT, UNKNOWN, to_code
 from .own_data import csv_dataset, folder_files, image_path
 from .tables import (
     ENDINGS, LABEL_COLUMNS, PICTURE_COLUMNS, WORTH_TELLING, Names, Reading, Sheet, TableError, Votes, as_probability,
-    combine_votes, decoded, folder_notes, head, one_spelling, read_sheet, read_synonyms)
+    combine_votes, decoded, folder_notes, head, one_spelling, read_sheet, read_synonyms, words_in_vain)
 
 # %% auto #0
 __all__ = ['Triples', 'JSON_LINES', 'FOREIGN', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco',
@@ -741,7 +741,9 @@ def read_triples(
         votes.counts.setdefault(image, np.zeros((len(votes.names), 2), dtype=int))
     there, gone = (sum(bool(i and n) and label == kind for i, n, label in triples) for kind in (PRESENT, ABSENT))
     said = [f'{form}: {number_of(there, "label")} present and {gone} absent on {number_of(len(where), "picture")}; '
-            f'what is not listed is {reading.unlisted}', *notes, *spelled, *votes.find.notes, *folder_notes(left)]
+            f'what is not listed is {reading.unlisted}',
+            *words_in_vain(reading, listed=True, scored=form in ('googlevision', 'yolo')), *notes, *spelled,
+            *votes.find.notes, *folder_notes(left)]
     return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, said,
                          [entry for entry in left if entry[1].startswith(WORTH_TELLING)])
 

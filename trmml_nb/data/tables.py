@@ -45,9 +45,9 @@ __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS
            'read_grid', 'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns',
            'picture_column', 'find_pictures', 'one_name', 'annotator_column', 'why_no_category', 'check_names',
            'sheet_header', 'combine_votes', 'label_columns', 'table_format', 'cell_parts', 'ask_about_numbers',
-           'check_labels_apart', 'Votes', 'ask_about_words', 'ask_about_scores', 'wide_votes', 'empty_words', 'Listed',
-           'listed_labels', 'counting_column', 'ask_about_others', 'ask_about_percent', 'one_spelling', 'listed_votes',
-           'folder_notes', 'read_sheet', 'sheet_statistics']
+           'check_labels_apart', 'Votes', 'ask_about_words', 'ask_about_scores', 'words_in_vain', 'wide_votes',
+           'empty_words', 'Listed', 'listed_labels', 'counting_column', 'ask_about_others', 'ask_about_percent',
+           'one_spelling', 'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -1160,6 +1160,29 @@ def ask_about_scores(
                          + (f'; if {scored[first][0]} stands for perhaps, say --unknown={scored[first][0]}.'
                             if set().union(*scored.values()) == {scored[first][0]} else '.'))
 
+# %% ../../nbs/library/data/04_tables.ipynb #b1d0c7e4
+def words_in_vain(
+    reading: Reading,  # what was said about a table
+    cells: Collection[str] = (),  # plain text of those that words can be of
+    separated: bool = False,  # labels of one cell are separated as was said
+    listed: bool = False,  # labels are listed, one by one
+    proposed: bool = False,  # it says which labels this library proposed
+    scored: bool | None = None,  # it holds scores; None: looked up in the cells
+) -> list[str]:  # notes
+    "What was said about a table and that nothing came of."
+    if scored is None:
+        scored = any(v not in CELLS.keys() | reading.own.keys() and as_probability(v) is not None for v in cells)
+    said = {f'--confidence={reading.confidence}': (reading.confidence is not None and not scored, 'no score in it'),
+            f'--separator={reading.separator!r}': (bool(reading.separator) and not separated,
+                                                   'no labels in one cell are separated so'),
+            '--unlisted=absent': (reading.unlisted == 'absent' and not listed, 'each picture has its cells in it'),
+            '--proposals=accept': (reading.proposals == 'accept' and not proposed, 'no proposal of trmml in it'),
+            f'--code={reading.code}': (reading.code != 'auto' and not NUMBERS.keys() & set(cells),
+                                       'no 1, 0 or -1 in it')}
+    said |= {f'--{name}={w}': (plain(w) not in cells, 'no cell of it says so')
+             for name in LABELS for w in getattr(reading, name).split('|') if w}
+    return [f'nothing came of {option}: {why}' for option, (idle, why) in said.items() if idle]
+
 # %% ../../nbs/library/data/04_tables.ipynb #fdb87878
 def wide_votes(
     grid: Grid,  # a wide table
@@ -1193,7 +1216,7 @@ def wide_votes(
                      + number_of(seen['changed'], 'that was changed as a label', 'that were changed as labels'))
     corrected = [number_of(seen['corrected'], 'label is another than the one that was given',
                            'labels are others than the ones that were given')]
-    return notes + corrected * bool(seen['corrected'])
+    return notes + corrected * bool(seen['corrected']) + words_in_vain(reading, values, proposed=bool(columns.source))
 
 # %% ../../nbs/library/data/04_tables.ipynb #6897c865
 def empty_words(
@@ -1254,7 +1277,7 @@ def listed_labels(
     shown = {'\n': 'line breaks', ' ': 'spaces', ',': 'commas', ';': 'semicolons', '|': 'bars'}.get(sign, sign)
     named = ', '.join(repr(grid.header[c]) for c in columns)
     return Listed(rows, columns, f'{form} table: labels in column{"s" * (len(columns) > 1)} {named}'
-                  + (f', {shown} between them' if sign else ''))
+                  + (f', {shown} between them' if sign and re.search(pattern, ''.join(held)) else ''))
 
 # %% ../../nbs/library/data/04_tables.ipynb #5ab10c02
 def counting_column(
@@ -1363,8 +1386,10 @@ def listed_votes(
     count = names.total() - sum(names[n] for n in empty)
     told = f'{number_of(count, "label")} of {number_of(len(at), "category", "categories")}'
     told += f', values in {header[value]!r}: {meanings_in_words(values, mean)}' if values else ''
+    separated = any(reading.separator in cells[c] for _, cells, _ in found.rows for c in found.columns)
     return [f'{found.note}, {told}; what is not listed is {reading.unlisted}'
-            ] + notes + [f'column {header[c]!r} left out: it holds no labels' for c in others]
+            ] + notes + [f'column {header[c]!r} left out: it holds no labels' for c in others] + words_in_vain(
+                reading, {*values, *map(plain, names)}, separated, listed=True)
 
 # %% ../../nbs/library/data/04_tables.ipynb #6ba32b3d
 WORTH_TELLING = ('a picture', 'link', 'folder that', 'name that')  # how reasons begin; hidden and other files are none

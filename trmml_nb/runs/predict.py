@@ -37,9 +37,10 @@ from ..towers.views import StoreRows, view_pixels
 
 # %% auto #0
 __all__ = ['PREDICT_FORMS', 'XMP_SPACES', 'XMP_MAKER', 'predict', 'read_pixels', 'score_features', 'scored_pieces', 'stamp_of',
-           'scores_key', 'checksum', 'record_line', 'read_records', 'open_records', 'take_over', 'json_chunks',
-           'label_studio_task', 'output_chunks', 'xmp_sidecar', 'check_sidecars', 'write_sidecars', 'chosen_pictures',
-           'piece_size', 'scoring_cost', 'score_store', 'write_records', 'check_request', 'clear_empty', 'predict_job']
+           'scores_key', 'checksum', 'record_line', 'read_records', 'open_records', 'is_ours', 'take_over',
+           'json_chunks', 'label_studio_task', 'output_chunks', 'xmp_sidecar', 'check_sidecars', 'write_sidecars',
+           'chosen_pictures', 'piece_size', 'scoring_cost', 'score_store', 'write_records', 'check_request',
+           'clear_empty', 'predict_job']
 
 # %% ../../nbs/library/runs/07_predict.ipynb #a89ef09a
 def read_pixels(
@@ -167,7 +168,7 @@ def read_records(
 def open_records(
     path: Path,  # hidden file
 ) -> BinaryIO:  # to read and write
-    "The hidden file, made if need be. Errors: a link, or a second name of another file, in its place."
+    "The hidden file, made if need be. Errors: a link, or a file of somebody else, in its place."
     flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0)
     try:
         file = open(os.open(path, flags, 0o666), 'r+b')
@@ -178,7 +179,22 @@ def open_records(
     if os.fstat(file.fileno()).st_nlink > 1:
         file.close()
         raise JobError(f'{path}: a file of another name too, in the place of unfinished work; remove it.')
+    if not is_ours(path):
+        file.close()
+        raise JobError(f'{path}: a file that this program did not write, in the place of unfinished work; move it '
+                       'away, or choose another --out.')
     return file
+
+
+def is_ours(
+    path: Path,  # hidden file
+) -> bool:
+    "Whether it is unfinished work of this program, be it cut or damaged; an empty one belongs to nobody."
+    with open(path, 'rb') as file:
+        lines = [file.readline(2**20) for _ in range(1000)]
+    begins, whole = b'{"key": "', (line.rpartition(b' ') for line in lines)
+    return lines[0][:len(begins)] == begins[:len(lines[0])] or any(mark == checksum(text) + b'\n'
+                                                                   for text, _, mark in whole)
 
 
 def take_over(
@@ -418,8 +434,8 @@ def clear_empty(
 ) -> None:
     "A try that scored nothing leaves nothing."
     with suppress(OSError):
-        if not any('p' in record for record, _ in read_records(hidden)):
-            hidden.unlink(missing_ok=True)
+        if hidden.is_file() and is_ours(hidden) and not any('p' in record for record, _ in read_records(hidden)):
+            hidden.unlink()
         if not there:
             hidden.parent.rmdir()
 

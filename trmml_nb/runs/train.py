@@ -396,6 +396,8 @@ def train_in(
     if unfinished := find_checkpoint(folder):
         trainer.load_checkpoint(unfinished)
         say(f'resumed after epoch {trainer.epoch} of {config.epochs}')
+    elif job.resume:
+        say(f'{folder}: nothing to go on with was found there, so the training begins anew')
     history = trainer.fit(folder / CHECKPOINTS[0], progress, every=job.every)
     from_first(finish_run, folder, trainer, history, tower, test, about)
     return folder

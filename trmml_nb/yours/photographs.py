@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from ..errors import DataError, TrmmlError
 from ..io import JSON_SEAL, clear_parts, number_of, progress_bar, tell, write_atomic
 from ..people.figures import figure_png
 from ..people.inspector import LabelLook, MatchView, fit_side, map_levels, match_view, spotlight
-from ..runs.options import MODELS, PhotosOptions, TrainJob, check_choices
+from ..runs.options import MODELS, PhotosOptions, TrainJob, check_choices, idle_option
 from ..towers.loading import in_memory
 from ..runs.sets import settings, zero_shot_cosines
 from ..runs.train import alone_in, claim_folder, describe, same_pictures
@@ -60,10 +60,11 @@ from ..training.trainer import Trainer, pick_device, predict_logits
 
 # %% auto #0
 __all__ = ['PLACES', 'KEPT', 'PAGE_STYLE', 'IN_WORDS', 'FEW', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness', 'fit_rows',
-           'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'next_folder', 'Result', 'study', 'tower_alone',
-           'html_table', 'few_marks', 'picture_uri', 'limits', 'check_figure', 'report_html', 'claim_photos',
-           'photos_key', 'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in', 'check_tower',
-           'names_in_words', 'check_count', 'what_is_open', 'album_cost', 'check_album', 'what_is_new', 'photos_job']
+           'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'options_again', 'next_folder', 'Result', 'study',
+           'tower_alone', 'html_table', 'few_marks', 'picture_uri', 'limits', 'check_figure', 'report_html',
+           'claim_photos', 'photos_key', 'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in',
+           'check_tower', 'names_in_words', 'check_count', 'what_is_open', 'album_cost', 'check_album', 'what_is_new',
+           'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -200,6 +201,7 @@ class PhotosJob(PhotosOptions):
         said = read_config(run).get('job', {})
         if said.get('data') != 'photos':
             raise PhotosError(f'{run}: is no run of trmml photos; give one with --from, or leave it out.')
+        said = options_again(said, self.clip)
         for f in fields(self):
             if f.name in said and f.name not in ('photos', 'start', *PLACES) and getattr(self, f.name) == f.default:
                 setattr(self, f.name, said[f.name])
@@ -221,6 +223,15 @@ class PhotosJob(PhotosOptions):
     def asked(self) -> dict[str, Any]:
         "What decides the result, as it was said."
         return {k: v for k, v in asdict(self).items() if k not in PLACES}
+
+# %% ../../nbs/library/yours/01_photographs.ipynb #d5e0a7f3
+def options_again(
+    said: Mapping[str, Any],  # the job in config.json of a run of photographs
+    clip: str | None = None,  # another tower than the run's
+) -> dict[str, Any]:  # options of `PhotosJob`
+    "What a run was told, without what belongs to no tower of its kind, which older versions let pass."
+    idle = idle_option(dict(data='csv', clip=clip or said.get('clip') or 'tiny', pretrained=said.get('pretrained')))
+    return {f.name: said[f.name] for f in fields(PhotosJob) if f.name in said and f.name not in idle}
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #8ac89965
 def next_folder(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from ..towers.encode import encode_dataset
 from ..towers.views import Store
 from ..training.trainer import Trainer, predict_logits
 from .calibration import PlattScaling
-from .photographs import PhotosJob, fit_rows, held_out_logits, study, tower_alone
+from .photographs import PhotosJob, fit_rows, held_out_logits, options_again, study, tower_alone
 
 # %% auto #0
 __all__ = ['Decisions', 'read_decisions', 'photo_list', 'album_of', 'from_completed', 'OpenRun', 'again', 'Inspector', 'journal',
@@ -91,7 +91,7 @@ def album_of(
     root: str | None = None,  # where the photographs are now, if they moved
 ) -> tuple[PhotosJob, Sheet]:
     "What was asked, and the sheet as it is now. Errors: photographs or table that are gone, other categories."
-    said = {f.name: config['job'][f.name] for f in fields(PhotosJob) if f.name in config['job']}
+    said = options_again(config['job'])
     if root is not None:
         inside = Path(said['labels']).name if Path(said['labels']).parent == Path(said['photos']) else None
         said |= dict(photos=str(root)) | (dict(labels=str(Path(root) / inside)) if inside else {})
