@@ -1,6 +1,8 @@
 """Both widgets in a real browser, by keyboard and mouse, without a notebook around them; what a person sees and what
 reaches the page behind."""
 
+import io
+
 import numpy as np
 import pytest
 from helpers.fakes import fake_inspection
@@ -165,6 +167,103 @@ def test_the_reviewer_does_not_jump_and_its_picture_is_large_and_sharp(page, rev
     assert len(heights) == 1
     box, pixels = canvas.bounding_box(), canvas.evaluate('c => [c.width, c.height]')
     assert box['height'] >= 500 and box['width'] > 1200 and abs(pixels[0] - 2 * box['width']) <= 2
+
+
+@pytest.mark.parametrize('height', [768, 900, 1080])
+@pytest.mark.parametrize('which', ['reviewer', 'inspector'])
+def test_what_is_pressed_and_what_is_said_is_seen_on_the_screen_of_a_laptop(page, which, height, request):
+    "A notebook has about 190 pixels of its own above and below: what is left holds picture, buttons and progress."
+    page.set_viewport_size(dict(width=1366, height=height))
+    InBrowser(page, request.getfixturevalue(which))
+    top = page.locator('.trmml').bounding_box()['y']
+    for part in (page.locator('.trmml-status'), page.get_by_role('button', name='zoom', exact=True)):
+        box = part.bounding_box()
+        assert box['y'] + box['height'] - top <= height - 187, part
+    assert page.locator('.one' if which == 'reviewer' else '.centre').bounding_box()['height'] >= 360
+
+
+def test_in_a_frame_that_grows_with_its_content_the_picture_is_large(page, reviewer):
+    "As in Colab: a height that followed the frame, while the frame follows it, would end at the smallest."
+    page.evaluate("Object.defineProperty(window, 'parent', { value: {} })")
+    page.set_viewport_size(dict(width=1000, height=300))
+    InBrowser(page, reviewer)
+    assert page.locator('.one').bounding_box()['height'] >= 540
+
+
+@pytest.mark.parametrize('width', [1280, 800, 620, 400])
+@pytest.mark.parametrize('dark', [False, True])
+def test_the_last_five_answers_are_whole_and_progress_is_seen(page, reviewer, width, dark):
+    page.set_viewport_size(dict(width=width, height=1000))
+    w = InBrowser(page, reviewer, dark)
+    reviewer.category = 'sheep'
+    w.refresh()
+    w.press(*'ynysn')
+    recent, bar = page.locator('.recent'), page.locator('progress')
+    assert recent.locator('button').count() == 5
+    assert recent.evaluate('e => e.scrollHeight <= e.clientHeight')
+    assert bar.bounding_box()['width'] > 0.9 * page.locator('.trmml').bounding_box()['width'] - 20
+    from PIL import Image
+
+    shot = np.asarray(Image.open(io.BytesIO(bar.screenshot())).convert('RGB')).astype(int)
+    left, right = (shot[shot.shape[0] // 2, round(share * shot.shape[1])] for share in (0.01, 0.9))
+    assert abs(left - (1, 115, 178)).max() < 12, 'what is done is blue'
+    assert (right.mean() < 90) == dark, 'what is left has the colour of the page'
+
+
+def test_nothing_is_answered_that_is_covered(page, reviewer):
+    "While the list of keys or the overview lies over the picture, a key only puts the list away."
+    w = InBrowser(page, reviewer)
+    w.press('?', 'y')
+    assert labels(reviewer) == [] and not page.locator('.help').is_visible()
+    w.press('?')
+    page.get_by_role('button', name='absent', exact=True).click()
+    w.settle()
+    assert labels(reviewer) == []
+    w.press('?', 'Shift', 'Tab')
+    assert page.locator('.help').is_visible()
+    page.locator('.trmml').focus()
+    w.press('?', 'y')
+    assert labels(reviewer) == [1] and not w.errors
+
+
+def test_in_the_overview_no_control_does_nothing(page, inspector):
+    w = InBrowser(page, inspector)
+    row = inspector.row
+    w.press('o', 'y', 'n', 'w', 'ArrowRight', 'ArrowDown', 'z')
+    assert inspector.row == row and not inspector.review.answers and page.locator('.overview').is_visible()
+    for name in ('previous', 'next', 'zoom'):
+        assert page.get_by_role('button', name=name, exact=True).is_disabled(), name
+    for name in ('strength of the colours', 'level of the lines'):
+        assert page.get_by_label(name).is_disabled(), name
+    page.get_by_label('which images').select_option('all')
+    page.get_by_text(f'{len(SIZES)} images under "all"').wait_for()
+    page.get_by_label('which images').select_option('false positives')
+    page.get_by_text('images under "false positives"').wait_for()
+    page.get_by_label('go to image').fill(inspector.runs[0].dataset.image_ids[3])
+    page.get_by_label('go to image').press('Enter')
+    w.settle()
+    assert inspector.row == 3 and not page.locator('.overview').is_visible()
+    assert page.get_by_role('button', name='next', exact=True).is_enabled()
+    w.press('?', 'y')
+    assert not inspector.review.answers and not page.locator('.help').first.is_visible() and not w.errors
+
+
+def test_escape_ends_a_search(page, inspector):
+    w = InBrowser(page, inspector)
+    count = page.locator('.label').count()
+    w.press('/')
+    page.keyboard.type('sheep')
+    assert page.locator('.label').count() == 1
+    w.press('Escape')
+    assert page.locator('.label').count() == count and page.get_by_label('search labels').input_value() == ''
+    assert page.evaluate("document.activeElement === document.querySelector('.trmml')") and not w.errors
+
+
+def test_in_the_grid_the_first_key_frames_the_tile_that_it_answers(page, reviewer):
+    reviewer.mode, reviewer.category = 'grid', 'sheep'
+    w = InBrowser(page, reviewer)
+    w.press('y', 'ArrowRight', 'n')
+    assert reviewer.marks[:3] == ['present', 'absent', ''] and not w.errors
 
 
 def test_what_happens_is_said_without_another_drawing(page, reviewer):

@@ -14,10 +14,15 @@ const INSPECTOR_KEYS = [
   ['Escape', 'no patch; from a control: back to the keys'],
   ['?', 'close this'],
 ];
+const only = (v, name, value) => {
+  // other images: an open overview shows them too
+  put(v, name, value);
+  if (v.surveying) send(v, 'survey');
+};
 const selectOf = (v, label, options, name) =>
   make(
     'select',
-    { 'aria-label': label, onchange: e => put(v, name, e.target.value) },
+    { 'aria-label': label, onchange: e => only(v, name, e.target.value) },
     ...options.map(([t, value]) => make('option', { value }, t)),
   );
 const sliderOf = (v, label, name) => {
@@ -37,6 +42,7 @@ const ways = v => {
     'aria-label': 'go to image',
     onkeydown: e => {
       if (e.key === 'Enter') {
+        if (v.surveying) show(v, false);
         send(v, 'find', { image: jump.value });
         jump.value = '';
         home(v);
@@ -46,11 +52,14 @@ const ways = v => {
   const aside = make('button', {
     type: 'button',
     title: 'show the other images too',
-    onclick: () => put(v, 'beside', ''),
+    onclick: () => only(v, 'beside', ''),
   });
   const filter = selectOf(v, 'which images', filters, 'filter'),
     because = selectOf(v, 'because of', labels, 'category');
-  return { jump, aside, filter, because };
+  const [back, on] = [-1, 1].map(by => () => send(v, 'step', { by })),
+    previous = button('previous', '\u2190', back),
+    next = button('next', '\u2192', on);
+  return { previous, next, jump, aside, filter, because };
 };
 const tools = v => {
   // how it is drawn
@@ -66,6 +75,7 @@ const tools = v => {
     level: sliderOf(v, 'level of the lines', 'level'),
     outline,
     outlined: make('label', { className: 'small' }, outline, 'true outline'),
+    zoomer: button('zoom', 'Z', () => act(v, 'z')),
   };
 };
 const pictures = v => {
@@ -95,7 +105,6 @@ const bodyOf = v => {
 };
 const build = v => {
   const { el } = v,
-    step = by => () => send(v, 'step', { by }),
     key = name => () => act(v, name);
   el.classList.add('trmml', 'trmml-inspector');
   el.setAttribute('role', 'group');
@@ -104,8 +113,8 @@ const build = v => {
   el.replaceChildren(
     banner(),
     row(
-      button('previous', '\u2190', step(-1)),
-      button('next', '\u2192', step(1)),
+      v.previous,
+      v.next,
       v.filter,
       v.because,
       v.aside,
@@ -117,7 +126,7 @@ const build = v => {
       make('label', { className: 'small' }, 'colours', v.opacity),
       make('label', { className: 'small' }, 'lines', v.level),
       v.outlined,
-      button('zoom', 'Z', key('z')),
+      v.zoomer,
     ),
     v.live,
   );
@@ -276,12 +285,14 @@ const KEYS = {
   Escape: escape,
 };
 const act = (v, key, e = {}) => {
-  const to = ARROWS[key];
-  if (to && e.shiftKey) stepPatch(v, to);
+  const to = ARROWS[key],
+    covered = !v.help.hidden || v.surveying; // then a key never changes a picture or a label that is not seen
+  if (!to && !Object.hasOwn(KEYS, key)) return false;
+  if (covered && !['?', 'o', 'Escape'].includes(key)) v.help.hidden = true;
+  else if (to && e.shiftKey) stepPatch(v, to);
   else if (to && to[0]) stepLabel(v, to[0]);
   else if (to) send(v, 'step', { by: to[1] });
-  else if (Object.hasOwn(KEYS, key)) KEYS[key](v, e);
-  else return false;
+  else KEYS[key](v, e);
   return true;
 };
 const cellAt = (v, s, e) => {

@@ -15,8 +15,8 @@ const factsOf = v => {
     cosine = values => `${values[k].toFixed(3)}, ${rank(values)}`;
   const facts = [
     ...(answers[k] >= 0 ? [['you say', WORDS[answers[k]]]] : []),
-    ...(truth[k] >= 0 ? [['truth', WORDS[truth[k]]]] : []),
-    ['in training', states[k]],
+    ...(truth[k] >= 0 && states[k] !== `known ${WORDS[truth[k]]}` ? [['truth', WORDS[truth[k]]]] : []),
+    states[k] === 'not in training' ? ['training', 'never saw this picture'] : ['in training', states[k]],
     ['threshold', apart(probability(v, k), thresholds[k])[1]],
   ];
   for (const r of runs) {
@@ -24,7 +24,7 @@ const factsOf = v => {
       read = r.p[k] >= thresholds[k] ? 'present' : 'absent';
     facts.push(
       [`${of}probability`, `${apart(r.p[k], thresholds[k])[0]}, read as ${read}`],
-      ...Object.entries(r.branches).map(([n, values]) => [`${of}${n}`, values[k].toFixed(2)]),
+      ...Object.entries(r.branches).map(([n, values]) => [`${of}${n} alone`, values[k].toFixed(2)]),
       [`${of}text and image`, cosine(r.image_cosines)],
       [`${of}text and pixels`, cosine(r.pixel_cosines)],
     );

@@ -10,6 +10,10 @@ const listParts = v => {
         choose(v, v.shown[0]);
         home(v);
       }
+      if (e.key === 'Escape' && search.value) {
+        search.value = '';
+        list(v); // all labels again; the focus goes back to the keys
+      }
     },
   });
   const sort = make(

@@ -17,7 +17,11 @@ const send = (v, kind, more = {}) => v.speak({ kind, drawn: v.model.get('drawn')
 const focused = v => v.tiles.indexOf(document.activeElement);
 const say = (v, answer) => {
   if (!isGrid(v)) send(v, 'answer', { answer });
-  else if (v.tiles.length) mark(v, Math.max(focused(v), 0), answer);
+  else if (v.tiles.length) {
+    const at = Math.max(focused(v), 0);
+    v.tiles[at].focus({ preventScroll: true }); // the answer and the next arrow are about the tile that is framed
+    mark(v, at, answer);
+  }
 };
 
 // -- what stands around the question
@@ -54,9 +58,9 @@ const choices = v => {
   ];
 };
 const buttons = v => ({
-  yes: button('present', 'Y', () => say(v, 'present')),
-  no: button('absent', 'N', () => say(v, 'absent')),
-  skip: button('skip', 'S', () => say(v, 'skip')),
+  yes: button('present', 'Y', () => act(v, 'y')),
+  no: button('absent', 'N', () => act(v, 'n')),
+  skip: button('skip', 'S', () => act(v, 's')),
   undo: button('undo', 'U', () => send(v, 'undo')),
   zoom: button('zoom', 'Z', () => act(v, 'z')),
   ask: button('keys', '?', () => act(v, '?')),
@@ -302,18 +306,18 @@ const zoom = v => {
 };
 const ANSWERS = { y: 'present', n: 'absent', s: 'skip' };
 const act = (v, key, e = {}) => {
-  if (Object.hasOwn(ANSWERS, key)) {
+  const known = ['u', 'z', '?', 'Escape', 'Enter'].includes(key) || key.startsWith('Arrow');
+  if (!known && !Object.hasOwn(ANSWERS, key)) return false;
+  if (!v.help.hidden && key !== '?') v.help.hidden = true; // a question that is covered is never answered
+  else if (Object.hasOwn(ANSWERS, key)) {
     if (!e.repeat) say(v, ANSWERS[key]);
   } else if (key === 'u') {
     if (!e.repeat) send(v, 'undo');
   } else if (key === 'z') zoom(v);
   else if (key === '?') v.help.hidden = !v.help.hidden;
-  else if (key === 'Escape') v.help.hidden = true;
   else if (key === 'Enter') {
     if (isGrid(v) && !v.save.disabled && !e.repeat) send(v, 'save');
-  } else if (key.startsWith('Arrow')) {
-    if (isGrid(v) && v.tiles.length) step(v, key, e.shiftKey);
-  } else return false;
+  } else if (isGrid(v) && v.tiles.length && key !== 'Escape') step(v, key, e.shiftKey);
   return true;
 };
 function render({ model, el }) {

@@ -263,6 +263,7 @@ const atHome = (el, act) => {
   // keys work in the whole widget, focus comes into it, and no key reaches the page behind
   el.dataset.lmSuppressShortcuts = 'true';
   el.tabIndex = 0;
+  if (window.parent !== window) el.style.setProperty('--tall', '960px'); // a frame, whose height follows its content
   const home = () => el.focus({ preventScroll: true });
   const come = () => {
     const a = document.activeElement;
