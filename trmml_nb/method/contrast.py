@@ -48,7 +48,7 @@ def _check(features: Tensor, positives: Tensor, visual: Tensor, texts: Tensor, t
                                 f'{(b, c, d)}.')
         c = len(texts)
     if visual.ndim not in (2, 3) or (visual.shape[0], visual.shape[-1]) != (c, d) or 0 in visual.shape:
-        raise ContrastError(f'visual_prototypes has shape {tuple(visual.shape)}, expected {(c, d)} or ({c}, K, {d}).')
+        raise ContrastError(f'visual_prototypes has shape {tuple(visual.shape)}, expected {(c, d)} or ({c}, R, {d}).')
     if texts.shape != (c, d):
         raise ContrastError(f'text_prototypes has shape {tuple(texts.shape)}, expected {(c, d)}.')
     if not 0 < temperature < float('inf'):
