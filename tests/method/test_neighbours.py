@@ -8,10 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from trmml_nb.data.labels import UNKNOWN, bernoulli_mask
+from trmml_nb.method.trmml import TRMMLConfig
 from trmml_nb.rivals.registry import build_method, configure
 from trmml_nb.method.neighbours import NeighbourError, NeighbourMemory, join_neighbours, main_directions
 from trmml_nb.runs.run import load_model, save_model
-from trmml_nb.errors import RunError
+from trmml_nb.errors import MethodError, RunError
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.training.trainer import TrainConfig, Trainer, predict_logits
 from trmml_nb.method.trmml import TRMML, TRMMLConfig
@@ -186,6 +187,19 @@ def test_training_fills_it_once_and_only_predictions_change(world):
     values = plus.final.neighbours.values
     assert torch.equal(values[known != UNKNOWN], known[known != UNKNOWN].float())
     assert ((values > 0) & (values < 1))[known == UNKNOWN].all()
+
+
+def test_few_pictures_have_a_share_in_proportion(world):
+    _, _, store, _ = world
+    whole, half = (trained(world, f'trmml_plus:neighbour_full={n}').final.eval() for n in (96, 192))
+    with torch.no_grad():
+        one, other = (method(store.batch(range(20))) for method in (whole, half))
+        said = whole.neighbours(one.features['query'])
+    alone = (one.probabilities - 0.3 * said) / 0.7
+    torch.testing.assert_close(other.probabilities, 0.85 * alone + 0.15 * said, atol=1e-5, rtol=1e-4)
+    assert half.config.share_of(192) == half.config.share_of(10**6) == 0.3 and half.config.share_of(0) == 0
+    with pytest.raises(MethodError, match='neighbour_full 0, expected'):
+        TRMMLConfig(neighbour_share=0.3, neighbour_full=0)
 
 
 def test_the_averaged_weights_have_the_memory(world):

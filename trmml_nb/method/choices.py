@@ -13,7 +13,7 @@ from ..towers.texts import WORDINGS
 
 # %% auto #0
 __all__ = ['ChoiceGroup', 'later', 'StartChoices', 'LookChoices', 'TextChoices', 'TeacherChoices', 'PrototypeChoices',
-           'WitnessChoices', 'ComparisonChoices', 'VocabularyChoices', 'PredictionChoices']
+           'WitnessChoices', 'ComparisonChoices', 'VocabularyChoices', 'NeighbourChoices', 'MapChoices']
 
 # %% ../../nbs/library/method/02_choices.ipynb #91eedfd9
 class ChoiceGroup:
@@ -148,11 +148,30 @@ class VocabularyChoices(ChoiceGroup):
 
 # %% ../../nbs/library/method/02_choices.ipynb #2ab2e8ec
 @dataclass
-class PredictionChoices(ChoiceGroup):
-    "What is asked at prediction alone: training images that look alike, and how a map is refined."
+class NeighbourChoices(ChoiceGroup):
+    "Training images that look alike, which are asked at prediction alone."
     neighbour_share: float = later(0.0)  # of training images whose query-level feature is alike, in the probability
     neighbours: int = later(10)  # how many are asked; 10 and 20 measured alike
     neighbour_images: int = later(4096)  # training images that the memory may hold, drawn by the seed
+    neighbour_full: int = later(1)  # images in the memory from which they have their whole share; with fewer they have
+    # less in proportion, since the tenth nearest of a hundred is not near
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.neighbour_share < 1 or min(self.neighbours, self.neighbour_images, self.neighbour_full) < 1:
+            raise MethodError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r}, '
+                              f'neighbour_images {self.neighbour_images!r} and neighbour_full {self.neighbour_full!r}, '
+                              'expected a share from 0 and below 1, and whole numbers from 1.')
+
+    def share_of(self, count: int,  # images in the memory
+                 ) -> float:  # in [0, 1)
+        "The share of neighbours out of so many images."
+        return self.neighbour_share * min(1, count / self.neighbour_full)
+
+
+@dataclass
+class MapChoices(ChoiceGroup):
+    "How the maps of a prediction are refined; scores stay."
     map_width: float = later(0.0)  # such as 0.08: a map is the mean of its surroundings, under a bell of this share of
     # the image's sides; 0: maps as the attention is
     map_rivals: float = later(0.0)  # such as 0.5: a position counts for a category by this power of the share that is
@@ -162,10 +181,6 @@ class PredictionChoices(ChoiceGroup):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 <= self.neighbour_share < 1 or min(self.neighbours, self.neighbour_images) < 1:
-            raise MethodError(f'neighbour_share is {self.neighbour_share!r}, neighbours {self.neighbours!r} and '
-                              f'neighbour_images {self.neighbour_images!r}, '
-                              'expected a share from 0 and below 1, and whole numbers from 1.')
         for name in ('map_width', 'map_rivals'):
             self.expect(name, 0 <= getattr(self, name) < float('inf'), 'a finite number from 0')
         alike = self.map_alike is None or 0 < self.map_alike < float('inf')

@@ -18,7 +18,7 @@ from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from ..errors import MethodError
 from .adaptive import believed, misplaced, outranked, unexplained
 from .attention import loudness
-from .choices import (ChoiceGroup, ComparisonChoices, LookChoices, PredictionChoices, PrototypeChoices,
+from .choices import (ChoiceGroup, ComparisonChoices, LookChoices, MapChoices, NeighbourChoices, PrototypeChoices,
                                      StartChoices, TeacherChoices, TextChoices, VocabularyChoices, WitnessChoices, later)
 from .contract import LossState, Method, MethodOutput, PseudoLabels, evaluating
 from .contrast import multimodal_contrastive_loss
@@ -99,7 +99,7 @@ class FocusChoices(ChoiceGroup):
 
 # %% ../../nbs/book/10_trmml.ipynb #c0re0012
 @dataclass
-class TRMMLConfig(VocabularyChoices, PredictionChoices, ComparisonChoices,  # apart
+class TRMMLConfig(VocabularyChoices, MapChoices, NeighbourChoices, ComparisonChoices,  # apart
                   WitnessChoices, PrototypeChoices, TeacherChoices, TextChoices, LookChoices, StartChoices,  # finer
                   FocusChoices, UnknownChoices, ContrastChoices, TeachingChoices, RegionChoices):  # first to read
     "All choices of the TRM-ML method, by their own names; a dataclass takes the fields of its last group first."
@@ -294,7 +294,7 @@ class RegionMatcher(RegionLooks):
         "At prediction, once there is a memory: `logits` [B, C] mixed with what neighbours of `features` [B, C, d] say."
         if self.training or self.neighbours is None or not len(self.neighbours):
             return logits
-        return join_neighbours(logits, self.neighbours(features), self.config.neighbour_share)
+        return join_neighbours(logits, self.neighbours(features), self.config.share_of(len(self.neighbours)))
 
 # %% ../../nbs/book/10_trmml.ipynb #5fdc483e
 class ReadyMatcher(RegionMatcher):

@@ -110,8 +110,8 @@ METHODS: dict[str, Entry] = {
         matches='text with its region, and regions with regions'),
     'trmml_adaptive': Entry(
         'TRM-ML adaptive', OURS,
-        dict(gamma_pos=0.0, gamma_neg=0.0, clip=0.0, pseudo_weight=0.3, neighbour_share=0.3, distill_reach=0.4,
-             text_offset=15.0, fit_attention=True, map_rivals=0.5, map_alike=0.2, map_width=0.05),
+        dict(gamma_pos=0.0, gamma_neg=0.0, clip=0.0, pseudo_weight=0.3, neighbour_share=0.3, neighbour_full=300,
+             distill_reach=0.4, text_offset=15.0, fit_attention=True, map_rivals=0.5, map_alike=0.2, map_width=0.05),
         dict(positive_rate=0.15), matches='text with its region, and regions with regions'),
     'trmml_prompts': Entry(
         'TRM-ML, prompts', OURS, dict(context_length=4), tuned=FASTER, matches='prompt with its region'),
