@@ -60,7 +60,7 @@ class PrototypeState(nn.Module):
     def __init__(
         self,
         texts: Tensor,  # [C, d] text embeddings: the prototypes before any image was seen
-        momentum: float = 0.99,  # m in [0, 1): how much of the old prototype stays
+        momentum: float = 0.99,  # in [0, 1): how much of the old prototype stays
         start: str = 'mean',  # 'mean': running mean of the first positives; 'first': they replace; 'text': fade from the text
     ):
         super().__init__()
@@ -108,7 +108,7 @@ class PrototypeMemory(PrototypeState):
         positives: Tensor,  # [B, C] bool, or weights >= 0
         categories: Tensor | None = None,  # [B, K] numbers, where both hold only these K of each image
     ) -> None:
-        "P_c <- unit(m P_c + (1 - m) mean of its positives); categories without positives stay as they are."
+        "V_c <- unit(rho V_c + (1 - rho) mean of its positives), rho the momentum; without positives V_c stays."
         count, dim = self.prototypes.shape
         _expect('features', features, (len(features), count if categories is None else categories.shape[1], dim))
         with torch.autocast(features.device.type, enabled=False):
