@@ -29,7 +29,7 @@ from typer.models import CommandInfo
 from . import __version__
 
 from .errors import RunError, TrmmlError, ViewError
-from .io import check_word, number_of, read_json, write_json
+from .io import check_word, number_of, read_json, tell, visible, write_json
 from .runs.options import DataChoice, Place
 
 if TYPE_CHECKING:  # imported by the command that needs it: nobody waits for torch to read a help text
@@ -123,7 +123,8 @@ def complain(
 ) -> None:
     "One message on standard error, then status 1."
     said = f'error: {as_options(str(error) if skips else without_skip(str(error)))}'
-    Console(stderr=True, emoji=False).print(said, style='red', markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True, emoji=False).print(visible(said), style='red', markup=False, highlight=False,
+                                            soft_wrap=True)
     raise typer.Exit(1)
 
 # %% ../nbs/library/04_cli.ipynb #0dd608f5
@@ -147,7 +148,7 @@ def with_messages(
             if first:
                 first_word(command)
             with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_, **__: print(f'note: {message}', file=sys.stderr)
+                warnings.showwarning = lambda message, *_, **__: tell(f'note: {message}', file=sys.stderr)
                 return command(**given)
         except KeyboardInterrupt:
             how = AFTER_A_STOP.get(command.__name__, 'nothing was written')
@@ -189,7 +190,7 @@ def show_result(
     "Print the table, and what it rests on."
     console = Console(markup=False, emoji=False)  # names say what they say, also [bold]
     count = number_of(metrics['images'], 'image')
-    console.print(result_table(metrics, f"{metrics['data']}/{metrics['split']}, {count} (percent)"))
+    console.print(result_table(metrics, visible(f"{metrics['data']}/{metrics['split']}, {count} (percent)")))
     if metrics.get('mAP_difficult_absent') is not None:
         console.print(f"Classes with difficult objects only are left out, as in VOC's own evaluation; counted as "
                       f"absent: "
@@ -198,7 +199,7 @@ def show_result(
     if metrics['classes_left_out']:
         count = number_of(metrics['classes_left_out'], 'category', 'categories')
         console.print(f"{count} without a known present or a known absent label left out of the mean: "
-                      f"{', '.join(metrics['left_out'][:8])}")
+                      f"{visible(', '.join(metrics['left_out'][:8]))}")
 
 # %% ../nbs/library/04_cli.ipynb #3b6795f3
 class OnDemand(TyperGroup):
@@ -267,7 +268,7 @@ def train(
     folder = train_job(job)
     if rank_and_size()[0] == 0:
         show_result(read_json(folder / 'metrics.json'))
-        print(f'run folder: {folder}\nlook at it: trmml view {folder}')
+        tell(f'run folder: {folder}\nlook at it: trmml view {folder}')
 
 # %% ../nbs/library/04_cli.ipynb #e47b3026
 @command('trmml_nb.runs.options:EncodeOptions', 'trmml_nb.runs.encode_job:EncodeJob')
@@ -295,7 +296,7 @@ def compare(
     from trmml_nb.runs.compare_job import compare_job
 
     table = compare_job(job)
-    print(f'\nmAP in percent, last epoch, mean ± standard deviation over '
+    tell(f'\nmAP in percent, last epoch, mean ± standard deviation over '
           f'seeds\n{wide(summarise(table)).to_string()}\ntable: {job.out}')
 
 # %% ../nbs/library/04_cli.ipynb #5ffbbc8a
@@ -331,7 +332,7 @@ def photos(
         count = number_of(metrics['categories'], 'category', 'categories')
         kept += (f" {lacking} of {count} {'is' if lacking == 1 else 'are'} left out: nothing "
                  f"is known absent, or nothing present.")
-    print(f"mAP on labels that training did not see: {say(trained)} (without training: "
+    tell(f"mAP on labels that training did not see: {say(trained)} (without training: "
           f"{say(metrics['zero_shot_mAP'])}).{kept}\n"
           f"completed: {folder / 'completed.csv'}\nreport: {folder / 'report.html'}\n"
           f"answer what is blank: trmml review {folder}")
@@ -348,7 +349,7 @@ def check(
     """
     from trmml_nb.yours.photographs import check_album
 
-    print(*check_album(job), sep='\n')
+    tell(*check_album(job), sep='\n')
 
 # %% ../nbs/library/04_cli.ipynb #7206247e
 @command('trmml_nb.runs.options:ReproduceOptions', 'trmml_nb.datasets.reproduce:ReproduceJob')
@@ -364,10 +365,10 @@ def reproduce(
     setting = job.setting
     if job.plan_only:
         cost = measure_cost(job.clip or setting.clip, job.image_size or setting.image_size, job.device)
-        print(cost_table(cost, [setting.name], seeds=len((job.seeds or '0').split(','))).T.to_string())
-        return print(f'measured on {cost.device}: {cost.encode_seconds:.4f} s to encode an image, '
+        tell(cost_table(cost, [setting.name], seeds=len((job.seeds or '0').split(','))).T.to_string())
+        return tell(f'measured on {cost.device}: {cost.encode_seconds:.4f} s to encode an image, '
                      f'{cost.train_seconds:.5f} s to train on it once')
-    print('\n' + report(*reproduce_job(job), setting))
+    tell('\n' + report(*reproduce_job(job), setting))
 
 # %% ../nbs/library/04_cli.ipynb #6a1c0f11
 def said_by(
@@ -407,7 +408,7 @@ def evaluate(
     show_result(metrics)
     if out:
         write_json(out, metrics)
-        print(f'metrics: {out}')
+        tell(f'metrics: {out}')
 
 # %% ../nbs/library/04_cli.ipynb #b6fab2a5
 @command()
@@ -443,9 +444,9 @@ def predict(
         raise RunError(f'--top {top} belongs to --format top, and --format is {format}; leave one of them out.')
     table, skipped = predict_job(run, images, out, on_bad, device, cache, split=split, form=format, top=top, xmp=xmp)
     for what, why in skipped:
-        print(f'skipped {what}: {why}', file=sys.stderr)
-    print(f'scores: {table}' + (f' ({number_of(len(skipped), "file")} skipped)' if skipped else ''))
-    print(*[f'keywords: {xmp}'] * bool(xmp), end='\n' * bool(xmp))
+        tell(f'skipped {what}: {why}', file=sys.stderr)
+    tell(f'scores: {table}' + (f' ({number_of(len(skipped), "file")} skipped)' if skipped else ''))
+    tell(*[f'keywords: {xmp}'] * bool(xmp), end='\n' * bool(xmp))
 
 # %% ../nbs/library/04_cli.ipynb #478cf26e
 @command()
@@ -459,7 +460,7 @@ def inspect(
     """Make a page that shows where each label was found in an image."""
     from trmml_nb.runs.use import inspect_job
 
-    print(f'page: {inspect_job(run, image, out, device)}')
+    tell(f'page: {inspect_job(run, image, out, device)}')
 
 # %% ../nbs/library/04_cli.ipynb #d46f289e
 @command()
@@ -484,7 +485,7 @@ def complete(
     from trmml_nb.runs.use import complete_job
 
     table, counts = complete_job(run, labels, out, root, threshold, device, cache, code=code, format=format)
-    print(f"{number_of(counts['given'], 'label was', 'labels were')} given; "
+    tell(f"{number_of(counts['given'], 'label was', 'labels were')} given; "
           f"proposed {counts['proposed_present']} present and "
           f"{counts['proposed_absent']} absent\ncompleted: {table}")
 
@@ -498,7 +499,7 @@ def export(
     from trmml_nb.yours.onnx_file import export_onnx
 
     path, difference = export_onnx(run, out)
-    print(f'model: {path} ({path.stat().st_size / 2**20:.1f} MiB; largest difference in onnxruntime {difference:.1g})')
+    tell(f'model: {path} ({path.stat().st_size / 2**20:.1f} MiB; largest difference in onnxruntime {difference:.1g})')
 
 
 @command()
@@ -516,22 +517,22 @@ def cache(
         raise RunError('--yes belongs to --empty, which was not given; leave it out.')
     stores = cached_stores(cache)
     for folder, why in unlisted_stores(cache):
-        print(f'not listed: {folder}: {why}', file=sys.stderr)
+        tell(f'not listed: {folder}: {why}', file=sys.stderr)
     for store in stores:
-        print(f'{store.folder.name[:12]}  {readable(store.bytes):>9}  '
+        tell(f'{store.folder.name[:12]}  {readable(store.bytes):>9}  '
               f'{number_of(store.images, "image"):>14} at {store.side} px  '
               f'{store.days:4.0f} days old  {store.tower}{"" if store.whole else "  (not finished)"}')
     number = lambda some: number_of(len(some), 'store')
-    print(f'{cache or default_cache()}: {readable(sum(s.bytes for s in stores))} in {number(stores)}')
+    tell(f'{cache or default_cache()}: {readable(sum(s.bytes for s in stores))} in {number(stores)}')
     if not empty or not stores:
         return
     if not (yes or typer.confirm('Remove them all? They are encoded again when they are needed.')):
-        return print('nothing was removed')
+        return tell('nothing was removed')
     gone, kept = remove_stores(stores)
     for store in gone:
         if store.folder.exists():
-            print(f'{store.folder}: holds files that are not ours; they stay', file=sys.stderr)
-    print(f'removed {number(gone)}, {readable(sum(s.bytes for s in gone))}'
+            tell(f'{store.folder}: holds files that are not ours; they stay', file=sys.stderr)
+    tell(f'removed {number(gone)}, {readable(sum(s.bytes for s in gone))}'
           + (f'; {number(kept)} left, another process is at work there' if kept else ''))
 
 # %% ../nbs/library/04_cli.ipynb #02ef79b9
@@ -543,7 +544,8 @@ def open_lab(
     if lacking:
         raise ViewError(f'{notebook} is written, and {", ".join(lacking)} is not installed: pip install '
                         f'"trmml_nb[notebooks]", then open it.')
-    print('starting JupyterLab: your browser opens the notebook; Shift+Enter runs its cell. Ctrl-C here, twice, ends it.',
+    tell('starting JupyterLab: your browser opens the notebook; Shift+Enter runs its cell. Ctrl-C here, twice, ends '
+         'it.',
           file=sys.stderr, flush=True)
     subprocess.run([sys.executable, '-m', 'jupyterlab', str(notebook)], check=False)
 
@@ -557,7 +559,7 @@ def view(run: RUN, open: OPEN = True):
     """Look at a run in JupyterLab: every label with the place where it was found, the mistakes first."""
     from trmml_nb.yours.view import view_notebook
 
-    print(f"notebook: {(path := view_notebook(run))}", flush=True)
+    tell(f"notebook: {(path := view_notebook(run))}", flush=True)
     if open:
         open_lab(path)
 
@@ -567,7 +569,7 @@ def review(run: RUN, open: OPEN = True):
     """Answer the blanks of a run's training images in JupyterLab; every answer is saved in the run folder."""
     from trmml_nb.yours.view import review_notebook
 
-    print(f"notebook: {(path := review_notebook(run))}", flush=True)
+    tell(f"notebook: {(path := review_notebook(run))}", flush=True)
     if open:
         open_lab(path)
 

@@ -33,9 +33,9 @@ from .errors import RunError, TrmmlError
 
 # %% auto #0
 __all__ = ['JSON_SEAL', 'SEAL', 'SILENT_FOR', 'part_of', 'write_atomic', 'clear_parts', 'readable', 'number_of', 'time_in_words',
-           'misread', 'check_word', 'tell', 'LinesOnly', 'progress_bar', 'plain_values', 'json_digest', 'write_json',
-           'unsealed_json', 'parse_json', 'check_fields', 'read_json', 'guarded', 'unguarded', 'csv_chunks',
-           'csv_bytes', 'table_digest', 'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by',
+           'misread', 'check_word', 'visible', 'tell', 'LinesOnly', 'progress_bar', 'plain_values', 'json_digest',
+           'write_json', 'unsealed_json', 'parse_json', 'check_fields', 'read_json', 'guarded', 'unguarded',
+           'csv_chunks', 'csv_bytes', 'table_digest', 'table_cells', 'sealed_csv', 'unsealed', 'note_beside', 'held_by',
            'waiting_for', 'LockError', 'alone']
 
 # %% ../nbs/library/01_io.ipynb #702a922c
@@ -134,13 +134,24 @@ def check_word(
         raise kind(f'{what}: {word!a} is not UTF-8, so no file could hold it; rename it.') from None
 
 
+_COMMANDS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')  # to a terminal, not for reading
+
+
+def visible(
+    said: Any,  # with names from files
+) -> str:
+    "The same, with an escape for what would move, hide or turn round the text of a terminal."
+    return _COMMANDS.sub(lambda sign: sign[0].encode('unicode_escape').decode(), str(said))
+
+
 def tell(
     *said: Any,  # what to print
     **options: Any,  # as `print` takes them
 ) -> None:
-    "Print; what the stream's own code cannot write, such as a Chinese name in Latin-1, is written as an escape."
+    """Print; what the stream's own code cannot write, such as a Chinese name in Latin-1, is written as an escape, and
+    so is what a terminal would take for a command."""
     code = getattr(options.get('file') or sys.stdout, 'encoding', None) or 'utf-8'
-    print(*(str(s).encode(code, 'backslashreplace').decode(code) for s in said), **options)
+    print(*(visible(s).encode(code, 'backslashreplace').decode(code) for s in said), **options)
 
 # %% ../nbs/library/01_io.ipynb #5f0c2a12
 class LinesOnly:
@@ -296,9 +307,10 @@ def read_json(
     return content
 
 # %% ../nbs/library/01_io.ipynb #12ac50b7
-_FORMULA = re.compile("'*[=+\\-@\t\r\n]")
-_INSIDE = re.compile("([;|\t\r\n][\\s\"]*)('*[=+\\-@])")  # a spreadsheet that separates cells there sees a formula
-_INSIDE_GUARDED = re.compile("([;|\t\r\n][\\s\"]*)'('*[=+\\-@])")
+_SIGNS = '=+\\-@＝＋－＠'  # a formula begins so; with a wide one too, in spreadsheets of East Asia
+_FORMULA = re.compile(f"'*[{_SIGNS}\t\r\n]")
+_INSIDE = re.compile(f"([;|\t\r\n][\\s\"]*)('*[{_SIGNS}])")  # one, for a spreadsheet that separates cells there
+_INSIDE_GUARDED = re.compile(f"([;|\t\r\n][\\s\"]*)'('*[{_SIGNS}])")
 
 
 def guarded(

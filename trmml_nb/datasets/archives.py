@@ -287,13 +287,20 @@ def _announced(answer: requests.Response, have: int, url: str) -> tuple[int, int
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #118af3b1
 def _open_part(part: Path, more: bool) -> BinaryIO:
-    "An unfinished file, to go on with or to begin. Errors: a link in its place, which is never followed."
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if more else os.O_TRUNC) | getattr(os, 'O_NOFOLLOW', 0)
+    "An unfinished file, to go on with or to begin. Errors: a link, a pipe or the like in its place."
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND * more
+    flags |= sum(getattr(os, name, 0) for name in ('O_NOFOLLOW', 'O_BINARY', 'O_NONBLOCK'))
     try:
-        return open(os.open(part, flags | getattr(os, 'O_BINARY', 0), 0o666), 'wb')
-    except OSError as error:
         if part.is_symlink():
-            raise ArchiveError(f'{part}: a link in the place of an unfinished file; remove it.') from None
+            raise ArchiveError(f'{part}: a link in the place of an unfinished file; remove it.')
+        if part.exists() and not (stat.S_ISREG((there := os.lstat(part)).st_mode) and there.st_nlink == 1):
+            raise ArchiveError(f'{part}: no plain file, or one of another name too, in the place of an unfinished '
+                               'file; remove it.')
+        file = open(os.open(part, flags, 0o666), 'wb')
+        if not more:
+            file.truncate(0)
+        return file
+    except OSError as error:
         raise ArchiveError(f'{part}: cannot be written ({error.strerror}).') from error
 
 
@@ -754,10 +761,19 @@ class Unpacked(NamedTuple):
     new: int  # files written by this call
 
 
+def _same_content(opener: Any, target: Path) -> bool:
+    "Whether a file holds what a member holds."
+    with opener() as source, open(target, 'rb') as there:
+        while block := source.read(1 << 20):
+            if there.read(len(block)) != block:
+                return False
+        return not there.read(1)
+
+
 def _write_member(opener: Any, target: Path, name: str, size: int, part: Path) -> bool:
     "Write one member in one move; False when it is there already."
     if target.exists():
-        if not target.is_file() or target.stat().st_size != size:
+        if not target.is_file() or target.stat().st_size != size or not _same_content(opener, target):
             raise ArchiveError(
                 f'{target}: exists and is not what {name!r} in the archive is ({size:,} bytes); it is not '
                 'overwritten. Move it away, or choose another --root.'

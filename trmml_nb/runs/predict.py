@@ -20,6 +20,7 @@ import torch
 from filelock import Timeout
 
 from ..data.dataset import FileImage, MultiLabelDataset
+from ..data.formats import parse_xml
 from ..data.own_data import picture_set
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance
 from ..errors import DataError
@@ -38,9 +39,9 @@ from ..towers.views import StoreRows, view_pixels
 # %% auto #0
 __all__ = ['PREDICT_FORMS', 'XMP_SPACES', 'XMP_MAKER', 'predict', 'read_pixels', 'score_features', 'scored_pieces', 'stamp_of',
            'scores_key', 'checksum', 'record_line', 'read_records', 'open_records', 'is_ours', 'take_over',
-           'json_chunks', 'label_studio_task', 'output_chunks', 'xmp_sidecar', 'check_sidecars', 'write_sidecars',
-           'chosen_pictures', 'piece_size', 'scoring_cost', 'score_store', 'write_records', 'check_request',
-           'clear_empty', 'predict_job']
+           'json_chunks', 'label_studio_task', 'output_chunks', 'xmp_sidecar', 'signed_sidecar', 'check_sidecars',
+           'write_sidecars', 'chosen_pictures', 'piece_size', 'scoring_cost', 'score_store', 'write_records',
+           'check_request', 'clear_empty', 'predict_job']
 
 # %% ../../nbs/library/runs/07_predict.ipynb #a89ef09a
 def read_pixels(
@@ -151,6 +152,8 @@ def read_records(
     path: Path,  # hidden file
 ) -> Iterator[tuple[dict, int]]:  # the first line, then records, each with the byte after it
     "Whole lines, up to the first that is cut or was changed."
+    if os.path.exists(path) and not path.is_file():
+        raise JobError(f'{path}: no plain file in the place of unfinished work, but a pipe or a folder; remove it.')
     with suppress(FileNotFoundError), open(path, 'rb') as file:
         for line in file:
             text, _, mark = line.rpartition(b' ')
@@ -280,24 +283,40 @@ def xmp_sidecar(
     for prefix, space in XMP_SPACES.items():
         ET.register_namespace(prefix, space)
     tag = lambda prefix, name: f'{{{XMP_SPACES[prefix]}}}{name}'
-    root = ET.Element(tag('x', 'xmpmeta'), {tag('x', 'xmptk'): XMP_MAKER})
+    root = ET.Element(tag('x', 'xmpmeta'), {tag('x', 'xmptk'): f'{XMP_MAKER} {"0" * 16}'})
     about = ET.SubElement(ET.SubElement(root, tag('rdf', 'RDF')), tag('rdf', 'Description'), {tag('rdf', 'about'): ''})
     bag = ET.SubElement(ET.SubElement(about, tag('dc', 'subject')), tag('rdf', 'Bag'))
     for word in keywords:
         ET.SubElement(bag, tag('rdf', 'li')).text = word
-    return ET.tostring(root, 'utf-8') + b'\n'
+    return signed_sidecar(ET.tostring(root, 'utf-8') + b'\n')
+
+
+def signed_sidecar(
+    text: bytes,  # an XML file, ours or not
+) -> bytes:
+    "The same with its digest beside the name of its maker: ours stays as it is, unless somebody edited it."
+    before, found, after = text.partition(f'xmptk="{XMP_MAKER} '.encode())
+    digest = hashlib.sha256(before + after[16:]).hexdigest()[:16]
+    return before + found + digest.encode() + after[16:] if found else b''
 
 
 def check_sidecars(
     folder: Path,  # for sidecars
     names: Sequence[str],  # of pictures
+    class_names: Sequence[str] = (),  # C categories that may be written
 ) -> None:
-    "Errors: a sidecar that somebody else made."
+    "Errors: a sidecar that somebody else made, or changed; a category that no XML can hold."
+    try:
+        parse_xml(xmp_sidecar(class_names))
+    except ValueError as error:
+        raise JobError(f'a category has a sign that XML cannot hold ({error}), so there can be no sidecars; leave out '
+                       '--xmp.') from None
     for name in names:
         path = folder / f'{name}.xmp'
-        if path.exists() and f'xmptk="{XMP_MAKER}"'.encode() not in path.read_bytes()[:500]:
-            raise JobError(f'{path}: exists and was not made by this program; it is not overwritten. Choose another '
-                           f'--xmp.')
+        there = path.read_bytes() if path.is_file() else b''
+        if os.path.lexists(path) and (not there or there != signed_sidecar(there)):
+            raise JobError(f'{path}: exists and was not made by this program, or was changed since; it is not '
+                           'overwritten. Move it away, or choose another --xmp.')
 
 
 def write_sidecars(
@@ -311,6 +330,7 @@ def write_sidecars(
     for record in records:
         words = [n for n, v, t in zip(class_names, record['p'], thresholds) if v >= t]
         path = folder / f'{record["image"]}.xmp'
+        check_sidecars(folder, [record['image']])  # again: somebody may have written there meanwhile
         if words:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, xmp_sidecar(words))
@@ -458,7 +478,7 @@ def predict_job(
     check_request(out, on_bad, form, top)
     run, recogniser = Path(run), load_run(run, device)
     dataset = chosen_pictures(images, recogniser.class_names, on_bad, split, cache is not None)
-    check_sidecars(Path(xmp), dataset.image_ids) if xmp else None
+    check_sidecars(Path(xmp), dataset.image_ids, recogniser.class_names) if xmp else None
     decisions = run_decisions(run, recogniser.class_names)
     thresholds = np.full(len(recogniser.class_names), .5) if decisions is None else decisions['threshold']
     hidden, there = out.with_name(f'.{out.name}.unfinished'), out.parent.exists()

@@ -5,8 +5,10 @@
 # %% ../../nbs/library/yours/04_view.ipynb #04b39dfe
 from __future__ import annotations
 
+import ast
 import getpass
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import Timeout
 
 from ..data.dataset import FileImage, MultiLabelDataset, usable_images
 from ..errors import DataError
@@ -23,7 +26,7 @@ from ..data.own_data import image_folder
 from ..data.formats import read_labels
 from ..data.tables import Sheet
 from ..errors import RunError, ViewError
-from ..io import read_json, write_atomic, write_json
+from ..io import LockError, alone, parse_json, read_json, write_atomic, write_json
 from ..people.figures import as_numpy
 from ..people.inspector import Inspection, inspect_method
 from ..people.review import Review
@@ -33,6 +36,7 @@ from ..runs.options import TrainJob
 from ..towers.loading import in_memory
 from ..runs.sets import load_sets, settings
 from ..runs.run import Recogniser, load_run, read_config
+from ..runs.train import made_from
 from ..runs.use import job_of, run_decisions, training_set
 from ..data.tables import PROBABILITY, SOURCE, as_written, read_grid, restored
 from ..towers.encode import encode_dataset
@@ -42,8 +46,9 @@ from .calibration import PlattScaling
 from .photographs import PhotosJob, fit_rows, held_out_logits, options_again, study, tower_alone
 
 # %% auto #0
-__all__ = ['Decisions', 'read_decisions', 'photo_list', 'album_of', 'from_completed', 'OpenRun', 'again', 'Inspector', 'journal',
-           'who_answers', 'Reviewer', 'save_thresholds', 'Thresholds', 'view_notebook', 'review_notebook']
+__all__ = ['Decisions', 'read_decisions', 'photo_list', 'album_of', 'check_pictures', 'from_completed', 'OpenRun', 'again',
+           'Inspector', 'journal', 'who_answers', 'Reviewer', 'save_thresholds', 'Thresholds', 'opens_others',
+           'view_notebook', 'review_notebook']
 
 # %% ../../nbs/library/yours/04_view.ipynb #8ba58277
 @dataclass(frozen=True)
@@ -110,6 +115,20 @@ def album_of(
     return job, sheet
 
 # %% ../../nbs/library/yours/04_view.ipynb #15be5aeb
+def check_pictures(
+    run: str | Path,  # run folder made by `trmml photos`
+    config: dict,  # content of its config.json
+    dataset: MultiLabelDataset,  # the photographs as they are now
+) -> None:
+    "Errors: photographs of the same names and another content, about which the run said nothing."
+    before = config['data'].get('made_from') or {}
+    now = made_from(dataset, pictures='pictures' in before)
+    if before and before.get('names') == now['names'] and before.get('pictures') != now.get('pictures'):
+        raise ViewError(f'{run}: its photographs are not those that it was made from: some were changed or exchanged '
+                        'since, so what completed.csv says may be of other pictures. Put them back, or run '
+                        '`trmml photos` again.')
+
+
 def from_completed(
     run: str | Path,  # run folder made by `trmml photos`
     dataset: MultiLabelDataset,  # N photographs, C categories
@@ -216,6 +235,7 @@ class OpenRun:
         (data, seen), decide = self.dataset(split, photos), self.decisions
         store, tower = self.store(data), self.recogniser.tower
         if self.is_photos and photos is None:
+            check_pictures(self.folder, self.config, data)
             p = from_completed(self.folder, data, decide.thresholds if decide.filled is None else decide.filled)
         else:
             p = decide.calibration(predict_logits(self.recogniser.method, store).numpy())
@@ -326,19 +346,27 @@ def save_thresholds(
     run: str | Path,  # run folder
     class_names: Sequence[str],  # C names
     thresholds: Any,  # [C] in (0, 1)
+    before: Any = None,  # [C] those that were read, and then moved; None: whatever is there is replaced
 ) -> str:  # the file
-    "Make these the thresholds of a run. Errors: a threshold outside (0, 1), a folder that cannot be written."
+    "Make these the thresholds of a run. Errors: one outside (0, 1), others saved meanwhile, a folder without rights."
     path, values = Path(run) / 'decisions.json', np.asarray(thresholds, float)
     if values.shape != (len(class_names),) or not ((values > 0) & (values < 1)).all():
         raise ViewError(f'thresholds is {values.tolist()}, expected {len(class_names)} probabilities between 0 and 1.')
     by_name = lambda numbers: dict(zip(class_names, map(float, np.broadcast_to(numbers, len(class_names)))))
-    said = read_json(path) if path.is_file() else dict(slope=1., shift=by_name(0.), noted=by_name(1.))
-    if 'threshold' in said and 'threshold_of_table' not in said:
-        said['threshold_of_table'] = said['threshold']
     try:
-        write_json(path, said | dict(threshold=by_name(values)), sealed=True)
-    except OSError as error:
-        raise ViewError(f'{path}: cannot be written ({error.strerror}); nothing was changed.') from error
+        with alone(path.with_name(f'.{path.name}.lock'), wait=10.):
+            if before is not None and not np.array_equal(read_decisions(run, class_names).thresholds, before):
+                raise ViewError(f'{path}: its thresholds were changed since they were read here, so nothing was saved; '
+                                'open Thresholds anew to go on from those.')
+            said = read_json(path) if path.is_file() else dict(slope=1., shift=by_name(0.), noted=by_name(1.))
+            if 'threshold' in said and 'threshold_of_table' not in said:
+                said['threshold_of_table'] = said['threshold']
+            write_json(path, said | dict(threshold=by_name(values)), sealed=True)
+    except Timeout:
+        raise ViewError(f'{path}: another program is saving there; nothing was changed. Save again.') from None
+    except (OSError, LockError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ViewError(f'{path}: cannot be written ({why}); nothing was changed.') from error
     return str(path)
 
 
@@ -360,21 +388,46 @@ def Thresholds(
     if not seen.seen:
         learned = opened.inspection('train')
         blanks = np.where(learned.dataset.known_mask, np.nan, learned.probabilities)
+    saved = [seen.thresholds]  # as they stand in the run, so far as is known here
+
+    def keep(thresholds: np.ndarray) -> str:
+        where = save_thresholds(run, opened.names, thresholds, saved[0])
+        saved[0] = thresholds
+        return where
     note = ('Known labels of the album, each with the probability of a model that did not see it.' if seen.seen else
             'Known labels of the measured set: what is chosen on them is no longer measured by them. Blanks of the '
             'training images.')
     return ThresholdWidget(seen.probabilities, reference, opened.names, seen.thresholds,
-                           lambda t: save_thresholds(run, opened.names, t), blanks, note, **traits)
+                           keep, blanks, note, **traits)
 
 # %% ../../nbs/library/yours/04_view.ipynb #0d803d44
+def opens_others(
+    path: Path,  # a notebook, or whatever has its name
+    widget: str,  # name of the class that it may call
+    run: Path,  # run folder
+) -> bool:
+    "Whether a notebook calls the widget, and on other runs than this one; a file that calls none is a person's own."
+    try:
+        cells = parse_json(path.read_bytes())['cells']
+        calls = re.findall(rf'''\b{widget}\((?:run=)?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")''',
+                           '\n'.join(''.join(cell['source']) for cell in cells))
+        named = [ast.literal_eval(call) for call in calls]
+        return bool(named) and not any(name == run.as_posix() or (path.parent / name).resolve() == run.resolve()
+                                       for name in named)
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError):
+        return False
+
+
 def _notebook(kind: str, widget: str, run: str | Path, folder: str | Path) -> Path:
-    "Write a notebook with an import and a call, unless it is there. Errors: no run."
+    "Write a notebook with an import and a call, unless one that opens this run is there. Errors: no run."
     run = Path(run)
     read_config(run)  # before a notebook is made for nothing
     if not (run / 'model.safetensors').is_file():
         raise ViewError(f'{run}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out '
                         f'{run} --resume`.')
-    path = Path(folder) / f'{kind}-{run.resolve().name}.ipynb'
+    name = f'{kind}-{run.resolve().name}'
+    paths = (Path(folder) / f'{name}{"" if k == 1 else f"-{k}"}.ipynb' for k in range(1, 100_000))
+    path = next(p for p in paths if not opens_others(p, widget, run))
     if not path.exists():
         source = [f'from trmml_nb import {widget}\n', f'{widget}({run.as_posix()!r})']
         cell: dict[str, Any] = dict(cell_type='code', id=kind, execution_count=None, metadata={}, outputs=[],
@@ -388,7 +441,7 @@ def _notebook(kind: str, widget: str, run: str | Path, folder: str | Path) -> Pa
 def view_notebook(
     run: str | Path,  # run folder
     folder: str | Path = '.',  # where the notebook shall stand: the folder from which the run finds its data
-) -> Path:  # view-<run>.ipynb, new or as it was
+) -> Path:  # view-<run>.ipynb, new or as it was; view-<run>-2.ipynb where that is another run's
     "A notebook of two lines that opens the inspector on a run. Errors: no run."
     return _notebook('view', 'Inspector', run, folder)
 
@@ -396,6 +449,6 @@ def view_notebook(
 def review_notebook(
     run: str | Path,  # run folder
     folder: str | Path = '.',  # where the notebook shall stand: the folder from which the run finds its data
-) -> Path:  # review-<run>.ipynb, new or as it was
+) -> Path:  # review-<run>.ipynb, new or as it was; review-<run>-2.ipynb where that is another run's
     "A notebook of two lines that opens the reviewer on a run. Errors: no run."
     return _notebook('review', 'Reviewer', run, folder)
