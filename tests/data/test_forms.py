@@ -69,6 +69,11 @@ def names(*others):
     return '\n'.join(lines) + '\n'
 
 
+def verdicts(header, *cells):
+    "The long table with one more column."
+    return '\n'.join(f'{line},{more}' for line, more in zip(LONG.splitlines(), (header, *cells))) + '\n'
+
+
 def beside(header, *cells, first=False):
     "The wide table with one more column."
     lines = zip(WIDE.splitlines(), (header, *cells))
@@ -465,6 +470,13 @@ forms(
     ),
     ('label_1, label_2, label_3', 'image,label_1,label_2\na.png,dog,cat\nb.png,cat,\n', LISTED),
     ('no dog beside dog', LONG.replace('b.png,cat', 'b.png,no dog'), None),
+    ('a column no dog beside a column dog', beside('no dog', '0', '1', '1'), None),
+    ('the same, in German', beside('kein Hund', '0', '1', '1').replace('dog', 'Hund'), None),
+    ('a column that says of some labels that they are not verified', verdicts('verified', 'yes', 'no', 'yes'), None),
+    ('the same, and they stay', verdicts('verified', 'yes', 'no', 'yes'), PLUS, dict(ignore='verified')),
+    ('the same, rejected ones', verdicts('status', 'accepted', 'rejected', 'accepted'), None),
+    ('the same, all verified', verdicts('verified', 'yes', 'yes', 'yes'), PLUS),
+    ('a column that says which pictures to leave out', beside('skip', '', 'x', ''), MEANT | {('b.png', 'skip'): 1}),
     ('none for a picture without labels', LISTS + 'sub/c.jpg,none\n', None),
     ('the same: nothing is known', LISTS + 'sub/c.jpg,none\n', LISTED, dict(unknown='none')),
     (

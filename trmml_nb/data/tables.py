@@ -37,17 +37,18 @@ from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 # %% auto #0
 __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'PICTURE_COLUMNS',
            'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS', 'LARGEST_BOOK', 'MOST_CELLS', 'CHECKSUM',
-           'Lines', 'RULES', 'ENDINGS', 'VALUE_COLUMNS', 'COUNT_COLUMNS', 'BOX_FLAGS', 'LABEL_COLUMNS', 'PROPOSED',
-           'WAS_GIVEN', 'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'DENIED', 'PROGRAM', 'WORTH_TELLING', 'TableError',
-           'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_marks', 'ask_about_values', 'score_meanings',
-           'cell_meanings', 'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page',
-           'excel_lines', 'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines',
-           'read_grid', 'name_keys', 'path_inside', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns',
-           'picture_column', 'find_pictures', 'one_name', 'annotator_column', 'why_no_category', 'check_names',
-           'sheet_header', 'combine_votes', 'label_columns', 'table_format', 'cell_parts', 'ask_about_numbers',
-           'check_labels_apart', 'Votes', 'ask_about_words', 'ask_about_scores', 'words_in_vain', 'wide_votes',
-           'empty_words', 'Listed', 'listed_labels', 'counting_column', 'ask_about_others', 'ask_about_percent',
-           'one_spelling', 'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
+           'Lines', 'RULES', 'ENDINGS', 'VALUE_COLUMNS', 'COUNT_COLUMNS', 'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS',
+           'BOX_FLAGS', 'LABEL_COLUMNS', 'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'DENIED',
+           'DOUBTED', 'PROGRAM', 'WORTH_TELLING', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted',
+           'ask_about_marks', 'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words', 'Grid',
+           'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter', 'text_lines',
+           'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names',
+           'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column', 'find_pictures', 'one_name',
+           'annotator_column', 'why_no_category', 'check_names', 'sheet_header', 'combine_votes', 'label_columns',
+           'table_format', 'cell_parts', 'ask_about_numbers', 'check_labels_apart', 'Votes', 'ask_about_words',
+           'ask_about_scores', 'words_in_vain', 'wide_votes', 'empty_words', 'Listed', 'listed_labels',
+           'counting_column', 'ask_about_others', 'ask_about_percent', 'one_spelling', 'listed_votes', 'folder_notes',
+           'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -862,6 +863,13 @@ def check_names(
                              f'name,means and the line {header[c]},{header[of[key]]}.')
         meant[c] = meant[of.setdefault(key, c)] if key in of else name
         of.setdefault(key, c)
+    for key, c in of.items():
+        for sign, does in ((DENIED, 'denies'), (DOUBTED, 'doubts')):
+            bare = one_name(re.sub(sign, '', header[c]))
+            if bare != key and bare in of:
+                raise TableError(f'{grid.where}: {header[c]!r} and {header[of[bare]]!r} are both columns. If the first '
+                                 f'{does} the second, write one column with 1 and 0, and ? where it is not known; if '
+                                 'it does not, give it another name.')
     return meant
 
 # %% ../../nbs/library/data/04_tables.ipynb #5ab10c00
@@ -873,6 +881,11 @@ COUNT_COLUMNS = frozenset('count|counts|number|n|quantity|amount|individuals|how
                           'quantité|número|cantidad|numero|quantità|aantal|liczba|ilość|počet|количество|'
                           'число|adet|数量|個数|数|개수|'
                           'عدد'.split('|'))
+VERDICT_COLUMNS = frozenset('verified|confirmed|approved|accepted|valid|is valid|correct|is correct|status|verdict|'
+                            'bestätigt|geprüft|vérifié|confirmé|verificado|confirmado|verificato'.split('|'))  # what somebody thought of a label
+REFUSED = frozenset('rejected|declined|refused|wrong|invalid|incorrect|abgelehnt|refusé|rechazado|rifiutato'.split('|'))
+WORK_COLUMNS = frozenset('skip|skipped|exclude|excluded|ignore|ignored|discard|discarded|delete|deleted|reject|'
+                         'rejected|invalid|flag|flagged|todo|review|needs review'.split('|'))  # of a wide table
 BOX_FLAGS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
                         'pose|xmin|xmax|ymin|ymax|area|annotator|source'.split('|'))  # of a long table, and no labels
 
@@ -906,7 +919,8 @@ def sheet_header(
             notes.append(f'column {name!r} left out: it says how sure somebody was of {sure[1]!r}')
         elif c not in (image, person):
             labels.append(c)
-            if head(name) in NOTE_COLUMNS | TOTALS | PICTURE_COLUMNS | VALUE_COLUMNS | BOX_FLAGS | COUNT_COLUMNS:
+            if head(name) in (NOTE_COLUMNS | TOTALS | PICTURE_COLUMNS | VALUE_COLUMNS | BOX_FLAGS | COUNT_COLUMNS |
+                              VERDICT_COLUMNS | WORK_COLUMNS):
                 notes.append(f'column {name!r} is read as a category, for it holds labels; '
                              f'--ignore={shlex.quote(name)} leaves it out')
     if n := sum(h.endswith(PROBABILITY) and h.removesuffix(PROBABILITY) in own for h in header):
@@ -1012,6 +1026,7 @@ NOTHING = frozenset(  # in a list of labels: nothing is there, or nothing is kno
 
 
 DENIED = r'^(?:(?:no|not|without|kein|keine|ohne|pas de|sans|sin|non|brak|bez|без|не|нет) |[-!~¬])'  # no dog
+DOUBTED = r'^[?*()\[\] ]+|[?*()\[\] ]+$'  # dog?
 PROGRAM = r'\s*[\[{]'  # so begins a cell that a program wrote
 
 
@@ -1073,7 +1088,7 @@ def check_labels_apart(
                                  f'{"is a label" if len(known) == 1 else "are labels"} too. '
                                  'Write the same sign between labels everywhere, or say which with --separator'
                                  f'={sign!r}; --separator={used or ";"!r} takes it for one label.')
-        for bare, does in ((re.sub(DENIED, '', name), 'denies'), (name.strip('?*()[] '), 'doubts')):
+        for bare, does in ((re.sub(DENIED, '', name), 'denies'), (re.sub(DOUBTED, '', name), 'doubts')):
             if bare != name and bare in there:
                 raise TableError(f'{where}: {name!r} and {bare!r} are both labels. If the first {does} the second, '
                                  'write a column with 1 and 0 for each category, and ? where it is not known; if it '
@@ -1303,9 +1318,14 @@ def ask_about_others(
         raise TableError(f'{grid.where}: no column is called {sorted(lacking)[0]!r}, which --ignore names.')
     known = {one_name(n) for n in names}
     for c in others:
+        name, said = grid.header[c], {plain(cells[c]) for _, cells in grid.rows}
+        noes = sorted(v for v in said if v in REFUSED or v in CELLS and CELLS[v] == ABSENT)
+        if head(name) in VERDICT_COLUMNS - ignored and noes and len(said) > 1:
+            raise TableError(f'{grid.where}: {name!r} says {noes[0]!r} beside some labels. If those labels are wrong, '
+                             'call the column value, and write 1 and 0; if nobody has looked at them yet, say '
+                             f'--ignore={shlex.quote(name)}.')
         parts = {one_name(part) for _, cells in grid.rows for part in re.split('[\n;|,]', cells[c]) if part.strip()}
         if head(grid.header[c]) not in ignored and parts <= known and any(not part.isdigit() for part in parts):
-            name = grid.header[c]
             raise TableError(f'{grid.where}: {name!r} holds names of categories, and another column is read as labels. '
                              'If they are present too, call the columns label_1 and label_2; if they are absent, write '
                              'a line for each label with 1 or 0: image,label,value; if they are neither, say '
