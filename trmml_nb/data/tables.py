@@ -37,18 +37,18 @@ from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 # %% auto #0
 __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'PICTURE_COLUMNS',
            'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS', 'LARGEST_BOOK', 'MOST_CELLS', 'CHECKSUM',
-           'Lines', 'RULES', 'ENDINGS', 'VALUE_COLUMNS', 'COUNT_COLUMNS', 'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS',
-           'BOX_FLAGS', 'LABEL_COLUMNS', 'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'DENIED',
-           'DOUBTED', 'PROGRAM', 'WORTH_TELLING', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted',
-           'ask_about_marks', 'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words', 'Grid',
-           'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter', 'text_lines',
-           'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names',
-           'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column', 'find_pictures', 'one_name',
-           'annotator_column', 'why_no_category', 'check_names', 'sheet_header', 'combine_votes', 'label_columns',
-           'table_format', 'cell_parts', 'ask_about_numbers', 'check_labels_apart', 'Votes', 'ask_about_words',
-           'ask_about_scores', 'words_in_vain', 'wide_votes', 'empty_words', 'Listed', 'listed_labels',
-           'counting_column', 'ask_about_others', 'ask_about_percent', 'one_spelling', 'listed_votes', 'folder_notes',
-           'read_sheet', 'sheet_statistics']
+           'Lines', 'RULES', 'ENDINGS', 'DENIED', 'DOUBTED', 'VALUE_COLUMNS', 'COUNT_COLUMNS', 'VERDICT_COLUMNS',
+           'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'LABEL_COLUMNS', 'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'ALIKE',
+           'AND', 'NOTHING', 'PROGRAM', 'WORTH_TELLING', 'TableError', 'plain', 'read_cell', 'as_probability',
+           'counted', 'ask_about_marks', 'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words',
+           'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter',
+           'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid', 'name_keys',
+           'path_inside', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column', 'find_pictures',
+           'one_name', 'annotator_column', 'why_no_category', 'check_names', 'sheet_header', 'combine_votes',
+           'label_columns', 'table_format', 'cell_parts', 'ask_about_numbers', 'check_labels_apart', 'Votes',
+           'ask_about_words', 'ask_about_scores', 'words_in_vain', 'wide_votes', 'empty_words', 'Listed',
+           'listed_labels', 'counting_column', 'ask_about_others', 'ask_about_percent', 'one_spelling', 'listed_votes',
+           'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -845,6 +845,10 @@ def why_no_category(
     return 'it holds no labels' if named and not known else ''
 
 
+DENIED = r'^(?:(?:no|not|without|kein|keine|ohne|pas de|sans|sin|non|brak|bez|без|не|нет) |[-!~¬])'  # no dog
+DOUBTED = r'^[?*()\[\] ]+|[?*()\[\] ]+$'  # dog?
+
+
 def check_names(
     grid: Grid,  # a wide table
     columns: Sequence[int],  # its categories
@@ -882,8 +886,9 @@ COUNT_COLUMNS = frozenset('count|counts|number|n|quantity|amount|individuals|how
                           'число|adet|数量|個数|数|개수|'
                           'عدد'.split('|'))
 VERDICT_COLUMNS = frozenset('verified|confirmed|approved|accepted|valid|is valid|correct|is correct|status|verdict|'
-                            'bestätigt|geprüft|vérifié|confirmé|verificado|confirmado|verificato'.split('|'))  # what somebody thought of a label
-REFUSED = frozenset('rejected|declined|refused|wrong|invalid|incorrect|abgelehnt|refusé|rechazado|rifiutato'.split('|'))
+                            'bestätigt|geprüft|vérifié|confirmé|verificado|confirmado|verificato'.split('|'))
+REFUSED = frozenset('rejected|declined|refused|wrong|invalid|incorrect|abgelehnt|refusé|rechazado|'
+                    'rifiutato'.split('|'))  # what they say there
 WORK_COLUMNS = frozenset('skip|skipped|exclude|excluded|ignore|ignored|discard|discarded|delete|deleted|reject|'
                          'rejected|invalid|flag|flagged|todo|review|needs review'.split('|'))  # of a wide table
 BOX_FLAGS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
@@ -1025,8 +1030,6 @@ NOTHING = frozenset(  # in a list of labels: nothing is there, or nothing is kno
                                 'لا no - – — null 0').split()))
 
 
-DENIED = r'^(?:(?:no|not|without|kein|keine|ohne|pas de|sans|sin|non|brak|bez|без|не|нет) |[-!~¬])'  # no dog
-DOUBTED = r'^[?*()\[\] ]+|[?*()\[\] ]+$'  # dog?
 PROGRAM = r'\s*[\[{]'  # so begins a cell that a program wrote
 
 
