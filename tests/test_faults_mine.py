@@ -11,15 +11,21 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.datasets.archives import ArchiveError, Patience, Source, PracticeServer, download, unpack
-from trmml_nb.errors import ViewError
+from trmml_nb.data.formats import read_labels
+from trmml_nb.data.tables import Reading
+from trmml_nb.errors import DataError, TowerError, ViewError
 from trmml_nb.io import guarded, tell, unguarded
-from trmml_nb.runs.options import JobError
+from trmml_nb.runs.compare_job import CompareJob, compare_job
+from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.predict import check_sidecars, predict_job, write_sidecars, xmp_sidecar
+from trmml_nb.runs.train import train_job
+from trmml_nb.towers.weights import tiny_folder
 from trmml_nb.yours.photographs import PhotosJob, photos_job
 from trmml_nb.yours.view import Inspector, Reviewer, Thresholds, review_notebook, view_notebook
 
@@ -244,3 +250,103 @@ def test_wide_signs_of_formulas_are_guarded():
         kept = guarded(text)
         assert kept != text and unguarded(kept) == text and not re.match('[=＝＋－＠]', kept)
     assert guarded('＝a.png', path=True) == './＝a.png' and guarded('a＝b') == 'a＝b' and guarded('-1.5') == '-1.5'
+
+
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'sidecars that `trmml predict` wrote, given as labels',
+    'no labels: left out and told, unless a person changed them or asks for proposals',
+)
+def test_proposals_in_sidecars_are_no_labels_of_people(tmp_path):
+    for name in ('a', 'b'):
+        Image.new('RGB', (8, 8)).save(tmp_path / f'{name}.png')
+        (tmp_path / f'{name}.png.xmp').write_bytes(xmp_sidecar(['dog']))
+    with pytest.raises(DataError, match='no label found in it. 2 sidecars of trmml predict that nobody changed'):
+        read_labels(tmp_path)
+    accepted = read_labels(tmp_path, reading=Reading(proposals='accept'))
+    assert accepted.dataset.targets.tolist() == [[1], [1]]
+    edited = tmp_path / 'b.png.xmp'
+    edited.write_bytes(edited.read_bytes().replace(b'dog', b'cat'))
+    sheet = read_labels(tmp_path)
+    assert sheet.dataset.class_names == ['cat'] and sheet.dataset.targets.tolist() == [[-1], [1]]
+    assert any('1 sidecar of trmml predict' in note for note in sheet.notes)
+
+
+@pytest.mark.fault(
+    'wrong words', 'an option or an argument that is empty, as `--xmp "$X"` where X is not set', 'refused, by name'
+)
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['predict', 'run', 'photos', '--xmp', ''],
+        ['predict', 'run', 'photos', '--out', '  '],
+        ['evaluate', 'run', '--split', ''],
+        ['check', ''],
+        ['photos', 'photos', '--from', ''],
+        ['train', '--cache', ' '],
+        ['compare', '--name', ''],
+        ['reproduce', 'voc2007', '--methods', ''],
+    ],
+)
+def test_an_empty_word_is_refused(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1 and 'is empty, perhaps a variable of the shell' in done.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'a tower whose weights or preprocessing give no finite numbers',
+    'refused when it encodes; nothing of it is kept',
+)
+def test_a_tower_without_numbers_leaves_nothing(place, tmp_path):
+    tower, cache = tmp_path / 'tower', tmp_path / 'cache'
+    shutil.copytree(tiny_folder(), tower)
+    about = json.loads((tower / 'open_clip_config.json').read_bytes())
+    about['preprocess_cfg']['std'] = [1e-38] * 3
+    (tower / 'open_clip_config.json').write_text(json.dumps(about), encoding='utf-8')
+    job = TrainJob(
+        data='csv',
+        labels=str(place / 'album' / 'labels.csv'),
+        clip=f'local-dir:{tower}',
+        method='linear_ignore',
+        encode_precision='fp32',
+        cache=str(cache),
+        out=str(tmp_path / 'run'),
+    )
+    with pytest.raises(TowerError, match='gives no finite numbers for a picture'):
+        train_job(job, progress=False)
+    assert not list(tmp_path.rglob('model.safetensors')) and not list(cache.rglob('*.safetensors'))
+
+
+@pytest.mark.fault(
+    'overwriting',
+    'settings of rows on other data, or a file of a person, where a comparison writes its settings',
+    'stay; the new ones stand beside them',
+)
+def test_settings_of_other_rows_stay(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(place / 'album', 'other')
+    for labels in (place / 'album' / 'labels.csv', tmp_path / 'other' / 'labels.csv'):
+        table = pd.read_csv(labels).iloc[: 16 if labels.is_relative_to(place) else 12]
+        table.to_csv(labels, index=False)
+        for name in ('one', 'one', 'two'):
+            compare_job(
+                CompareJob(
+                    data='csv',
+                    labels=str(labels),
+                    methods='zero_shot',
+                    name=name,
+                    out=f'{labels.parent.name}.csv',
+                    cache=str(place / 'cache'),
+                ),
+                progress=False,
+            )
+    folder = tmp_path / 'configs' / 'album' / 'zero_shot'
+    assert [json.loads((folder / n).read_bytes())['clip'] for n in ('0.1.json', '0.1-2.json')] == ['one', 'two']
+    assert len(list(folder.iterdir())) == 2
+    (folder / '0.1.json').write_text('mine', encoding='utf-8')
+    job = dict(data='csv', labels=str(place / 'album' / 'labels.csv'), methods='zero_shot', cache=str(place / 'cache'))
+    compare_job(CompareJob(**job, name='one', out='album.csv'), progress=False)
+    assert (folder / '0.1.json').read_text(encoding='utf-8') == 'mine' and (folder / '0.1-3.json').is_file()

@@ -143,6 +143,10 @@ def with_messages(
     def run(**given: Any):
         try:
             for name, value in given.items():
+                usual = introspect.signature(command).parameters[name].default
+                if isinstance(value, str) and not value.strip() and not (isinstance(usual, str) and not usual):
+                    raise RunError(f'{name.replace("_", "-")} is empty, perhaps a variable of the shell that is not '
+                                   'set; say what is meant, or leave it out.')
                 if isinstance(value, str) and name not in ('image', 'images'):  # these are looked at where read
                     check_word(value, name.replace('_', '-'))
             if first:

@@ -5,6 +5,7 @@
 # %% ../../nbs/library/data/07_formats.ipynb #688c1bd3
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 import json
@@ -34,12 +35,12 @@ from .tables import (
     combine_votes, decoded, folder_notes, head, one_spelling, read_sheet, read_synonyms, words_in_vain)
 
 # %% auto #0
-__all__ = ['Triples', 'JSON_LINES', 'FOREIGN', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once', 'from_pairs', 'Coco',
-           'coco_lists', 'from_coco', 'to_coco', 'plain_files', 'parse_xml', 'from_voc_xml', 'to_voc_xml', 'to_frame',
-           'from_frame', 'to_hf', 'from_hf', 'write_pictures', 'xml_file', 'json_file', 'files_below', 'voc_triples',
-           'cvat_triples', 'yaml_names', 'yolo_names', 'yolo_file', 'yolo_triples', 'coco_triples', 'label_fields',
-           'task_labels', 'labelstudio_triples', 'google_triples', 'lightroom_triples', 'foreign_tool',
-           'ask_to_convert', 'find_format', 'read_triples', 'read_labels']
+__all__ = ['Triples', 'JSON_LINES', 'XMP_MAKER', 'FOREIGN', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once',
+           'from_pairs', 'Coco', 'coco_lists', 'from_coco', 'to_coco', 'plain_files', 'parse_xml', 'from_voc_xml',
+           'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf', 'write_pictures', 'xml_file', 'json_file',
+           'files_below', 'voc_triples', 'cvat_triples', 'yaml_names', 'yolo_names', 'yolo_file', 'yolo_triples',
+           'coco_triples', 'label_fields', 'task_labels', 'labelstudio_triples', 'google_triples', 'signed_sidecar',
+           'lightroom_triples', 'foreign_tool', 'ask_to_convert', 'find_format', 'read_triples', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
@@ -608,14 +609,32 @@ def google_triples(
     return found
 
 
+XMP_MAKER = 'trmml_nb'  # of the sidecars that `trmml predict` writes
+
+
+def signed_sidecar(
+    text: bytes,  # an XML file, ours or not
+) -> bytes:
+    "The same with its digest beside the name of its maker: ours stays as it is, unless somebody edited it."
+    before, found, after = text.partition(f'xmptk="{XMP_MAKER} '.encode())
+    digest = hashlib.sha256(before + after[16:]).hexdigest()[:16]
+    return before + found + digest.encode() + after[16:] if found else b''
+
+
 def lightroom_triples(
     path: Path,  # the file, or the folder of such files
+    proposals: str = 'unknown',  # of `trmml predict` that nobody changed: 'unknown', or 'accept'
+    notes: list[str] | None = None,  # to which what was left out is added
 ) -> Triples:
     "Lightroom, digiKam, darktable: keywords in .xmp sidecars (dc:subject) beside the pictures."
-    found = []
-    for file in files_below(path, '.xmp'):
+    found, files = [], files_below(path, '.xmp')
+    ours = {f for f in files if proposals != 'accept' and f.read_bytes() == signed_sidecar(f.read_bytes())}
+    if ours and notes is not None:
+        notes.append(f'{number_of(len(ours), "sidecar")} of trmml predict that nobody changed left out: proposals are '
+                     'no labels; --proposals accept reads them')
+    for file in files:
         names = [e.text.strip() for s in xml_file(file).iter('{http://purl.org/dc/elements/1.1/}subject')
-                 for e in s.iter() if e.text and e.text.strip()]
+                 for e in s.iter() if e.text and e.text.strip() and file not in ours]
         found += [(file.relative_to(path).with_suffix('').as_posix(), n, PRESENT) for n in names or ['']]
     return found
 
@@ -722,7 +741,7 @@ def read_triples(
     meant, spelled = one_spelling(list(dict.fromkeys(n for _, n, _ in triples if n)), synonyms)
     more, _ = one_spelling([*dict.fromkeys(meant.values()), *categories], synonyms)
     if not more:
-        raise FormatError(f'{path}: read as {form}, and no label found in it.')
+        raise FormatError(f'{path}: read as {form}, and no label found in it.' + ''.join(f' {n}.' for n in notes))
     votes = Votes(list(dict.fromkeys(more.values())), Names(root, files))
     at = {n: c for c, n in enumerate(votes.names)}
     where: dict[str, Any] = {}
@@ -742,7 +761,8 @@ def read_triples(
     there, gone = (sum(bool(i and n) and label == kind for i, n, label in triples) for kind in (PRESENT, ABSENT))
     said = [f'{form}: {number_of(there, "label")} present and {gone} absent on {number_of(len(where), "picture")}; '
             f'what is not listed is {reading.unlisted}',
-            *words_in_vain(reading, listed=True, scored=form in ('googlevision', 'yolo')), *notes, *spelled,
+            *words_in_vain(reading, listed=True, scored=form in ('googlevision', 'yolo'), proposed=form == 'lightroom'),
+            *notes, *spelled,
             *votes.find.notes, *folder_notes(left)]
     return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, said,
                          [entry for entry in left if entry[1].startswith(WORTH_TELLING)])
@@ -771,7 +791,8 @@ def read_labels(
         return read_sheet(path, folder, synonyms, categories, add_images, on_bad, reading)
     read: Any = TOOLS[form]
     notes: list[str] = []
-    more = {'googlevision': (reading.confidence,), 'yolo': (reading.confidence, notes)}.get(
+    more = {'googlevision': (reading.confidence,), 'yolo': (reading.confidence, notes),
+            'lightroom': (reading.proposals, notes)}.get(
         form, (notes,) if form in ('voc', 'cvat') else ())
     try:
         triples = read(path, *more)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +29,7 @@ from ..data.mask_files import read_mask_file
 from ..rivals.registry import ABLATIONS, METHODS, RELEASES, configure, method_title, parse_spec, with_wording
 from ..training.localisation import Places, read_boxes, scene_places
 from ..data.prepared import prepared_dataset, read_provenance
-from ..io import number_of, tell, write_json
+from ..io import number_of, parse_json, plain_values, tell, write_json
 from ..towers.encode import encode_dataset
 from ..towers.tower import load_tower
 from ..training.trainer import pick_device
@@ -36,7 +37,7 @@ from ..towers.views import ViewStore
 
 # %% auto #0
 __all__ = ['split_specs', 'split_knowns', 'split_seeds', 'CompareJob', 'selection_set', 'published_masks', 'known_places',
-           'rests_on', 'make_world', 'config_folder', 'write_configs', 'compare_job']
+           'rests_on', 'make_world', 'holds', 'config_folder', 'write_configs', 'compare_job']
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #1760a7a7
 def split_specs(
@@ -198,6 +199,17 @@ def make_world(
     return hold_out(world, job.tune) if job.tune else world
 
 # %% ../../nbs/library/runs/05_compare_job.ipynb #86694a6d
+def holds(
+    path: Path,  # a file that is there
+    content: dict[str, Any],  # what a JSON file may hold
+) -> bool:
+    "Whether a file says the same; what other rows of the table rest on, or a person wrote, says something else."
+    try:
+        return parse_json(path.read_bytes()) == json.loads(json.dumps(plain_values(content)))
+    except (OSError, ValueError):
+        return False
+
+
 def config_folder(
     spec: str,  # as in `parse_spec`
 ) -> str:  # a folder's name that Windows, macOS and Linux take
@@ -212,7 +224,7 @@ def write_configs(
     specs: Sequence[str],  # methods
     knowns: Sequence[float | str],  # shares
 ) -> None:
-    "One file for each method and share: FOLDER/<method>/<known>.json."
+    "One file for each method and share: FOLDER/<method>/<known>.json, <known>-2.json for other settings, and so on."
     for known in knowns:
         mask = mask_sha256(hidden_targets(world, known) != -1)
         for spec in specs:
@@ -225,7 +237,10 @@ def write_configs(
                            training={k: v for k, v in asdict(training).items() if k not in drop})
             target = Path(folder) / config_folder(spec)
             target.mkdir(parents=True, exist_ok=True)
-            write_json(target / f'{known}.json', content)
+            paths = (target / f'{known}{"" if k == 1 else f"-{k}"}.json' for k in range(1, 10_000))
+            path = next(p for p in paths if not os.path.lexists(p) or holds(p, content))
+            if not path.exists():
+                write_json(path, content)
 
 
 def compare_job(

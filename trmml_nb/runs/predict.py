@@ -20,7 +20,7 @@ import torch
 from filelock import Timeout
 
 from ..data.dataset import FileImage, MultiLabelDataset
-from ..data.formats import parse_xml
+from ..data.formats import XMP_MAKER, parse_xml, signed_sidecar
 from ..data.own_data import picture_set
 from ..data.prepared import default_splits, find_prepared, prepared_dataset, read_provenance
 from ..errors import DataError
@@ -37,11 +37,10 @@ from ..towers.tower import FrozenTower
 from ..towers.views import StoreRows, view_pixels
 
 # %% auto #0
-__all__ = ['PREDICT_FORMS', 'XMP_SPACES', 'XMP_MAKER', 'predict', 'read_pixels', 'score_features', 'scored_pieces', 'stamp_of',
-           'scores_key', 'checksum', 'record_line', 'read_records', 'open_records', 'is_ours', 'take_over',
-           'json_chunks', 'label_studio_task', 'output_chunks', 'xmp_sidecar', 'signed_sidecar', 'check_sidecars',
-           'write_sidecars', 'chosen_pictures', 'piece_size', 'scoring_cost', 'score_store', 'write_records',
-           'check_request', 'clear_empty', 'predict_job']
+__all__ = ['PREDICT_FORMS', 'XMP_SPACES', 'predict', 'read_pixels', 'score_features', 'scored_pieces', 'stamp_of', 'scores_key',
+           'checksum', 'record_line', 'read_records', 'open_records', 'is_ours', 'take_over', 'json_chunks',
+           'label_studio_task', 'output_chunks', 'xmp_sidecar', 'check_sidecars', 'write_sidecars', 'chosen_pictures',
+           'piece_size', 'scoring_cost', 'score_store', 'write_records', 'check_request', 'clear_empty', 'predict_job']
 
 # %% ../../nbs/library/runs/07_predict.ipynb #a89ef09a
 def read_pixels(
@@ -273,7 +272,6 @@ def output_chunks(
 # %% ../../nbs/library/runs/07_predict.ipynb #61b3c52a
 XMP_SPACES = dict(x='adobe:ns:meta/', rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#',
                   dc='http://purl.org/dc/elements/1.1/')
-XMP_MAKER = 'trmml_nb'  # of our sidecars
 
 
 def xmp_sidecar(
@@ -289,15 +287,6 @@ def xmp_sidecar(
     for word in keywords:
         ET.SubElement(bag, tag('rdf', 'li')).text = word
     return signed_sidecar(ET.tostring(root, 'utf-8') + b'\n')
-
-
-def signed_sidecar(
-    text: bytes,  # an XML file, ours or not
-) -> bytes:
-    "The same with its digest beside the name of its maker: ours stays as it is, unless somebody edited it."
-    before, found, after = text.partition(f'xmptk="{XMP_MAKER} '.encode())
-    digest = hashlib.sha256(before + after[16:]).hexdigest()[:16]
-    return before + found + digest.encode() + after[16:] if found else b''
 
 
 def check_sidecars(

@@ -63,10 +63,13 @@ def encode_pixels(
     precision: torch.dtype | None = None,  # of the forward pass, such as torch.bfloat16; None: that of `tower.precision`, or the tower's own
     dtype: str = "float16",  # of the stored dense features
 ) -> dict[str, Tensor]:  # on the CPU: pooled [B, d] float32, dense [B, N, d], norms [B, N] float16, scale [B, N] of int8
-    "Features in the types the store keeps."
+    "Features in the types the store keeps. Errors: a tower that gives no finite numbers."
     with torch.inference_mode():
         features = tower.encode_images(pixels.to(tower.device, non_blocking=True), precision)
         assert features.norms is not None  # a tower gives them
+        if not (features.pooled.isfinite().all() and features.norms.isfinite().all()):
+            raise StoreError(f'tower {tower.name!r} gives no finite numbers for a picture: its weights, or mean and std'
+                             ' of its preprocess_cfg, are damaged; take the files of the tower anew')
         made = dict(pack_features(features.dense, dtype), pooled=features.pooled, norms=features.norms.half())
     return {name: part.cpu() for name, part in made.items()}
 
