@@ -46,6 +46,7 @@ suppress_warnings = ["myst.header"]  # docstrings and cells may skip a level of 
 html_theme = "furo"
 html_title = f"trmml_nb {version}"
 html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"  # without one, a browser asks the host for it
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_show_sphinx = False

@@ -6,12 +6,17 @@ quick look.
 """
 
 import argparse
+import ast
+import dataclasses
 import importlib
 import inspect
+import io
 import os
 import re
 import shutil
 import tempfile
+import textwrap
+import tokenize
 from pathlib import Path
 
 import nbformat
@@ -147,9 +152,65 @@ def cell(text):
 def type_of(annotation):
     if annotation in (inspect.Parameter.empty, None):
         return ""
+    annotation = getattr(annotation, "__forward_arg__", annotation)
     name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     name = re.sub(r"^Annotated.([^,]+),.*", r"\1", name).replace("|", "\\|")
     return f"`{name}`"
+
+
+def comments_of(kind):
+    "What stands beside each field of a class: the comments of its lines, and of the lines of comment below them."
+    text = textwrap.dedent(inspect.getsource(kind))
+    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    beside = {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
+    alone = {n for n in beside if text.splitlines()[n - 1].lstrip().startswith("#")}
+    found = {}
+    for node in ast.parse(text).body[0].body:
+        if isinstance(node, ast.AnnAssign):
+            last = node.end_lineno
+            while last + 1 in alone:
+                last += 1
+            said = [beside[n] for n in range(node.lineno, last + 1) if n in beside]
+            if said:
+                found[node.target.id] = " ".join(said)
+    return found
+
+
+def said_of_fields(thing):
+    "Field of a class -> its meaning: the help that an option carries, or the comment beside it, also an inherited one."
+    found = {}
+    for kind in reversed(thing.__mro__):
+        if kind.__module__.startswith("trmml_nb."):
+            found |= comments_of(kind)
+    for field in dataclasses.fields(thing) if dataclasses.is_dataclass(thing) else ():
+        if field.metadata.get("help"):
+            found[field.name] = field.metadata["help"]
+    return found
+
+
+def fields_of(thing):
+    "A row for each field of a dataclass or a named tuple."
+    try:
+        said = said_of_fields(thing)
+    except (TypeError, OSError, SyntaxError):  # made without a source of its own
+        said = {}
+    types, rows = thing.__dict__.get("__annotations__", {}), []
+    if dataclasses.is_dataclass(thing):
+        fields = [(f.name, f.type, f.default) for f in dataclasses.fields(thing) if f.init]
+    else:
+        fields = [(n, types.get(n), thing._field_defaults.get(n, dataclasses.MISSING)) for n in thing._fields]
+    for name, kind, value in fields:
+        default = "" if value is dataclasses.MISSING else shown(value)
+        rows.append(f"| `{name}` | {type_of(kind)} | {default} | {cell(said.get(name, ''))} |")
+    return "\n".join([*HEAD, *rows]) if rows else ""
+
+
+HEAD = "| parameter | type | default | meaning |", "|---|---|---|---|"
+
+
+def shown(value):
+    "A default as code, on one line."
+    return "`" + re.sub(r"\s+", " ", repr(value)).replace("|", "\\|") + "`"
 
 
 def parameters(function):
@@ -163,10 +224,10 @@ def parameters(function):
         if name in ("self", "cls") or name == "return" and not about["docment"]:
             continue
         empty = about["default"] is inspect.Parameter.empty or name == "return"
-        default = "" if empty else "`" + re.sub(r"\s+", " ", repr(about["default"])).replace("|", "\\|") + "`"
+        default = "" if empty else shown(about["default"])
         label = "*returns*" if name == "return" else f"`{name}`"
         rows.append(f"| {label} | {type_of(about['anno'])} | {default} | {cell(about['docment'] or '')} |")
-    return "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *rows]) if rows else ""
+    return "\n".join([*HEAD, *rows]) if rows else ""
 
 
 def signature(name, thing):
@@ -191,7 +252,7 @@ def entry(module, name, depth=2):
     if inspect.isfunction(thing):
         return "\n".join([*text, parameters(thing), ""])
     if "__dataclass_fields__" in vars(thing) or "_fields" in vars(thing):
-        text.append(parameters(thing) + "\n")
+        text.append(fields_of(thing) + "\n")
     for key, member in methods(thing):
         text.append(f"{'#' * (depth + 1)} `{signature(f'{name}.{key}' if key != '__init__' else name, member)}`\n")
         text += [prose(inspect.getdoc(member) or ""), parameters(member) + "\n"]

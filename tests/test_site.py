@@ -3,8 +3,10 @@
 The browser's tests need Chromium and skip where there is none; where CI=true, as in `.ci/run`, that is a failure.
 TRMML_SITE=FOLDER looks at a site that is already built. TRMML_SHOTS=FOLDER keeps what the browser saw."""
 
+import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -15,6 +17,7 @@ import pytest
 
 from helpers.in_browser import chromium
 from helpers.notebooks import NBS, NOTEBOOKS
+from trmml_nb.method.regions import RegionOutput
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOKED_AT = (
@@ -77,6 +80,23 @@ def test_every_notebook_and_module_has_a_page(pages):
     }
     assert not wanted - pages.keys(), f"without a page: {sorted(wanted - pages.keys())}"
     assert pages["book/04_attention.html"].formulas > 20
+
+
+def test_the_reference_says_what_each_field_means():
+    "Of every dataclass and named tuple: its own fields and those that it has from others."
+    pytest.importorskip("myst_nb", reason='the site needs `pip install -e ".[site]"`')
+    make = runpy.run_path(str(ROOT / "scripts/make_site.py"))
+    empty, counted = [], 0
+    for name in make["modules"]():
+        module = importlib.import_module(name)
+        for kind in (getattr(module, symbol) for symbol in make["public"](module)):
+            if isinstance(kind, type) and {"__dataclass_fields__", "_fields"} & vars(kind).keys():
+                rows = make["fields_of"](kind).splitlines()[2:]
+                counted += len(rows)
+                empty += [f"{name}.{kind.__name__}: {row}" for row in rows if re.search(r"(?<!\\)\|\s*\|$", row)]
+    assert counted > 800 and not empty, "\n".join(empty)
+    (query, *_) = make["fields_of"](RegionOutput).splitlines()[2:]
+    assert query == "| `query` | `Tensor` |  | [B, C, d] query-level features, length 1 |"
 
 
 def test_no_link_is_broken(site, pages):
@@ -155,12 +175,16 @@ def test_readable_without_a_complaint(site, browser, width):
     "No error in the console, no request, and nothing wider than the screen."
     for name in LOOKED_AT:
         page, said = visit(browser, (site / name).as_uri(), width)
+        icon = page.evaluate(
+            "document.querySelector('link[rel~=icon]')?.href ?? ''"
+        )  # without one, a host is asked for it
         wide = page.evaluate("document.documentElement.scrollWidth")
         small = page.evaluate(TEXT_SIZE)
         if os.environ.get("TRMML_SHOTS"):
             page.screenshot(path=Path(os.environ["TRMML_SHOTS"], f"{name.replace('/', '_')}_{width}.png"))
         page.close()
         assert not said, f"{name} at {width} px: {said}"
+        assert name == "example.html" or icon.endswith("icon.svg"), f"{name} names no icon"
         assert wide <= width, f"{name} is {wide} px wide on a screen of {width}"
         assert small >= 13, f"{name}: text of {small} px"
 

@@ -127,7 +127,7 @@ def _file_bytes(
 
 class FileImage(NamedTuple):
     "A picture in a file."
-    path: str
+    path: str  # of the file
 
     def load(self, key: str | None = None,  # sha256 that the bytes must have; None: whatever the file holds
              ) -> Image.Image:
@@ -180,8 +180,8 @@ def usable_images(
 # %% ../../nbs/library/data/02_dataset.ipynb #5cb76692
 class SceneImage(NamedTuple):
     "A drawn scene: all it needs is its seed and size."
-    seed: int
-    size: int
+    seed: int  # decides everything that is drawn
+    size: int  # pixels on a side
 
     def load(self, key: str | None = None,  # of no use here: a scene cannot change
              ) -> Image.Image:
@@ -236,14 +236,14 @@ class Example(NamedTuple):
     image: Any  # PIL RGB, or what the data set's transform makes of it
     targets: torch.Tensor  # int8 [C]
     index: int  # type: ignore[assignment]  # a tuple has a method of this name, which nobody asks here
-    image_id: str
+    image_id: str  # its unique name
 
 # %% ../../nbs/library/data/02_dataset.ipynb #920584d7
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
     "A table of pictures and their labels, checked when it is made, read row by row."
-    name: str
-    split: str
+    name: str  # of the data set
+    split: str  # which part of it
     class_names: list[str]  # C names
     image_ids: list[str]  # N unique names
     targets: np.ndarray  # int8 [N, C]: what training may see

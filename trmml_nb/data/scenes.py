@@ -338,7 +338,7 @@ def stage_winter(r: random.Random,  # source of its random choices
 @dataclass
 class Theme:
     "A kind of place: how often it is drawn, what it looks like, and what is usually there."
-    weight: float
+    weight: float  # above 0; how often it is drawn, beside those of the others
     backdrop: Callable[[random.Random], Backdrop]  # random.Random -> Backdrop
     words: tuple  # how a caption names the place
     cast: dict  # category -> odds of being there, or (odds, place)
@@ -400,7 +400,7 @@ def choose_cast(theme: Theme, r: random.Random,  # decides who comes, and how ma
 @dataclass
 class SceneObject:
     "One thing in a scene. Shares are of the picture, so they do not depend on its size."
-    category: str
+    category: str  # name of what it is
     colour: str  # name of its main colour
     sticker: Sticker  # the drawing, in its place
     depth: float  # larger is nearer
@@ -463,9 +463,9 @@ def place_objects(theme: Theme,  # gives the cast, and the heights at which they
 @dataclass
 class Plan:
     "Everything about a scene but its pixels, in shares of the picture."
-    seed: int
-    theme: str
-    backdrop: Backdrop
+    seed: int  # from which all of it follows
+    theme: str  # name of the kind of place
+    backdrop: Backdrop  # what lies behind everything
     objects: list  # SceneObject, the hindmost first
     layers: list  # (number of the object from 1, or 0 for clutter, Sticker), the hindmost first
 

@@ -756,8 +756,8 @@ def members(
 # %% ../../nbs/library/datasets/00_archives.ipynb #f4a96aa9
 class Unpacked(NamedTuple):
     "What came out of an archive."
-    files: int
-    bytes: int
+    files: int  # how many it holds
+    bytes: int  # of all of them together
     new: int  # files written by this call
 
 
