@@ -350,3 +350,16 @@ def test_settings_of_other_rows_stay(place, tmp_path, monkeypatch):
     job = dict(data='csv', labels=str(place / 'album' / 'labels.csv'), methods='zero_shot', cache=str(place / 'cache'))
     compare_job(CompareJob(**job, name='one', out='album.csv'), progress=False)
     assert (folder / '0.1.json').read_text(encoding='utf-8') == 'mine' and (folder / '0.1-3.json').is_file()
+
+
+@pytest.mark.parametrize('lr', [-1.0, 0.0, 1e30, float('inf'), float('nan')])
+def test_a_rate_that_cannot_be_is_refused_before_any_data_is_read(tmp_path, lr):
+    with pytest.raises(JobError, match='--lr is .*, expected a number above 0 and below 1000'):
+        TrainJob(data='csv', labels=str(tmp_path / 'nowhere.csv'), lr=lr)
+
+
+def test_metrics_go_into_a_folder_that_is_made(place, tmp_path):
+    out = tmp_path / 'deep' / 'down' / 'again.json'
+    words = ['evaluate', str(place / 'one' / 'run'), '--labels', str(place / 'album' / 'labels.csv'), '--out', str(out)]
+    done = CliRunner().invoke(app, [*words, '--cache', str(place / 'cache')])
+    assert done.exit_code == 0 and 'mAP' in json.loads(out.read_bytes()), done.output

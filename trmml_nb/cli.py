@@ -411,6 +411,7 @@ def evaluate(
     metrics = evaluate_job(run, split, root, device, cache, labels=labels, reading=Reading(format=format, code=code))
     show_result(metrics)
     if out:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
         write_json(out, metrics)
         tell(f'metrics: {out}')
 

@@ -256,6 +256,8 @@ class TrainJob(Place, TrainOptions, TextChoice, TowerChoice, LabelChoice, DataCh
             raise JobError(f'--method {self.method}: there is nothing to train; `trmml compare` measures it.')
         self.method = with_wording(self.method, self.class_names)
         configure(self.method)  # refuses a setting that cannot be
+        if self.lr is not None and not 0 < self.lr < 1e3:
+            raise JobError(f'--lr is {self.lr}, expected a number above 0 and below 1000.')
 
 # %% ../../nbs/library/runs/00_options.ipynb #6a1c0f07
 @dataclass

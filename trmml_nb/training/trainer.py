@@ -66,7 +66,8 @@ class TrainConfig:
     def __post_init__(self):
         rules = dict(epochs=(lambda v: v >= 1, 'a whole number from 1'), batch_size=(lambda v: v >= 1,
             'a whole number from 1'),
-                     lr=(lambda v: 0 < v < 1e3, 'a number above 0'), positive_rate=(lambda v: 0 < v <= 1, 'a share above 0, up to 1'),
+                     lr=(lambda v: 0 < v < 1e3, 'a number above 0 and below 1000'),
+                     positive_rate=(lambda v: 0 < v <= 1, 'a share above 0, up to 1'),
                      weight_decay=(lambda v: v >= 0, 'a number from 0'),
                      warmup=(lambda v: 0 < v < 1, 'a share between 0 and 1'), ema=(lambda v: 0 <= v < 1,
                          'a decay in [0, 1)'),
