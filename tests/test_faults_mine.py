@@ -1,5 +1,6 @@
 "What is somebody's own: notebooks of another run, sidecars that were edited, photographs that were exchanged."
 
+import errno
 import io
 import json
 import os
@@ -23,6 +24,7 @@ from trmml_nb.errors import DataError, TowerError, ViewError
 from trmml_nb.io import guarded, tell, unguarded
 from trmml_nb.runs.compare_job import CompareJob, compare_job
 from trmml_nb.runs.options import JobError, TrainJob
+from trmml_nb.runs import predict as predicting
 from trmml_nb.runs.predict import check_sidecars, predict_job, write_sidecars, xmp_sidecar
 from trmml_nb.runs.train import train_job
 from trmml_nb.towers.weights import tiny_folder
@@ -363,3 +365,23 @@ def test_metrics_go_into_a_folder_that_is_made(place, tmp_path):
     words = ['evaluate', str(place / 'one' / 'run'), '--labels', str(place / 'album' / 'labels.csv'), '--out', str(out)]
     done = CliRunner().invoke(app, [*words, '--cache', str(place / 'cache')])
     assert done.exit_code == 0 and 'mAP' in json.loads(out.read_bytes()), done.output
+
+
+def test_a_sidecar_that_cannot_be_written_is_named_with_its_own_option(place, tmp_path):
+    "Not the table, which has room."
+    (tmp_path / 'words').write_text('a file where the folder should be', encoding='utf-8')
+    with pytest.raises(JobError, match='s.csv: cannot be written') as table:
+        predict_job(place / 'one' / 'run', place / 'album', tmp_path / 'words' / 's.csv', progress=False)
+    assert '--out' in str(table.value)
+    names = [f'{i:02d}.png.xmp' for i in range(16)]
+    for name in names:
+        (tmp_path / 'full' / name).mkdir(parents=True)
+    with pytest.raises(JobError, match='.png.xmp: exists and was not made by this program'):
+        predict_job(place / 'one' / 'run', place / 'album', tmp_path / 's.csv', xmp=tmp_path / 'full', progress=False)
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(JobError, match='png.xmp: cannot be written .*--xmp'):
+        patch.setattr(predicting, 'write_atomic', full)
+        predict_job(place / 'one' / 'run', place / 'album', tmp_path / 's.csv', xmp=tmp_path / 'x', progress=False)

@@ -490,7 +490,9 @@ def predict_job(
     except Timeout:
         raise JobError(f'{out}: another process is making it; wait for it, or choose another --out.') from None
     except OSError as error:
-        raise JobError(f'{out}: cannot be written ({error.strerror}); choose another --out or free some '
+        name = str(error.filename or out)
+        where, option = (name, 'xmp') if xmp and name.endswith('.xmp') else (out, 'out')
+        raise JobError(f'{where}: cannot be written ({error.strerror}); choose another --{option} or free some '
                        f'space.') from error
     finally:
         clear_empty(hidden, there)
