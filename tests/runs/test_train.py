@@ -11,7 +11,7 @@ from PIL import Image
 
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.runs.options import JobError, TrainJob
-from trmml_nb.runs.train import train_job
+from trmml_nb.runs.train import curves_figure, per_class_figure, train_job
 from trmml_nb.data.labels import LabelError, bernoulli_mask, mask_sha256
 from trmml_nb.runs.run import load_model, load_run, note_of
 from trmml_nb.errors import RunError
@@ -389,3 +389,92 @@ def test_files_of_a_person_stay(run, place):
             train_job(TrainJob(limit=80, epochs=2, out=str(run)), progress=False)
         assert (run / name).read_bytes() == b'years of work'
         (run / name).unlink()
+
+
+def drawn_names(fig, ax):
+    "Boxes of the names at the ends of lines, as they are on the page."
+    fig.draw_without_rendering()
+    return [t.get_window_extent() for t in ax.texts if t.get_gid() == 'direct-label'], fig.bbox
+
+
+@pytest.mark.parametrize('before', [40.0, 91.4, 91.5, 91.55])
+@pytest.mark.parametrize('epochs', [1, 2, 8])
+def test_curves_show_no_noise_and_their_names_stand_apart(before, epochs):
+    "All scores within a tenth of a point: the axis shows twenty points; names never lie over each other or the edge."
+    r = np.random.default_rng(0)
+    history = pd.DataFrame(
+        dict(epoch=range(epochs), lr=0.1, loss=0.3, classification=0.2, contrast=0.2001, seconds=1.0)
+    )
+    history['test_mAP'], history['test_mAP_ema'] = 91.5 + r.random(epochs) / 20, 91.52 + r.random(epochs) / 20
+    fig = curves_figure(history, dict(zero_shot_mAP=before, mAP=91.45))
+    left, right = fig.axes
+    low, high = right.get_ylim()
+    assert high - low >= 20 and high <= 100 and low <= before <= high
+    for ax, count in ((left, 2), (right, 4)):
+        boxes, page = drawn_names(fig, ax)
+        assert len(boxes) == count
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        assert all(b.x1 <= page.x1 and b.y0 >= page.y0 for b in boxes)
+        ticks = [t for t in ax.get_xticks() if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]]
+        assert ticks and all(float(t).is_integer() for t in ticks)
+    assert all(np.isfinite(line.get_ydata()).all() for line in right.lines)
+
+
+def test_curves_say_where_the_saved_model_stands_if_it_is_another():
+    history = pd.DataFrame(dict(epoch=[0, 1], loss=[0.3, 0.2], test_mAP=[90.0, np.nan], test_mAP_ema=[90.0, 91.0]))
+    names = lambda mAP: [t.get_text() for t in curves_figure(history, dict(zero_shot_mAP=80.0, mAP=mAP)).axes[1].texts]
+    assert names(91.01) == ['plain', 'averaged', 'zero-shot']
+    assert names(90.2) == ['plain', 'averaged', 'zero-shot', 'as saved']
+
+
+@pytest.mark.parametrize('count', [1, 20, 60, 61, 80, 200, 240, 241, 1203])
+def test_every_category_is_drawn_or_it_is_said_how_many_are_not(count):
+    r = np.random.default_rng(1)
+    scores = {f'category {i}': 100 * float(x) for i, x in enumerate(r.random(count))}
+    fig = per_class_figure(dict(per_class_AP=scores | dict(nothing=None), zero_shot_per_class_AP=scores))
+    drawn = [t.get_text() for ax in fig.axes for t in ax.get_yticklabels()]
+    best_first = sorted(scores, key=scores.get, reverse=True)
+    said = fig.get_suptitle()
+    if count <= 240:
+        assert drawn == best_first and not said
+    else:
+        assert drawn == best_first[:120] + best_first[-120:] and f'of {count:,} categories' in said
+    assert len({ax.get_xlim() for ax in fig.axes}) == 1, 'bars of all parts have one scale'
+    assert max(len(ax.get_yticks()) for ax in fig.axes) <= 60
+
+
+def test_long_names_of_categories_are_whole_and_apart():
+    scores = {f'{i} a category whose name is very long, as names in real tables can be': 50.0 + i for i in range(9)}
+    fig = per_class_figure(dict(per_class_AP=scores, zero_shot_per_class_AP=scores))
+    fig.draw_without_rendering()
+    (ax,) = fig.axes
+    boxes = [t.get_window_extent() for t in ax.get_yticklabels()]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert {t.get_text().replace('\n', ' ') for t in ax.get_yticklabels()} == set(scores)
+    assert ax.get_window_extent().width > 0.4 * fig.bbox.width
+
+
+def test_each_long_step_is_named_before_it_begins(place, monkeypatch, capsys):
+    "Nobody waits without knowing for what."
+    import importlib
+
+    module, heard, said = importlib.import_module('trmml_nb.runs.train'), {}, ''
+
+    def watched(name, step):
+        def begin(*given, **named):
+            nonlocal said
+            said += capsys.readouterr().out
+            heard.setdefault(name, said.strip().splitlines()[-1])
+            return step(*given, **named)
+
+        return begin
+
+    for name in ('load_sets', 'load_tower', 'build_method', 'finish_run'):
+        monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
+    train_job(TrainJob(limit=20, epochs=1, out=str(place / 'words'), cache=str(place / 'cache')), progress=True)
+    assert heard == dict(
+        load_sets='reading the data: scenes',
+        load_tower='loading the tower: tiny',
+        build_method='preparing the method: TRM-ML adaptive',
+        finish_run='measuring on scenes/test, saving, and drawing the figures',
+    )

@@ -925,3 +925,30 @@ def test_folds_have_a_bar_with_the_time_that_is_left(album, tmp_path, capsys):
     )
     said = capsys.readouterr().err
     assert 'cross-validation, 2 trainings: 4 of 4 passes, 100 %' in said and '\r' not in said
+
+
+def test_each_long_step_is_named_before_it_begins(album, monkeypatch, capsys):
+    "Nobody waits without knowing for what."
+    import importlib
+
+    module, heard, said = importlib.import_module('trmml_nb.yours.photographs'), {}, ''
+
+    def watched(name, step):
+        def begin(*given, **named):
+            nonlocal said
+            said += capsys.readouterr().out
+            heard.setdefault(name, said.strip().splitlines()[-1])
+            return step(*given, **named)
+
+        return begin
+
+    for name in ('read_labels', 'load_tower', 'study', 'write_results'):
+        monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
+    job = PhotosJob(str(album), epochs=1, out=str(album.parent / 'words'), cache=str(album.parent / 'cache'), folds=2)
+    photos_job(job, progress=True)
+    assert heard.pop('read_labels') == f'reading {job.labels}, and looking at the photographs in {album}'
+    assert heard == dict(
+        load_tower='loading the tower: tiny',
+        study='calibrating the probabilities, and choosing the thresholds',
+        write_results='filling the blanks, and writing the report',
+    )

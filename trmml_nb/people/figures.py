@@ -387,15 +387,21 @@ def curve(
     spread = r.std(0, ddof=1) if len(r) > 1 else 0 * mean
     low, high = (mean - spread, mean + spread) if band == 'std' else (r.min(0), r.max(0))
     color = color or PALETTE[len(ax.lines) % len(PALETTE)]
-    ax.plot(x, mean, color=color, lw=1.8)
+    ax.plot(x, mean, color=color, lw=1.8, marker='o' if len(x) == 1 else None)  # one point is no line
     ax.fill_between(x, low, high, color=color, alpha=.2, lw=0)
     if label:
-        ax.annotate(label, (x[-1], mean[-1]), xytext=(5, 0), textcoords='offset points', color=color, va='center',
-                    fontsize=9, annotation_clip=False, gid='direct-label')
-        _part_labels(ax)
+        ax.add_artist(_EndName(label, (x[-1], mean[-1]), xytext=(5, 0), textcoords='offset points', color=color,
+                               va='center', fontsize=9, clip_on=False, annotation_clip=False, gid='direct-label'))
     ax.set(**{k: v for k, v in dict(xlabel=xlabel, ylabel=ylabel).items() if v})
     ax.spines[['top', 'right']].set_visible(False)
     return ax
+
+
+class _EndName(Annotation):
+    "A name at a line's end, placed when it is drawn: by then the limits and the size of the axes are what they will be."
+    def update_positions(self, renderer: Any) -> None:
+        _part_labels(cast(Axes, self.axes))
+        super().update_positions(renderer)
 
 
 def _part_labels(ax: Axes, gap: float = 12.) -> None:

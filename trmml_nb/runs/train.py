@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ import pandas as pd
 import torch
 from filelock import Timeout
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.special import expit
 
 from ..towers.loading import in_memory
 from ..data.dataset import MultiLabelDataset, check_labels
 from ..io import LockError, alone, clear_parts, held_by, number_of, sealed_csv, tell, write_atomic
+from ..people.live_view import percent_limits
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
 from .options import JobError, TrainJob
 from .sets import hide_labels, left_out_of, load_sets, settings, zero_shot_cosines
@@ -208,26 +211,51 @@ def curves_figure(
     "Loss and mAP by epoch."
     fig = Figure(figsize=(7, 2.8), layout='constrained')
     left, right = fig.subplots(1, 2)
-    epochs = history['epoch'] + 1
     measured = ('epoch', 'lr', 'loss', 'seconds', '_mAP', '_mAP_ema', 'pseudo_')
     for part in [c for c in history if not c.startswith(measured) and not c.endswith(measured)]:
-        curve(epochs, history[part], part, left, xlabel='epoch', ylabel='loss')
-    for column in [c for c in history if c.endswith(('_mAP', '_mAP_ema'))]:
-        curve(epochs, history[column], 'averaged' if column.endswith('ema') else 'plain', right, xlabel='epoch',
-              ylabel='mAP (%)')
-    right.axhline(metrics['zero_shot_mAP'], color='grey', ls='--', lw=1)
-    right.annotate('zero-shot', (epochs.iloc[0], metrics['zero_shot_mAP']), fontsize=9, color='grey', va='bottom')
+        curve(history['epoch'] + 1, history[part], part, left, xlabel='epoch', ylabel='loss')
+    scores = [c for c in history if c.endswith(('_mAP', '_mAP_ema'))]
+    for column in scores:
+        known = history[history[column].notna()]
+        curve(known['epoch'].to_numpy() + 1, known[column], 'averaged' if column.endswith('ema') else 'plain', right,
+              xlabel='epoch', ylabel='mAP (%)')
+    before = metrics['zero_shot_mAP']
+    right.set_ylim(percent_limits([*history[scores].to_numpy(float).ravel(), before]))
+    first, last = history['epoch'].min() + 1, history['epoch'].max() + 1
+    curve([first - .25 * (first == last), last], [before, before], 'zero-shot', right, color='#6b6b6b')
+    right.lines[-1].set(ls='--', lw=1)
+    saved = metrics.get('mAP', np.nan)  # neighbours are asked last
+    if len(scores) and abs(saved - history[scores[-1]].iloc[-1]) >= .05:
+        curve([last], [saved], 'as saved', right)
+    for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        if first == last:
+            ax.set(xlim=(first - .5, last + .5), xticks=[first])
     return fig
 
 # %% ../../nbs/library/runs/03_train.ipynb #c688767f
 def per_class_figure(
     metrics: dict,  # of the run
+    rows: int = 60,  # categories below each other; the next ones stand beside them
+    most: int = 240,  # categories that are drawn
 ) -> Figure:
-    "Average precision of each category, and what it gained over zero-shot."
-    names = [c for c, v in metrics['per_class_AP'].items() if v is not None and np.isfinite(v)][:60]
-    fig = Figure(figsize=(7, 1 + .22 * len(names)), layout='constrained')
-    bars([metrics['per_class_AP'][c] for c in names], names, [metrics['zero_shot_per_class_AP'][c] for c in names],
-         fig.subplots(), xlabel='average precision (%); in brackets: change from zero-shot')
+    """Average precision of each category, and what it gained over zero-shot, the best first; of very many categories the
+    best and the weakest, which is said above."""
+    scores, plain = metrics['per_class_AP'], metrics['zero_shot_per_class_AP']
+    names = sorted((c for c, v in scores.items() if v is not None and np.isfinite(v)), key=lambda c: -scores[c])
+    shown = names if len(names) <= most else names[:most // 2] + names[-(most // 2):]
+    rows = -(-len(shown) // max(-(-len(shown) // rows), 1)) or 1  # the parts are equally long
+    parts = [shown[i:i + rows] for i in range(0, len(shown), rows)] or [[]]
+    broken = {c: fill(c, 32) for c in shown}
+    height = .22 + .16 * max((name.count('\n') for name in broken.values()), default=0)
+    fig = Figure(figsize=(7 * len(parts), 1 + height * max(len(parts[0]), 1)), layout='constrained')
+    for ax, part in zip(fig.subplots(1, len(parts), squeeze=False, sharex=True)[0], parts):
+        bars([scores[c] for c in part], [broken[c] for c in part], [plain[c] for c in part], ax,
+             xlabel='average precision (%); grey: zero-shot; in brackets: the change', sort='none')
+        ax.set_ylim(len(parts[0]) - .4, -.6)  # bars of the last part are as thick as those of the others
+    if len(shown) < len(names):
+        fig.suptitle(f'The {most // 2} best and the {most // 2} weakest of {len(names):,} categories; all of them are '
+                     'in metrics.json.')
     return fig
 
 # %% ../../nbs/library/runs/03_train.ipynb #a5656a3d
@@ -373,9 +401,12 @@ def train_in(
     progress: bool,  # bars and one line per stage
 ) -> Path:  # the folder
     "The work of `train_job`."
+    say = tell if progress and rank_and_size()[0] == 0 else (lambda *_, **__: None)
+    say(f'reading the data: {job.data}', flush=True)
     train, test = load_sets(job)
     train, mask = hide_labels(train, job, job)
     check_labels(train)
+    say(f'loading the tower: {job.clip}', flush=True)
     tower = load_tower(job.clip, job.pretrained, job.image_size, str(device), job.resize or 'squash',
                        dense=job.dense)
     precision = from_first(choose_precision, tower, train, job.encode_precision, job.cache)
@@ -383,12 +414,12 @@ def train_in(
     method, config = settings(job)
     about = describe(job, tower, train, mask, method, config, test)
     from_first(claim_config, folder, about)
-    say = tell if progress and rank_and_size()[0] == 0 else (lambda *_: None)
     say(f'{train}  ({mask})\nmeasured on {test.name}/{test.split}, {number_of(len(test), "image")}; tower {job.clip} '
-        f'at {tower.image_size} px\n{precision.why}')
+        f'at {tower.image_size} px\n{precision.why}', flush=True)
     stores = [in_memory(encode_dataset(tower, s, job.cache, progress=progress), device) for s in (train, test)]
     for store, part in zip(stores, ('made_from', 'measured_on')):
         same_pictures(store, about['data'][part])
+    say(f'preparing the method: {METHODS[parse_spec(job.method)[0]].title}', flush=True)
     model = build_method(job.method, tower, about['class_names'], job.seed, job.data)
     measured = Evaluation(stores[1], test.targets if test.truth is None else test.truth, job.eval_split or test.split)
     trainer = Trainer(model, stores[0], train.targets, config, measured,
@@ -399,6 +430,7 @@ def train_in(
     elif job.resume:
         say(f'{folder}: nothing to go on with was found there, so the training begins anew')
     history = trainer.fit(folder / CHECKPOINTS[0], progress, every=job.every)
+    say(f'measuring on {test.name}/{test.split}, saving, and drawing the figures', flush=True)
     from_first(finish_run, folder, trainer, history, tower, test, about)
     return folder
 

@@ -342,18 +342,22 @@ PAGE_STYLE = '''
 body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:var(--ink);
 background:var(--paper);overflow-wrap:anywhere}
 table{border-collapse:collapse;margin:1rem 0;font-size:.9rem;font-variant-numeric:tabular-nums}
-td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid var(--rule);vertical-align:top}
+td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid var(--rule);vertical-align:top;min-width:6rem}
+th,.number{overflow-wrap:normal;min-width:0}td:first-child{min-width:12rem}
 th{vertical-align:bottom;font-weight:600;line-height:1.25}td:first-child,th:first-child{text-align:left}
 .few{display:inline-block;border:1px dashed var(--soft);border-radius:3px;padding:0 .3rem;font-size:.75rem;white-space:nowrap}
 img{max-width:100%;height:auto;background:#fff}figure{display:inline-block;margin:.4rem;width:9rem;vertical-align:top;
 font-size:.85rem}
-@media screen and (max-width:52rem){table,tbody,tr{display:block}thead{display:none}
-tr{display:grid;grid-template-columns:1fr 1fr;background:var(--card);border-radius:6px;padding:.4rem .6rem;margin:.5rem 0}
-td{border:0;padding:.1rem .3rem;text-align:left}td:first-child{grid-column:1/3;font-weight:700}
+@media screen and (max-width:74rem){table,tbody,tr{display:block}thead{display:none}
+tr{display:grid;grid-template-columns:repeat(auto-fill,minmax(9rem,1fr));background:var(--card);border-radius:6px;
+padding:.4rem .6rem;margin:.5rem 0}
+td,td:first-child{border:0;padding:.1rem .3rem;text-align:left;min-width:0}
+td:first-child{grid-column:1/-1;font-weight:700}
 td::before{content:attr(data-name) " ";color:var(--soft)}td:first-child::before{content:""}}
 @page{size:A4;margin:14mm}
 @media print{:root{color-scheme:light;--ink:#000;--paper:#fff;--rule:#bbb;--soft:#444}body{max-width:none;margin:0;padding:0;
-font-size:10pt}table{font-size:7pt;width:100%}td,th{padding:1pt 2.5pt}figure{width:3.3cm;break-inside:avoid}
+font-size:10pt}table{font-size:7pt;width:100%}td,th{padding:1pt 2.5pt;min-width:1.5cm}th,.number{min-width:0}
+td:first-child{min-width:3cm}.few{font-size:6pt;padding:0 1pt}figure{width:3.3cm;break-inside:avoid}
 tr,li{break-inside:avoid}h2{break-after:avoid}}
 '''
 
@@ -361,7 +365,8 @@ tr,li{break-inside:avoid}h2{break-after:avoid}}
 IN_WORDS = dict(present='known present', absent='known absent', known_share='share known', AP='average precision (%)',
              AP_assumed='average precision, blanks as absent (%)', threshold='present from', seconds='seconds',
              proposed_present='proposed as present', expected_precision='share of them that should hold',
-             **{'from': 'at least', 'to': 'at most'}, image='photograph', category='category', row='line')
+             **{'from': 'at least', 'to': 'at most', 'class': 'category'}, image='photograph', category='category',
+             row='line')
 FEW = 5  # fewer known present labels than this are marked beside a measure
 
 
@@ -378,7 +383,8 @@ def html_table(
     def cell(row: Any, column: str, v: Any) -> str:
         mark = (marks or {}).get((row, column))
         beside = f' <span class="few">{html.escape(mark)}</span>' if mark else ''
-        return f'<td data-name="{html.escape(plain(column))}">{text(v)}{beside}</td>'
+        kind = ' class="number"' if isinstance(v, (int, float, np.number)) else ''
+        return f'<td{kind} data-name="{html.escape(plain(column))}">{text(v)}{beside}</td>'
     plain = lambda c: IN_WORDS.get(c, str(c).replace('_', ' '))
     columns = [frame.index.name or 'category', *frame.columns]
     head = ''.join(f'<th scope="col">{html.escape(plain(c))}</th>' for c in columns)
@@ -654,11 +660,13 @@ def photos_in(
 ) -> tuple[Result, Kept]:  # what was found out, and what was taken over
     "The work of `photos_job`."
     data, device = sheet.dataset, pick_device(job.device)
+    say: Callable[..., None] = tell if progress else (lambda *_, **__: None)
+    say(f'loading the tower: {training.clip}', flush=True)
     tower = load_tower(training.clip, job.pretrained, job.image_size, str(device), job.resize or 'squash',
                        dense=job.dense)
     precision = choose_precision(tower, data, job.encode_precision, job.cache)
     tower.precision = precision.dtype
-    tell(precision.why, flush=True) if progress else None
+    say(precision.why, flush=True)
     store = in_memory(encode_dataset(tower, data, job.cache, progress=progress), device)
     method, config = settings(training)
     about = describe(training, tower, data, 'labels given by people', method, config)
@@ -669,11 +677,13 @@ def photos_in(
     final = tower_alone(tower, store, data)
     alone = predict_logits(final, store).numpy()
     held_out = held_out_logits(tower, store, data, training, job.folds, kept, progress)
+    say('calibrating the probabilities, and choosing the thresholds', flush=True)
     result = study(sheet, held_out, alone, job.folds, job.seed, job.model)
     if result.chosen == 'tower':
         about |= dict(method='zero_shot', method_config=asdict(final.config))
     else:
         final = fit_rows(tower, store, data, np.arange(len(data)), training, progress)
+    say('filling the blanks, and writing the report', flush=True)
     made = own_folder(folder / '.results')
     asked = asdict(job) | dict(data='photos', start=None)
     write_json(made / 'config.json', about | dict(job=asked, went_on_from=job.start), sealed=True)
@@ -813,7 +823,8 @@ def photos_job(
 ) -> Path:  # folder with completed.csv, report.html and the run
     """From photographs and a table with gaps to a run, completed labels and a report. Stopped, it goes on with the
     same command."""
-    say, training = tell if progress else (lambda *_: None), job.training
+    say, training = tell if progress else (lambda *_, **__: None), job.training
+    say(f'reading {job.labels or "the table"}, and looking at the photographs in {job.photos}', flush=True)
     sheet = read_labels(job.labels, job.photos, job.synonyms, [c.strip() for c in job.categories.split(',')
                                                                if c.strip()], on_bad=job.on_bad,
                         reading=job.reading)
@@ -824,7 +835,7 @@ def photos_job(
     if job.start:
         sheet = replace(sheet, notes=[*sheet.notes, *what_is_new(job.start, job, sheet)])
     say('\n'.join([f'{data}', f'categories: {names_in_words(data.class_names)}',
-                   *(f'- {note}' for note in sheet.notes), what_is_open(sheet)]))
+                   *(f'- {note}' for note in sheet.notes), what_is_open(sheet)]), flush=True)
     with alone_in(folder):
         _, begun = claim_photos(job, training)  # again: somebody may have finished here a moment ago
         try:
