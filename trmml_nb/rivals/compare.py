@@ -21,7 +21,8 @@ from ..errors import RunError
 from ..io import alone, sealed_csv, unsealed, write_atomic
 from ..data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask
 from ..method.contract import LossState, Method
-from .registry import METHODS, build_method, configure, parse_spec, settings_sha256, trained_parameters
+from .registry import (METHODS, build_method, configure, parse_spec, released, settings_sha256,
+                                      trained_parameters)
 from ..training.metrics import f1_scores, mean_average_precision, precision_recall
 from ..training.localisation import Places, localise
 from ..towers.tower import FrozenTower
@@ -339,10 +340,12 @@ def wide(
 def margins(
     summary: pd.DataFrame,  # from `summarise`
     ours: str = 'trmml',  # the method whose margin is asked
-    others: Sequence[str] | None = None,  # who counts as another; None: all methods without settings of their own
+    others: Sequence[str] | None = None,  # who counts as another; None: all methods as listed, and as released
 ) -> pd.DataFrame:  # index known; columns ours, best_other, its mean, margin, and the margin's standard error
     "By how much one method is ahead of the best other."
-    others = [m for m in METHODS if not m.startswith('trmml')] if others is None else others
+    if others is None:
+        specs = summary.index.get_level_values('method').unique()
+        others = [m for m in specs if (m in METHODS or released(m)) and not m.startswith('trmml')]
     rows = {}
     for known, part in summary.reset_index('known').groupby('known', sort=False):
         rivals = part.loc[[m for m in part.index if m in others], 'mean']
