@@ -69,6 +69,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'trmml_nb/data/dataset.py'),
                                        'trmml_nb.data.dataset.LabelledImages.object_masks': ( 'library/data/dataset.html#labelledimages.object_masks',
                                                                                               'trmml_nb/data/dataset.py'),
+                                       'trmml_nb.data.dataset.LabelledImages.picture': ( 'library/data/dataset.html#labelledimages.picture',
+                                                                                         'trmml_nb/data/dataset.py'),
                                        'trmml_nb.data.dataset.MultiLabelDataset': ( 'library/data/dataset.html#multilabeldataset',
                                                                                     'trmml_nb/data/dataset.py'),
                                        'trmml_nb.data.dataset.MultiLabelDataset.random_split': ( 'library/data/dataset.html#multilabeldataset.random_split',

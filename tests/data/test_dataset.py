@@ -369,3 +369,13 @@ def test_one_is_not_many():
     assert '1 image, 20 classes' in repr(one)
     alone = MultiLabelDataset('a', 'all', ['dog'], ['x'], np.array([[1]]), None, [one.images[0]])
     assert repr(alone).startswith('a/all: 1 image, 1 class, 100.0 %')
+
+
+def test_a_drawing_is_looked_at_in_full_size_and_a_photograph_as_it_is(tmp_path):
+    scenes = scenes_dataset('val', 2, size=64)
+    large = scenes.picture(1, 256)
+    assert large.size == (256, 256) and scenes.image(1).size == (64, 64) and scenes.picture(1, 32).size == (64, 64)
+    again = np.asarray(large.resize((64, 64), Image.Resampling.BOX), float)
+    assert np.abs(again - np.asarray(scenes.image(1), float)).mean() < 8, 'the same scene'
+    Image.new('RGB', (30, 20), 'red').save(tmp_path / 'a.png')
+    assert image_folder(tmp_path, ['cat']).picture(0).size == (30, 20)

@@ -286,6 +286,14 @@ class LabelledImages:
         "Picture `i`, PIL RGB; with a `key`, from the bytes that have it. Errors: bytes that were changed since."
         return self.images[i].load(key)
 
+    def picture(self, i: int,
+                side: int = 768,  # pixels
+                ) -> Image.Image:
+        """Picture `i` for people to look at: a photograph as it is; a drawing, which is the same at every size, with so
+        many pixels a side. Errors: as `image`."""
+        record = self.images[i]
+        return record._replace(size=max(side, record.size)).load() if isinstance(record, SceneImage) else self.image(i)
+
     def __getitem__(self, i: int) -> Example:
         i = range(len(self))[i]  # counts from the end if negative; IndexError past it
         image = self.image(i)

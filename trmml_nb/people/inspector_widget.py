@@ -290,7 +290,7 @@ class InspectorImages(InspectorPicture):
                 if because != 'row' and len(self.ranking.rows):
                     self.row = int(self.ranking.rows[0])
             try:
-                image, self.trouble = run.dataset.image(self.row), ''
+                image, self.trouble = run.dataset.picture(self.row), ''
             except DataError as error:
                 image, self.trouble = GONE, f'{error} Its labels are shown without it. '
             self.views = [each.view(self.row, image) for each in self.runs]

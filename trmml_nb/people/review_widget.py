@@ -146,7 +146,7 @@ class ReviewPicture(ReviewWords):
     def _image(self, row: int) -> Any:
         "A picture as the tower saw it; a grey one, and a word about it, if its file is gone."
         try:
-            image = self.review.dataset.image(row)
+            image = self.review.dataset.picture(row, 768 if self.mode == 'single' else 440)
         except DataError as error:
             self.trouble = f'{error} The question can be skipped.'
             return GONE
