@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from trmml_nb.runs.train import curves_figure, per_class_figure, train_job
 from trmml_nb.data.labels import LabelError, bernoulli_mask, mask_sha256
 from trmml_nb.runs.run import load_model, load_run, note_of
 from trmml_nb.errors import RunError
-from trmml_nb.errors import TrainingError
+from trmml_nb.errors import TowerError, TrainingError
 from trmml_nb.io import JSON_SEAL, read_json
 from trmml_nb.training.trainer import write_checkpoint
 
@@ -160,6 +161,27 @@ def test_labels_that_teach_nothing(place):
     with pytest.raises((JobError, LabelError), match='no label is known|none of its'):
         train_job(TrainJob(data='csv', labels=str(folder / 'labels.csv'), out=str(place / 'n')), progress=False)
     assert not (place / 'n' / 'model.safetensors').exists()
+
+
+def test_a_training_refused_before_its_first_epoch_leaves_nothing(tmp_path, monkeypatch):
+    import trmml_nb.runs.train as module
+
+    def refuses(*_, **__):
+        raise TowerError('features that are no numbers')
+
+    job = TrainJob(limit=20, epochs=1, out=str(tmp_path / 'runs' / 'a'), cache=str(tmp_path / 'cache'))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, 'encode_dataset', refuses)
+        with pytest.raises(TowerError):
+            train_job(job, progress=False)
+        assert {f.name for f in tmp_path.iterdir()} <= {'cache'}, 'neither a folder nor a lock'
+        (tmp_path / 'runs' / 'a').mkdir(parents=True)
+        with pytest.raises(TowerError):
+            train_job(job, progress=False)
+    kept = {f.name for f in (tmp_path / 'runs' / 'a').iterdir()}
+    assert kept == {'config.json'}, 'a folder that was there stays as it is made use of'
+    train_job(replace(job, resume=True), progress=False)
+    assert (tmp_path / 'runs' / 'a' / 'metrics.json').is_file()
 
 
 def test_resuming_where_nothing_is_begins_anew_and_says_so(tmp_path, capsys):

@@ -27,6 +27,7 @@ from ..data.dataset import MultiLabelDataset, check_labels
 from ..io import LockError, alone, clear_parts, held_by, number_of, sealed_csv, tell, write_atomic
 from ..people.live_view import percent_limits
 from ..people.figures import bars, curve, figure_png, show_image, show_saliency
+from ..errors import TrmmlError
 from .options import JobError, TrainJob
 from .sets import hide_labels, left_out_of, load_sets, settings, zero_shot_cosines
 from ..data.labels import ABSENT, UNKNOWN, mask_sha256
@@ -326,7 +327,12 @@ def alone_in(
             remove_empty(made[:1])
             raise
         at_last.callback(remove_empty, made[:1])
-        yield
+        try:
+            yield
+        except TrmmlError:  # refused before anything was trained: there is nothing to go on with
+            if made[:1] == [folder] and {f.name for f in folder.iterdir()} == {'config.json'}:
+                (folder / 'config.json').unlink()
+            raise
 
 # %% ../../nbs/library/runs/03_train.ipynb #c8808971
 def claim_config(

@@ -412,7 +412,8 @@ def write_checkpoint(
     except (OSError, RuntimeError) as error:
         clear_parts(path)
         raise TrainingError(f'{path}: the checkpoint could not be written ({error}); is the disk full or read-only? '
-                            'The one written before is still there; free some space and resume.') from error
+                            + ('The one written before is still there; free' if path.is_file() else 'Free') +
+                            ' some space, and go on with the same command and --resume.') from error
 
 # %% ../../nbs/library/training/02_trainer.ipynb #05d2139b
 def read_checkpoint(
