@@ -52,7 +52,7 @@ from trmml_nb.people.review import Review, read_answers, read_predictions
 from trmml_nb.runs.options import TrainJob
 from trmml_nb.rivals.compare import FIRST, TEXT_COLUMNS, add_rows, read_table
 from trmml_nb.runs import predict as predicting
-from trmml_nb.runs.predict import predict_job, xmp_sidecar
+from trmml_nb.runs.predict import XMP_MAKER, predict_job, xmp_sidecar
 from trmml_nb.runs.run import UNFINISHED, load_model, load_run, read_config, read_history, read_metrics
 from trmml_nb.runs.train import train_job
 from trmml_nb.runs.use import completed_table, run_decisions, write_table
@@ -348,7 +348,7 @@ def of_tools(work: Path, photos: Path, names: list[str], ids: list[str]) -> dict
     ]
     labels('google vision', put('google.json', json.dumps(dict(responses=seen))), confidence=0.5)
     for k, i in enumerate(ids):
-        put(f'words/{i}.xmp', xmp_sidecar([names[k % 3]]))
+        put(f'words/{i}.xmp', xmp_sidecar([names[k % 3]]).replace(XMP_MAKER.encode(), b'a catalogue'))
     labels('lightroom', work / 'words/0.png.xmp', work / 'words')
     rows = ''.join(f'{i},{names[k % 3]},{(k % 5) / 4}\n' for k, i in enumerate(ids))
     labels('long table', put('long.csv', 'ImageID,LabelName,Confidence\n' + rows), confidence=0.7)

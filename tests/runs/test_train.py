@@ -449,6 +449,16 @@ def test_curves_say_where_the_saved_model_stands_if_it_is_another():
     assert names(90.2) == ['plain', 'averaged', 'zero-shot', 'as saved']
 
 
+@pytest.mark.parametrize('epochs', [1, 3])
+@pytest.mark.parametrize('drawn', [0, 1])
+def test_curves_where_nothing_is_known_absent(epochs, drawn):
+    "Positives alone have no mAP, so metrics say None: nothing is drawn of it, and nothing breaks."
+    history = pd.DataFrame(dict(epoch=range(epochs), loss=0.3, test_mAP=np.nan, test_mAP_ema=np.nan))
+    fig = curves_figure(history, dict(zero_shot_mAP=[None, 80.0][drawn], mAP=None))
+    fig.canvas.draw()
+    assert not any('saved' in t.get_text() for t in fig.axes[1].texts)
+
+
 @pytest.mark.parametrize('count', [1, 20, 60, 61, 80, 200, 240, 241, 1203])
 def test_every_category_is_drawn_or_it_is_said_how_many_are_not(count):
     r = np.random.default_rng(1)

@@ -389,7 +389,7 @@ def curve(
     color = color or PALETTE[len(ax.lines) % len(PALETTE)]
     ax.plot(x, mean, color=color, lw=1.8, marker='o' if len(x) == 1 else None)  # one point is no line
     ax.fill_between(x, low, high, color=color, alpha=.2, lw=0)
-    if label:
+    if label and len(x):
         ax.add_artist(_EndName(label, (x[-1], mean[-1]), xytext=(5, 0), textcoords='offset points', color=color,
                                va='center', fontsize=9, clip_on=False, annotation_clip=False, gid='direct-label'))
     ax.set(**{k: v for k, v in dict(xlabel=xlabel, ylabel=ylabel).items() if v})

@@ -225,8 +225,8 @@ def curves_figure(
     first, last = history['epoch'].min() + 1, history['epoch'].max() + 1
     curve([first - .25 * (first == last), last], [before, before], 'zero-shot', right, color='#6b6b6b')
     right.lines[-1].set(ls='--', lw=1)
-    saved = metrics.get('mAP', np.nan)  # neighbours are asked last
-    if len(scores) and abs(saved - history[scores[-1]].iloc[-1]) >= .05:
+    saved = metrics.get('mAP')  # neighbours are asked last; None where nothing was known to be absent
+    if len(scores) and saved is not None and abs(saved - history[scores[-1]].iloc[-1]) >= .05:
         curve([last], [saved], 'as saved', right)
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
