@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers.steps import said_before
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.runs.options import JobError, TrainJob
 from trmml_nb.runs.train import curves_figure, per_class_figure, train_job
@@ -488,21 +489,9 @@ def test_long_names_of_categories_are_whole_and_apart():
 
 def test_each_long_step_is_named_before_it_begins(place, monkeypatch, capsys):
     "Nobody waits without knowing for what."
-    import importlib
-
-    module, heard, said = importlib.import_module('trmml_nb.runs.train'), {}, ''
-
-    def watched(name, step):
-        def begin(*given, **named):
-            nonlocal said
-            said += capsys.readouterr().out
-            heard.setdefault(name, said.strip().splitlines()[-1])
-            return step(*given, **named)
-
-        return begin
-
-    for name in ('load_sets', 'load_tower', 'build_method', 'finish_run'):
-        monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
+    heard = said_before(
+        'trmml_nb.runs.train', ('load_sets', 'load_tower', 'build_method', 'finish_run'), monkeypatch, capsys
+    )
     train_job(TrainJob(limit=20, epochs=1, out=str(place / 'words'), cache=str(place / 'cache')), progress=True)
     assert heard == dict(
         load_sets='reading the data: scenes',

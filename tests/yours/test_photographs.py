@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from PIL import Image
 from typer.testing import CliRunner
 
+from helpers.steps import said_before
 from trmml_nb.yours.calibration import (
     CalibrationError,
     assumed_targets,
@@ -929,21 +930,9 @@ def test_folds_have_a_bar_with_the_time_that_is_left(album, tmp_path, capsys):
 
 def test_each_long_step_is_named_before_it_begins(album, monkeypatch, capsys):
     "Nobody waits without knowing for what."
-    import importlib
-
-    module, heard, said = importlib.import_module('trmml_nb.yours.photographs'), {}, ''
-
-    def watched(name, step):
-        def begin(*given, **named):
-            nonlocal said
-            said += capsys.readouterr().out
-            heard.setdefault(name, said.strip().splitlines()[-1])
-            return step(*given, **named)
-
-        return begin
-
-    for name in ('read_labels', 'load_tower', 'study', 'write_results'):
-        monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
+    heard = said_before(
+        'trmml_nb.yours.photographs', ('read_labels', 'load_tower', 'study', 'write_results'), monkeypatch, capsys
+    )
     job = PhotosJob(str(album), epochs=1, out=str(album.parent / 'words'), cache=str(album.parent / 'cache'), folds=2)
     photos_job(job, progress=True)
     assert heard.pop('read_labels') == f'reading {job.labels}, and looking at the photographs in {album}'
