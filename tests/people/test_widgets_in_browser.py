@@ -107,6 +107,23 @@ def test_focus_is_not_taken_from_somebody_who_types(page, reviewer):
     assert page.evaluate("document.activeElement.tagName") == 'TEXTAREA'
 
 
+def test_focus_is_not_taken_from_another_widget(page, reviewer):
+    "Several widgets are drawn at once when a notebook is opened again: the one that a person uses keeps the keys."
+    InBrowser(page, reviewer)
+    page.evaluate("""() => { const other = document.createElement('div');
+      Object.assign(other, { className: 'trmml', id: 'other', tabIndex: 0 }); document.body.append(other); other.focus(); }""")
+    page.wait_for_timeout(1800)
+    assert page.evaluate("document.activeElement.id") == 'other'
+
+
+def test_focus_is_not_taken_from_somebody_who_clicked_elsewhere(page, reviewer):
+    InBrowser(page, reviewer)
+    page.evaluate("() => { document.body.append(Object.assign(document.createElement('button'), { id: 'away' })); }")
+    page.locator('#away').click()
+    page.wait_for_timeout(1800)
+    assert page.evaluate("document.activeElement.id") == 'away'
+
+
 def test_the_grid_begins_unanswered_and_is_answered_by_keys(page, reviewer):
     reviewer.mode, reviewer.category = 'grid', 'sheep'
     w = InBrowser(page, reviewer)

@@ -266,8 +266,9 @@ const atHome = (el, act) => {
   if (window.parent !== window) el.style.setProperty('--tall', '960px'); // a frame, whose height follows its content
   const home = () => el.focus({ preventScroll: true });
   const come = () => {
+    // never from a field in which somebody types, nor from another widget
     const a = document.activeElement;
-    if (el.isConnected && !el.contains(a) && !typing(a)) home();
+    if (el.isConnected && !el.contains(a) && !typing(a) && !a?.closest('.trmml')) home();
   };
   let mouse = false; // whether a control was last used by pointer
   const presses = e =>
@@ -296,6 +297,12 @@ const atHome = (el, act) => {
   el.addEventListener('click', e => {
     if (!e.target.closest('input, select, summary')) setTimeout(home);
   });
-  const timers = [0, 150, 600, 1500].map(ms => setTimeout(come, ms));
-  return () => timers.forEach(clearTimeout);
+  const timers = [0, 150, 600, 1500].map(ms => setTimeout(come, ms)),
+    stay = () => timers.forEach(clearTimeout),
+    chosen = e => el.contains(e.target) || stay(); // a person has gone elsewhere
+  document.addEventListener('pointerdown', chosen, true);
+  return () => {
+    stay();
+    document.removeEventListener('pointerdown', chosen, true);
+  };
 };
