@@ -111,7 +111,9 @@ def test_focus_is_not_taken_from_another_widget(page, reviewer):
     "Several widgets are drawn at once when a notebook is opened again: the one that a person uses keeps the keys."
     InBrowser(page, reviewer)
     page.evaluate("""() => { const other = document.createElement('div');
-      Object.assign(other, { className: 'trmml', id: 'other', tabIndex: 0 }); document.body.append(other); other.focus(); }""")
+      Object.assign(other, { className: 'trmml', id: 'other', tabIndex: 0 });
+      document.body.append(other);
+      other.focus(); }""")
     page.wait_for_timeout(1800)
     assert page.evaluate("document.activeElement.id") == 'other'
 

@@ -10,7 +10,7 @@ import errno
 import io
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
@@ -179,8 +179,8 @@ def answers_csv(
     answers: Sequence[Answer],  # in the order in which they were given
 ) -> bytes:  # a whole file
     "Answers as a CSV with a digest; a skipped label is a blank cell."
-    blank = lambda a: replace(a, label='' if a.label == UNKNOWN else a.label, probability=f'{a.probability:.6f}')
-    return sealed_csv(COLUMNS, (astuple(blank(a)) for a in answers)) if answers else csv_bytes(COLUMNS, [])
+    said = lambda a: vars(a) | dict(label='' if a.label == UNKNOWN else a.label, probability=f'{a.probability:.6f}')
+    return sealed_csv(COLUMNS, ([*said(a).values()] for a in answers)) if answers else csv_bytes(COLUMNS, [])
 
 # %% ../../nbs/people/04_review.ipynb #9832c425
 def _answer(cells: Sequence[str], dataset: MultiLabelDataset, rows: dict[str, int], where: str) -> Answer:
