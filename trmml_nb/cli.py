@@ -520,6 +520,8 @@ def cache(
 
     if yes and not empty:
         raise RunError('--yes belongs to --empty, which was not given; leave it out.')
+    if cache and not Path(cache).expanduser().is_dir():
+        raise RunError(f'{cache}: no such folder, so nothing is kept there; leave --cache out for the usual one.')
     stores = cached_stores(cache)
     for folder, why in unlisted_stores(cache):
         tell(f'not listed: {folder}: {why}', file=sys.stderr)

@@ -43,6 +43,7 @@ from trmml_nb.datasets.archives import (
 from ..data.dataset import FileImage, MultiLabelDataset
 from ..io import csv_bytes, number_of, write_atomic
 from ..runs.options import PrepareOptions
+from ..runs.train import remove_empty
 from trmml_nb.data.labels import (
     ABSENT,
     PRESENT,
@@ -1123,7 +1124,11 @@ def prepare_job(
         return folder
     print(notice(benchmark, folder, given))
     if not job.plan_only:
-        prepare_benchmark(benchmark, job.root, given, job.allow_missing, patience, job.workers, progress, job.offline,
-                          job.allow_undecodable)
+        made = [f for f in (folder / 'images', folder, *folder.parents) if not f.exists()]
+        try:
+            prepare_benchmark(benchmark, job.root, given, job.allow_missing, patience, job.workers, progress,
+                              job.offline, job.allow_undecodable)
+        finally:
+            remove_empty(made)  # of a job that was refused
         print(f'prepared: {folder}')
     return folder

@@ -130,7 +130,8 @@ def prior_bias(
     _positive('scale', scale)
     if not cosines.isfinite().all():
         raise MatchingError(f'{int((~cosines.isfinite()).sum())} of {cosines.numel()} cosines are no finite numbers: '
-                            'the features or the texts are damaged; encode them anew.')
+                            'the features or the texts are damaged, and so may be the tower '
+                            'that gave them. Take its files anew, delete the features, and encode again.')
     if not (0 < rate < 1 and cosines.numel()):
         raise MatchingError(f'rate is {rate} and cosines have shape {tuple(cosines.shape)}, expected 0 < rate < 1 '
                             'and at least one cosine.')

@@ -32,7 +32,7 @@ from ..towers.views import Store, StoreRows
 # %% auto #0
 __all__ = ['KEY', 'FIRST', 'TEXT_COLUMNS', 'CompareError', 'World', 'hidden_targets', 'views_of', 'view_logits', 'score',
            'unknown_quality', 'fit_watching', 'run_cell', 'read_table', 'add_rows', 'rows_of', 'missing_cells',
-           'compare', 'hold_out', 'summarise', 'wide', 'margins']
+           'compare', 'hold_out', 'summarise', 'percent', 'wide', 'margins']
 
 # %% ../../nbs/rivals/04_compare.ipynb #3fcc7db0
 class CompareError(RunError):
@@ -325,6 +325,14 @@ def summarise(
     return rows.groupby(['method', 'known'], sort=False)[value].agg(mean='mean', std='std', seeds='count')
 
 
+def percent(
+    value: float,  # NaN where nothing could be measured
+    digits: int = 1,  # after the point
+) -> str:
+    "A number for people; a dash for none."
+    return f'{value:.{digits}f}' if np.isfinite(value) else '–'
+
+
 def wide(
     summary: pd.DataFrame,  # from `summarise`
     digits: int = 1,  # after the point
@@ -332,7 +340,7 @@ def wide(
     "The table as people read it: mean ± standard deviation."
     def text(row):
         spread = '' if np.isnan(row['std']) else f' ± {row["std"]:.{digits}f}'
-        return f'{row["mean"]:.{digits}f}{spread}'
+        return percent(row['mean'], digits) + spread
     cells = summary.apply(text, axis=1).unstack('known')
     return cells[sorted(cells, key=lambda known: (known == 'single', known))].fillna('–')
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..rivals.compare import World, compare, hidden_targets, hold_out, views_of
+from ..rivals.compare import World, compare, hidden_targets, hold_out, percent, read_table, views_of
 from ..data.dataset import MultiLabelDataset, check_labels, scenes_dataset
 from ..towers.store import FeatureStore
 from .options import CompareOptions, JobError, LabelChoice
@@ -33,7 +33,7 @@ from ..io import number_of, parse_json, plain_values, tell, write_json
 from ..towers.encode import encode_dataset
 from ..towers.tower import load_tower
 from ..training.trainer import pick_device
-from ..towers.views import ViewStore
+from ..towers.views import ViewStore, view_parts
 
 # %% auto #0
 __all__ = ['split_specs', 'split_knowns', 'split_seeds', 'CompareJob', 'selection_set', 'published_masks', 'known_places',
@@ -98,6 +98,13 @@ class CompareJob(CompareOptions):
             raise JobError(f'--tune is {self.tune}, expected a share from 0 and below 1.')
         if Path(self.out).exists() and not Path(self.out).is_file():
             raise JobError(f'{self.out}: is no file; choose another --out.')
+        read_table(self.out)  # one that cannot be gone on with is refused before anything is encoded
+        views = [view_parts(view) for view in self.views.split('+')]
+        if len(set(views)) < len(views):
+            raise JobError(f'--views is {self.views!r}, expected different views, such as plain+flip.')
+        for name, there, what in (('masks', Path.is_dir, 'folder'), ('boxes', Path.is_file, 'file')):
+            if (said := getattr(self, name)) is not None and not there(Path(said)):
+                raise JobError(f'--{name} is {said}: no such {what}.')
         if self.class_names:
             self.methods = ','.join(with_wording(spec, self.class_names) for spec in specs[0])
 
@@ -242,7 +249,7 @@ def write_configs(
             if not path.exists():
                 write_json(path, content)
 
-
+# %% ../../nbs/library/runs/05_compare_job.ipynb #337e628c
 def compare_job(
     job: CompareJob,  # what to do
     progress: bool = True,  # a line for each finished cell
@@ -250,10 +257,14 @@ def compare_job(
     "Run what the table lacks, and write the settings beside it."
     specs, knowns, seeds = split_specs(job.methods), split_knowns(job.known), split_seeds(job.seeds)
     world, out = make_world(job, progress), Path(job.out)
-    write_configs(out.parent / 'configs' / out.stem, world, specs, knowns)
+    configs = out.parent / 'configs' / out.stem
 
     def say(rows: list[dict], left: int) -> None:
         last = rows[0]
-        tell(f"{last['method']:<24} known {last['known']!s:<7} seed {last['seed']}: mAP {last['mAP']:.2f}  "
-              f"({last['train_seconds']:.0f} s, {left} left)", flush=True)
-    return compare(world, specs, knowns, seeds, out, job.device, say if progress else None)
+        write_configs(configs, world, [last['method']], [last['known']])  # not before: a refused job leaves nothing
+        if progress:
+            tell(f"{last['method']:<24} known {last['known']!s:<7} seed {last['seed']}: mAP {percent(last['mAP'], 2)}  "
+                 f"({last['train_seconds']:.0f} s, {left} left)", flush=True)
+    table = compare(world, specs, knowns, seeds, out, job.device, say)
+    write_configs(configs, world, specs, knowns)  # also of cells that a killed job had finished
+    return table

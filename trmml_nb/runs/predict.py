@@ -300,6 +300,8 @@ def check_sidecars(
     except ValueError as error:
         raise JobError(f'a category has a sign that XML cannot hold ({error}), so there can be no sidecars; leave out '
                        '--xmp.') from None
+    if folder.exists() and not folder.is_dir():
+        raise JobError(f'{folder}: is no folder; choose another --xmp.')
     for name in names:
         path = folder / f'{name}.xmp'
         there = path.read_bytes() if path.is_file() else b''

@@ -43,10 +43,10 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Evaluation, TrainConfig, Trainer, pick_device, predict_logits
 
 # %% auto #0
-__all__ = ['CHECKPOINTS', 'DIFFERENCES', 'clear_checkpoints', 'claim_folder', 'made_from', 'what_changed', 'same_pictures',
-           'describe', 'check_same_run', 'difficult_absent', 'measure_run', 'curves_figure', 'per_class_figure',
-           'examples_figure', 'draw_run', 'remove_empty', 'alone_in', 'claim_config', 'find_checkpoint', 'run_metrics',
-           'finish_run', 'train_in', 'train_job', 'train']
+__all__ = ['CHECKPOINTS', 'DIFFERENCES', 'clear_checkpoints', 'claim_folder', 'made_from', 'each_picture', 'what_changed',
+           'same_pictures', 'describe', 'check_same_run', 'difficult_absent', 'measure_run', 'curves_figure',
+           'per_class_figure', 'examples_figure', 'draw_run', 'remove_empty', 'alone_in', 'claim_config',
+           'find_checkpoint', 'run_metrics', 'finish_run', 'train_in', 'train_job', 'train']
 
 # %% ../../nbs/library/runs/03_train.ipynb #52e189ec
 CHECKPOINTS = ('checkpoint.safetensors',
@@ -99,6 +99,14 @@ def made_from(
     found = dict(names=digest(dataset.image_ids), categories=digest(dataset.class_names), labels=array(dataset.targets),
                  truth='none' if dataset.truth is None else array(dataset.truth))
     return found | (dict(pictures=digest(dataset.content_keys())) if pictures else {})
+
+# %% ../../nbs/library/runs/03_train.ipynb #d6262104
+def each_picture(
+    dataset: MultiLabelDataset,  # N images
+) -> list[str]:  # 16 hex digits for each
+    "Digests of single pictures, each with its name: they say which one was exchanged, and not what it is called."
+    pairs = zip(dataset.image_ids, dataset.content_keys())
+    return [hashlib.sha256(json.dumps(pair).encode()).hexdigest()[:16] for pair in pairs]
 
 
 DIFFERENCES = dict(names='names of images, or their order', categories='categories, or their order', labels='labels',

@@ -351,7 +351,7 @@ def fill_weights(
     path: str | Path,  # a checkpoint that `checkpoint_shapes` accepted
     name: str,  # the architecture's name, for messages
 ) -> None:
-    "Load a checkpoint strictly. Errors: names the first tensors that differ and both shapes."
+    "Load a checkpoint strictly. Errors: names the first tensors that differ and both shapes; numbers that are none."
     own, found = {k: tuple(v.shape) for k, v in model.state_dict().items()}, []
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -370,6 +370,10 @@ def fill_weights(
         found = found or [line.strip() for line in str(error).splitlines() if "key(s)" in line] or [str(error)]
         raise TowerError(f"{path}: not weights of {name!r}; " + "; ".join(f[:240] for f in found[:3])
                          + ". Name the architecture these weights were trained with") from error
+    damaged = [k for k, v in model.state_dict().items() if not v.isfinite().all()]
+    if damaged:
+        raise TowerError(f"{path}: {len(damaged)} of {len(own)} tensors hold what is no finite number, first "
+                         f"{damaged[0]}: the weights are damaged; take the files of the tower anew")
 
 # %% ../../nbs/library/towers/02_weights.ipynb #ffd0e875
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, protected_namespaces=())

@@ -42,7 +42,7 @@ from ..people.inspector import LabelLook, MatchView, fit_side, map_levels, match
 from ..runs.options import MODELS, PhotosOptions, TrainJob, check_choices, idle_option
 from ..towers.loading import in_memory
 from ..runs.sets import settings, zero_shot_cosines
-from ..runs.train import alone_in, claim_folder, describe, same_pictures
+from ..runs.train import alone_in, claim_folder, describe, each_picture, same_pictures
 from ..method.contract import Method
 from ..rivals.registry import build_method
 from ..training.metrics import f1_scores, mean_average_precision
@@ -54,7 +54,7 @@ from ..towers.precision import choose_precision
 from ..data.formats import read_labels
 from ..data.labels import PRESENT, UNKNOWN
 from ..data.own_data import look_like_photographs
-from ..data.tables import Reading, Sheet, read_sheet, sheet_statistics
+from ..data.tables import Reading, Sheet, picture_column, read_grid, read_sheet, sheet_statistics
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 
@@ -671,6 +671,7 @@ def photos_in(
     method, config = settings(training)
     about = describe(training, tower, data, 'labels given by people', method, config)
     same_pictures(store, about['data']['made_from'])
+    about['data']['each_picture'] = sorted(each_picture(data))
     kept = Kept(folder, photos_key(job, about, store, data))
     write_json(folder / UNFINISHED, job.asked, sealed=True)
     data = data.with_targets(assumed_targets(data.targets))  # what training takes as absent
@@ -798,16 +799,24 @@ def what_is_new(
     "Categories, photographs and labels of people, against those of a run."
     try:
         before = read_sheet(Path(run) / 'completed.csv', job.photos, add_images=False, on_bad='skip').dataset
+        grid = read_grid(Path(run) / 'completed.csv')  # also of photographs that are no longer there
     except DataError as error:
         return [f'not compared with {run}: {error}']
-    now, said = sheet.dataset, []
+    now, said, known = sheet.dataset, [], set(read_config(run)['data'].get('each_picture', ()))
+    was = [cells[picture_column(grid)] for _, cells in grid.rows]
     for one, several, old, new in (('category', 'categories', before.class_names, now.class_names),
-                                   ('photograph', 'photographs', before.image_ids, now.image_ids)):
+                                   ('photograph', 'photographs', was, now.image_ids)):
         for word, found in (('new', [n for n in new if n not in set(old)]),
                             ('gone', [n for n in old if n not in set(new)])):
             if found:
                 names = ', '.join(found[:5]) + (', ...' if len(found) > 5 else '')
                 said.append(f'{number_of(len(found), f"{one} is {word}", f"{several} are {word}")} ({names})')
+    stay = set(before.image_ids) if known else set()
+    others = [n for n, own in zip(now.image_ids, each_picture(now) if known else ())
+              if n in stay and own not in known]
+    if others:
+        said.append(f'{number_of(len(others), "photograph has", "photographs have")} another content under the old '
+                    f'name ({names_in_words(others, 5)}): see that the labels are still right')
     frames = [pd.DataFrame(data.targets, data.image_ids, data.class_names) for data in (now, before)]
     old, new = frames[1].align(frames[0], join='inner')
     counts = dict(new=(old == UNKNOWN) & (new != UNKNOWN), changed=(old != new) & (old != UNKNOWN) & (new != UNKNOWN),

@@ -36,7 +36,7 @@ from ..runs.options import TrainJob
 from ..towers.loading import in_memory
 from ..runs.sets import load_sets, settings
 from ..runs.run import Recogniser, load_run, read_config
-from ..runs.train import made_from
+from ..runs.train import each_picture, made_from
 from ..runs.use import job_of, run_decisions, training_set
 from ..data.tables import PROBABILITY, SOURCE, as_written, read_grid, restored
 from ..towers.encode import encode_dataset
@@ -121,9 +121,13 @@ def check_pictures(
     dataset: MultiLabelDataset,  # the photographs as they are now
 ) -> None:
     "Errors: photographs of the same names and another content, about which the run said nothing."
-    before = config['data'].get('made_from') or {}
-    now = made_from(dataset, pictures='pictures' in before)
-    if before and before.get('names') == now['names'] and before.get('pictures') != now.get('pictures'):
+    before, known = config['data'].get('made_from') or {}, set(config['data'].get('each_picture', ()))
+    if known:  # some may be gone
+        other = not known.issuperset(each_picture(dataset))
+    else:  # a run of before
+        now = made_from(dataset, pictures='pictures' in before)
+        other = bool(before) and before.get('names') == now['names'] and before.get('pictures') != now.get('pictures')
+    if other:
         raise ViewError(f'{run}: its photographs are not those that it was made from: some were changed or exchanged '
                         'since, so what completed.csv says may be of other pictures. Put them back, or run '
                         '`trmml photos` again.')
@@ -235,8 +239,8 @@ class OpenRun:
         (data, seen), decide = self.dataset(split, photos), self.decisions
         store, tower = self.store(data), self.recogniser.tower
         if self.is_photos and photos is None:
-            check_pictures(self.folder, self.config, data)
             p = from_completed(self.folder, data, decide.thresholds if decide.filled is None else decide.filled)
+            check_pictures(self.folder, self.config, data)
         else:
             p = decide.calibration(predict_logits(self.recogniser.method, store).numpy())
         crop = tower.preprocess.get('resize_mode') == 'shortest'

@@ -1,0 +1,156 @@
+"What was there and went by unseen: exchanged photographs, folders that are not there, weights."
+
+import json
+import os
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from trmml_nb.cli import app
+from trmml_nb.data.dataset import scenes_dataset
+from trmml_nb.datasets.prepare import PrepareJob, prepare_job
+from trmml_nb.errors import MethodError, TowerError, TrmmlError, ViewError
+from trmml_nb.io import read_json
+from trmml_nb.rivals.compare import CompareError, percent
+from trmml_nb.runs import compare_job as comparing
+from trmml_nb.runs.compare_job import CompareJob, compare_job
+from trmml_nb.runs.options import JobError
+from trmml_nb.runs.predict import predict_job
+from trmml_nb.towers.tower import load_tower
+from trmml_nb.towers.weights import tiny_folder
+from trmml_nb.yours.photographs import PhotosJob, check_album, photos_job
+from trmml_nb.yours.view import Inspector, Reviewer, Thresholds
+
+NAMES = ('dog', 'tree')
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    "A run on an album of sixteen scenes."
+    place, data = tmp_path_factory.mktemp('seen'), scenes_dataset('val', 16)
+    (place / 'album').mkdir()
+    for i in range(16):
+        data.image(i).save(place / 'album' / f'{i:02d}.png')
+    columns = [data.class_names.index(c) for c in NAMES]
+    frame = pd.DataFrame(data.truth[:, columns], columns=NAMES).astype(object)
+    frame.iloc[::3, 1] = ''
+    frame.insert(0, 'image', [f'{i:02d}.png' for i in range(16)])
+    frame.to_csv(place / 'album' / 'labels.csv', index=False)
+    job = PhotosJob(str(place / 'album'), epochs=1, folds=2, cache=str(place / 'cache'), out=str(place / 'run'))
+    photos_job(job, progress=False)
+    return place
+
+
+@pytest.mark.fault(
+    'work that is stopped',
+    'a comparison that is refused before its first row',
+    'leaves neither settings nor folders',
+)
+def test_a_refused_comparison_leaves_nothing(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = dict(data='csv', labels=str(place / 'album' / 'labels.csv'), cache=str(place / 'cache'))
+    compare_job(CompareJob(**job, methods='zero_shot', out='t.csv'), progress=False)
+    table = (tmp_path / 't.csv').read_text(encoding='utf-8')
+    shutil.rmtree(tmp_path / 'configs')
+    (tmp_path / 't.csv').write_text(table.replace('zero_shot', 'zero_shut'), encoding='utf-8')
+    with pytest.raises(CompareError, match='its cells were changed'):
+        compare_job(CompareJob(**job, methods='zero_shot', out='t.csv'), progress=False)
+
+    def refuses(*_):
+        raise MethodError('this method does not go with this tower')
+
+    monkeypatch.setattr('trmml_nb.rivals.compare.run_cell', refuses)
+    with pytest.raises(MethodError):
+        compare_job(CompareJob(**job, methods='pvlr', out='deep/new.csv'), progress=False)
+    assert sorted(os.listdir(tmp_path)) == ['t.csv']
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 't.csv').write_text(table, encoding='utf-8')  # a job that was killed after its row: settings come now
+    monkeypatch.setattr(comparing, 'tell', None)
+    compare_job(CompareJob(**job, methods='zero_shot', out='t.csv'), progress=False)
+    assert (tmp_path / 'configs' / 't' / 'zero_shot' / '0.1.json').is_file()
+
+
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'photographs exchanged under their names since trmml photos, while others were removed',
+    'refused when its run is looked at; told where one goes on from it',
+)
+def test_photographs_exchanged_while_others_are_removed(place, tmp_path):
+    album, run = tmp_path / 'album', place / 'run'
+    shutil.copytree(place / 'album', album)
+    table = pd.read_csv(album / 'labels.csv')
+    table[table['image'] != '15.png'].to_csv(album / 'labels.csv', index=False)
+    (album / '15.png').unlink()
+    Thresholds(run, root=str(album))  # one is gone, the others are those of before
+    one, other = album / '00.png', album / '01.png'
+    was = one.read_bytes(), other.read_bytes()
+    one.write_bytes(was[1])
+    other.write_bytes(was[0])
+    for widget in (Inspector, Reviewer, Thresholds):
+        with pytest.raises(ViewError, match='its photographs are not those that it was made from'):
+            widget(run, root=str(album))
+    said = check_album(PhotosJob(str(album), labels=str(album / 'labels.csv'), start=str(run)))
+    new = next(line for line in said if line.startswith('since '))
+    assert '2 photographs have another content under the old name (00.png, 01.png): see that the labels' in new
+    assert '1 photograph is gone (15.png)' in new
+    other.write_bytes(was[1])
+    assert any(
+        '1 photograph has another content under the old name (00.png)' in line
+        for line in check_album(PhotosJob(str(album), labels=str(album / 'labels.csv'), start=str(run)))
+    )
+    assert not {n for n in os.listdir(album) if n in json.dumps(read_json(run / 'config.json')['data'])}
+
+
+@pytest.mark.fault('wrong words', 'a cache to list that is not there', 'said; it is not taken for an empty one')
+def test_a_cache_that_is_not_there_is_said(tmp_path):
+    done = CliRunner().invoke(app, ['cache', '--cache', str(tmp_path / 'nowhere')])
+    assert done.exit_code == 1 and 'nowhere: no such folder, so nothing is kept there' in done.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.fault(
+    'damaged or foreign files',
+    'a tower whose weights hold numbers that are none, also where only texts need them',
+    'refused when it is loaded, with the file and the tensor',
+)
+@pytest.mark.parametrize('name', ['text_projection', 'transformer.resblocks.0.mlp.c_fc.weight', 'logit_scale'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_without_numbers(tmp_path, name, value):
+    shutil.copytree(tiny_folder(), tmp_path / 'tower')
+    path = next((tmp_path / 'tower').glob('*.safetensors'))
+    state = load_file(path)
+    state[name].view(-1)[0] = value
+    save_file(state, path)
+    with pytest.raises(TowerError, match=rf'1 of {len(state)} tensors hold what is no finite number, first {name}'):
+        load_tower(f'local-dir:{tmp_path / "tower"}')
+    assert torch.isfinite(load_tower('tiny').encode_classes(['dog'])).all()
+
+
+@pytest.mark.fault(
+    'wrong words',
+    'a table, masks, boxes, views or a folder for sidecars that cannot be what they should',
+    'refused before anything is encoded or scored',
+)
+def test_what_cannot_be_is_refused_before_the_work(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine.txt').write_text('mine', encoding='utf-8')
+    for said, options in (
+        ('no table of comparisons', dict(out='mine.txt')),
+        ('--masks is nowhere: no such folder', dict(masks='nowhere')),
+        ('--boxes is nowhere: no such file', dict(boxes='nowhere')),
+        ('expected different views', dict(views='plain+plain')),
+        ('view .nonsense.', dict(views='nonsense')),
+    ):
+        with pytest.raises(TrmmlError, match=said):
+            CompareJob(data='csv', labels=str(place / 'album' / 'labels.csv'), **options)
+    with pytest.raises(JobError, match='mine.txt: is no folder; choose another --xmp'):
+        predict_job(place / 'run', place / 'album', xmp='mine.txt', progress=False)
+    with pytest.raises(TrmmlError, match='Nothing was downloaded'):
+        prepare_job(PrepareJob(root='deep/data', offline=True), progress=False)
+    assert os.listdir(tmp_path) == ['mine.txt']
+    assert (percent(float('nan')), percent(12.345, 2)) == ('–', '12.35')
