@@ -2,6 +2,7 @@
 
 `python -m pytest tests/data/test_forms.py --forms=nbs/library/data/forms.json` notes what is said for the notebook."""
 
+import gzip
 import io
 import json
 import re
@@ -28,6 +29,8 @@ VALUES = 'image,label,value\na.png,dog,1\na.png,cat,0\nb.png,dog,0\nb.png,cat,1\
 LISTS = 'image,labels\na.png,dog;cat\nb.png,cat\n'
 LISTED = {('a.png', 'dog'): 1, ('a.png', 'cat'): 1, ('b.png', 'cat'): 1}
 DOG = {('a.png', 'dog'): 1}
+QUESTIONS = VALUES.replace('label,value', 'question,answer').replace(',1', ',yes').replace(',0', ',no')
+NUMBERED = 'image,class_id,class_name\na.png,3,dog\nb.png,17,cat\nsub/c.jpg,17,cat\n'
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,41 @@ def colours(made):
     from openpyxl.styles import PatternFill
 
     made.active['B2'].fill = made.active['C3'].fill = PatternFill('solid', fgColor='FF00FF00')
+
+
+def link_names(made):
+    for row in range(2, 5):
+        made.active.cell(row, 1).hyperlink = 'photos/' + made.active.cell(row, 1).value
+
+
+def strike_cell(made):
+    from openpyxl.styles import Font
+
+    made.active['B2'].font = Font(strike=True)
+
+
+def colour_cell(made):
+    from openpyxl.styles import PatternFill
+
+    made.active['B2'].fill = PatternFill('solid', fgColor='FFFFFF00')
+
+
+def stripe(made):
+    from openpyxl.styles import PatternFill
+
+    for cell in made.active[3]:
+        cell.fill = PatternFill('solid', fgColor='FFEEEEEE')
+
+
+def comment_cell(made):
+    from openpyxl.comments import Comment
+
+    made.active['B2'].comment = Comment('not sure', 'Ann')
+
+
+def hide_zeros(made):
+    for cell in made.active['C']:
+        cell.number_format = '0;-0;;@'
 
 
 def json_of(content):
@@ -773,6 +811,295 @@ forms(
     ('JSON of something else', '{"a": 1}', None, 't.json'),
     ('damaged JSON', '[{', None, 't.json'),
     ('a folder without annotations', {'x.md': 'x'}, None, 'none'),
+)
+
+forms(
+    'pivot tables, ticks and codes',
+    (
+        'a pivot table',
+        'Count of label,Column Labels,,\nRow Labels,cat,dog,Grand Total\na.png,,1,1\nb.png,1,,1\nsub/c.jpg,1,,1\n'
+        'Grand Total,2,1,3\n',
+        PLUS,
+    ),
+    (
+        'a pivot table in German, counting twice',
+        'Anzahl von label;Spaltenbeschriftungen;;\nZeilenbeschriftungen;cat;dog;Gesamtergebnis\na.png;;2;2\n'
+        'Gesamtergebnis;;2;2\n',
+        None,
+    ),
+    (
+        'the same, said',
+        'Anzahl von label;Spaltenbeschriftungen;;\nZeilenbeschriftungen;cat;dog;Gesamtergebnis\na.png;;2;2\n'
+        'Gesamtergebnis;;2;2\n',
+        DOG,
+        dict(present='2'),
+    ),
+    ('a pivot table with a line (blank)', 'Row Labels,cat,dog\na.png,,1\n(blank),1,\n', None),
+    ('ticks in every cell, TRUE and FALSE', words('TRUE', 'FALSE', 'FALSE'), MEANT | {('sub/c.jpg', 'dog'): 0}),
+    ('the same, FALSE is not ticked', words('TRUE', 'FALSE', 'FALSE'), PLUS, dict(code='positives')),
+    ('ticks, TRUE, FALSE and blank', words('TRUE', 'FALSE', ''), MEANT),
+    ('V and X', words('V', 'X'), None),
+    ('the same, said', words('V', 'X'), MEANT, dict(present='v', absent='x')),
+    ('● and ○', words('●', '○'), None),
+    ('1, 0 and x', words('1', '0', 'x'), None),
+    ('the same, said', words('1', '0', 'x'), MEANT, dict(unknown='x')),
+    ('yes and x', words('yes', 'x'), None),
+    ('1 and a dot', words('1', '.', '.'), None),
+    ('the same, said', words('1', '.', ''), MEANT, dict(absent='.')),
+    ('1, 0 and a dot', words('1', '0', '.'), MEANT),
+    ('1, 0 and 99', words('1', '0', '99'), None),
+    ('1, 0 and -9', words('1', '0', '-9'), None),
+    ('the same, said', words('1', '0', '-9'), MEANT, dict(unknown='-9')),
+    ('1 and 2', words('1', '2'), None),
+    ('the same, said', words('1', '2'), MEANT, dict(absent='2')),
+    ('S / N', words('S', 'N'), MEANT),
+    ('V / F', words('V', 'F'), MEANT),
+    ('O / N', words('O', 'N'), None),
+    ('(x) for doubt', words('x', 'no', '(x)'), None),
+    ('notes in the cells', WIDE.replace('b.png,0', 'b.png,"no, too dark"'), None),
+    ('10+, a count', words('10+', '0'), None),
+    ('D and R, a scale of botany', words('D', '', 'R'), None),
+    ('only what is not there', words('', '0'), {k: v for k, v in MEANT.items() if not v}),
+)
+forms(
+    'columns that say more of others',
+    ('dog_count beside dog', beside('dog_count', 1, 0, ''), MEANT),
+    ('dog_difficult beside dog', beside('dog_difficult', 1, 0, ''), MEANT),
+    ('dog_verified beside dog', beside('dog_verified', 'yes', 'no', ''), None),
+    ('the same, ignored', beside('dog_verified', 'yes', 'no', ''), MEANT, dict(ignore='dog_verified')),
+    (
+        'light_source beside light is a category',
+        'image,light,light_source\na.png,1,0\n',
+        {('a.png', 'light'): 1, ('a.png', 'light_source'): 0},
+    ),
+    ('a column for each person, dog_1 and dog_2', 'image,dog_1,dog_2,cat_1,cat_2\na.png,1,1,0,0\n', None),
+    ('the same, dog (A) and dog (B)', 'image,dog (A),dog (B),cat (A),cat (B)\na.png,1,1,0,0\n', None),
+    (
+        'colours of cars and buses',
+        'image,red car,blue car,red bus,blue bus\na.png,1,0,0,0\n',
+        {('a.png', f'{c} {v}'): int((c, v) == ('red', 'car')) for c in ('red', 'blue') for v in ('car', 'bus')},
+    ),
+    ('a column none, the others blank', 'image,dog,cat,none\na.png,x,,\nb.png,,x,\nsub/c.jpg,,,x\n', None),
+    (
+        'the same: a category',
+        'image,dog,cat,none\na.png,x,,\nb.png,,x,\nsub/c.jpg,,,x\n',
+        {('a.png', 'dog'): 1, ('b.png', 'cat'): 1, ('sub/c.jpg', 'none'): 1},
+        dict(present='none'),
+    ),
+    (
+        'a column empty, every cell filled',
+        'image,dog,empty\na.png,1,0\nb.png,0,1\n',
+        {('a.png', 'dog'): 1, ('a.png', 'empty'): 0, ('b.png', 'dog'): 0, ('b.png', 'empty'): 1},
+    ),
+)
+forms(
+    'lines with a label, and what they may mean',
+    ('pandas melt: variable and value', VALUES.replace('label', 'variable'), MEANT),
+    ('tidyr pivot_longer: name and value', VALUES.replace('label', 'name'), MEANT),
+    ('question and answer', QUESTIONS, None),
+    ('the same, and --format long', QUESTIONS, None, dict(format='long')),
+    ('label and answer', QUESTIONS.replace('question', 'label'), None),
+    ('the same, answer called value', QUESTIONS.replace('question,answer', 'label,value'), MEANT),
+    ('class_id and class_name', NUMBERED, None),
+    ('the same, class_id ignored', NUMBERED, PLUS, dict(ignore='class_id')),
+    ('label and label_name', NUMBERED.replace('class_id,class_name', 'label,label_name'), None),
+    ('category and subcategory', NUMBERED.replace('class_id,class_name', 'category,subcategory'), None),
+    ('class and species', NUMBERED.replace('class_id,class_name', 'class,species'), None),
+    ('species', LONG.replace('label', 'species'), PLUS),
+    ('species beside site', 'image,site,kind\na.png,north,dog\nb.png,south,cat\n', None, dict(format='list')),
+    ('Cat, big: one label or two', 'image,label\na.png,"Cat, big"\nb.png,"Dog, small"\nsub/c.jpg,Bird\n', None),
+    (
+        'the same: one',
+        'image,label\na.png,"Cat, big"\nb.png,Bird\n',
+        {('a.png', 'Cat, big'): 1, ('b.png', 'Bird'): 1},
+        dict(separator=';'),
+    ),
+    (
+        'the same: two',
+        'image,label\na.png,"Cat, big"\nb.png,Bird\n',
+        {('a.png', 'Cat'): 1, ('a.png', 'big'): 1, ('b.png', 'Bird'): 1},
+        dict(separator=','),
+    ),
+    ('dog, cat in a table with a line per label', 'image,label\na.png,"dog, cat"\na.png,bird\nb.png,bird\n', None),
+    (
+        'Cat, big in a line per box',
+        'image,label,xmin\na.png,"Cat, big",1\na.png,Bird,2\n',
+        {('a.png', 'Cat, big'): 1, ('a.png', 'Bird'): 1},
+    ),
+    (
+        'tags of which none stands alone',
+        'image,tags\na.png,"dog, grass"\nb.png,"cat, grass"\n',
+        {('a.png', 'dog'): 1, ('a.png', 'grass'): 1, ('b.png', 'cat'): 1, ('b.png', 'grass'): 1},
+    ),
+    ('numbers of categories, 16 0', 'image,target\na.png,16 0\nb.png,5\n', None),
+    (
+        'the same, said',
+        'image,target\na.png,16 0\nb.png,5\n',
+        {('a.png', '16'): 1, ('a.png', '0'): 1, ('b.png', '5'): 1},
+        dict(separator=' '),
+    ),
+    ('bits, 101', 'image,labels\na.png,101\nb.png,010\n', None),
+    ('dog: yes; cat: no', 'image,labels\na.png,dog: yes; cat: no\n', None),
+    ('yes among labels', 'image,tags\na.png,dog;yes\nb.png,cat\n', None),
+    (
+        'signs of a language, yes and no among them',
+        'image,label\na.png,hello\nb.png,yes\n',
+        {('a.png', 'hello'): 1, ('b.png', 'yes'): 1},
+        dict(present='yes'),
+    ),
+    ('a list of what is absent', 'image,absent\na.png,cat\nb.png,dog\n', None, dict(format='list')),
+    ('blank, a label of camera traps', LONG.replace('sub/c.jpg,cat', 'sub/c.jpg,Blank'), None),
+    (
+        'the same: nothing is there',
+        LONG.replace('sub/c.jpg,cat', 'sub/c.jpg,Blank'),
+        {('a.png', 'dog'): 1, ('b.png', 'cat'): 1, ('sub/c.jpg', 'dog'): 0, ('sub/c.jpg', 'cat'): 0},
+        dict(absent='blank'),
+    ),
+    (
+        'the same: a category',
+        LONG.replace('sub/c.jpg,cat', 'sub/c.jpg,Blank'),
+        {('a.png', 'dog'): 1, ('b.png', 'cat'): 1, ('sub/c.jpg', 'Blank'): 1},
+        dict(present='blank'),
+    ),
+    ('no animal, a label', LONG.replace('sub/c.jpg,cat', 'sub/c.jpg,no animal'), None),
+    ('No Finding, as in chest X-rays', 'Image Index,Finding Labels\na.png,Mass|Effusion\nb.png,No Finding\n', None),
+)
+forms(
+    'camera traps, museums and other tools',
+    (
+        'Timelapse',
+        'File,RelativePath,DateTime,DeleteFlag,Species,Count\na.png,,2024-01-05 10:00:00,false,dog,1\n'
+        'c.jpg,sub,2024-01-05 10:01:00,false,cat,2\n',
+        {('a.png', 'dog'): 1, ('sub/c.jpg', 'cat'): 1},
+    ),
+    (
+        'Darwin Core, occurrenceStatus',
+        'occurrenceID,scientificName,occurrenceStatus,associatedMedia\n1,dog,present,http://x.org/a.png\n'
+        '2,cat,absent,http://x.org/a.png\n',
+        {('a.png', 'dog'): 1, ('a.png', 'cat'): 0},
+    ),
+    (
+        'Darwin Core, individualCount',
+        'occurrenceID,scientificName,individualCount,associatedMedia\n1,dog,3,http://x.org/a.png\n'
+        '2,cat,0,http://x.org/a.png\n',
+        {('a.png', 'dog'): 1, ('a.png', 'cat'): 0},
+    ),
+    (
+        'Wildlife Insights',
+        'deployment_id,filename,is_blank,class,order,species,common_name\nd,a.png,0,Mammalia,Carnivora,familiaris,dog\n'
+        'd,b.png,1,,,,Blank\n',
+        None,
+    ),
+    ('MegaDetector JSON', json_of(dict(images=[], detection_categories={'1': 'animal'}, info={})), None, 't.json'),
+    (
+        'MegaDetector CSV',
+        'image_path,max_confidence,detections\na.png,0.93,"[[0.1,0.2,0.3,0.4,0.93,1]]"\n',
+        None,
+    ),
+    (
+        'Zooniverse',
+        'classification_id,user_name,annotations,subject_data\n1,ann,"[{""task"":""T0""}]","{""1"":{}}"\n',
+        None,
+    ),
+    ('Zooniverse, votes', 'subject_id,filename,data.dog,data.cat\n1,a.png,5,0\n2,b.png,1,4\n', None),
+    (
+        'iNaturalist',
+        'id,observed_on,image_url,scientific_name,common_name\n1,2024-05-01,http://x.org/a.png,Canis,dog\n',
+        None,
+    ),
+    ('Roboflow, several labels', WIDE.replace(',', ', '), MEANT),
+    ('Roboflow, its names of pictures', names('a_png.rf.0123456789abcdef0123.jpg', 'b.png', 'sub/c.jpg'), MEANT),
+    ('Datumaro', json_of(dict(info={}, categories={}, items=[])), None, 't.json'),
+    ('Doccano', '{"id": 1, "filename": "a.png", "label": ["dog"], "Comments": []}\n', DOG, 't.jsonl'),
+    ('Prodigy, choices', '{"image": "a.png", "accept": ["dog"], "answer": "accept"}\n', None, 't.jsonl'),
+    ('Label Studio, answers', json_of([task('a.png', choices=['yes'])]), None, 't.json'),
+    ('lines of JSON, labels with 1 and 0', '{"image": "a.png", "labels": {"dog": 1}}\n', None, 't.jsonl'),
+    ('lines of JSON, numbers of labels', '{"image": "a.png", "labels": [0, 2]}\n', None, 't.jsonl'),
+    ('lines of JSON, dog, cat in one text', '{"image": "a.png", "label": "dog, cat"}\n', None, 't.jsonl'),
+    (
+        'the same, said',
+        '{"image": "a.png", "label": "dog, cat"}\n',
+        DOG | {('a.png', 'cat'): 1},
+        't.jsonl',
+        dict(separator=','),
+    ),
+    (
+        'COCO JSON with scores',
+        json_of(COCO | dict(annotations=[dict(image_id=1, category_id=1, score=0.2)])),
+        None,
+        't.json',
+    ),
+    (
+        'the same, border said',
+        json_of(
+            COCO
+            | dict(
+                annotations=[
+                    dict(image_id=1, category_id=1, score=0.9),
+                    dict(image_id=2, category_id=2, score=0.1),
+                ]
+            )
+        ),
+        DOG,
+        't.json',
+        dict(confidence=0.5),
+    ),
+    (
+        'Azure Custom Vision',
+        json_of([dict(originalImageUri='http://x.org/a.png', tags=[dict(tagName='dog')])]),
+        None,
+        't.json',
+    ),
+    ('exiftool, a table', 'SourceFile,Subject,Keywords\n./a.png,"dog, cat","dog, cat"\n./b.png,cat,cat\n', LISTED),
+    (
+        'exiftool, JSON',
+        json_of([dict(SourceFile='./a.png', Subject=['dog', 'cat']), dict(SourceFile='./b.png', Subject='cat')]),
+        LISTED,
+        't.json',
+    ),
+    ('exiftool, a number among keywords', json_of([dict(SourceFile='./a.png', Subject=['dog', 2024])]), None, 't.json'),
+    ('keywords in groups', 'File Name,Keywords\na.png,"Animals|Dog, Animals|Cat"\nb.png,Animals|Cat\n', None),
+    ('osxphotos', 'uuid,filename,original_filename,keywords\n1,1.jpeg,a.png,"dog,cat"\n2,2.jpeg,b.png,cat\n', LISTED),
+    (
+        'Google Drive, addresses without names',
+        'Timestamp,Photo,Animals\n1,https://drive.google.com/open?id=1a,"Dog, Cat"\n',
+        None,
+    ),
+    ('CelebA', '2\ndog cat\na.png 1 -1\nb.png -1 1\n', None, 't.txt'),
+    ('a table in Markdown', '| image | dog |\n|---|---|\n| a.png | 1 |\n', None),
+    ('links in Markdown', names('[a](a.png)', 'b.png', 'sub/c.jpg'), None),
+    ('addresses of files', names('file:///C:/My%20Pictures/a.png', 'b.png', 'c.jpg'), MEANT),
+    ('numbers that a spreadsheet shortened', names('2.02401E+11', 'b.png', 'sub/c.jpg'), None),
+    ('a title of twelve lines', 'Project\n' * 12 + WIDE, MEANT),
+    ('subtotals in the middle', WIDE.replace('sub/', 'Subtotal,1,1\nsub/'), None),
+    ('a second line with questions', WIDE.replace('a.png', 'image,Is there a dog?,Is there a cat?\na.png'), None),
+    ('Google AutoML, no header', 'TRAIN,gs://x/a.png,dog\nTEST,gs://x/b.png,cat\n', None),
+    ('a packed table', gzip.compress(WIDE.encode()), None, 't.csv.gz'),
+    ('Parquet', b'PAR1\x15\x04\x15\x10\x00\xff\xfe\x99PAR1', None, 't.parquet'),
+    ('YAML', '- image: a.png\n  labels: [dog]\n', None, 't.yaml'),
+)
+forms(
+    'what a workbook shows and a table does not',
+    ('names that are links', lambda: book(*ROWS, change=link_names), MEANT, 't.xlsx'),
+    ('struck through', lambda: book(*ROWS, change=strike_cell), None, 't.xlsx'),
+    ('a cell in yellow', lambda: book(*ROWS, change=colour_cell), MEANT, 't.xlsx'),
+    ('every second line in a colour', lambda: book(*ROWS, change=stripe), MEANT, 't.xlsx'),
+    ('a comment', lambda: book(*ROWS, change=comment_cell), MEANT, 't.xlsx'),
+    ('zeros that a format hides', lambda: book(*ROWS, change=hide_zeros), MEANT, 't.xlsx'),
+    ('a label that became a date', lambda: book(ROWS[0], ['a.png', date(2024, 1, 1), 0]), None, 't.xlsx'),
+    (
+        'a line of units below the header',
+        lambda: book(ROWS[0], ['(file)', '(0/1)', '(0/1)'], *ROWS[1:]),
+        None,
+        't.xlsx',
+    ),
+    (
+        'a column of sums and a line of sums',
+        lambda: book([*ROWS[0], 'Summe'], ['a.png', 1, 2, 3], ['Summe', 1, 2, 3]),
+        DOG | {('a.png', 'cat'): 1},
+        't.xlsx',
+        dict(present='2'),
+    ),
 )
 
 

@@ -30,9 +30,10 @@ from ..errors import DataError
 from ..io import check_fields, number_of, parse_json
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
 from .own_data import csv_dataset, folder_files, image_path
-from .tables import (
+from trmml_nb.data.tables import (
     ENDINGS, LABEL_COLUMNS, PICTURE_COLUMNS, WORTH_TELLING, Names, Reading, Sheet, TableError, Votes, as_probability,
-    combine_votes, decoded, folder_notes, head, one_spelling, read_sheet, read_synonyms, words_in_vain)
+    ask_about_answers, combine_votes, decoded, folder_notes, head, one_spelling, plain, read_sheet, read_synonyms,
+    words_in_vain)
 
 # %% auto #0
 __all__ = ['Triples', 'JSON_LINES', 'XMP_MAKER', 'FOREIGN', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once',
@@ -112,6 +113,7 @@ class _Annotation(BaseModel):
     model_config = ConfigDict(strict=True)
     image_id: int | str
     category_id: int | str
+    score: float | None = None  # of a model that found it
 
 
 class Coco(BaseModel):
@@ -120,11 +122,13 @@ class Coco(BaseModel):
     categories: list[_Category]
     annotations: list[_Annotation]
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #2b057fd1
 def coco_lists(
     path: Path,  # JSON with images, categories, annotations
+    confidence: float | None = None,  # from which an annotation with a score counts, in [0, 1]
+    notes: list[str] | None = None,  # to be added to
 ) -> tuple[list[str], list[str], list[tuple[int, int]], list[tuple[int, int]]]:  # files, categories, present, absent
-    "Content of a COCO file, by rows and columns. Errors: named with the entry."
+    "Content of a COCO file, by rows and columns. Errors: named with the entry; scores, and no word on from where on."
     try:
         about = parse_json(path.read_bytes())
         check_fields(about, Coco)
@@ -143,11 +147,19 @@ def coco_lists(
         if a['image_id'] not in row or a['category_id'] not in column:
             raise FormatError(f'{path}, annotation {k}: image {a["image_id"]!r} or category {a["category_id"]!r} is '
                               f'not in the lists of the file.')
+    found = [a for a in about['annotations'] if a.get('score') is None or a['score'] >= (confidence or 0)]
+    scored = sum(a.get('score') is not None for a in about['annotations'])
+    if scored and notes is not None:
+        notes.append(f'{number_of(scored, "annotation has a score", "annotations have scores")}: '
+                     f'{len(about["annotations"]) - len(found)} are read as unknown')
+    if scored and confidence is None:
+        raise FormatError(f'{path}: annotations have scores; say from where on one counts as present with --confidence '
+                          '(0.7, say), or take the scores out.')
     negative = [(row[i['id']], c) for i in about['images'] for c in i.get('neg_category_ids') or []]
     if any(c not in column for _, c in negative):
         raise FormatError(f'{path}: neg_category_ids name a category that is not in the list.')
     return ([i['file_name'] for i in about['images']], list(names.values()),
-            [(row[a['image_id']], column[a['category_id']]) for a in about['annotations']],
+            [(row[a['image_id']], column[a['category_id']]) for a in found],
             [(r, column[c]) for r, c in negative])
 
 # %% ../../nbs/library/data/07_formats.ipynb #abbf6265
@@ -525,9 +537,11 @@ def yolo_triples(
 # %% ../../nbs/library/data/07_formats.ipynb #d836f6eb
 def coco_triples(
     path: Path,  # the file
+    confidence: float | None = None,  # as in `coco_lists`
+    notes: list[str] | None = None,  # to be added to
 ) -> Triples:
     "COCO, with LVIS's `neg_category_ids`. Errors: a picture that is listed twice."
-    files, names, present, negative = coco_lists(path)
+    files, names, present, negative = coco_lists(path, confidence, notes)
     each_once([os.path.normpath(file) for file in files], [f'{path}, images {k}' for k in range(len(files))], 'image')
     if both := sorted({(files[i], names[c]) for i, c in present} & {(files[i], names[c]) for i, c in negative}):
         raise FormatError(f'{path}: {both[0][0]!r} has {both[0][1]!r} both as an object and as absent; remove one '
@@ -549,8 +563,10 @@ def label_fields(
 def task_labels(
     task: Mapping[str, Any],  # of Label Studio, or a line of metadata
     fields: Collection[str] = (),  # with labels, from `label_fields`
+    separator: str = '',  # between labels of one text
 ) -> list[str]:
-    "Choices, boxes and brushes of a task, whichever form it was exported in."
+    """Choices, boxes and brushes of a task, whichever form it was exported in. Errors: a `FormatError` for what is no
+    name, and for a text that may be several."""
     if 'annotations' in task or 'completions' in task:
         kinds = ('choices', 'rectanglelabels', 'polygonlabels', 'brushlabels', 'keypointlabels', 'ellipselabels',
                  'taxonomy', 'labels')
@@ -560,16 +576,28 @@ def task_labels(
                  for n in (v if isinstance(v, list) else [v])]
         return [' / '.join(n) if isinstance(n, list) else n for n in names]
     said: Any = next((task[key] for key in task if key in fields), [])
-    said = said.get('choices', []) if isinstance(said, dict) else said
-    first = lambda entry: [*entry.get('rectanglelabels', entry.get('choices', [])), ''][0]
-    return [n if isinstance(n, str) else first(n) for n in ([said] if isinstance(said, str) else said)]
+    said = said['choices'] if isinstance(said, dict) and 'choices' in said else said
+    if isinstance(said, str) and not separator and re.search('[,;|]', said):
+        raise FormatError(f'{said!r} may be one label or several. Say --separator=, if they are several, or another '
+                          'sign that stands between them; one that stands nowhere takes each text for one label.')
+    texts = [part.strip() for part in said.split(separator)] if isinstance(said, str) and separator else (
+        [said] if isinstance(said, str) else said or [])
+    names = [n if isinstance(n, str) else [*n.get('rectanglelabels', n.get('choices', [])), ''][0]
+             if isinstance(n, dict) and {'rectanglelabels', 'choices', 'x'} & n.keys() else None for n in texts]
+    if isinstance(said, dict) or None in names:
+        odd = said if isinstance(said, dict) else texts[names.index(None)]
+        raise FormatError(f'{json.dumps(odd)[:60]} is no name of a label; write labels as names in quotation marks: '
+                          '["dog", "cat"].')
+    return names
 
 
 def labelstudio_triples(
     path: Path,  # the file
+    separator: str = '',  # between labels of one text
+    notes: list[str] | None = None,  # to be added to
 ) -> Triples:
     """Label Studio's JSON and JSON-MIN, and lines of metadata with a picture and labels. Errors: no picture is named,
-    or no field holds labels."""
+    or no field holds labels; as `task_labels`."""
     found, tasks = [], json_file(path)
     fields = label_fields(tasks)
     if not fields and not any({'annotations', 'completions'} & task.keys() for task in tasks):
@@ -585,7 +613,11 @@ def labelstudio_triples(
             score = ', but scores: these are found objects and no labels' if 'category_id' in task else ''
             raise FormatError(f'{path}, task {k}: names no image{score}.')
         image = image.split('?d=')[-1]
-        found += [(image, n, PRESENT) for n in dict.fromkeys(task_labels(task, fields))] or [(image, '', PRESENT)]
+        try:
+            names = task_labels(task, fields, separator)
+        except FormatError as error:
+            raise FormatError(f'{path}, task {k}: {error}') from None
+        found += [(image, n, PRESENT) for n in dict.fromkeys(names)] or [(image, '', PRESENT)]
     return found
 
 # %% ../../nbs/library/data/07_formats.ipynb #50ab555e
@@ -648,6 +680,8 @@ FOREIGN = {  # tools that are not read -> how to go on
     'Supervisely': 'export it there as COCO',
     'V7 Darwin': 'export it there as COCO',
     'Prodigy': 'a line whose answer is reject says that the label is absent',
+    'MegaDetector': 'its detections are scores of a model: write them with it, as image,label,confidence',
+    'Datumaro': 'export it there as COCO',
     'Amazon Rekognition': 'its names are scores of a model: write them with it, as image,label,confidence',
 }
 
@@ -664,7 +698,8 @@ def foreign_tool(
              {'shapes', 'imagePath'} <= keys, {'image', 'annotations'} <= keys and 'data' not in keys,
              'source-ref' in keys, 'data_row' in keys, {'tags', 'objects', 'size'} <= keys,
              {'item', 'annotations'} <= keys,
-             keys >= {'answer'} and first['answer'] in ('accept', 'reject', 'ignore'), 'Labels' in keys)
+             keys >= {'answer'} and first['answer'] in ('accept', 'reject', 'ignore'),
+             {'images', 'detection_categories'} <= keys, {'categories', 'items'} <= keys, 'Labels' in keys)
     return next((tool for tool, found in zip(FOREIGN, signs) if found), '')
 
 
@@ -739,6 +774,7 @@ def read_triples(
     "Labels of a tool as a sheet. Errors: pictures that are not there."
     files, left = folder_files(root, on_bad)
     meant, spelled = one_spelling(list(dict.fromkeys(n for _, n, _ in triples if n)), synonyms)
+    ask_about_answers(list(meant), str(path), reading.own)
     more, _ = one_spelling([*dict.fromkeys(meant.values()), *categories], synonyms)
     if not more:
         raise FormatError(f'{path}: read as {form}, and no label found in it.' + ''.join(f' {n}.' for n in notes))
@@ -761,7 +797,8 @@ def read_triples(
     there, gone = (sum(bool(i and n) and label == kind for i, n, label in triples) for kind in (PRESENT, ABSENT))
     said = [f'{form}: {number_of(there, "label")} present and {gone} absent on {number_of(len(where), "picture")}; '
             f'what is not listed is {reading.unlisted}',
-            *words_in_vain(reading, listed=True, scored=form in ('googlevision', 'yolo'), proposed=form == 'lightroom'),
+            *words_in_vain(reading, list(map(plain, meant)), form == 'labelstudio', True, form == 'lightroom',
+                           form in ('googlevision', 'yolo') or form == 'coco' and bool(notes)),
             *notes, *spelled,
             *votes.find.notes, *folder_notes(left)]
     return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, said,
@@ -791,7 +828,8 @@ def read_labels(
         return read_sheet(path, folder, synonyms, categories, add_images, on_bad, reading)
     read: Any = TOOLS[form]
     notes: list[str] = []
-    more = {'googlevision': (reading.confidence,), 'yolo': (reading.confidence, notes),
+    more = {'googlevision': (reading.confidence,), 'coco': (reading.confidence, notes),
+            'labelstudio': (reading.separator, notes), 'yolo': (reading.confidence, notes),
             'lightroom': (reading.proposals, notes)}.get(
         form, (notes,) if form in ('voc', 'cvat') else ())
     try:

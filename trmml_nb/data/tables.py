@@ -36,19 +36,21 @@ from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 
 # %% auto #0
 __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'PICTURE_COLUMNS',
-           'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS', 'LARGEST_BOOK', 'MOST_CELLS', 'CHECKSUM',
-           'Lines', 'RULES', 'ENDINGS', 'DENIED', 'DOUBTED', 'VALUE_COLUMNS', 'COUNT_COLUMNS', 'VERDICT_COLUMNS',
-           'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'LABEL_COLUMNS', 'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'ALIKE',
-           'AND', 'NOTHING', 'PROGRAM', 'WORTH_TELLING', 'TableError', 'plain', 'read_cell', 'as_probability',
-           'counted', 'ask_about_marks', 'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words',
-           'Grid', 'decoded', 'head', 'header_line', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter',
-           'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid', 'name_keys',
-           'path_inside', 'Names', 'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column', 'find_pictures',
-           'one_name', 'annotator_column', 'why_no_category', 'check_names', 'sheet_header', 'combine_votes',
-           'label_columns', 'table_format', 'cell_parts', 'ask_about_numbers', 'check_labels_apart', 'Votes',
-           'ask_about_words', 'ask_about_scores', 'words_in_vain', 'wide_votes', 'empty_words', 'Listed',
-           'listed_labels', 'counting_column', 'ask_about_others', 'ask_about_percent', 'one_spelling', 'listed_votes',
-           'folder_notes', 'read_sheet', 'sheet_statistics']
+           'FOLDER_COLUMNS', 'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS', 'LARGEST_BOOK',
+           'MOST_CELLS', 'CHECKSUM', 'Lines', 'RULES', 'ENDINGS', 'DENIED', 'DOUBTED', 'VALUE_COLUMNS', 'COUNT_COLUMNS',
+           'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'RATER', 'LABEL_COLUMNS', 'PROPOSED', 'WAS_GIVEN',
+           'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'ANSWERS', 'PROGRAM', 'ONE_LABEL', 'NEGATIVE', 'WORTH_TELLING',
+           'TableError', 'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_marks', 'ask_about_crosses',
+           'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words', 'Grid', 'decoded', 'head',
+           'header_line', 'unread_signs', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter', 'text_lines',
+           'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names',
+           'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column', 'find_pictures', 'one_name',
+           'annotator_column', 'why_no_category', 'check_names', 'ask_about_raters', 'sheet_header', 'combine_votes',
+           'label_columns', 'text_columns', 'table_format', 'bare_word', 'cell_parts', 'ask_about_numbers',
+           'ask_about_answers', 'check_labels_apart', 'Votes', 'ask_about_nothing', 'ask_about_words',
+           'ask_about_scores', 'words_in_vain', 'wide_votes', 'choose_labels', 'ask_about_commas', 'empty_words',
+           'Listed', 'listed_labels', 'counting_column', 'ask_about_others', 'ask_about_percent', 'one_spelling',
+           'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -138,9 +140,9 @@ CELL_CODES = {  # --code: what numbers mean; words keep their meaning
     'nan': {'1': PRESENT, '0': ABSENT},
     'positives': {'1': PRESENT, '0': UNKNOWN, '-1': UNKNOWN},  # only what is there was noted
 }
-MARKS = (({'+'}, {'-', '–', '—'}), ({'x'}, {'o', '○', '◯', '〇', '✓', '✔', '☑', '✅'}),
-         ({'×'}, {'x', '×'}))  # together they have more than one reading
-CROSSES, DASHES = {'✗', '✘', '✖', '❌', '❎'}, {'-', '–', '—'}  # have more than one reading beside certain others
+MARKS = (({'+'}, {'-', '–', '—'}), ({'x'}, {'o', '○', '◯', '〇', '✓', '✔', '☑', '✅', 'v'}),
+         ({'×'}, {'x', '×'}), ({'●'}, {'○', '◯', '〇'}))  # together they have more than one reading
+CROSSES, DASHES = {'✗', '✘', '✖', '❌', '❎'}, {'-', '–', '—', '.'}  # have more than one reading beside certain others
 
 
 def counted(
@@ -173,8 +175,20 @@ def ask_about_marks(
         raise TableError(f'{ask}a cross can mark and can deny, and nothing else says present. Say which: '
                          f'--present={crosses[0]}, or --absent={crosses[0]}.')
     if dashes and not crosses and PRESENT in said and ABSENT not in said:
-        raise TableError(f'{ask}a dash can stand for absent and for unknown, and nothing else says absent. Say which: '
-                         f'--absent={dashes[0]}, or --unknown={dashes[0]}.')
+        raise TableError(f'{ask}{"a dot" if dashes[0] == "." else "a dash"} can stand for absent and for unknown, and '
+                         f'nothing else says absent. Say which: --absent={dashes[0]}, or --unknown={dashes[0]}.')
+
+
+# %% ../../nbs/library/data/04_tables.ipynb #4b3a3043
+def ask_about_crosses(
+    values: Mapping[str, int],  # plain text of the label cells of a column -> how often
+    where: str,  # begins a message
+    own: Mapping[str, int],  # words of one's own -> label
+) -> None:
+    "Errors: an x beside another word for present."
+    if 'x' in values and 'x' not in own and any((CELLS | own).get(v) == PRESENT for v in values if v != 'x'):
+        raise TableError(f'{where}: the cells have more than one reading: {counted(values)} cells; another word says '
+                         'present, so x may say something else. Say which: --present=x, --absent=x or --unknown=x.')
 
 
 def ask_about_values(
@@ -276,6 +290,9 @@ def decoded(
     try:
         text = data.decode(kind)
     except UnicodeDecodeError as error:
+        if re.search(rb'[\0-\x08\x0e-\x1a\x1c-\x1f]', data[:2000]):
+            raise TableError(f'{path}: no text, but a compressed or binary file; save the table as "CSV '
+                             f'UTF-8".') from None
         start = data.rfind(b'\n', 0, error.start) + 1
         line = data[start:].splitlines()[0][:80].decode('cp1252', 'replace')
         raise TableError(f'{path}, line {data[:error.start].count(10) + 1}: not UTF-8 text (byte {error.start}). It '
@@ -294,7 +311,10 @@ PICTURE_COLUMNS = frozenset((
     'imagem|bestand|bestandsnaam|afbeelding|plik|nazwa pliku|nazwa|zdjęcie|obraz|soubor|název souboru|obrázek|файл|имя '
     'файла|изображение|фото|фотография|снимок|картинка|зображення|dosya|dosya adı|resim|画像|画像名|ファイル|ファイル名|写真|'
     '图片|图片名|文件名|图像|照片|文件|이미지|사진|파일|파일명|صورة|الصورة|ملف|الملف|اسم الملف|اسم الصورة|תמונה|קובץ|שם קובץ|'
-    'चित्र|फ़ाइल|εικόνα|αρχείο|original filename|source file|sourcefile|image index').split('|'))
+    'चित्र|फ़ाइल|εικόνα|αρχείο|original filename|source file|sourcefile|image index|associatedmedia|row '
+    'labels|zeilenbeschriftungen|étiquettes de lignes|etiquetas de fila|etichette di riga').split('|'))
+FOLDER_COLUMNS = frozenset('relativepath|relative path|folder|directory|dir|ordner|dossier|carpeta|cartella|папка|'
+                           '文件夹|フォルダ'.split('|'))
 NOTE_COLUMNS = frozenset((
     'note|notes|comment|comments|remark|remarks|bemerkung|bemerkungen|kommentar|commentaire|commentaires|notas|'
     'comentario|comentarios|note di campo|uwagi|opis|примечание|комментарий|备注|備考|비고|ملاحظات|date|datum|data|дата|日付|日期|time|'
@@ -305,13 +325,15 @@ NOTE_COLUMNS = frozenset((
     'author|autor|auteur|photographer|fotograf|location|place|ort|latitude|longitude|lat|lon|gps|camera|kamera|width|'
     'height|size|md5|sha256|url|link|caption|description|title|titel|id|index|nr|nr.|no.|lp|lp.|lfd. nr.|#|№|split|'
     'subset|fold|folder|directory|dir|ordner|dossier|carpeta|cartella|папка|文件夹|フォルダ|source|license|'
-    'lead time|annotation id|box|weather|wetter').split('|'))
+    'lead time|annotation id|box|weather|wetter|datetime|date time|relativepath|relative path|deleteflag').split('|'))
 TOTALS = frozenset((
-    'total|totals|grand total|sum|count|summe|gesamt|gesamtergebnis|insgesamt|anzahl|total général|somme|suma|razem|'
+    'total|totals|grand total|total result|sum|count|summe|gesamt|gesamtergebnis|insgesamt|anzahl|total général|somme|suma|razem|'
     'łącznie|totale|somma|totaal|celkem|součet|összesen|итого|всего|сумма|合計|总计|合计|總計|합계|المجموع|الإجمالي|'
     'toplam|yhteensä|summa|sum total|mean|average|mittelwert|durchschnitt|moyenne|media|średnia|среднее|平均').split('|'))
 SOURCE, PROBABILITY = ' (source)', ' (probability)'  # end the names of columns that this library adds
-SURENESS = re.compile(r'(.+?)[ _.-]+(?:conf|confidence|score|prob|probability|certainty)')  # of a column beside another
+SURENESS = re.compile(r'(.+?)[ _.-]+(conf|confidence|score|prob|probability|certainty|counts?|difficult|occluded|'
+                      r'truncated|verified|checked|confirmed|reviewed|correct|annotator|notes?|comments?|'
+                      r'bbox)')  # a column that says more of another
 
 
 def head(
@@ -323,7 +345,7 @@ def head(
 
 def header_line(
     lines: Sequence[Sequence[str]],  # cells of lines that are not blank
-    look_at: int = 10,  # the header is one of the first so many
+    look_at: int = 30,  # the header is one of the first so many
 ) -> int:  # which of them is the header; the first, where none looks like one
     "The first line in which a column is called image or the like, and another cell is filled."
     for k, cells in enumerate(lines[:look_at]):
@@ -333,6 +355,27 @@ def header_line(
 
 # %% ../../nbs/library/data/04_tables.ipynb #ec81d1ed
 LARGEST_BOOK, MOST_CELLS = 1 << 28, 1 << 21  # bytes that a workbook may unpack to; cells of a sheet, blank ones too
+
+
+def unread_signs(
+    page: Any,  # openpyxl's sheet
+) -> list[str]:  # notes
+    "Colours and comments, which are not read, counted; a whole line or column in a colour says nothing."
+    rows = list(page.iter_rows()) if page.max_row * page.max_column <= MOST_CELLS else []
+    coloured = lambda c: c.has_style and c.fill.fill_type == 'solid'
+    alike = lambda line: all(map(coloured, filled := [c for c in line if c.value is not None])) or not filled
+    below = [column[1:] for column in zip(*rows)]
+    striped = {c.coordinate for line in (*rows, *below) if alike(line) for c in line if c.value is not None}
+    blank, said, notes = 0, 0, []
+    for c in (c for row in rows for c in row if coloured(c)):
+        blank, said = blank + (c.value is None), said + (c.value is not None and c.coordinate not in striped)
+    for count, what in ((blank, 'without text'), (said, 'with text')):
+        if count:
+            notes.append(f'{number_of(count, "cell")} {what} {"has" if count == 1 else "have"} a colour: colours are '
+                         'not read')
+    if count := sum(c.comment is not None for row in rows for c in row):
+        notes.append(f'{number_of(count, "comment")} of cells left out')
+    return notes
 
 
 def choose_page(
@@ -354,24 +397,25 @@ def choose_page(
     for what, sizes in (('lines', page.row_dimensions), ('columns', page.column_dimensions)):
         if count := sum(bool(size.hidden) for size in sizes.values()):
             notes.append(f'{what} that are hidden in the workbook ({count}) are read like the others')
-    if page.max_row * page.max_column <= MOST_CELLS and (count := sum(
-            c.value is None and c.has_style and c.fill.fill_type == 'solid' for row in page.iter_rows() for c in row)):
-        notes.append(f'{number_of(count, "cell")} without text {"has" if count == 1 else "have"} a colour: colours are '
-                     'not read')
-    return page, notes
+    return page, notes + unread_signs(page)
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #c3961b29
 def check_page(
     where: str,  # begins a message
     page: Any,  # with values
     formulas: Any,  # the same with formulas
     header: int,  # number of the header's line, from 1
 ) -> None:
-    "Errors: merged cells from the header on, a formula without a value."
+    "Errors: merged cells from the header on, what is struck through, a formula without a value."
     for merged in page.merged_cells.ranges:
         if merged.max_row >= header:
             raise TableError(f'{where}: cells {merged} are merged, so it is not said what stands in each; unmerge '
                              f'them.')
+    struck = [c.coordinate for row in page.iter_rows(min_row=header) for c in row
+              if c.value is not None and c.has_style and c.font.strike]
+    if struck:
+        raise TableError(f'{where}, cell {struck[0]}: struck through ({number_of(len(struck), "cell")}), so it is not '
+                         'said whether it still holds; empty such cells, or take the line through them away.')
     said, stored = (sheet.iter_rows(values_only=True) for sheet in (formulas, page))
     for row, (line, values) in enumerate(zip(said, stored), 1):
         for column, (cell, value) in enumerate(zip(line, values), 1):
@@ -561,8 +605,9 @@ def name_keys(
     if '://' in clean:
         clean = urlsplit(clean).path.lstrip('/')
     clean = unquote(clean)
-    clean = unicodedata.normalize('NFC', re.sub(r'/+', '/', clean.removeprefix('./')))
+    clean = ' '.join(unicodedata.normalize('NFC', re.sub(r'/+', '/', clean.removeprefix('./'))).split())
     clean = re.sub(r'^(?:.*/)?upload/(?:\d+/)?[0-9a-f]{8}-(?=.)', '', clean)  # a labelling tool's copy
+    clean = re.sub(r'_(jpe?g|png|bmp|webp|tiff?)\.rf\.\w{20,}\.\w+$', r'.\1', clean)  # another's
     lower, last = clean.casefold(), clean.casefold().rsplit('/', 1)[-1]
     stem = lambda text: text[:-len(end)] if (end := PurePosixPath(text).suffix) in ENDINGS else text
     return [name, clean, lower, stem(lower), last, stem(last), re.sub(r'^0+(?=\d+$)', '', stem(last))]
@@ -736,6 +781,11 @@ class Reading:
                 raise TableError(f'{word!r} stands in --{other} and in --{name}; it can mean only one of them.')
 
     @property
+    def ignored(self) -> set[str]:
+        "Headers of columns that hold no labels, in one spelling."
+        return {head(name) for name in self.ignore.split('|') if name}
+
+    @property
     def own(self) -> dict[str, int]:
         "Words of one's own."
         return {plain(w): label for name, label in LABELS.items() for w in getattr(self, name).split('|') if w}
@@ -778,6 +828,15 @@ def find_pictures(
     rows = grid.rows[:200]
     pictures = lambda c: [found for _, cells in rows if (found := names.known(cells[c]))]
     fits = lambda found: 2 * len(found) >= len(rows) > 0
+    folder = next((c for c, name in enumerate(grid.header) if head(name) in FOLDER_COLUMNS), None)
+    if folder is not None and any(head(name) in PICTURE_COLUMNS for name in grid.header):
+        image = picture_column(grid)
+        joined = [f'{cells[folder].strip("/")}/{cells[image]}'.lstrip('/') for _, cells in grid.rows]
+        if any(len(names.known(cells[image])) > 1 for _, cells in grid.rows) and all(
+                len(names.known(name)) == 1 for name in joined):
+            grid.rows = [(where, [*cells[:image], name, *cells[image + 1:]]) for (where, cells), name
+                         in zip(grid.rows, joined)]
+            grid.notes.append(f'pictures are named by {grid.header[folder]!r} and {grid.header[image]!r} together')
     if any(head(name) in PICTURE_COLUMNS for name in grid.header) and fits(pictures(picture_column(grid))):
         return
     found = [pictures(c) for c in range(len(grid.header))]
@@ -802,7 +861,7 @@ def one_name(
     "One spelling for what people take for one name: case, accents in one or two characters, spaces, underscores."
     return ' '.join(unicodedata.normalize('NFKC', name.translate(UNSEEN)).casefold().replace('_', ' ').split())
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #635f5cb0
 def annotator_column(
     grid: Grid,  # a wide table
     reading: Reading = Reading(),  # what was said about it
@@ -830,7 +889,7 @@ def why_no_category(
 ) -> str:  # '' for a category
     "Why a column holds no labels, in words."
     name, values = grid.header[c], [cells[c] for _, cells in grid.rows]
-    if head(name) in {head(i) for i in reading.ignore.split('|') if i}:
+    if head(name) in reading.ignored:
         return 'as asked'
     known = any(values) and all(plain(v) in CELLS or plain(v) in reading.own for v in values)
     counts = [int(v) for v in values] if values and all(re.fullmatch(r'\d{1,9}', v) for v in values) else []
@@ -838,8 +897,9 @@ def why_no_category(
     if upwards and (c == 0 and len(counts) > 2 or head(name) in NOTE_COLUMNS or name.startswith('Unnamed: ')):
         return 'it only counts'
     others = [k for k in range(len(grid.header)) if k not in (c, picture_column(grid))]
-    if counts and head(name) in TOTALS and counts == [sum(CELLS.get(plain(cells[k])) == PRESENT for k in others)
-                                                      for _, cells in grid.rows]:
+    sums = lambda worth: [sum(worth(plain(cells[k])) for k in others) for _, cells in grid.rows]
+    if counts and head(name) in TOTALS and counts in (sums(lambda v: CELLS.get(v) == PRESENT),
+                                                      sums(lambda v: int(v) if v.isdecimal() else 0)):
         return 'it adds up the others'
     named = head(name) in NOTE_COLUMNS | PICTURE_COLUMNS or name.startswith('Unnamed: ')
     return 'it holds no labels' if named and not known else ''
@@ -877,15 +937,17 @@ def check_names(
     return meant
 
 # %% ../../nbs/library/data/04_tables.ipynb #5ab10c00
-VALUE_COLUMNS = frozenset('value|present|is present|label '
+VALUE_COLUMNS = frozenset('value|present|is present|occurrencestatus|occurrence status|label '
                           'value|confidence|conf|score|probability|prob|percent|percentage|pct|certainty|likelihood|'
                           'agreement|votes|wert|valeur|valor|valore|wartość|значение|値|值|'
                           'القيمة'.split('|'))
-COUNT_COLUMNS = frozenset('count|counts|number|n|quantity|amount|individuals|how many|group size|anzahl|nombre|'
+COUNT_COLUMNS = frozenset('count|counts|individualcount|individual count|sighting quantity|'
+                          'number|n|quantity|amount|individuals|how many|group size|anzahl|nombre|'
                           'quantité|número|cantidad|numero|quantità|aantal|liczba|ilość|počet|количество|'
                           'число|adet|数量|個数|数|개수|'
                           'عدد'.split('|'))
-VERDICT_COLUMNS = frozenset('verified|confirmed|approved|accepted|valid|is valid|correct|is correct|status|verdict|'
+VERDICT_COLUMNS = frozenset('verified|checked|reviewed|confirmed|'
+                            'approved|accepted|valid|is valid|correct|is correct|status|verdict|'
                             'bestätigt|geprüft|vérifié|confirmé|verificado|confirmado|verificato'.split('|'))
 REFUSED = frozenset('rejected|declined|refused|wrong|invalid|incorrect|abgelehnt|refusé|rechazado|'
                     'rifiutato'.split('|'))  # what they say there
@@ -893,6 +955,26 @@ WORK_COLUMNS = frozenset('skip|skipped|exclude|excluded|ignore|ignored|discard|d
                          'rejected|invalid|flag|flagged|todo|review|needs review'.split('|'))  # of a wide table
 BOX_FLAGS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
                         'pose|xmin|xmax|ymin|ymax|area|annotator|source'.split('|'))  # of a long table, and no labels
+
+# %% ../../nbs/library/data/04_tables.ipynb #af585119
+RATER = re.compile(r'(.+?)[ _.(-]+(?:rater|coder|annotator|ann|observer|reader|person|r|p)?[ _]?(\d|[a-e])\)?', re.I)
+
+
+def ask_about_raters(
+    grid: Grid,  # a wide table
+    names: Sequence[str],  # its categories
+) -> None:
+    "Errors: each category has a column for each of several people, as in dog_1, dog_2, cat_1, cat_2."
+    found = [match for name in names if (match := RATER.fullmatch(name))]
+    of: dict[str, set[str]] = {}
+    for match in found:
+        of.setdefault(one_name(match[1]), set()).add(match[2].casefold())
+    people = next(iter(of.values()), set())
+    if len(of) > 1 < len(people) and all(said == people for said in of.values()):
+        raise TableError(f'{grid.where}: {names[0]!r} and {len(names) - 1} more columns look like one column for each '
+                         f'category and each of {len(people)} people. If they are, write a line for each picture and '
+                         'person, with a column annotator; if they are categories of their own, give them names that '
+                         'do not end with a number or a letter.')
 
 # %% ../../nbs/library/data/04_tables.ipynb #79f76c90
 def sheet_header(
@@ -902,12 +984,12 @@ def sheet_header(
 ) -> Columns:
     "What the columns are. Errors: no image column, a category without a name, two columns of one name."
     image, header, notes = picture_column(grid), grid.header, []
-    if lacking := {head(i) for i in reading.ignore.split('|') if i} - {head(h) for h in header}:
+    if lacking := reading.ignored - {head(h) for h in header}:
         raise TableError(f'{grid.where}: no column is called {sorted(lacking)[0]!r}, which --ignore names.')
     person = annotator_column(grid, reading)
     if person is not None:
         notes.append(f'column {header[person]!r} says who labelled')
-    own, labels, source = {h: c for c, h in enumerate(header)}, [], {}
+    own, labels, source, more = {h: c for c, h in enumerate(header)}, [], {}, {}
     for c, name in enumerate(header):
         base = next((own[name.removesuffix(end)] for end in (SOURCE, PROBABILITY) if name.endswith(end)
                      and name.removesuffix(end) in own), None)
@@ -921,7 +1003,7 @@ def sheet_header(
         elif c not in (image, person) and (why := why_no_category(grid, c, reading)):
             notes.append(f'column {name!r} left out: {why}')
         elif sure and one_name(sure[1]) in map(one_name, header):
-            notes.append(f'column {name!r} left out: it says how sure somebody was of {sure[1]!r}')
+            more[sure[2]] = [*more.get(sure[2], []), c]
         elif c not in (image, person):
             labels.append(c)
             if head(name) in (NOTE_COLUMNS | TOTALS | PICTURE_COLUMNS | VALUE_COLUMNS | BOX_FLAGS | COUNT_COLUMNS |
@@ -930,7 +1012,16 @@ def sheet_header(
                              f'--ignore={shlex.quote(name)} leaves it out')
     if n := sum(h.endswith(PROBABILITY) and h.removesuffix(PROBABILITY) in own for h in header):
         notes.append(f'{number_of(n, "column")} of probabilities left out')
+    for end, columns in more.items():
+        noes = sum(CELLS.get(plain(cells[c])) == ABSENT for c in columns for _, cells in grid.rows)
+        if end in VERDICT_COLUMNS and noes:
+            ignored = shlex.quote('|'.join(header[c] for c in columns))
+            raise TableError(f'{grid.where}: {header[columns[0]]!r} and others like it say no in {noes} cells. If '
+                             'those labels are wrong, mend or empty their cells; if nobody has looked at them yet, say '
+                             f'--ignore={ignored}.')
+        notes += [f'column {header[c]!r} left out: it says more of another column' for c in columns]
     meant = check_names(grid, labels, synonyms)
+    ask_about_raters(grid, list(meant.values()))
     return Columns(image, person, list(dict.fromkeys(meant.values())), meant, source, notes)
 
 # %% ../../nbs/library/data/04_tables.ipynb #25101935
@@ -970,7 +1061,9 @@ def combine_votes(
 
 # %% ../../nbs/library/data/04_tables.ipynb #81fac6ea
 LABEL_COLUMNS = frozenset('label|labels|labelname|label '
-                          'name|class id|category id|label id|finding labels|subject|'
+                          'name|class id|category id|label id|finding labels|subject|class name|category name|'
+                          'species|species name|scientific name|scientificname|common name|subcategory|'
+                          'subclass|variable|'
                           'class|classes|category|categories|tag|tags|keyword|keywords|object|objects|choice|'
                           'choices|target|etikett|klasse|kategorie|schlagwort|stichwort|stichwörter|stichworte|'
                           'schlagwörter|étiquette|étiquettes|classe|catégorie|mots '
@@ -983,25 +1076,42 @@ WAS_GIVEN = {'given 1': PRESENT, 'given 0': ABSENT}
 
 def label_columns(
     grid: Grid,  # a table
+    ignored: Container[str] = (),  # headers of columns that hold none
 ) -> list[int]:  # those called label, or the like, perhaps with a number
     "Columns whose cells are names of categories, by their headers."
-    return [c for c, h in enumerate(grid.header) if re.sub(r' ?\d+$', '', head(h)) in LABEL_COLUMNS]
+    return [c for c, h in enumerate(grid.header) if re.sub(r' ?\d+$', '', head(h)) in LABEL_COLUMNS
+            and head(h) not in ignored]
 
 
+def text_columns(
+    grid: Grid,  # a table
+    taken: Container[int | None],  # columns that hold something else
+    ignored: Container[str] = (),  # headers of columns that hold no labels
+) -> list[int]:
+    "Columns that may hold names of categories: their cells are words, and no notes, dates, numbers or labels."
+    other = NOTE_COLUMNS | PICTURE_COLUMNS | BOX_FLAGS | VALUE_COLUMNS | COUNT_COLUMNS
+    word = lambda cell: plain(cell) not in CELLS and re.search(r'[^\W\d]', cell) and not re.match(r'\d{4}-\d\d', cell)
+    return [c for c, h in enumerate(grid.header) if c not in taken and head(h) not in other and head(h) not in ignored
+            and any(word(cells[c]) for _, cells in grid.rows)]
+
+# %% ../../nbs/library/data/04_tables.ipynb #f1160591
 def table_format(
     grid: Grid,  # a table
+    reading: Reading = Reading(),  # what was said about it
 ) -> str:  # 'wide', 'long' or 'list'
     "Which form a table has. Errors: it can be read in two; a labelling tool's, with JSON in its cells."
     if {'region shape attributes', 'region attributes'} <= {head(h) for h in grid.header}:
         raise TableError(f'{grid.where}: a table of VIA (VGG Image Annotator), with JSON in its cells. Export it there '
                          f'as COCO, or write a table image,label with a line for each label of a picture.')
-    image, named = picture_column(grid), label_columns(grid)
+    image, named = picture_column(grid), label_columns(grid, reading.ignored)
     column = lambda c: {plain(cells[c]) for _, cells in grid.rows}
     valued = any(head(h) in VALUE_COLUMNS for h in grid.header)
     rest = [c for c, h in enumerate(grid.header) if c != image and c not in named and h and head(h) not in
-            BOX_FLAGS | VALUE_COLUMNS | NOTE_COLUMNS | PICTURE_COLUMNS | TOTALS
-            and column(c) <= CELLS.keys() and column(c) != {''}]
+            BOX_FLAGS | VALUE_COLUMNS | COUNT_COLUMNS | NOTE_COLUMNS | PICTURE_COLUMNS | TOTALS
+            and head(h) not in reading.ignored and column(c) <= CELLS.keys() and column(c) != {''}]
     labels = set().union(*map(column, named))
+    if valued and not named and len(text_columns(grid, (image,), reading.ignored)) == 1:
+        return 'long'
     if not named or labels <= CELLS.keys() and (rest or not labels & {'0', '1'}):
         return 'wide'
     name = grid.header[named[0]]
@@ -1012,10 +1122,13 @@ def table_format(
                          f'wide if {name} is a category (1 present, 0 absent), or --format list if 0 and 1 are the '
                          'names of two categories.')
     if rest and not valued:
-        others = ', '.join(grid.header[c] for c in rest[:5])
+        others, quoted = ', '.join(grid.header[c] for c in rest[:5]), lambda columns: shlex.quote(
+            '|'.join(grid.header[c] for c in columns))
         raise TableError(f'{grid.where}: {name!r} holds names of categories, and {others} hold present and absent: '
-                         f'two tables in one. Say --format list to read only {name!r}, or --format wide '
-                         f'--ignore={shlex.quote("|".join(grid.header[c] for c in named))} to read only the others.')
+                         f'two tables in one. Say --format list --ignore={quoted(rest)} to read only {name!r}, or '
+                         f'--format wide --ignore={quoted(named)} to read only the others.'
+                         + (f' If {others!r} says of each label whether it is there, call it value.' if len(rest) == 1
+                            else ''))
     if valued or len(named) == 1 and len({cells[image] for _, cells in grid.rows}) < len(grid.rows):
         return 'long'
     return 'list'
@@ -1025,9 +1138,20 @@ SEPARATORS = ('\n', ';', '|', ',')  # the first of them that occurs stands betwe
 ALIKE = {';': ';；؛', '|': '|｜', ',': ',，、،'}  # the same signs, as other scripts write them
 AND = (' and ', ' und ', ' et ', ' y ', ' e ', ' en ', ' i ', ' a ', ' и ', ' och ', ' og ', ' ja ', ' ve ', ' و ')
 NOTHING = frozenset(  # in a list of labels: nothing is there, or nothing is known
-    map(plain, ('none nothing empty keine keins nichts aucun aucune rien ninguno ninguna nada nessuno '
-                                'nessuna niente nenhum nenhuma geen niets brak nic žádný нет ничего なし 無し 无 没有 없음 '
-                                'لا no - – — null 0').split()))
+    map(plain, [*('none nothing empty blank keine keins nichts leer aucun aucune rien vide ninguno ninguna nada vacío '
+                  'nessuno nessuna niente vuoto nenhum nenhuma vazio geen niets leeg brak nic pusty žádný нет ничего '
+                  'пусто なし 無し 无 没有 없음 لا no - – — null 0 nothinghere unlabeled unlabelled untagged').split(),
+                *(f'no {thing}{end}' for end in ('', 's') for thing in
+                  'animal finding object label tag detection defect specie species'.split()), 'nothing here', 'false trigger', 'kein befund', 'kein tier', 'keine tiere',
+                "pas d'animal", 'sin animales']))
+ANSWERS = frozenset('yes no true false ja nein oui non sí да нет はい いいえ present absent'.split())  # and no names
+
+
+def bare_word(
+    name: str,  # of a label
+) -> str:
+    "Its plain spelling without brackets: `(blank)` is blank."
+    return plain(name.strip().strip('()[]<>'))
 
 
 PROGRAM = r'\s*[\[{]'  # so begins a cell that a program wrote
@@ -1073,6 +1197,29 @@ def ask_about_numbers(
                              'they count objects, take them out.')
 
 
+def ask_about_answers(
+    names: Collection[str],  # labels of a list, or of a tool
+    where: str,  # begins a message
+    own: Container[str] = (),  # words of one's own
+) -> None:
+    "Errors: labels that are answers or numbers: `yes`, `dog: yes`, `16 0`, `010`; as `ask_about_numbers`."
+    ask_about_numbers(names, where)
+    write = 'write a line for each label with 1 or 0: image,label,value.'
+    for name in sorted(names):
+        part = re.fullmatch(r'(.*\S)\s*[:=]\s*(\S+)', name)
+        if plain(name) in ANSWERS and plain(name) not in own:
+            raise TableError(f'{where}: {name!r} is an answer and no name of a category. If it answers a question, '
+                             f'{write} If it is a category, say --present={name}.')
+        if part and plain(part[2]) in ANSWERS:
+            raise TableError(f'{where}: {name!r} is a label with an answer behind it; {write}')
+        if re.fullmatch(r'\d+( \d+)+', name):
+            raise TableError(f'{where}: {name!r} may be one label or several. Say --separator=" " if they are numbers '
+                             'of categories, or --separator=";" if each cell is one label.')
+    if len(names) > 1 and all(re.fullmatch('[01]{2,}', n) for n in names) and len({len(n) for n in names}) == 1:
+        raise TableError(f'{where}: {sorted(names)[0]!r} and the others look like 1 and 0 for each category in one '
+                         'cell; write a column for each category.')
+
+# %% ../../nbs/library/data/04_tables.ipynb #43dee46d
 def check_labels_apart(
     names: Sequence[str],  # different labels as they were found
     where: str,  # begins a message
@@ -1128,6 +1275,23 @@ class Votes:
         return self.counts.setdefault(image, np.zeros((len(self.names), 2), dtype=int))
 
 # %% ../../nbs/library/data/04_tables.ipynb #15b29bc1
+def ask_about_nothing(
+    grid: Grid,  # a wide table
+    columns: Columns,  # of `sheet_header`
+    mean: Mapping[str, int],  # plain text -> label
+    reading: Reading = Reading(),  # what was said about it
+) -> None:
+    "Errors: a column none or empty that says present where it is not said of all others that they are absent."
+    for c, name in columns.meant.items():
+        if bare_word(name) in NOTHING and plain(name) not in reading.own and any(
+                mean[plain(cells[c])] == PRESENT and any(mean[plain(cells[k])] != ABSENT
+                                                         for k in columns.meant if k != c)
+                for _, cells in grid.rows):
+            raise TableError(f'{grid.where}: the column {name!r} may say that nothing of the others is there, and they '
+                             'are not absent in its lines. If it does, write 0 for them and say '
+                             f'--ignore={shlex.quote(name)}; if it is a category, say --present={shlex.quote(name)}.')
+
+# %% ../../nbs/library/data/04_tables.ipynb #0eca0308
 def ask_about_words(
     grid: Grid,  # a wide table
     columns: Columns,  # of `sheet_header`
@@ -1145,7 +1309,9 @@ def ask_about_words(
         raise TableError(f'{grid.where}: {number_of(len(none), "column holds", "columns hold")} no labels: '
                          f'{first!r} ({counted(none[first], 3)}){", ..." * (len(none) > 1)}. Leave out what holds '
                          f'notes: --ignore={shlex.quote("|".join(none))}. If the cells are names of categories, say '
-                         '--format list; if they are your words for labels, say which with --present, --absent and --unknown.')
+                         '--format list; if they are your words for labels, say which with --present, --absent '
+                         'and --unknown.' + (f' If {first!r} names the category and the other column says whether it '
+                                             'is there, call them label and value.' if len(held) == 2 else ''))
     where, cells, c = next((where, cells, c) for where, cells in grid.rows for c in columns.meant
                            if plain(cells[c]) in strange)
     try:
@@ -1154,8 +1320,12 @@ def ask_about_words(
         more = f' No labels are: {counted(strange)} cells.' if len(strange) > 1 else ''
         if none:
             more += ' If the cells are names of categories, say --format list.'
+        if all(re.fullmatch(r'-?(\d)\1{0,3}', v) and v[-1] in '789' for v in strange):
+            more += f' If they stand for unknown, say --unknown={"|".join(sorted(strange))}.'
         if all(re.fullmatch(r'\d{1,4}', v) for v in strange):
             more += f' If they count objects, say --present={"|".join(sorted(strange, key=int)[:9])}.'
+        if strange.keys() == {'2'} and '0' not in values:
+            more += ' If 2 stands for no, say --absent=2.'
         raise TableError(f'{error}{more}') from None
 
 
@@ -1213,6 +1383,9 @@ def wide_votes(
     ask_about_scores(grid, columns, reading)
     mean = cell_meanings(values, grid.where.split(', line')[0], reading.code, reading.own, reading.confidence)
     at, seen = {n: i for i, n in enumerate(votes.names)}, Counter()
+    for c in columns.meant:
+        ask_about_crosses(Counter(plain(cells[c]) for _, cells in grid.rows), f'{grid.where}, column '
+                          f'{grid.header[c]!r}', reading.own)
     ask_about_words(grid, columns, values, mean)
     for where, cells in grid.rows:
         count = votes.image(cells[columns.image], where, '' if columns.person is None else cells[columns.person])
@@ -1225,16 +1398,72 @@ def wide_votes(
             seen['corrected'] += said in WAS_GIVEN and label != WAS_GIVEN[said]
             if label != UNKNOWN:
                 count[at[name], 0 if label == PRESENT else 1] += 1
+    ask_about_nothing(grid, columns, mean, reading)
     notes = [meanings_in_words(values, mean)] if values else []
-    if values.get('1') and values.get('0') and not columns.source and not any(mean[v] == UNKNOWN for v in values):
-        notes.append('every cell is filled: 0 is read as absent; if it only means "not noted", say --code positives')
+    if {PRESENT, ABSENT} == {mean[v] for v in values} and not columns.source:
+        no = next(v for v in values if mean[v] == ABSENT)
+        notes.append(f'every cell is filled: {no} is read as absent; if it only means "not noted", say --code '
+                     'positives')
     if seen['kept'] or seen['changed']:
         notes.append(number_of(seen['kept'], 'proposal that nobody changed is', 'proposals that nobody changed are')
                      + ' read as unknown, '
                      + number_of(seen['changed'], 'that was changed as a label', 'that were changed as labels'))
     corrected = [number_of(seen['corrected'], 'label is another than the one that was given',
                            'labels are others than the ones that were given')]
-    return notes + corrected * bool(seen['corrected']) + words_in_vain(reading, values, proposed=bool(columns.source))
+    return notes + corrected * bool(seen['corrected']) + words_in_vain(reading, {*values, *map(plain, votes.names)},
+                                                                      proposed=bool(columns.source))
+
+# %% ../../nbs/library/data/04_tables.ipynb #5ab10c07
+ONE_LABEL = frozenset('label|labelname|label name|class|class name|category|category name|species|subject|object|'
+                      'choice|target|tag|keyword|etikett|klasse|kategorie|étiquette|classe|catégorie|etiqueta|clase|'
+                      'categoría|etichetta|categoria|etykieta|klasa|kategoria|метка|класс'.split('|'))  # of LABEL_COLUMNS
+NEGATIVE = r'\b(absent|negatives?|not|without|missing|abwesend|fehlt|fehlend\w*|ausentes?|assenti|manquants?)\b'
+
+
+def choose_labels(
+    grid: Grid,  # a long table or one of lists
+    reading: Reading,  # what was said
+    form: str,  # 'long' or 'list'
+    taken: Sequence[int | None],  # columns that hold something else
+) -> list[int]:
+    "Columns with labels. Errors: none; several that may be it; one that says what is not there."
+    named = [c for c in label_columns(grid, reading.ignored) if c not in taken]
+    words = lambda columns: ', '.join(repr(grid.header[c]) for c in columns[:5]) + ', ...' * (len(columns) > 5)
+    for c in named[1:]:
+        if re.sub(r' ?\d+$', '', head(grid.header[c])) != re.sub(r' ?\d+$', '', head(grid.header[named[0]])) and any(
+                cells[c] != cells[named[0]] for _, cells in grid.rows):
+            raise TableError(f'{grid.where}: {words(named)} are all called as columns of labels are. Leave out the '
+                             'others, such as numbers or a wider group, with --ignore='
+                             f'{shlex.quote("|".join(grid.header[k] for k in named[:-1]))}; if all hold labels, call '
+                             'them label_1 and label_2.')
+    several = text_columns(grid, taken, reading.ignored) if not named else []
+    if len(several) > 1:
+        raise TableError(f'{grid.where}: {words(several)} may hold the labels. Call the right one label, or leave out '
+                         f'the others, such as --ignore={shlex.quote("|".join(grid.header[k] for k in several[:-1]))}.')
+    others = sorted((c for c in range(len(grid.header)) if c not in taken and head(grid.header[c]) not in
+                     reading.ignored), key=lambda c: head(grid.header[c]) in NOTE_COLUMNS | PICTURE_COLUMNS)
+    columns = (named or several or others[:1])[:None if form == 'list' else 1]
+    if not columns:
+        raise TableError(f'{grid.where}: a {form} table needs a column with labels beside the one with pictures; '
+                         f'found {",".join(grid.header)}.')
+    if no := next((grid.header[c] for c in columns if re.search(NEGATIVE, head(grid.header[c]))), ''):
+        raise TableError(f'{grid.where}: by its name, {no!r} lists what is not there. Write a line for each label with '
+                         '1 or 0: image,label,value; if it lists what is there, call it labels.')
+    return columns
+
+
+def ask_about_commas(
+    held: Sequence[str],  # cells of labels
+    where: str,  # begins a message
+) -> None:
+    "Errors: a comma in cells that may be one label each, for most of their parts never stand alone."
+    several = [cell for cell in dict.fromkeys(held) if ',' in cell and not re.match(PROGRAM, cell)]
+    alone = {one_name(cell) for cell in held}
+    parts = {one_name(part) for cell in several for part in cell.split(',') if part.strip()}
+    if 2 * len(parts & alone) <= len(parts) > 1:
+        raise TableError(f'{where}: {several[0]!r} may be one label or several: few of the parts stand alone in '
+                         'another cell. Say --separator=, if they are several, or --separator=";" if each cell is '
+                         'one label.')
 
 # %% ../../nbs/library/data/04_tables.ipynb #6897c865
 def empty_words(
@@ -1245,12 +1474,14 @@ def empty_words(
     "Which labels say that there is none. Errors: one that has both readings."
     numbers, empty = any(re.fullmatch('[1-9][0-9]*', n) for n in found), {}
     for name, count in found.items():
-        word = plain(name)
-        if own.get(word, PRESENT) != PRESENT:
-            empty[name] = own[word]
+        word = bare_word(name)
+        if plain(name) in own:
+            empty |= {name: own[plain(name)]} if own[plain(name)] != PRESENT else {}
         elif word in NOTHING and not (word == '0' and numbers):
-            raise TableError(f'{where}: {name!r} stands in {count} cells instead of a label. Say --unknown={name} if '
-                             f'nothing is known of these pictures, or --absent={name} if nothing of all is there.')
+            quoted = shlex.quote(name)
+            raise TableError(f'{where}: {name!r} stands in {number_of(count, "cell")} instead of a label. Say '
+                             f'--unknown={quoted} if nothing is known of these pictures, --absent={quoted} if nothing '
+                             f'of all is there, or --present={quoted} if it is a category.')
         elif CELLS.get(word) == UNKNOWN:
             empty[name] = UNKNOWN
     return empty
@@ -1263,7 +1494,7 @@ class Listed:
     columns: list[int]  # with labels
     note: str  # what was seen
 
-
+# %% ../../nbs/library/data/04_tables.ipynb #6939c88b
 def listed_labels(
     grid: Grid,  # a long table or one of lists
     reading: Reading,  # what was said
@@ -1272,12 +1503,7 @@ def listed_labels(
     valued: bool,  # a column says 1 and 0, or a score
 ) -> Listed:
     "The labels of each line. Errors: no column with labels; as `check_labels_apart`."
-    others = sorted((c for c in range(len(grid.header)) if c not in taken),
-                    key=lambda c: head(grid.header[c]) in NOTE_COLUMNS | PICTURE_COLUMNS)
-    columns = [c for c in label_columns(grid) or others[:1] if c not in taken][:None if form == 'list' else 1]
-    if not columns:
-        raise TableError(f'{grid.where}: a {form} table needs a column with labels beside the one with pictures; '
-                         f'found {",".join(grid.header)}.')
+    columns = choose_labels(grid, reading, form, taken)
     held = [cells[c] for _, cells in grid.rows for c in columns if not re.match(PROGRAM, cells[c])]
     usual = () if valued else SEPARATORS if form == 'list' else SEPARATORS[:3]
     signs = lambda s: [s] if reading.separator else ALIKE.get(s, s)
@@ -1289,8 +1515,12 @@ def listed_labels(
         parts = (re.split(pattern, cell) if sign else [cell]) if parts is None else parts
         return [' '.join(part.split()) for part in parts if part.strip()]
     rows = [(where, cells, [n for c in columns for n in labels(cells[c], where)]) for where, cells in grid.rows]
-    ask_about_numbers({n for *_, names in rows for n in names}, grid.where)
+    ask_about_answers({n for *_, names in rows for n in names}, grid.where, reading.own)
     if not reading.separator and not valued:
+        heads = {head(h) for h in grid.header}
+        one = {head(grid.header[c]) for c in columns} <= ONE_LABEL
+        if not heads & BOX_FLAGS if form == 'long' else sign == ',' and one:
+            ask_about_commas([cell for cell in held if not sign or sign == ','], grid.where)
         check_labels_apart(list(dict.fromkeys(n for *_, names in rows for n in names)), grid.where, sign)
     shown = {'\n': 'line breaks', ' ': 'spaces', ',': 'commas', ';': 'semicolons', '|': 'bars'}.get(sign, sign)
     named = ', '.join(repr(grid.header[c]) for c in columns)
@@ -1316,7 +1546,7 @@ def ask_about_others(
     reading: Reading = Reading(),  # what was said
 ) -> None:
     "Errors: a column that is not read and holds names of categories, too; one to ignore that is not there."
-    ignored = {head(i) for i in reading.ignore.split('|') if i}
+    ignored = reading.ignored
     if lacking := ignored - {head(h) for h in grid.header}:
         raise TableError(f'{grid.where}: no column is called {sorted(lacking)[0]!r}, which --ignore names.')
     known = {one_name(n) for n in names}
@@ -1326,6 +1556,11 @@ def ask_about_others(
         if head(name) in VERDICT_COLUMNS - ignored and noes and len(said) > 1:
             raise TableError(f'{grid.where}: {name!r} says {noes[0]!r} beside some labels. If those labels are wrong, '
                              'call the column value, and write 1 and 0; if nobody has looked at them yet, say '
+                             f'--ignore={shlex.quote(name)}.')
+        left_out = head(name) in ignored | BOX_FLAGS | COUNT_COLUMNS | NOTE_COLUMNS or said <= NUMBERS.keys() | {''}
+        if not left_out and noes and said <= CELLS.keys() and any(CELLS[v] == PRESENT for v in said):
+            raise TableError(f'{grid.where}: {name!r} says {noes[0]!r} beside some labels. If it says whether the '
+                             'label is there, call the column value; if it says something else, say '
                              f'--ignore={shlex.quote(name)}.')
         parts = {one_name(part) for _, cells in grid.rows for part in re.split('[\n;|,]', cells[c]) if part.strip()}
         if head(grid.header[c]) not in ignored and parts <= known and any(not part.isdigit() for part in parts):
@@ -1389,6 +1624,7 @@ def listed_votes(
         ask_about_percent(values, f'{grid.where}, column {header[value]!r}' if values else '', own)
     else:
         own = {v: PRESENT for v in values if v.strip('0')} | own
+    ask_about_crosses(values, grid.where, own)
     mean = cell_meanings(values, grid.where, reading.code, own, reading.confidence)
     open_images, none_there = set(), set()
     for where, cells, row in found.rows:
@@ -1409,7 +1645,8 @@ def listed_votes(
     count = names.total() - sum(names[n] for n in empty)
     told = f'{number_of(count, "label")} of {number_of(len(at), "category", "categories")}'
     told += f', values in {header[value]!r}: {meanings_in_words(values, mean)}' if values else ''
-    separated = any(reading.separator in cells[c] for _, cells, _ in found.rows for c in found.columns)
+    separated = any(reading.separator in cells[c] or re.search('[,;|/+&]', cells[c]) for _, cells, _ in found.rows
+                    for c in found.columns)
     return [f'{found.note}, {told}; what is not listed is {reading.unlisted}'
             ] + notes + [f'column {header[c]!r} left out: it holds no labels' for c in others] + words_in_vain(
                 reading, {*values, *map(plain, names)}, separated, listed=True)
@@ -1447,7 +1684,7 @@ def read_sheet(
         warnings.warn(f'{grid.where}: rows, sources or probabilities of this completed table are not those that were '
                       f'written. Labels are read as they stand; if nobody meant the change, copy the table anew, else '
                       f'take out its last column, whose name begins with checksum.', stacklevel=2)
-    form = reading.format if reading.format in ('wide', 'long', 'list') else table_format(grid)
+    form = reading.format if reading.format in ('wide', 'long', 'list') else table_format(grid, reading)
     wide = form == 'wide'
     columns = sheet_header(grid, same, reading) if wide else None
     votes = Votes(columns.names if wide else [], names)
