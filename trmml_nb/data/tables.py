@@ -184,9 +184,11 @@ def ask_about_crosses(
     values: Mapping[str, int],  # plain text of the label cells of a column -> how often
     where: str,  # begins a message
     own: Mapping[str, int],  # words of one's own -> label
+    elsewhere: bool = False,  # another column says absent
 ) -> None:
-    "Errors: an x beside another word for present."
-    if 'x' in values and 'x' not in own and any((CELLS | own).get(v) == PRESENT for v in values if v != 'x'):
+    "Errors: an x beside another word for present, and beside one for absent, or where nothing else says absent."
+    said = {(CELLS | own).get(v) for v in values if v != 'x'}
+    if 'x' in values and 'x' not in own and PRESENT in said and (ABSENT in said or not elsewhere):
         raise TableError(f'{where}: the cells have more than one reading: {counted(values)} cells; another word says '
                          'present, so x may say something else. Say which: --present=x, --absent=x or --unknown=x.')
 
@@ -277,6 +279,8 @@ def decoded(
         data = path.read_bytes()
     except OSError as error:
         raise TableError(f'{path}: cannot be read ({error.strerror}).') from None
+    if data[:2] == b'\x1f\x8b' or data[:4] == b'PAR1':
+        raise TableError(f'{path}: no text, but a compressed or binary file; save the table as "CSV UTF-8".')
     if data[:4] in (b'PK\3\4', b'\xd0\xcf\x11\xe0'):
         raise TableError(f'{path}: a workbook or an archive under another ending; call it .xlsx, or save the table as '
                          f'"CSV UTF-8".')
@@ -1385,7 +1389,7 @@ def wide_votes(
     at, seen = {n: i for i, n in enumerate(votes.names)}, Counter()
     for c in columns.meant:
         ask_about_crosses(Counter(plain(cells[c]) for _, cells in grid.rows), f'{grid.where}, column '
-                          f'{grid.header[c]!r}', reading.own)
+                          f'{grid.header[c]!r}', reading.own, ABSENT in map(mean.get, values))
     ask_about_words(grid, columns, values, mean)
     for where, cells in grid.rows:
         count = votes.image(cells[columns.image], where, '' if columns.person is None else cells[columns.person])
