@@ -331,7 +331,8 @@ NOTE_COLUMNS = frozenset((
     'subset|fold|folder|directory|dir|ordner|dossier|carpeta|cartella|папка|文件夹|フォルダ|source|license|'
     'lead time|annotation id|box|weather|wetter|datetime|date time|relativepath|relative path|deleteflag').split('|'))
 TOTALS = frozenset((
-    'total|totals|grand total|total result|sum|count|summe|gesamt|gesamtergebnis|insgesamt|anzahl|total général|somme|suma|razem|'
+    'total|totals|grand total|total result|sum|count|summe|'
+    'gesamt|gesamtergebnis|insgesamt|anzahl|total général|somme|suma|razem|'
     'łącznie|totale|somma|totaal|celkem|součet|összesen|итого|всего|сумма|合計|总计|合计|總計|합계|المجموع|الإجمالي|'
     'toplam|yhteensä|summa|sum total|mean|average|mittelwert|durchschnitt|moyenne|media|średnia|среднее|平均').split('|'))
 SOURCE, PROBABILITY = ' (source)', ' (probability)'  # end the names of columns that this library adds
@@ -1146,7 +1147,8 @@ NOTHING = frozenset(  # in a list of labels: nothing is there, or nothing is kno
                   'nessuno nessuna niente vuoto nenhum nenhuma vazio geen niets leeg brak nic pusty žádný нет ничего '
                   'пусто なし 無し 无 没有 없음 لا no - – — null 0 nothinghere unlabeled unlabelled untagged').split(),
                 *(f'no {thing}{end}' for end in ('', 's') for thing in
-                  'animal finding object label tag detection defect specie species'.split()), 'nothing here', 'false trigger', 'kein befund', 'kein tier', 'keine tiere',
+                  'animal finding object label tag detection defect specie species'.split()),
+                'nothing here', 'false trigger', 'kein befund', 'kein tier', 'keine tiere',
                 "pas d'animal", 'sin animales']))
 ANSWERS = frozenset('yes no true false ja nein oui non sí да нет はい いいえ present absent'.split())  # and no names
 
@@ -1420,7 +1422,8 @@ def wide_votes(
 # %% ../../nbs/library/data/04_tables.ipynb #5ab10c07
 ONE_LABEL = frozenset('label|labelname|label name|class|class name|category|category name|species|subject|object|'
                       'choice|target|tag|keyword|etikett|klasse|kategorie|étiquette|classe|catégorie|etiqueta|clase|'
-                      'categoría|etichetta|categoria|etykieta|klasa|kategoria|метка|класс'.split('|'))  # of LABEL_COLUMNS
+                      'categoría|etichetta|categoria|etykieta|klasa|kategoria|метка|'
+                      'класс'.split('|'))  # of LABEL_COLUMNS
 NEGATIVE = r'\b(absent|negatives?|not|without|missing|abwesend|fehlt|fehlend\w*|ausentes?|assenti|manquants?)\b'
 
 
