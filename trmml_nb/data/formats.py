@@ -580,7 +580,7 @@ def task_labels(
     if isinstance(said, str) and not separator and re.search('[,;|]', said):
         raise FormatError(f'{said!r} may be one label or several. Say --separator=, if they are several, or another '
                           'sign that stands between them; one that stands nowhere takes each text for one label.')
-    texts = [part.strip() for part in said.split(separator)] if isinstance(said, str) and separator else (
+    texts: list[Any] = [part.strip() for part in said.split(separator)] if isinstance(said, str) and separator else (
         [said] if isinstance(said, str) else said or [])
     names = [n if isinstance(n, str) else [*n.get('rectanglelabels', n.get('choices', [])), ''][0]
              if isinstance(n, dict) and {'rectanglelabels', 'choices', 'x'} & n.keys() else None for n in texts]

@@ -39,7 +39,7 @@ __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS
            'FOLDER_COLUMNS', 'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS', 'LARGEST_BOOK',
            'MOST_CELLS', 'CHECKSUM', 'Lines', 'RULES', 'ENDINGS', 'DENIED', 'DOUBTED', 'VALUE_COLUMNS', 'COUNT_COLUMNS',
            'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'RATER', 'LABEL_COLUMNS', 'PROPOSED', 'WAS_GIVEN',
-           'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'ANSWERS', 'PROGRAM', 'ONE_LABEL', 'NEGATIVE', 'WORTH_TELLING',
+           'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'YES_OR_NO', 'PROGRAM', 'ONE_LABEL', 'NEGATIVE', 'WORTH_TELLING',
            'TableError', 'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_marks', 'ask_about_crosses',
            'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words', 'Grid', 'decoded', 'head',
            'header_line', 'unread_signs', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter', 'text_lines',
@@ -1150,7 +1150,7 @@ NOTHING = frozenset(  # in a list of labels: nothing is there, or nothing is kno
                   'animal finding object label tag detection defect specie species'.split()),
                 'nothing here', 'false trigger', 'kein befund', 'kein tier', 'keine tiere',
                 "pas d'animal", 'sin animales']))
-ANSWERS = frozenset('yes no true false ja nein oui non sí да нет はい いいえ present absent'.split())  # and no names
+YES_OR_NO = frozenset('yes no true false ja nein oui non sí да нет はい いいえ present absent'.split())  # and no names
 
 
 def bare_word(
@@ -1213,10 +1213,10 @@ def ask_about_answers(
     write = 'write a line for each label with 1 or 0: image,label,value.'
     for name in sorted(names):
         part = re.fullmatch(r'(.*\S)\s*[:=]\s*(\S+)', name)
-        if plain(name) in ANSWERS and plain(name) not in own:
+        if plain(name) in YES_OR_NO and plain(name) not in own:
             raise TableError(f'{where}: {name!r} is an answer and no name of a category. If it answers a question, '
                              f'{write} If it is a category, say --present={name}.')
-        if part and plain(part[2]) in ANSWERS:
+        if part and plain(part[2]) in YES_OR_NO:
             raise TableError(f'{where}: {name!r} is a label with an answer behind it; {write}')
         if re.fullmatch(r'\d+( \d+)+', name):
             raise TableError(f'{where}: {name!r} may be one label or several. Say --separator=" " if they are numbers '
