@@ -580,15 +580,15 @@ def task_labels(
     if isinstance(said, str) and not separator and re.search('[,;|]', said):
         raise FormatError(f'{said!r} may be one label or several. Say --separator=, if they are several, or another '
                           'sign that stands between them; one that stands nowhere takes each text for one label.')
-    texts: list[Any] = [part.strip() for part in said.split(separator)] if isinstance(said, str) and separator else (
-        [said] if isinstance(said, str) else said or [])
-    names = [n if isinstance(n, str) else [*n.get('rectanglelabels', n.get('choices', [])), ''][0]
-             if isinstance(n, dict) and {'rectanglelabels', 'choices', 'x'} & n.keys() else None for n in texts]
-    if isinstance(said, dict) or None in names:
-        odd = said if isinstance(said, dict) else texts[names.index(None)]
+    texts: list[Any] = [t.strip() for t in said.split(separator or '\n')] if isinstance(said, str) else said or []
+    first = lambda box: [*box.get('rectanglelabels', box.get('choices', [])), ''][0]
+    boxed = lambda n: isinstance(n, dict) and {'rectanglelabels', 'choices', 'x'} & n.keys()
+    found: list[Any] = [n if isinstance(n, str) else first(n) if boxed(n) else None for n in texts]
+    if isinstance(said, dict) or None in found:
+        odd = said if isinstance(said, dict) else texts[found.index(None)]
         raise FormatError(f'{json.dumps(odd)[:60]} is no name of a label; write labels as names in quotation marks: '
                           '["dog", "cat"].')
-    return names
+    return found
 
 
 def labelstudio_triples(
