@@ -1353,6 +1353,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'trmml_nb/people/inspector.py'),
                                            'trmml_nb.people.inspector.MatchView.state': ( 'people/inspector.html#matchview.state',
                                                                                           'trmml_nb/people/inspector.py'),
+                                           'trmml_nb.people.inspector.MatchView.told': ( 'people/inspector.html#matchview.told',
+                                                                                         'trmml_nb/people/inspector.py'),
                                            'trmml_nb.people.inspector.Panel': ( 'people/inspector.html#panel',
                                                                                 'trmml_nb/people/inspector.py'),
                                            'trmml_nb.people.inspector.PseudoHistory': ( 'people/inspector.html#pseudohistory',
@@ -3106,6 +3108,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'trmml_nb/yours/view.py'),
                                      'trmml_nb.yours.view.save_thresholds': ( 'library/yours/view.html#save_thresholds',
                                                                               'trmml_nb/yours/view.py'),
+                                     'trmml_nb.yours.view.short_names': ('library/yours/view.html#short_names', 'trmml_nb/yours/view.py'),
                                      'trmml_nb.yours.view.view_notebook': ( 'library/yours/view.html#view_notebook',
                                                                             'trmml_nb/yours/view.py'),
                                      'trmml_nb.yours.view.who_answers': ('library/yours/view.html#who_answers', 'trmml_nb/yours/view.py')}}}

@@ -368,7 +368,7 @@ def test_one_is_not_many():
     one = data.subset([0])
     assert '1 image, 20 classes' in repr(one)
     alone = MultiLabelDataset('a', 'all', ['dog'], ['x'], np.array([[1]]), None, [one.images[0]])
-    assert repr(alone).startswith('a/all: 1 image, 1 class, 100.0 %')
+    assert repr(alone).startswith('a/all: 1 image, 1 category, 100.0 %')
 
 
 def test_a_drawing_is_looked_at_in_full_size_and_a_photograph_as_it_is(tmp_path):

@@ -120,7 +120,7 @@ def test_the_report_fits_and_is_accessible(page, axe, report, dark):
     page.emulate_media(color_scheme='dark' if dark else 'light')
     page.set_content(report)
     assert serious(page, axe) == []
-    assert all(page.locator('figure img').evaluate_all('all => all.map(e => e.naturalWidth === 288)'))
+    assert all(page.locator('figure img').evaluate_all('all => all.map(e => e.naturalWidth === 416)'))
     assert 'from 1 positive' in page.locator('table').first.inner_text()
     for width in (1280, 800, 400):
         page.set_viewport_size(dict(width=width, height=900))

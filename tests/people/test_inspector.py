@@ -387,7 +387,9 @@ def test_thresholds_and_unseen_images_are_said(widget, parts):
     run = I.inspect_method(method, store, data, texts, seen=False, thresholds=thresholds)
     live = widget.InspectorWidget(run)
     np.testing.assert_allclose(live.content['thresholds'], thresholds, atol=6e-5)
-    assert set(live.content['states']) == {'not in training'} and 'not in training' in live.content['said']
+    assert (
+        set(live.content['states']) == {'not in training'} and 'training never saw this picture' in live.content['said']
+    )
     assert set(live.content['targets']) == {UNKNOWN} and set(live.content['truth']) >= {0, 1}
     said, truth = run.probabilities >= thresholds, run.reference
     wrong = {int(r) for r in np.flatnonzero(((said & (truth == 0)) | (~said & (truth == 1))).any(1))}
@@ -647,6 +649,7 @@ def test_pseudo_labels_reach_the_views(parts):
         name
     ] == 'pseudo present since epoch 2' and 'pseudo present since epoch 2' in I.ranking_html(view)
     assert (I.ranked_labels(view).state.drop(name).str.startswith('pseudo')).sum() == 0
+    assert view.told(int(c)) == f'training took it that {name} is present since epoch 2'
     assert any('(pseudo +)' in x.get_text() for x in I.inspection_figure(view, name, top=20).axes[3].texts)
 
 

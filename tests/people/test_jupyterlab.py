@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.in_browser import UNREADABLE, chromium, missing, needed, served, small_notebook
+from helpers.in_browser import CELLS, UNREADABLE, chromium, missing, needed, served, small_notebook
 from helpers.notebooks import left_out
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -406,6 +406,54 @@ def test_a_notebook_that_is_opened_again_is_never_blank(page, lab, outside):
     assert not outside, f"requests to elsewhere: {outside}"
 
 
+SHARED = ("live = InspectorWidget(seen, review=review)\nlive", "live", "ReviewWidget(review, seen)")
+
+
+def test_several_widgets_and_two_views_of_one(page, lab):
+    "Keys go to the one that is used; both views follow; Control+S saves; a cell that is run again has the keys at once."
+    small_notebook(lab[1] / "several.ipynb", (CELLS[0], *SHARED))
+    open_and_run(page, lab, "several.ipynb")
+    finished(page)
+    views, reviewer = page.locator(".trmml-inspector"), page.locator(".trmml-reviewer")
+    reviewer.locator(".question").wait_for()
+    status = lambda k: views.nth(k).locator(".trmml-status")
+    notebook = "window.jupyterapp.shell.currentWidget"
+    cells = f"{notebook}.content.model.cells.length"
+    top = "[...document.querySelectorAll('.jp-WindowedPanel-outer, .jp-Notebook')].map(e => e.scrollTop)"
+    page.wait_for_timeout(1800)
+    views.nth(1).locator(".centre canvas").click(position=dict(x=9, y=9))
+    views.nth(1).scroll_into_view_if_needed()
+    before, count = page.evaluate(top), page.evaluate(cells)
+    page.keyboard.press("ArrowRight")
+    for k in (0, 1):
+        status(k).get_by_text("2 of 8 under").wait_for()
+    page.keyboard.press("ArrowDown")
+    label = views.nth(1).locator("[aria-selected=true] .name").inner_text()
+    page.keyboard.press("y")
+    for k in (0, 1):
+        status(k).get_by_text(f"{label}, you say present").wait_for()
+    page.keyboard.press("o")
+    views.nth(1).locator(".brick").first.wait_for()
+    page.keyboard.press("Escape")
+    for key in ("a", "b", "x", "d", "d", "m"):
+        page.keyboard.press(key)
+    assert page.evaluate(top) == before and page.evaluate(cells) == count
+    page.keyboard.press("Control+s")
+    page.wait_for_function(f"!{notebook}.context.model.dirty")
+    assert page.locator(".jp-Dialog").count() == 0
+    reviewer.locator(".body").click()
+    page.evaluate("document.querySelector('.trmml-reviewer').classList.add('stale')")
+    page.evaluate(f"{notebook}.content.activeCellIndex = 3")
+    command(page, "notebook:run-cell")
+    fresh = page.locator(".trmml-reviewer:not(.stale)")
+    fresh.locator(".question").wait_for()
+    page.wait_for_function("document.querySelector('.trmml-reviewer').contains(document.activeElement)")
+    assert page.locator(".trmml-reviewer").count() == 1
+    page.keyboard.press("n")
+    fresh.get_by_text("2 answered").wait_for()  # and the one that was given in the inspector
+    assert page.evaluate(cells) == count and not page.evaluate(ERRORS)
+
+
 def test_the_live_views_notebook(page, lab, outside, tmp_path):
     """While it trains: one picture in one place, drawn anew, never gone and never of another height; and no widget
     state is saved."""
@@ -463,9 +511,11 @@ def test_page_works_from_a_file_without_a_network(browser, tmp_path):
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.goto(path.as_uri())
     region = page.locator("canvas[data-map=region]").first
-    page.wait_for_function("document.querySelector('canvas').getContext('2d').getImageData(5, 5, 1, 1).data[3] === 255")
+    page.locator(".big canvas").first.wait_for()
+    assert region.evaluate("c => c.getContext('2d').getImageData(5, 5, 1, 1).data[3]") == 255
     drawn = np.array(
-        region.evaluate("c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)")
+        page.evaluate("""() => { const c = Object.assign(document.createElement('canvas'), {width: 160, height: 120});
+          paint(c, maps[0].region); return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data); }""")
     ).reshape(120, 160, 4)[..., :3]
     expected = panels(view, 0, LabelLook(side=160))[2].picture.astype(int)
     off = abs(drawn - expected).max(-1)
@@ -482,12 +532,14 @@ def test_page_works_from_a_file_without_a_network(browser, tmp_path):
     )
     page.keyboard.press("ArrowUp")
     assert page.locator("#chosen").inner_text() == "<b>"
-    region.click(position=dict(x=150, y=110))
+    box = region.bounding_box()
+    at = lambda x, y: dict(x=x / 160 * box["width"], y=y / 120 * box["height"])
+    region.click(position=at(150, 110))
     said = page.locator(".claims").first
     assert said.inner_text().startswith("patch 11: ")
-    region.hover(position=dict(x=10, y=10))
+    region.hover(position=at(10, 10))
     assert said.inner_text().startswith("patch 0: ") and "%" in said.inner_text()  # while the mouse is over it
-    page.mouse.move(1100, 700)
+    page.mouse.move(600, 10)
     assert said.inner_text().startswith("patch 11: ")
     page.keyboard.press("Shift+ArrowUp")
     assert said.inner_text().startswith("patch 7: ") and page.locator("#chosen").inner_text() == "<b>"

@@ -29,7 +29,7 @@ from trmml_nb.people import inspector as I
 from trmml_nb.people import review as R
 from trmml_nb.data.dataset import FileImage, MultiLabelDataset
 from trmml_nb.io import csv_bytes
-from trmml_nb.errors import DataError
+from trmml_nb.errors import DataError, TrainingError
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
 from trmml_nb.method.contract import MethodOutput
@@ -1024,6 +1024,24 @@ def test_training_again(live):
     assert 'trained again in' in said(live) and live.review.probabilities.mean() > old.probabilities.mean()
     live.answer('present')
     assert live.review.answers[-1].model == 'round 1' and len(on_disk(live)) == 3
+
+
+def test_a_training_is_announced_and_one_that_cannot_be_is_said(live):
+    heard, again = [], live.again
+    live.answer('present'), live.answer('absent')
+    known, before = int((live.review.targets != -1).sum()), live.review
+
+    def refuse(labels):
+        heard.append(said(live))
+        raise TrainingError('nothing to learn from')
+
+    live.again = refuse
+    send(live, 'retrain')
+    assert f'training on {known} labels; nothing is answered until it is done ...' in heard[0]
+    assert 'not trained again: nothing to learn from' in said(live) and live.review is before
+    live.again = again
+    send(live, 'retrain')
+    assert 'for this page: to keep such a model, export the table and train on it' in said(live)
 
 
 def test_without_an_inspection_and_with_a_wrong_one(widget, review, inspection):

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 from helpers.fakes import fake_inspection
-from helpers.in_browser import UNREADABLE, InBrowser, chromium
+from helpers.in_browser import START, UNREADABLE, InBrowser, chromium
 
 from trmml_nb.people.review import Review
 
@@ -124,6 +124,38 @@ def test_focus_is_not_taken_from_somebody_who_clicked_elsewhere(page, reviewer):
     page.locator('#away').click()
     page.wait_for_timeout(1800)
     assert page.evaluate("document.activeElement.id") == 'away'
+
+
+def test_saving_the_notebook_is_the_one_key_that_goes_through(page, reviewer):
+    "The page behind hears Control+S as if it came from beside the widget; if it saves, the browser does not."
+    w = InBrowser(page, reviewer)
+    page.wait_for_function(FOCUS)
+    page.evaluate("""() => { window.saves = []; document.body.addEventListener('keydown', e => {
+      window.saves.push([e.key, e.keyCode, e.ctrlKey, document.querySelector('.trmml').contains(e.target)]);
+      e.preventDefault(); }); window.addEventListener('keydown', e => { window.stopped = e.defaultPrevented; }, true);
+      document.querySelector('.trmml').addEventListener('keydown', e => { window.stopped = e.defaultPrevented; }); }""")
+    w.press('Control+s')
+    assert page.evaluate('window.saves') == [['s', 83, True, False]] and page.evaluate('window.stopped')
+    w.press('Control+x', 'Control+z', 'Control+Shift+s', 'Alt+s', 'x')
+    assert len(page.evaluate('window.saves')) == 1 and labels(reviewer) == []
+
+
+def test_letters_of_another_alphabet_are_read_by_their_place(page, reviewer):
+    w = InBrowser(page, reviewer)
+    page.wait_for_function(FOCUS)
+    for key, code in (
+        ('\u043d', 'KeyY'),
+        ('\u0442', 'KeyN'),
+        ('\u044b', 'KeyS'),
+        ('\u0433', 'KeyU'),
+        ('\u0444', 'KeyA'),
+    ):
+        page.evaluate(
+            "init => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { ...init, bubbles: true }))",
+            dict(key=key, code=code),
+        )
+        w.settle()
+    assert labels(reviewer) == [1, 0] and not w.errors
 
 
 def test_the_grid_begins_unanswered_and_is_answered_by_keys(page, reviewer):
@@ -761,3 +793,50 @@ def test_a_kernel_that_is_restarted_is_said_at_once_and_taken_back_if_it_answers
     page.evaluate('() => { window.toPython = () => new Promise(() => {}); }')
     page.evaluate("window.fire('comm_live_update')")
     assert banner.is_visible()  # nobody has pressed anything, and nobody has waited
+
+
+def test_an_overview_that_was_open_before_is_seen_in_another_view(page, inspector):
+    "After a reload, and in a second view, what Python says anew is the same: no change, and yet something is seen."
+    w = InBrowser(page, inspector)
+    w.press('o')
+    assert page.locator('.overview .brick').count() > 0
+    page.evaluate(
+        "() => { const at = document.getElementById('at'); at.replaceWith(Object.assign(document.createElement('div'), { id: 'at' })); }"
+    )
+    again = InBrowser.__new__(InBrowser)
+    again.__dict__ |= w.__dict__
+    page.evaluate(START, [str(inspector._esm), str(inspector._css), w.before])
+    page.wait_for_function("document.querySelector('[data-drawn]')")
+    again.press('o')
+    assert page.locator('.overview .brick').count() > 0 and not w.errors
+
+
+def test_space_that_is_let_go_elsewhere_gives_the_maps_back(page, inspector):
+    InBrowser(page, inspector)
+    page.wait_for_function(FOCUS)
+    pixels = lambda: page.locator('.centre canvas').first.evaluate('c => c.toDataURL()')
+    before = pixels()
+    page.keyboard.down(' ')
+    assert pixels() != before
+    page.evaluate('document.activeElement.blur()')
+    assert pixels() == before
+    page.keyboard.up(' ')
+
+
+@pytest.mark.parametrize('width', [400, 1280])
+def test_names_on_the_picture_are_never_cut_by_its_edge(page, inspector, width):
+    "A name that is wider than the picture is shortened and says so; all that is written lies within the canvas."
+    page.set_viewport_size(dict(width=width, height=900))
+    page.add_init_script("""window.written = []; const write = CanvasRenderingContext2D.prototype.fillText;
+      CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+        window.written.push([text, x, x + this.measureText(text).width, this.canvas.clientWidth]);
+        return write.call(this, text, x, y); };""")
+    page.reload()
+    inspector.label = NAMES[2]
+    inspector.labels = [NAMES[0]]
+    w = InBrowser(page, inspector)
+    written = page.evaluate('window.written')
+    assert any(text == NAMES[0] for text, *_ in written) and not w.errors
+    long = {text for text, *_ in written if text.startswith('a cat')}
+    assert long == {NAMES[2]} if width > 400 else all(text.endswith('\u2026') and len(text) > 30 for text in long)
+    assert all(0 <= left and right <= room for _, left, right, room in written)

@@ -115,7 +115,7 @@ def test_a_training_shows_its_sets_with_the_labels_it_saw(home):
 def test_calibrated_probabilities_of_photographs_outside_the_album(home):
     files = [str(home / f'photos/{i:02d}.png') for i in (4, 3)]
     seen = Inspector(home / 'album', images=files).runs[0]
-    assert seen.dataset.image_ids == files and not seen.seen
+    assert seen.dataset.image_ids == ['04.png', '03.png'] and not seen.seen
     logits = np.array([
         [np.log(p / (1 - p)) for p in load_run(home / 'album').predict(f).probabilities.values()] for f in files
     ])
@@ -310,3 +310,16 @@ def test_an_album_of_an_older_version_that_noted_weights_for_a_bundled_tower(hom
     assert 'pretrained' not in options_again(config['job']) and 'pretrained' in options_again(config['job'], 'RN50')
     job, sheet = album_of(run, config)
     assert job.pretrained is None and sheet.dataset.class_names == NAMES
+
+
+def test_photographs_in_a_list_have_short_names(home):
+    "The fewest folders that tell two files apart, and none where the names do."
+    from trmml_nb.yours.view import short_names
+
+    assert short_names(['/a/b/x.jpg', '/a/c/x.jpg', '/a/c/y.jpg']) == ['b/x.jpg', 'c/x.jpg', 'y.jpg']
+    assert short_names(['x.jpg', 'a/x.jpg']) == ['x.jpg', 'a/x.jpg'] and short_names(['/only/one.jpg']) == ['one.jpg']
+    assert short_names(['/p/a/s/x.jpg', '/q/a/s/x.jpg', '/q/b/s/x.jpg']) == ['p/a/s/x.jpg', 'q/a/s/x.jpg', 'b/s/x.jpg']
+    files = sorted((home / 'photos').rglob('*.png'))[:3]
+    live = Inspector(home / 'album', images=files)
+    assert live.runs[0].dataset.image_ids == [f.name for f in files]
+    assert live.content['said'].startswith(f'{files[0].name}: 1 of 3 under "all"; training never saw this picture')

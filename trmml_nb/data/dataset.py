@@ -227,7 +227,7 @@ def as_labels(
     "Labels in this library's code. Errors: another shape, a number that is no label."
     shape = len(image_ids), len(class_names)
     if np.shape(labels) != shape:
-        raise DataError(f'{what} has shape {tuple(np.shape(labels))}, expected {shape} [images, classes].')
+        raise DataError(f'{what} has shape {tuple(np.shape(labels))}, expected {shape} [images, categories].')
     return from_code(np.asarray(labels), 'minus_one', image_ids, class_names)
 
 # %% ../../nbs/library/data/02_dataset.ipynb #9a86ebc8
@@ -271,7 +271,7 @@ class LabelledImages:
     def __repr__(self) -> str:
         share = f'{100 * self.known_mask.mean():.1f} %' if self.targets.size else 'none'
         skipped = f', {number_of(len(self.skipped), "file")} skipped' if self.skipped else ''
-        size = number_of(len(self), 'image') + ', ' + number_of(len(self.class_names), 'class', 'classes')
+        size = number_of(len(self), 'image') + ', ' + number_of(len(self.class_names), 'category', 'categories')
         return (f'{self.name}/{self.split}: {size}, '
                 f'{share} of labels known{skipped}')
 
@@ -411,7 +411,7 @@ def build_transform(
 def check_labels(
     dataset: MultiLabelDataset,  # to be trained on
 ) -> pd.DataFrame:  # `label_statistics` with a column `problem`
-    "Is there anything to learn? `LabelError` if no label is known; one counted warning for classes that lack labels."
+    "Is there anything to learn? `LabelError` if no label is known; one counted warning for categories that lack labels."
     where = f'{dataset.name}/{dataset.split}'
     table = label_statistics(dataset.targets, dataset.class_names, dataset.truth)
     if not dataset.known_mask.any():
@@ -421,5 +421,5 @@ def check_labels(
     bad = table.index[table.problem != '']
     if len(bad):
         names = ', '.join(f'{c} ({table.problem[c]})' for c in bad[:5]) + (', ...' if len(bad) > 5 else '')
-        warnings.warn(f'{where}: {len(bad)} of {len(table)} classes lack known labels: {names}', stacklevel=2)
+        warnings.warn(f'{where}: {len(bad)} of {len(table)} categories lack known labels: {names}', stacklevel=2)
     return table

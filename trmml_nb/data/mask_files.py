@@ -28,7 +28,7 @@ def _mask_line(line: str, where: str, columns: int | None, class_names) -> tuple
     if not cells or (columns is not None and len(cells) != columns):
         after = 'between commas' if image_id is None else f'after the image id {image_id!r}'
         raise LabelError(f'{where}: {len(cells)} values {after}, '
-                         f'expected {columns or "at least 1"}, one per class (ids hold no spaces).')
+                         f'expected {columns or "at least 1"}, one per category (ids hold no spaces).')
     for c, cell in enumerate(cells):
         if cell not in ('1', '-1', '0'):
             name = f' ({class_names[c]})' if class_names is not None else ''

@@ -84,7 +84,7 @@ def _voc_truth(main: Path, split: str, ids: list[str], class_names: list[str], d
         return truth
     if missing:
         raise DataError(f'{main}: no list {missing[0]}_{split}.txt '
-                        f'({len(missing)} of {len(class_names)} classes have none).')
+                        f'({len(missing)} of {len(class_names)} categories have none).')
     for c, (name, rows) in enumerate(lists.items()):
         lost = [i for i in ids if i not in rows]
         if lost:

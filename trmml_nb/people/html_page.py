@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from ..io import write_atomic
-from .inspector import (CMAPS, RANKING_CSS, InspectorError, LabelLook, MatchView, captions, color_table,
-                                       fit_side, map_levels,
-                                patch_claims, ranking_html, same_image)
+from .inspector import (CMAPS, RANKING_CSS, InspectorError, LabelLook, MatchView, captions,
+                                       color_table, map_levels, patch_claims, ranking_html, same_image)
 
 # %% auto #0
-__all__ = ['PAGE', 'SCRIPT', 'inspection_html', 'inspection_page']
+__all__ = ['PAGE_CSS', 'PAGE', 'SCRIPT', 'inspection_html', 'inspection_page']
 
 # %% ../../nbs/people/02_html_page.ipynb #d26c256d
 def _text(data: bytes) -> str:
@@ -39,44 +38,79 @@ def _page_record(view: MatchView) -> dict:
 
 # %% ../../nbs/people/02_html_page.ipynb #ca07674e
 def _section(view: MatchView, chosen: int, uri: str, size: tuple[int, int]) -> str:
-    "A row of the page: three panels and the ranked labels of one run."
+    "A row of the page: the ranked labels of one run and three panels, one of them big."
     first, *rest = captions(view, chosen)
     region = 'text-region' if view.saliency is not None else 'no region map: text-pixel attention'
-    canvas = '<canvas width="{}" height="{}" data-map="{}"></canvas>'
+    canvas = '<canvas width="{}" height="{}" data-map="{}" role="img"></canvas>'
     pictures = [f'<img src="{uri}" alt="{html.escape(view.image_id) or "the image"}">',
                 canvas.format(*size, 'pixel'), canvas.format(*size, 'region')]
-    figures = ''.join(f'<figure>{picture}<figcaption>{title}<br><span>{html.escape(text)}</span></figcaption></figure>'
-                      for picture, title, text in zip(pictures, ('text-image', 'text-pixel', region), (first, *rest)))
-    return (f'<section><h2>{html.escape(view.name)}</h2><div class="row">{figures}<div class="list">'
-            f'{ranking_html(view, chosen)}</div></div><p class="claims" aria-live="polite"></p></section>')
+    figures = ''.join(f'<figure{" class=big" * (not k)}>{picture}<figcaption><button type="button" '
+                      f'aria-pressed="{"false" if k else "true"}">{title}</button><br>'
+                      f'<span>{html.escape(text)}</span></figcaption></figure>' for k, (picture, title, text)
+                      in enumerate(zip(pictures, ('text-image', 'text-pixel', region), (first, *rest))))
+    shape = f'class="row{" wide" * (size[0] > 2.4 * size[1])}" style="--ratio:{size[0] / size[1]:.4f}"'
+    return (f'<section><div class="head"><h2>{html.escape(view.name)}</h2><p class="claims" aria-live="polite"></p></div>'
+            f'<div {shape}><div class="list">{ranking_html(view, chosen)}</div>{figures}</div></section>')
+
 
 # %% ../../nbs/people/02_html_page.ipynb #c110d5a2
+PAGE_CSS = '''
+:root{color-scheme:light dark;--ink:#111;--paper:#fff;--rule:#bbb;--mark:#dcebf5}
+@media(prefers-color-scheme:dark){:root{--ink:#eee;--paper:#161616;--rule:#555;--mark:#173a54}}
+body{font:14px/1.4 system-ui,sans-serif;margin:12px 16px;color:var(--ink);background:var(--paper);overflow-wrap:anywhere}
+h1{font-size:18px;margin:0} h2{font-size:15px;margin:0} p{margin:4px 0} [hidden]{display:none}
+.head{display:flex;flex-wrap:wrap;gap:0 18px;align-items:flex-start;margin:8px 0 4px} .claims{flex:1 1 18rem;min-height:1.4em}
+.tools{display:flex;flex-wrap:wrap;gap:6px 18px;align-items:center;margin:6px 0}
+label{display:inline-flex;gap:6px;align-items:center;white-space:nowrap}
+.row{--tall:max(300px,calc(100vh - 210px));display:grid;gap:12px;align-items:start;
+grid-template:auto auto 1fr/fit-content(36rem) minmax(0,1fr) minmax(110px,11rem)}
+.list{grid-area:1/1/4/2;max-height:var(--tall);overflow:auto} figure{grid-column:3;margin:0;min-width:0}
+figure.big{grid-area:1/2/4/3} figcaption{font-size:12px;margin-top:2px}
+img,canvas{display:block;width:100%;max-width:calc(11rem*var(--ratio));aspect-ratio:var(--ratio);cursor:pointer}
+.big img,.big canvas{max-width:max(180px,calc(var(--tall)*var(--ratio)));cursor:crosshair}
+figcaption button{all:unset;cursor:pointer;text-decoration:underline} .big button{font-weight:600;text-decoration:none}
+button:focus-visible,.big button:focus-visible{outline:2px solid #0173b2;outline-offset:1px}
+.wide{grid-template:auto 1fr/fit-content(36rem) minmax(0,1fr) minmax(0,1fr)} .wide figure{grid-area:2/auto}
+.wide figure.big{grid-area:1/1/2/4} .wide .list{grid-area:2/1;max-height:60vh}
+.wide .big{overflow-x:auto} .wide .big img,.wide .big canvas{min-width:calc(120px*var(--ratio))}
+@media not screen and (min-width:1500px){.ranking .part{display:none}}
+@media(max-width:1000px){.row:not(.wide){grid-template:auto 1fr/fit-content(50vw) minmax(0,1fr) minmax(0,1fr)}
+.row:not(.wide) figure{grid-area:2/auto} .row:not(.wide) figure.big{grid-area:1/2/2/4} .row:not(.wide) .list{grid-area:1/1/3/2}}
+@media(max-width:680px){.row,.row:not(.wide){--tall:65vh;grid-template:auto auto auto/minmax(0,1fr) minmax(0,1fr)}
+.row figure.big,.row:not(.wide) figure.big{grid-area:1/1/2/3}
+.row .list,.row:not(.wide) .list{grid-area:3/1/4/3;max-height:none} .claims{min-height:2.8em} .ranking td{padding:1px 4px 1px 2px}
+.ranking td:nth-child(n+3){white-space:normal}}
+@page{size:A4;margin:14mm}
+@media print{:root{color-scheme:light;--ink:#000;--paper:#fff} body{margin:0} .tools,.claims:empty{display:none}
+.row,.row:not(.wide){--tall:10cm;grid-template:auto auto 1fr/fit-content(11cm) minmax(0,1fr)}
+.row figure,.row:not(.wide) figure{grid-area:auto/2} .row figure.big,.row:not(.wide) figure.big{grid-area:1/1/2/3}
+.row .list,.row:not(.wide) .list{grid-area:2/1/4/2;max-height:none;overflow:visible} .wide .big img,.wide .big canvas{min-width:0}
+figure,tr{break-inside:avoid} section+section{break-before:page}}
+'''
 PAGE = '''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>__TITLE__</title><style>
-:root{color-scheme:light dark} body{font:14px system-ui,sans-serif;margin:16px;color:#111;background:#fff}
-@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}} @page{size:A4;margin:14mm} @media print{body{margin:0;color:#000;background:#fff}} h1{font-size:18px} h2{font-size:15px;margin:12px 0 4px}
-.row{display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start} figure{margin:0;width:__WIDTH__px;max-width:100%;break-inside:avoid} figcaption{font-size:12px}
-canvas,img{width:100%;display:block;cursor:crosshair} .list{max-height:__HEIGHT__px;overflow:auto;max-width:100%} .claims{min-height:1.4em;font-size:13px}
-label{margin-right:16px} __CSS__
-@media(max-width:480px){.ranking{font-size:12px} .ranking td,.ranking th{white-space:normal;padding:1px 3px}}
-</style></head><body><main><h1>__TITLE__</h1>
-<p><label>opacity <input id="opacity" type="range" min="0" max="1" step="0.05" value="__OPACITY__"></label>
+<title>__TITLE__</title><style>__CSS__</style></head><body><main><h1>__TITLE__</h1>
+<div class="tools"><label>opacity <input id="opacity" type="range" min="0" max="1" step="0.05" value="__OPACITY__"></label>
 <label>contour at <input id="threshold" type="range" min="0" max="1" step="0.05" value="__THRESHOLD__"></label>
-<label>colours <select id="cmap">__CMAPS__</select></label> <span>Up and down: next label. Click a patch, or Shift with the arrows: who claims it.</span></p>
+<label>colours <select id="cmap">__CMAPS__</select></label>
+<label>find a label <input id="find" type="search" size="12"></label>
+<span>Up and down: next label. V: another picture. Space, held: the plain photograph. Click on the big one, or Shift
+with the arrows: who claims that patch.</span></div>
 __SECTIONS__
 <script id="data" type="application/json">__DATA__</script><script>__SCRIPT__</script></main></body></html>
 '''
 
+
 # %% ../../nbs/people/02_html_page.ipynb #db9c24b8
 SCRIPT = '''
 const data = JSON.parse(document.getElementById('data').textContent), $ = id => document.getElementById(id);
+const every = (what, act) => document.querySelectorAll(what).forEach(act);
 const bytes = s => Uint8Array.from(atob(s), c => c.charCodeAt(0));
 const maps = data.views.map(v => ({pixel: bytes(v.pixel), region: bytes(v.region)}));
 const tables = Object.fromEntries(Object.entries(data.cmaps).map(([k, v]) => [k, bytes(v)]));
 const picture = document.querySelector('img'), [h, w] = data.grid, N = h * w;
-let label = data.label, patch = -1;
+let label = data.label, patch = -1, big = 2, plain = false;
 function levels(map, W, H) {
   const r = new Float32Array(W * H), clip = (v, n) => Math.min(Math.max(v, 0), n - 1);
   for (let y = 0; y < H; y++) for (let x = 0; x < W; x++) {
@@ -88,33 +122,62 @@ function levels(map, W, H) {
 }
 function paint(canvas, map) {
   const W = canvas.width, H = canvas.height, c = canvas.getContext('2d', {willReadFrequently: true});
+  c.imageSmoothingQuality = 'high';
   c.drawImage(picture, 0, 0, W, H);
+  if (plain) return;
   const frame = c.getImageData(0, 0, W, H), px = frame.data, r = levels(map, W, H), table = tables[$('cmap').value];
-  const opacity = +$('opacity').value, level = +$('threshold').value;
+  const opacity = +$('opacity').value, level = +$('threshold').value, t = Math.max(1, Math.round(W / 500));
   for (let i = 0; i < W * H; i++) {
     const grey = 63.75 + .75 * (.299 * px[4 * i] + .587 * px[4 * i + 1] + .114 * px[4 * i + 2]), o = opacity * (.35 + .65 * r[i]);
-    const x = i % W, near = [x ? i - 1 : i, x < W - 1 ? i + 1 : i, i >= W ? i - W : i, i < W * (H - 1) ? i + W : i];
-    const inside = r[i] >= level, edge = level > 0 && near.some(j => (r[j] >= level) != inside);
+    const x = i % W, left = x >= t ? i - t : i, right = x < W - t ? i + t : i;
+    const up = i >= W * t ? i - W * t : i, down = i < W * (H - t) ? i + W * t : i, inside = r[i] >= level;
+    const edge = level > 0 && ((r[left] >= level) != inside || (r[right] >= level) != inside || (r[up] >= level) != inside
+      || (r[down] >= level) != inside);
     for (let k = 0; k < 3; k++)
       px[4 * i + k] = edge ? 255 * inside : grey + o * (table[3 * Math.round(255 * r[i]) + k] - grey);
   }
   c.putImageData(frame, 0, 0);
-  if (patch >= 0) { c.lineWidth = 2; c.strokeStyle = '#ece133'; c.strokeRect(patch % w * W / w, Math.floor(patch / w) * H / h, W / w, H / h); }
+  if (patch < 0) return;
+  c.lineWidth = 2 * t; c.strokeStyle = '#ece133'; c.strokeRect(patch % w * W / w, Math.floor(patch / w) * H / h, W / w, H / h);
 }
+function sized(canvas) {  // at the pixels of the screen
+  const shown = Math.min(Math.round(canvas.clientWidth * (devicePixelRatio || 1)), 2048) || canvas.width;
+  const tall = Math.max(1, Math.round(shown * picture.naturalHeight / picture.naturalWidth));
+  if (canvas.width != shown || canvas.height != tall) Object.assign(canvas, {width: shown, height: tall});
+}
+'''
+
+
+# %% ../../nbs/people/02_html_page.ipynb #7c4f9b21
+SCRIPT += '''
 function draw() {
-  document.querySelectorAll('section').forEach((section, k) => {
+  every('section', (section, k) => {
     const view = data.views[k];
-    section.querySelectorAll('canvas').forEach(canvas => paint(canvas, maps[k][canvas.dataset.map]));
-    section.querySelectorAll('figcaption span').forEach((span, i) => { span.textContent = view.captions[label][i]; });
+    section.querySelectorAll('figure').forEach((figure, i) => {
+      figure.classList.toggle('big', i == big);
+      figure.querySelector('button').setAttribute('aria-pressed', i == big);
+      figure.querySelector('span').textContent = view.captions[label][i];
+    });
+    section.querySelectorAll('canvas').forEach(canvas => {
+      sized(canvas); paint(canvas, maps[k][canvas.dataset.map]);
+      canvas.setAttribute('aria-label', `${document.title}: ${data.names[label]}, ${canvas.dataset.map}`);
+    });
     section.querySelectorAll('button[data-label]').forEach(b => b.closest('tr').setAttribute('aria-selected', +b.dataset.label == label));
   });
   say(patch);
   $('chosen').textContent = data.names[label];
 }
+function reveal() {  // the chosen label, where a list is longer than the screen
+  every('.list', list => {
+    const row = list.querySelector('[aria-selected=true]'), [a, b] = [row, list].map(e => e.getBoundingClientRect());
+    if (a.top < b.top + 20 || a.bottom > b.bottom) list.scrollTop += a.top - b.top - list.clientHeight / 2;
+  });
+}
 document.addEventListener('click', event => {
   const button = event.target.closest('button[data-label]'), figure = event.target.closest('figure');
   if (button) label = +button.dataset.label;
-  if (figure && patchUnder(event, figure) >= 0) patch = patchUnder(event, figure);
+  if (figure && !figure.classList.contains('big')) big = [...figure.parentElement.querySelectorAll('figure')].indexOf(figure);
+  else if (figure && patchUnder(event, figure) >= 0) patch = patchUnder(event, figure);
   if (button || figure) draw();
 });
 function patchUnder(event, figure) {
@@ -122,7 +185,7 @@ function patchUnder(event, figure) {
   return x >= 0 && x < 1 && y >= 0 && y < 1 ? Math.floor(y * h) * w + Math.floor(x * w) : -1;
 }
 function say(at) {  // who claims a patch, in each run
-  document.querySelectorAll('section').forEach((section, k) => {
+  every('section', (section, k) => {
     section.querySelector('.claims').textContent = at < 0 ? '' : `patch ${at}: ` +
       data.views[k].claims[at].map(([c, share]) => `${data.names[c]} ${(100 * share).toFixed(0)} %`).join(', ');
   });
@@ -131,38 +194,63 @@ document.addEventListener('pointermove', event => {
   const figure = event.target.closest('figure'), over = figure ? patchUnder(event, figure) : -1;
   say(over >= 0 ? over : patch);
 });
+'''
+
+
+# %% ../../nbs/people/02_html_page.ipynb #b1a7d052
+SCRIPT += '''
+const shown = () => [...document.querySelectorAll('section:first-of-type tr:not([hidden]) button')].map(b => +b.dataset.label);
 document.addEventListener('keydown', event => {
   const [dx, dy] = {ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0]}[event.key] || [0, 0];
-  if (/INPUT|SELECT/.test(event.target.tagName) || !(event.shiftKey ? dx || dy : dy)) return;
-  const order = data.views[0].order, at = order.indexOf(label) + dy, clip = (v, n) => Math.min(Math.max(v, 0), n - 1);
-  if (event.shiftKey) patch = patch < 0 ? 0 : clip(Math.floor(patch / w) + dy, h) * w + clip(patch % w + dx, w);
-  else if (order[at] !== undefined) label = order[at];
-  event.preventDefault(); draw();
+  const other = event.ctrlKey || event.metaKey || event.altKey, clip = (v, n) => Math.min(Math.max(v, 0), n - 1);
+  if (/INPUT|SELECT/.test(event.target.tagName) || other) return;
+  const order = shown(), at = order.indexOf(label) + dy;
+  if (event.key == '/') $('find').focus();
+  else if (event.key == ' ' && event.target.tagName != 'BUTTON') plain = true;
+  else if (event.key.toLowerCase() == 'v') big = (big + 1) % 3;
+  else if (event.key == 'Escape') patch = -1;
+  else if (event.shiftKey && (dx || dy)) patch = patch < 0 ? 0 : clip(Math.floor(patch / w) + dy, h) * w + clip(patch % w + dx, w);
+  else if (!event.shiftKey && dy) label = order[at] ?? label;
+  else return;
+  event.preventDefault(); draw(); reveal();
 });
+document.addEventListener('keyup', event => { if (event.key == ' ' && plain) { plain = false; draw(); } });
 ['opacity', 'threshold', 'cmap'].forEach(id => $(id).addEventListener('input', draw));
-picture.decode().then(draw);
+$('find').addEventListener('input', event => {
+  const text = event.target.value.trim().toLowerCase();
+  every('button[data-label]', b => { b.closest('tr').hidden = !data.names[+b.dataset.label].toLowerCase().includes(text); });
+});
+$('find').addEventListener('keydown', event => {
+  if (event.key != 'Enter' && event.key != 'Escape') return;
+  if (event.key == 'Enter') label = shown()[0] ?? label;
+  event.target.blur(); draw(); reveal();
+});
+picture.decode().then(() => {
+  draw(); reveal();
+  new ResizeObserver(draw).observe(document.querySelector('main'));
+});
 '''
+
 
 # %% ../../nbs/people/02_html_page.ipynb #dda1eaa1
 def inspection_html(
     view: MatchView,  # one image
     other: MatchView | None = None,  # the same image in another run
     label: str | int | None = None,  # category to open the page at; None: the most probable
-    look: LabelLook = LabelLook(side=256),  # first opacity and contour, and the size of the pictures
+    look: LabelLook = LabelLook(side=1024),  # first opacity and contour, and the longest side of the picture inside
 ) -> str:  # a whole page
     "One image as a page that needs nothing else: picture, levels, list and script inside. Errors: views of two images."
     views, chosen = [view] if other is None else [view, other], view.index(label)
     same_image(*views)
-    side = look.side * max(view.image.size) // (3 * min(view.image.size))  # a panorama is not a thread
-    image, file = fit_side(view.image, max(look.side, min(4 * look.side, side))), io.BytesIO()
-    image.save(file, 'PNG')
-    uri = 'data:image/png;base64,' + _text(file.getvalue())
+    image, file = view.image.convert('RGB'), io.BytesIO()
+    image.thumbnail((look.side, look.side))
+    image.save(file, 'JPEG', quality=95, subsampling=0)
+    uri = 'data:image/jpeg;base64,' + _text(file.getvalue())
     cmaps = list(dict.fromkeys((look.cmap, *CMAPS)))
     data = dict(grid=list(view.grid), names=view.class_names, label=chosen, views=[_page_record(v) for v in views],
                 cmaps={name: _text((color_table(name) * 255).round().astype(np.uint8).tobytes()) for name in cmaps})
-    parts = dict(TITLE=html.escape(view.image_id or 'image'), WIDTH=str(image.width),
-                 HEIGHT=str(max(image.height, 240)),
-                 CSS=RANKING_CSS, OPACITY=str(look.opacity), THRESHOLD=str(look.threshold), SCRIPT=SCRIPT,
+    parts = dict(TITLE=html.escape(view.image_id or 'image'), CSS=RANKING_CSS + PAGE_CSS,
+                 OPACITY=str(look.opacity), THRESHOLD=str(look.threshold), SCRIPT=SCRIPT,
                  CMAPS=''.join(f'<option>{name}</option>' for name in cmaps),
                  SECTIONS='<p>chosen label: <b id="chosen">' + html.escape(view.class_names[chosen]) + '</b></p>'
                           + ''.join(_section(v, chosen, uri, image.size) for v in views),
@@ -176,7 +264,7 @@ def inspection_page(
     path: str | Path,  # file to write, .html; must not exist
     other: MatchView | None = None,  # the same image in another run, below the first
     label: str | int | None = None,  # category to open the page at; None: the most probable
-    look: LabelLook = LabelLook(side=256),  # first opacity and contour, and the size of the pictures
+    look: LabelLook = LabelLook(side=1024),  # first opacity and contour, and the longest side of the picture inside
 ) -> Path:  # the file
     "Write one image as a page that works offline. Errors: a file or folder of that name exists, the folder does not."
     path = Path(path)

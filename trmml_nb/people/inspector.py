@@ -260,6 +260,19 @@ class MatchView:
         "What training knows of a label, in words."
         return label_state(self.targets[c], self.pseudo[c], self.since[c], self.seen)
 
+    def told(
+        self,
+        c: int,  # category number
+    ) -> str:
+        "The same as a sentence, without its full stop."
+        known, name, state = self.targets[c] != UNKNOWN, self.class_names[c], self.state(c)
+        if not self.seen:
+            return 'training never saw this picture'
+        if not known and self.since[c] < 0:
+            return f'training was not told whether it shows {name}'
+        word = state.split()[1] if known else state.removeprefix('pseudo ')
+        return f'training {"was told" if known else "took it"} that {name} is {word}'
+
 # %% ../../nbs/people/01_inspector.ipynb #0af0df3c
 GONE = Image.new('RGB', (128, 128), '#bdbdbd')  # drawn where a picture cannot be read
 
@@ -327,11 +340,14 @@ def ranked_labels(
 
 # %% ../../nbs/people/01_inspector.ipynb #76d247b0
 RANKING_CSS = '''.ranking{border-collapse:collapse;font:13px system-ui,sans-serif}
-.ranking td,.ranking th{padding:1px 6px;text-align:left;white-space:nowrap}
-.ranking button{all:unset;cursor:pointer;display:block;width:100%}
+.ranking td,.ranking th{padding:1px 6px;text-align:left;white-space:nowrap;overflow-wrap:normal}
+.ranking td:first-child{white-space:normal;overflow-wrap:anywhere;min-width:7.5em}
+.ranking button{all:unset;cursor:pointer;display:block;width:100%;max-width:13rem}
 .ranking button:focus-visible{outline:2px solid #0173b2}
-.ranking tr[aria-selected=true]{background:#dcebf5;color:#111;font-weight:600}
-.ranking .bar{display:inline-block;height:.7em;background:#0173b2;margin-right:4px}
+.ranking tr[aria-selected=true]{background:var(--mark,#dcebf5);color:var(--ink,#111);font-weight:600}
+.ranking .bar{display:inline-block;position:relative;width:60px;height:.6em;border:1px solid #888;margin-right:6px}
+.ranking .bar i{position:absolute;inset:0 auto 0 0;background:#0173b2}
+.ranking .bar b{position:absolute;top:-4px;bottom:-4px;width:3px;margin-left:-1px;background:currentColor}
 .ranking .chip{display:inline-block;width:1.1em;text-align:center;border-radius:3px;margin-right:4px}'''
 
 
@@ -346,17 +362,21 @@ def ranking_html(
     label: str | int | None = None,  # the chosen category; None: the most probable
 ) -> str:  # a <table>, with a <button data-label="c"> per category
     "All labels of an image as a list to choose from; names are escaped."
-    chosen, head = view.index(label), ['label', 'probability', *view.branches, 'training', 'truth']
-    rows = []
+    told = {view.state(c) for c in range(len(view.class_names))}  # a column without content is left out
+    trained, true = bool(told - {'unknown', 'not in training'}), bool((view.truth != UNKNOWN).any())
+    chosen, rows, part = view.index(label), [], '<{0} class="part">{1}</{0}>'
     for c in view.order.tolist():
-        p = float(view.probabilities[c])
+        p, t = float(view.probabilities[c]), float(view.thresholds[c])
         guess = view.targets[c] if view.targets[c] != UNKNOWN else view.pseudo[c]
-        cells = [f'<button type="button" data-label="{c}">{html.escape(view.class_names[c])}</button>',
-                 f'<span class="bar" style="width:{60 * p:.0f}px"></span>{p:.2f}',
-                 *(f'{b[c]:.2f}' for b in view.branches.values()),
-                 _chip(int(guess)) + view.state(c), _chip(int(view.truth[c]))]
-        rows.append(f'<tr aria-selected="{str(c == chosen).lower()}"><td>' + '</td><td>'.join(cells) + '</td></tr>')
-    titles = ''.join(f'<th>{html.escape(h)}</th>' for h in head)
+        cells = [f'<td><button type="button" data-label="{c}">{html.escape(view.class_names[c])}</button></td>',
+                 f'<td><span class="bar" title="probability {p:.2f}, threshold {t:.2f}"><i style="width:{100 * p:.0f}%"></i>'
+                 f'<b style="left:{100 * t:.0f}%"></b></span>{p:.2f}</td>',
+                 *(part.format('td', f'{b[c]:.2f}') for b in view.branches.values()),
+                 *[f'<td>{_chip(int(guess))}{view.state(c)}</td>'] * trained,
+                 *[f'<td>{_chip(int(view.truth[c]))}</td>'] * true]
+        rows.append(f'<tr aria-selected="{str(c == chosen).lower()}">' + ''.join(cells) + '</tr>')
+    titles = ''.join(['<th>label</th><th>probability</th>', *(part.format('th', html.escape(b)) for b in view.branches),
+                      '<th>training</th>' * trained, '<th>truth</th>' * true])
     return f'<table class="ranking"><thead><tr>{titles}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 # %% ../../nbs/people/01_inspector.ipynb #48585707

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from ..errors import DataError, optional
+from ..errors import DataError, TrmmlError, optional
 from ..io import number_of
 
 for package in ('ipywidgets', 'anywidget'):
@@ -296,9 +296,13 @@ class ReviewWays(ReviewAnswers):
         "Train on given labels and answers, ask in the new order, and show what changed."
         if self.again is None or not self.review.answers:
             return self.say('nothing to train with: answer something first, and give the widget again=')
-        self.say('training ...')
         before, labels, started = self.review, self.review.targets, perf_counter()
-        inspection = self.again(labels)
+        self.say(f'training on {number_of(int((labels != UNKNOWN).sum()), "label")}; nothing is answered until it is '
+                 'done ...')
+        try:
+            inspection = self.again(labels)
+        except TrmmlError as error:
+            return self.say(f'not trained again: {error}')
         check_together(before, inspection)
         self.review, self.inspection = before.renew(inspection.probabilities, inspection.name), inspection
         if inspection.thresholds is not None:
@@ -308,7 +312,9 @@ class ReviewWays(ReviewAnswers):
         shown = table.head(8).reset_index().astype(object).values.tolist()
         self.changes = [['category', 'new labels', 'now present', 'now absent', 'mean change'],
                         *([str(name), *(str(int(v)) for v in row[:3]), f'{row[3]:.2f}'] for name, *row in shown)]
-        self.trained_on, self.message = labels, f'trained again in {perf_counter() - started:.1f} s'
+        self.message = (f'trained again in {perf_counter() - started:.1f} s, for this page: to keep such a model, '
+                        'export the table and train on it')
+        self.trained_on = labels
         self.ask()
 
 # %% ../../nbs/people/05_review_widget.ipynb #6fb363eb

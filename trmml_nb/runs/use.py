@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from scipy.special import expit
 from ..data.dataset import MultiLabelDataset, open_image
 from ..towers.store import encode_images_now
 from ..io import check_word, csv_bytes, number_of, read_json, write_atomic
-from ..people.inspector import match_view
+from ..people.inspector import center_square, match_view
 from .options import JobError, TrainJob, idle_option
 from .sets import hide_labels, load_sets, zero_shot_cosines
 from .train import measure_run, what_changed
@@ -288,9 +289,12 @@ def inspect_job(
     if Path(out).exists():
         raise JobError(f'{out}: exists and is not overwritten; choose another --out.')
     check_word(Path(image).name, 'image', JobError)
-    recogniser, picture = load_run(run, device), open_image(image)
-    view = match_view(recogniser.method, encode_images_now(recogniser.tower, [picture]), picture,
-                      recogniser.class_names, recogniser.texts,
-                      recogniser.tower.grid, image_id=Path(image).name, name=Path(run).name)
-    all_finite(view.probabilities[None], [view.image_id], run)
-    return inspection_page(view, Path(out))
+    recogniser, picture, name = load_run(run, device), open_image(image), Path(run).resolve().name
+    tower, decisions = recogniser.tower, run_decisions(run, recogniser.class_names)
+    shown = center_square(picture) if tower.preprocess.get('resize_mode') == 'shortest' else picture.copy()
+    shown.thumbnail((1024, 1024))
+    view = match_view(recogniser.method, encode_images_now(tower, [picture]), shown, recogniser.class_names,
+                      recogniser.texts, tower.grid, image_id=Path(image).name, name=name,
+                      thresholds=None if decisions is None else decisions['threshold'])
+    p = own_probabilities(all_finite(view.probabilities[None], [view.image_id], run), decisions)[0]
+    return inspection_page(replace(view, image=shown.convert('RGB'), probabilities=p), Path(out))

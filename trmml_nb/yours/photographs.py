@@ -343,11 +343,12 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding
 background:var(--paper);overflow-wrap:anywhere}
 table{border-collapse:collapse;margin:1rem 0;font-size:.9rem;font-variant-numeric:tabular-nums}
 td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid var(--rule);vertical-align:top;min-width:6rem}
-th,.number{overflow-wrap:normal;min-width:0}td:first-child{min-width:12rem}
+th,.number{overflow-wrap:normal;min-width:0}th{min-width:4.2rem}td:first-child{min-width:12rem}
 th{vertical-align:bottom;font-weight:600;line-height:1.25}td:first-child,th:first-child{text-align:left}
 .few{display:inline-block;border:1px dashed var(--soft);border-radius:3px;padding:0 .3rem;font-size:.75rem;white-space:nowrap}
-img{max-width:100%;height:auto;background:#fff}figure{display:inline-block;margin:.4rem;width:9rem;vertical-align:top;
-font-size:.85rem}
+img{max-width:100%;height:auto;background:#fff}
+.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(13rem,44%),1fr));gap:.8rem}
+figure{margin:0;font-size:.85rem}figure img{width:100%;aspect-ratio:4/3;object-fit:contain;background:var(--card)}
 @media screen and (max-width:74rem){table,tbody,tr{display:block}thead{display:none}
 tr{display:grid;grid-template-columns:repeat(auto-fill,minmax(9rem,1fr));background:var(--card);border-radius:6px;
 padding:.4rem .6rem;margin:.5rem 0}
@@ -357,7 +358,8 @@ td::before{content:attr(data-name) " ";color:var(--soft)}td:first-child::before{
 @page{size:A4;margin:14mm}
 @media print{:root{color-scheme:light;--ink:#000;--paper:#fff;--rule:#bbb;--soft:#444}body{max-width:none;margin:0;padding:0;
 font-size:10pt}table{font-size:7pt;width:100%}td,th{padding:1pt 2.5pt;min-width:1.5cm}th,.number{min-width:0}
-td:first-child{min-width:3cm}.few{font-size:6pt;padding:0 1pt}figure{width:3.3cm;break-inside:avoid}
+td:first-child{min-width:3cm}.few{font-size:6pt;padding:0 1pt}.tiles{grid-template-columns:repeat(4,1fr);
+gap:3mm}figure{break-inside:avoid}main>img{max-height:6.5cm}
 tr,li{break-inside:avoid}h2{break-after:avoid}}
 '''
 
@@ -461,7 +463,7 @@ def check_figure(
     data: MultiLabelDataset,  # the album
     proposal: Any,  # row of `Result.check_first`
     seen: Callable[[int], MatchView] | None = None,  # row -> that photograph as the model sees it
-    side: int = 288,  # longest side in pixels; twice what is shown, for dense screens
+    side: int = 416,  # longest side in pixels; twice what is shown, for dense screens
 ) -> str:
     "A proposal to check: the photograph, with the place that speaks for it in its own colours and the rest grey."
     picture, words = data.image(proposal.row), html.escape(f'{proposal.image}, {proposal.category}')
@@ -514,7 +516,7 @@ def report_html(
         f'<p>Mean gap between probability and share present: {m["calibration_error_raw"]:.3f} before and '
         f'{m["calibration_error"]:.3f} after calibration.</p>',
         '<h2>Check these first</h2><p>The least sure proposals'
-        f'{"; in colour: where the model looked" if seen else ""}.</p>', pictures,
+        f'{"; in colour: where the model looked" if seen else ""}.</p><div class="tiles">', pictures, '</div>',
         f'<h2>Where people '
         f'disagree</h2>{html_table(dis.head(30).set_index("image")) if len(dis) else "<p>Nowhere.</p>"}',
         '<h2>Limits</h2><ul>', *(f'<li>{html.escape(s)}</li>' for s in limits(result)), '</ul></main></body></html>'])

@@ -9,6 +9,7 @@ import ast
 import getpass
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -46,8 +47,8 @@ from .calibration import PlattScaling
 from .photographs import PhotosJob, fit_rows, held_out_logits, options_again, study, tower_alone
 
 # %% auto #0
-__all__ = ['Decisions', 'read_decisions', 'photo_list', 'album_of', 'check_pictures', 'from_completed', 'OpenRun', 'again',
-           'Inspector', 'journal', 'who_answers', 'Reviewer', 'save_thresholds', 'Thresholds', 'opens_others',
+__all__ = ['Decisions', 'read_decisions', 'short_names', 'photo_list', 'album_of', 'check_pictures', 'from_completed', 'OpenRun',
+           'again', 'Inspector', 'journal', 'who_answers', 'Reviewer', 'save_thresholds', 'Thresholds', 'opens_others',
            'view_notebook', 'review_notebook']
 
 # %% ../../nbs/library/yours/04_view.ipynb #8ba58277
@@ -74,6 +75,16 @@ def read_decisions(
                      said['threshold'], said.get('threshold_of_table'))
 
 # %% ../../nbs/library/yours/04_view.ipynb #88502b86
+def short_names(
+    paths: Sequence[str | Path],  # of files, each once
+) -> list[str]:
+    "Their names, each with the fewest folders before it that tell it from the others."
+    parts = [Path(p).parts for p in paths]
+    ends = Counter(p[-k:] for p in parts for k in range(1, len(p) + 1))
+    own = (next((k for k in range(1, len(p)) if ends[p[-k:]] == 1), len(p)) for p in parts)
+    return [str(Path(*p[-k:])) for p, k in zip(parts, own)]
+
+
 def photo_list(
     photos: str | Path | Sequence[str | Path],  # a file, a folder, or a list of files
     class_names: Sequence[str],  # C categories to ask about
@@ -87,7 +98,7 @@ def photo_list(
     files = [FileImage(p) for p in paths]
     usable_images(files, paths, 'error')
     unknown = np.full((len(paths), len(class_names)), UNKNOWN)
-    return MultiLabelDataset('photographs', 'yours', list(class_names), paths, unknown, None, files)
+    return MultiLabelDataset('photographs', 'yours', list(class_names), short_names(paths), unknown, None, files)
 
 
 def album_of(

@@ -323,6 +323,7 @@ function render({ model, el }) {
   el.addEventListener('keyup', e => {
     if (e.key === ' ') bare(v, false);
   });
+  el.addEventListener('focusout', () => bare(v, false)); // a key that is let go elsewhere is not heard
   const stop = [
     atHome(el, (key, e) => act(v, key, e)),
     ...v.stages.map(s => s.watch(() => v.levels.length && draw(v))),

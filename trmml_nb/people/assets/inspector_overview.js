@@ -3,7 +3,10 @@ const show = (v, on) => {
   v.surveying = on;
   v.board.hidden = !on;
   for (const e of [v.previous, v.next, v.opacity, v.level, v.outline, v.zoomer]) e.disabled = on; // of the picture
-  if (on) send(v, 'survey');
+  if (on) {
+    survey(v); // what is known already; what is new follows
+    send(v, 'survey');
+  }
   line(v);
 };
 const go = (v, more) => () => {

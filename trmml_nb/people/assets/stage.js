@@ -117,12 +117,19 @@ const stroke = (g, p, path, color, width, dash) => {
     g.stroke(scaled);
   }
 };
+const shortened = (g, text, room) => {
+  // a name that is wider than the canvas: it stands in full beside it
+  let end = text.length;
+  while (end > 1 && g.measureText(text.slice(0, end) + '\u2026').width > room) end -= 1;
+  return g.measureText(text).width > room ? text.slice(0, end) + '\u2026' : text;
+};
 const namesOn = (canvas, g, p, layers) => {
   // each label's name beside its region
   const placed = [];
   g.font = '600 13px system-ui, sans-serif';
   for (const { name, color, peak } of layers.filter(l => l.name)) {
-    const width = g.measureText(name).width + 10,
+    const text = shortened(g, name, canvas.clientWidth - 10),
+      width = g.measureText(text).width + 10,
       x = clamp(p.x + peak[0] * p.w, 0, canvas.clientWidth - width),
       over = q => Math.abs(q.y - y) < 20 && x < q.x + q.width && q.x < x + width;
     let y = clamp(p.y + peak[1] * p.h, 10, canvas.clientHeight - 10);
@@ -135,7 +142,7 @@ const namesOn = (canvas, g, p, layers) => {
     g.fillRect(x, y - 10, 4, 20);
     g.fillStyle = '#fff';
     g.textBaseline = 'middle';
-    g.fillText(name, x + 7, y + 1);
+    g.fillText(text, x + 7, y + 1);
   }
 };
 class Stage {
@@ -275,8 +282,12 @@ const atHome = (el, act) => {
     (e.key === 'Enter' || e.key === ' ') &&
     e.target.matches('button, summary, [type=checkbox]') &&
     !(e.key === 'Enter' && e.target.matches('.tile'));
+  const saves = e => (e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === 's',
+    letter = e => (e.key > '~' && /^Key[A-Z]$/.test(e.code) ? e.code[3] : e.key); // of a keyboard that has others
   el.addEventListener('keydown', e => {
     e.stopPropagation();
+    if (saves(e) && el.parentElement && !el.parentElement.dispatchEvent(new KeyboardEvent('keydown', e)))
+      e.preventDefault(); // the notebook has saved itself, as from any other place of it
     mouse = false;
     if (e.key === 'Escape' && e.target !== el) {
       e.preventDefault();
@@ -284,7 +295,8 @@ const atHome = (el, act) => {
     }
     if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target) || presses(e)) return;
     if (e.target.matches('[type=range]') && e.key.startsWith('Arrow')) return;
-    if (act(e.key.length === 1 ? e.key.toLowerCase() : e.key, e)) e.preventDefault();
+    const key = letter(e);
+    if (act(key.length === 1 ? key.toLowerCase() : key, e)) e.preventDefault();
   });
   el.addEventListener('keyup', e => e.stopPropagation());
   el.addEventListener('pointerdown', () => {
