@@ -340,7 +340,7 @@ def test_check_labels(photos):
         check_labels(image_folder(photos, ['dog']))
     targets = np.array([[1, -1, 0, 1], [0, -1, 0, 1], [-1, -1, -1, -1]])
     ds = image_folder(photos, ['ok', 'none', 'absent', 'present']).with_targets(targets)
-    with pytest.warns(UserWarning, match='3 of 4 classes') as caught:
+    with pytest.warns(UserWarning, match='3 of 4 categories') as caught:
         report = check_labels(ds)
     assert len(caught) == 1
     assert report.problem.tolist() == ['', 'no known label', 'never known present', 'never known absent']
@@ -364,9 +364,9 @@ def test_file_image_check(photos):
 
 def test_one_is_not_many():
     data = scenes_dataset('val', 2)
-    assert '2 images, 20 classes' in repr(data)
+    assert '2 images, 20 categories' in repr(data)
     one = data.subset([0])
-    assert '1 image, 20 classes' in repr(one)
+    assert '1 image, 20 categories' in repr(one)
     alone = MultiLabelDataset('a', 'all', ['dog'], ['x'], np.array([[1]]), None, [one.images[0]])
     assert repr(alone).startswith('a/all: 1 image, 1 category, 100.0 %')
 

@@ -109,7 +109,7 @@ def test_columns_without_content_are_left_out_and_the_threshold_is_seen(browser)
     assert heads(replace(view, truth=unknown, targets=unknown)) == ['label', 'probability', 'query', 'region']
     assert heads(replace(view, truth=unknown, seen=False)) == ['label', 'probability', 'query', 'region']
     page = opened(browser, P.inspection_html(view), 1280, 800)
-    (line, track) = (page.locator(f'.ranking {part}').first.bounding_box() for part in ('.bar b', '.bar'))
+    (line, track) = (page.locator(f'.ranking {part}').first.bounding_box() for part in ('.bar .tick', '.bar'))
     assert abs((line['x'] + line['width'] / 2 - track['x']) / track['width'] - 0.4) < 0.03
     page.close()
 

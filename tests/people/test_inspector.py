@@ -649,7 +649,7 @@ def test_pseudo_labels_reach_the_views(parts):
         name
     ] == 'pseudo present since epoch 2' and 'pseudo present since epoch 2' in I.ranking_html(view)
     assert (I.ranked_labels(view).state.drop(name).str.startswith('pseudo')).sum() == 0
-    assert view.told(int(c)) == f'training took it that {name} is present since epoch 2'
+    assert I.label_told(view, int(c)) == f'training took it that {name} is present since epoch 2'
     assert any('(pseudo +)' in x.get_text() for x in I.inspection_figure(view, name, top=20).axes[3].texts)
 
 

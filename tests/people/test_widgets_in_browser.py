@@ -126,6 +126,31 @@ def test_focus_is_not_taken_from_somebody_who_clicked_elsewhere(page, reviewer):
     assert page.evaluate("document.activeElement.id") == 'away'
 
 
+def test_another_page_of_tiles_begins_at_its_first_tile(page, reviewer):
+    "Who has answered the last tile and saves sees the new page from its top, and answers its first tile next."
+    page.set_viewport_size(dict(width=800, height=700))
+    reviewer.mode = 'grid'
+    w = InBrowser(page, reviewer)
+    board, tiles = page.locator('.board'), page.locator('.tile')
+    w.press('ArrowRight', 'y', *['ArrowRight', 'n'] * (tiles.count() - 1))
+    assert board.evaluate('e => e.scrollTop') > 0
+    before = [reviewer.page, w.press('Enter')][0]
+    assert not {*before} & {*reviewer.page} and board.evaluate('e => e.scrollTop') == 0
+    assert tiles.first.evaluate('e => e === document.activeElement')
+    w.press('y')
+    assert reviewer.marks[0] == 'present' and set(reviewer.marks[1:]) == {''}
+    reviewer.category = 'sheep'
+    w.refresh()
+    w.settle()
+    assert tiles.count() > 4
+    w.press('ArrowDown', 'n')
+    at = page.evaluate("[...document.querySelectorAll('.tile')].indexOf(document.activeElement)")
+    reviewer.draw()  # the same page anew, as after another's answer: what is framed stays so
+    w.refresh()
+    w.settle()
+    assert page.evaluate("[...document.querySelectorAll('.tile')].indexOf(document.activeElement)") == at > 0
+
+
 def test_saving_the_notebook_is_the_one_key_that_goes_through(page, reviewer):
     "The page behind hears Control+S as if it came from beside the widget; if it saves, the browser does not."
     w = InBrowser(page, reviewer)

@@ -279,6 +279,8 @@ def test_a_notebook_of_two_lines_that_runs(home, tmp_path, monkeypatch, make, wi
     path = make('album', tmp_path)
     cell = json.loads(path.read_text())['cells'][0]['source']
     assert cell == [f'from trmml_nb import {widget}\n', f"{widget}('album')"]
+    (hint,) = json.loads(path.read_text())['cells'][0]['outputs']  # what will happen is said before somebody waits
+    assert 'Shift+Enter runs this cell' in hint['text'][0] and '[*]' in hint['text'][0]
     names = {}
     exec(''.join(cell), names)
     path.write_text('changed by a person')

@@ -49,17 +49,19 @@ def _section(view: MatchView, chosen: int, uri: str, size: tuple[int, int]) -> s
                       f'<span>{html.escape(text)}</span></figcaption></figure>' for k, (picture, title, text)
                       in enumerate(zip(pictures, ('text-image', 'text-pixel', region), (first, *rest))))
     shape = f'class="row{" wide" * (size[0] > 2.4 * size[1])}" style="--ratio:{size[0] / size[1]:.4f}"'
-    return (f'<section><div class="head"><h2>{html.escape(view.name)}</h2><p class="claims" aria-live="polite"></p></div>'
-            f'<div {shape}><div class="list">{ranking_html(view, chosen)}</div>{figures}</div></section>')
+    head = f'<div class="head"><h2>{html.escape(view.name)}</h2><p class="claims" aria-live="polite"></p></div>'
+    return (f'<section>{head}<div {shape}><div class="list">{ranking_html(view, chosen)}</div>{figures}</div></section>')
 
 
 # %% ../../nbs/people/02_html_page.ipynb #c110d5a2
 PAGE_CSS = '''
 :root{color-scheme:light dark;--ink:#111;--paper:#fff;--rule:#bbb;--mark:#dcebf5}
 @media(prefers-color-scheme:dark){:root{--ink:#eee;--paper:#161616;--rule:#555;--mark:#173a54}}
-body{font:14px/1.4 system-ui,sans-serif;margin:12px 16px;color:var(--ink);background:var(--paper);overflow-wrap:anywhere}
+body{font:14px/1.4 system-ui,sans-serif;margin:12px 16px;color:var(--ink);background:var(--paper);
+overflow-wrap:anywhere}
 h1{font-size:18px;margin:0} h2{font-size:15px;margin:0} p{margin:4px 0} [hidden]{display:none}
-.head{display:flex;flex-wrap:wrap;gap:0 18px;align-items:flex-start;margin:8px 0 4px} .claims{flex:1 1 18rem;min-height:1.4em}
+.head{display:flex;flex-wrap:wrap;gap:0 18px;align-items:flex-start;margin:8px 0 4px}
+.claims{flex:1 1 18rem;min-height:1.4em}
 .tools{display:flex;flex-wrap:wrap;gap:6px 18px;align-items:center;margin:6px 0}
 label{display:inline-flex;gap:6px;align-items:center;white-space:nowrap}
 .row{--tall:max(300px,calc(100vh - 210px));display:grid;gap:12px;align-items:start;
@@ -75,23 +77,27 @@ button:focus-visible,.big button:focus-visible{outline:2px solid #0173b2;outline
 .wide .big{overflow-x:auto} .wide .big img,.wide .big canvas{min-width:calc(120px*var(--ratio))}
 @media not screen and (min-width:1500px){.ranking .part{display:none}}
 @media(max-width:1000px){.row:not(.wide){grid-template:auto 1fr/fit-content(50vw) minmax(0,1fr) minmax(0,1fr)}
-.row:not(.wide) figure{grid-area:2/auto} .row:not(.wide) figure.big{grid-area:1/2/2/4} .row:not(.wide) .list{grid-area:1/1/3/2}}
+.row:not(.wide) figure{grid-area:2/auto} .row:not(.wide) figure.big{grid-area:1/2/2/4}
+.row:not(.wide) .list{grid-area:1/1/3/2}}
 @media(max-width:680px){.row,.row:not(.wide){--tall:65vh;grid-template:auto auto auto/minmax(0,1fr) minmax(0,1fr)}
 .row figure.big,.row:not(.wide) figure.big{grid-area:1/1/2/3}
-.row .list,.row:not(.wide) .list{grid-area:3/1/4/3;max-height:none} .claims{min-height:2.8em} .ranking td{padding:1px 4px 1px 2px}
+.row .list,.row:not(.wide) .list{grid-area:3/1/4/3;max-height:none} .claims{min-height:2.8em}
+.ranking td{padding:1px 4px 1px 2px}
 .ranking td:nth-child(n+3){white-space:normal}}
 @page{size:A4;margin:14mm}
 @media print{:root{color-scheme:light;--ink:#000;--paper:#fff} body{margin:0} .tools,.claims:empty{display:none}
 .row,.row:not(.wide){--tall:10cm;grid-template:auto auto 1fr/fit-content(11cm) minmax(0,1fr)}
 .row figure,.row:not(.wide) figure{grid-area:auto/2} .row figure.big,.row:not(.wide) figure.big{grid-area:1/1/2/3}
-.row .list,.row:not(.wide) .list{grid-area:2/1/4/2;max-height:none;overflow:visible} .wide .big img,.wide .big canvas{min-width:0}
+.row .list,.row:not(.wide) .list{grid-area:2/1/4/2;max-height:none;overflow:visible}
+.wide .big img,.wide .big canvas{min-width:0}
 figure,tr{break-inside:avoid} section+section{break-before:page}}
 '''
 PAGE = '''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>__TITLE__</title><style>__CSS__</style></head><body><main><h1>__TITLE__</h1>
-<div class="tools"><label>opacity <input id="opacity" type="range" min="0" max="1" step="0.05" value="__OPACITY__"></label>
+<div class="tools">
+<label>opacity <input id="opacity" type="range" min="0" max="1" step="0.05" value="__OPACITY__"></label>
 <label>contour at <input id="threshold" type="range" min="0" max="1" step="0.05" value="__THRESHOLD__"></label>
 <label>colours <select id="cmap">__CMAPS__</select></label>
 <label>find a label <input id="find" type="search" size="12"></label>
@@ -116,7 +122,8 @@ function levels(map, W, H) {
   for (let y = 0; y < H; y++) for (let x = 0; x < W; x++) {
     const u = clip((x + .5) * w / W - .5, w), v = clip((y + .5) * h / H - .5, h), a = Math.floor(u), b = Math.floor(v);
     const at = (i, j) => map[label * N + clip(j, h) * w + clip(i, w)] / 255, s = u - a, t = v - b;
-    r[y * W + x] = (1 - t) * ((1 - s) * at(a, b) + s * at(a + 1, b)) + t * ((1 - s) * at(a, b + 1) + s * at(a + 1, b + 1));
+    r[y * W + x] = (1 - t) * ((1 - s) * at(a, b) + s * at(a + 1, b))
+      + t * ((1 - s) * at(a, b + 1) + s * at(a + 1, b + 1));
   }
   return r;
 }
@@ -128,17 +135,18 @@ function paint(canvas, map) {
   const frame = c.getImageData(0, 0, W, H), px = frame.data, r = levels(map, W, H), table = tables[$('cmap').value];
   const opacity = +$('opacity').value, level = +$('threshold').value, t = Math.max(1, Math.round(W / 500));
   for (let i = 0; i < W * H; i++) {
-    const grey = 63.75 + .75 * (.299 * px[4 * i] + .587 * px[4 * i + 1] + .114 * px[4 * i + 2]), o = opacity * (.35 + .65 * r[i]);
+    const grey = 63.75 + .75 * (.299 * px[4 * i] + .587 * px[4 * i + 1] + .114 * px[4 * i + 2]);
+    const o = opacity * (.35 + .65 * r[i]);
     const x = i % W, left = x >= t ? i - t : i, right = x < W - t ? i + t : i;
     const up = i >= W * t ? i - W * t : i, down = i < W * (H - t) ? i + W * t : i, inside = r[i] >= level;
-    const edge = level > 0 && ((r[left] >= level) != inside || (r[right] >= level) != inside || (r[up] >= level) != inside
-      || (r[down] >= level) != inside);
+    const edge = level > 0 && [left, right, up, down].some(j => (r[j] >= level) != inside);
     for (let k = 0; k < 3; k++)
       px[4 * i + k] = edge ? 255 * inside : grey + o * (table[3 * Math.round(255 * r[i]) + k] - grey);
   }
   c.putImageData(frame, 0, 0);
   if (patch < 0) return;
-  c.lineWidth = 2 * t; c.strokeStyle = '#ece133'; c.strokeRect(patch % w * W / w, Math.floor(patch / w) * H / h, W / w, H / h);
+  c.lineWidth = 2 * t; c.strokeStyle = '#ece133';
+  c.strokeRect(patch % w * W / w, Math.floor(patch / w) * H / h, W / w, H / h);
 }
 function sized(canvas) {  // at the pixels of the screen
   const shown = Math.min(Math.round(canvas.clientWidth * (devicePixelRatio || 1)), 2048) || canvas.width;
@@ -162,7 +170,8 @@ function draw() {
       sized(canvas); paint(canvas, maps[k][canvas.dataset.map]);
       canvas.setAttribute('aria-label', `${document.title}: ${data.names[label]}, ${canvas.dataset.map}`);
     });
-    section.querySelectorAll('button[data-label]').forEach(b => b.closest('tr').setAttribute('aria-selected', +b.dataset.label == label));
+    section.querySelectorAll('button[data-label]').forEach(b =>
+      b.closest('tr').setAttribute('aria-selected', +b.dataset.label == label));
   });
   say(patch);
   $('chosen').textContent = data.names[label];
@@ -176,12 +185,14 @@ function reveal() {  // the chosen label, where a list is longer than the screen
 document.addEventListener('click', event => {
   const button = event.target.closest('button[data-label]'), figure = event.target.closest('figure');
   if (button) label = +button.dataset.label;
-  if (figure && !figure.classList.contains('big')) big = [...figure.parentElement.querySelectorAll('figure')].indexOf(figure);
+  const all = figure && [...figure.parentElement.querySelectorAll('figure')];
+  if (figure && !figure.classList.contains('big')) big = all.indexOf(figure);
   else if (figure && patchUnder(event, figure) >= 0) patch = patchUnder(event, figure);
   if (button || figure) draw();
 });
 function patchUnder(event, figure) {
-  const box = figure.firstElementChild.getBoundingClientRect(), x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
+  const box = figure.firstElementChild.getBoundingClientRect();
+  const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
   return x >= 0 && x < 1 && y >= 0 && y < 1 ? Math.floor(y * h) * w + Math.floor(x * w) : -1;
 }
 function say(at) {  // who claims a patch, in each run
@@ -199,7 +210,8 @@ document.addEventListener('pointermove', event => {
 
 # %% ../../nbs/people/02_html_page.ipynb #b1a7d052
 SCRIPT += '''
-const shown = () => [...document.querySelectorAll('section:first-of-type tr:not([hidden]) button')].map(b => +b.dataset.label);
+const kept = 'section:first-of-type tr:not([hidden]) button';
+const shown = () => [...document.querySelectorAll(kept)].map(b => +b.dataset.label);
 document.addEventListener('keydown', event => {
   const [dx, dy] = {ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0]}[event.key] || [0, 0];
   const other = event.ctrlKey || event.metaKey || event.altKey, clip = (v, n) => Math.min(Math.max(v, 0), n - 1);
@@ -209,7 +221,8 @@ document.addEventListener('keydown', event => {
   else if (event.key == ' ' && event.target.tagName != 'BUTTON') plain = true;
   else if (event.key.toLowerCase() == 'v') big = (big + 1) % 3;
   else if (event.key == 'Escape') patch = -1;
-  else if (event.shiftKey && (dx || dy)) patch = patch < 0 ? 0 : clip(Math.floor(patch / w) + dy, h) * w + clip(patch % w + dx, w);
+  else if (event.shiftKey && (dx || dy))
+    patch = patch < 0 ? 0 : clip(Math.floor(patch / w) + dy, h) * w + clip(patch % w + dx, w);
   else if (!event.shiftKey && dy) label = order[at] ?? label;
   else return;
   event.preventDefault(); draw(); reveal();
@@ -218,7 +231,8 @@ document.addEventListener('keyup', event => { if (event.key == ' ' && plain) { p
 ['opacity', 'threshold', 'cmap'].forEach(id => $(id).addEventListener('input', draw));
 $('find').addEventListener('input', event => {
   const text = event.target.value.trim().toLowerCase();
-  every('button[data-label]', b => { b.closest('tr').hidden = !data.names[+b.dataset.label].toLowerCase().includes(text); });
+  const fits = b => data.names[+b.dataset.label].toLowerCase().includes(text);
+  every('button[data-label]', b => { b.closest('tr').hidden = !fits(b); });
 });
 $('find').addEventListener('keydown', event => {
   if (event.key != 'Enter' && event.key != 'Escape') return;

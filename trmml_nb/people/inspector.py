@@ -36,8 +36,8 @@ from ..training.trainer import predict_logits
 
 # %% auto #0
 __all__ = ['CMAPS', 'GONE', 'RANKING_CSS', 'FILTERS', 'InspectorError', 'patch_claims', 'LabelLook', 'map_levels', 'color_table',
-           'overlay', 'spotlight', 'PseudoHistory', 'label_state', 'MatchView', 'center_square', 'match_view',
-           'ranked_labels', 'ranking_html', 'Panel', 'fit_side', 'captions', 'panels', 'same_image',
+           'overlay', 'spotlight', 'PseudoHistory', 'label_state', 'MatchView', 'label_told', 'center_square',
+           'match_view', 'ranked_labels', 'ranking_html', 'Panel', 'fit_side', 'captions', 'panels', 'same_image',
            'inspection_figure', 'claims_table', 'claim_hints', 'patch_at', 'Inspection', 'inspect_method', 'Ranking',
            'rank_images', 'object_sizes', 'category_scores', 'confused_pairs', 'picture_png']
 
@@ -260,18 +260,19 @@ class MatchView:
         "What training knows of a label, in words."
         return label_state(self.targets[c], self.pseudo[c], self.since[c], self.seen)
 
-    def told(
-        self,
-        c: int,  # category number
-    ) -> str:
-        "The same as a sentence, without its full stop."
-        known, name, state = self.targets[c] != UNKNOWN, self.class_names[c], self.state(c)
-        if not self.seen:
-            return 'training never saw this picture'
-        if not known and self.since[c] < 0:
-            return f'training was not told whether it shows {name}'
-        word = state.split()[1] if known else state.removeprefix('pseudo ')
-        return f'training {"was told" if known else "took it"} that {name} is {word}'
+# %% ../../nbs/people/01_inspector.ipynb #8c41d7f5
+def label_told(
+    view: MatchView,  # one image
+    c: int,  # category number
+) -> str:  # without its full stop
+    "What training knows of a label, as a sentence."
+    known, name, state = view.targets[c] != UNKNOWN, view.class_names[c], view.state(c)
+    if not view.seen:
+        return 'training never saw this picture'
+    if not known and view.since[c] < 0:
+        return f'training was not told whether it shows {name}'
+    word = state.split()[1] if known else state.removeprefix('pseudo ')
+    return f'training {"was told" if known else "took it"} that {name} is {word}'
 
 # %% ../../nbs/people/01_inspector.ipynb #0af0df3c
 GONE = Image.new('RGB', (128, 128), '#bdbdbd')  # drawn where a picture cannot be read
@@ -347,7 +348,7 @@ RANKING_CSS = '''.ranking{border-collapse:collapse;font:13px system-ui,sans-seri
 .ranking tr[aria-selected=true]{background:var(--mark,#dcebf5);color:var(--ink,#111);font-weight:600}
 .ranking .bar{display:inline-block;position:relative;width:60px;height:.6em;border:1px solid #888;margin-right:6px}
 .ranking .bar i{position:absolute;inset:0 auto 0 0;background:#0173b2}
-.ranking .bar b{position:absolute;top:-4px;bottom:-4px;width:3px;margin-left:-1px;background:currentColor}
+.ranking .bar .tick{inset:-4px auto -4px 0;width:3px;margin-left:-1px;background:currentColor}
 .ranking .chip{display:inline-block;width:1.1em;text-align:center;border-radius:3px;margin-right:4px}'''
 
 
@@ -370,7 +371,7 @@ def ranking_html(
         guess = view.targets[c] if view.targets[c] != UNKNOWN else view.pseudo[c]
         cells = [f'<td><button type="button" data-label="{c}">{html.escape(view.class_names[c])}</button></td>',
                  f'<td><span class="bar" title="probability {p:.2f}, threshold {t:.2f}"><i style="width:{100 * p:.0f}%"></i>'
-                 f'<b style="left:{100 * t:.0f}%"></b></span>{p:.2f}</td>',
+                 f'<i class="tick" style="left:{100 * t:.0f}%"></i></span>{p:.2f}</td>',
                  *(part.format('td', f'{b[c]:.2f}') for b in view.branches.values()),
                  *[f'<td>{_chip(int(guess))}{view.state(c)}</td>'] * trained,
                  *[f'<td>{_chip(int(view.truth[c]))}</td>'] * true]

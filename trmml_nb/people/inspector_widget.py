@@ -27,7 +27,7 @@ from PIL import Image
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from .figures import LABEL_NAMES, figure_png
 from .inspector import (FILTERS, GONE, Inspection, InspectorError, MatchView, Ranking, category_scores,
-                                       center_square, confused_pairs, inspection_figure, map_levels)
+                                       center_square, confused_pairs, inspection_figure, label_told, map_levels)
 from ..towers.weights import close_names
 
 # %% auto #0
@@ -252,7 +252,7 @@ class InspectorPicture(InspectorTraits):
         place = f'not among the {count}' if count else 'none found; this one is not'
         place = place if at is None else f'{at + 1} of {count}'
         traits = ('label', 'labels', 'patch', 'view', 'opacity', 'level', 'outline', 'filter', 'category', 'beside')
-        state = view.told(view.index(self.label))
+        state = label_told(view, view.index(self.label))
         with self.hold_sync():
             self.content = dict(view_content(self.views), **self.answers(),
                                 start={name: getattr(self, name) for name in traits},
@@ -517,4 +517,4 @@ class InspectorWidget(InspectorQuestions):
                 self._silent = False
             if name == 'label':
                 view = self.views[0]
-                self.say(f'{view.image_id}: {view.told(view.index(self.label))}')
+                self.say(f'{view.image_id}: {label_told(view, view.index(self.label))}')

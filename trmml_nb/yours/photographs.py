@@ -343,7 +343,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding
 background:var(--paper);overflow-wrap:anywhere}
 table{border-collapse:collapse;margin:1rem 0;font-size:.9rem;font-variant-numeric:tabular-nums}
 td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid var(--rule);vertical-align:top;min-width:6rem}
-th,.number{overflow-wrap:normal;min-width:0}th{min-width:4.2rem}td:first-child{min-width:12rem}
+th,.number{overflow-wrap:normal;min-width:0}td:first-child{min-width:12rem}
 th{vertical-align:bottom;font-weight:600;line-height:1.25}td:first-child,th:first-child{text-align:left}
 .few{display:inline-block;border:1px dashed var(--soft);border-radius:3px;padding:0 .3rem;font-size:.75rem;white-space:nowrap}
 img{max-width:100%;height:auto;background:#fff}
@@ -359,7 +359,7 @@ td::before{content:attr(data-name) " ";color:var(--soft)}td:first-child::before{
 @media print{:root{color-scheme:light;--ink:#000;--paper:#fff;--rule:#bbb;--soft:#444}body{max-width:none;margin:0;padding:0;
 font-size:10pt}table{font-size:7pt;width:100%}td,th{padding:1pt 2.5pt;min-width:1.5cm}th,.number{min-width:0}
 td:first-child{min-width:3cm}.few{font-size:6pt;padding:0 1pt}.tiles{grid-template-columns:repeat(4,1fr);
-gap:3mm}figure{break-inside:avoid}main>img{max-height:6.5cm}
+gap:2mm 3mm}figure{break-inside:avoid;font-size:8pt;line-height:1.3}main>img{max-height:5.8cm}
 tr,li{break-inside:avoid}h2{break-after:avoid}}
 '''
 

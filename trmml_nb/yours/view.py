@@ -445,7 +445,9 @@ def _notebook(kind: str, widget: str, run: str | Path, folder: str | Path) -> Pa
     path = next(p for p in paths if not opens_others(p, widget, run))
     if not path.exists():
         source = [f'from trmml_nb import {widget}\n', f'{widget}({run.as_posix()!r})']
-        cell: dict[str, Any] = dict(cell_type='code', id=kind, execution_count=None, metadata={}, outputs=[],
+        hint = dict(output_type='stream', name='stdout', text=['Shift+Enter runs this cell. Loading the library takes '
+                    'some seconds; meanwhile [*] stands beside the cell.\n'])  # gone as soon as it runs
+        cell: dict[str, Any] = dict(cell_type='code', id=kind, execution_count=None, metadata={}, outputs=[hint],
                                     source=source)
         kernel = dict(display_name='Python 3 (ipykernel)', language='python', name='python3')
         content = dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)

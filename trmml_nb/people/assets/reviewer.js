@@ -280,7 +280,10 @@ const showMany = async v => {
   await Promise.all(v.tiles.map(load));
 };
 const draw = async v => {
-  const at = focused(v),
+  const { question, tiles } = content(v),
+    page = JSON.stringify([question, tiles.map(t => t.image)]),
+    turned = page !== v.page, // another page begins at its first tile
+    at = turned ? Math.min(focused(v), 0) : focused(v),
     many = isGrid(v),
     had = v.el.contains(document.activeElement) && !typing(document.activeElement);
   v.el.dataset.mode = v.model.get('mode');
@@ -288,7 +291,9 @@ const draw = async v => {
   showParts(v);
   Object.assign(v, { last: -1, marks: [...content(v).marks], tiles: [] });
   v.stage.zoom = 1;
+  v.page = page;
   await (many ? showMany(v) : showOne(v));
+  if (turned) v.board.scrollTop = 0;
   if (had) {
     const next = many && at >= 0 && v.tiles[Math.min(at, v.tiles.length - 1)];
     (next || v.el).focus({ preventScroll: true });
