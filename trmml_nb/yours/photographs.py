@@ -444,7 +444,7 @@ def limits(
                     f'here.')
     if few:
         said.append(f'Fewer than five known present labels: {", ".join(few)}. Their AP is mostly chance; their '
-                    f'threshold is the common one.')
+                    f'threshold is drawn towards the common one.')
     if never:
         at = [result.sheet.dataset.class_names.index(c) for c in never]
         share = np.broadcast_to(result.calibration.noted, len(table))[at]
