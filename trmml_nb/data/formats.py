@@ -14,6 +14,7 @@ import re
 import tempfile
 import warnings
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,19 @@ from ..errors import DataError
 from ..io import check_fields, number_of, parse_json
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
 from .own_data import csv_dataset, folder_files, image_path
-from trmml_nb.data.tables import (
+from .tables import (
     ENDINGS, LABEL_COLUMNS, PICTURE_COLUMNS, WORTH_TELLING, Names, Reading, Sheet, TableError, Votes, as_probability,
-    ask_about_answers, combine_votes, decoded, folder_notes, head, one_spelling, plain, read_sheet, read_synonyms,
-    words_in_vain)
+    ask_about_answers, ask_about_denials, combine_votes, decoded, empty_words, folder_notes, head, one_spelling, plain,
+    read_sheet, read_synonyms, words_in_vain)
 
 # %% auto #0
 __all__ = ['Triples', 'JSON_LINES', 'XMP_MAKER', 'FOREIGN', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once',
-           'from_pairs', 'Coco', 'coco_lists', 'from_coco', 'to_coco', 'plain_files', 'parse_xml', 'from_voc_xml',
-           'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf', 'write_pictures', 'xml_file', 'json_file',
-           'files_below', 'voc_triples', 'cvat_triples', 'yaml_names', 'yolo_names', 'yolo_file', 'yolo_triples',
-           'coco_triples', 'label_fields', 'task_labels', 'labelstudio_triples', 'google_triples', 'signed_sidecar',
-           'lightroom_triples', 'foreign_tool', 'ask_to_convert', 'find_format', 'read_triples', 'read_labels']
+           'sure_objects', 'from_pairs', 'Coco', 'coco_lists', 'from_coco', 'to_coco', 'plain_files', 'parse_xml',
+           'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf', 'write_pictures', 'xml_file',
+           'json_file', 'files_below', 'voc_triples', 'cvat_triples', 'yaml_names', 'yolo_names', 'yolo_file',
+           'yolo_triples', 'coco_triples', 'label_fields', 'task_labels', 'labelstudio_triples', 'google_triples',
+           'signed_sidecar', 'lightroom_triples', 'foreign_tool', 'ask_to_convert', 'find_format', 'read_triples',
+           'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
@@ -59,6 +61,27 @@ def each_once(
         if key in seen:
             raise FormatError(f'{place}: {what} {key!r} stands in {seen[key]} already; keep one of the two.')
         seen[key] = place
+
+# %% ../../nbs/library/data/07_formats.ipynb #e10c7a6a
+def sure_objects(
+    scores: Sequence[Any],  # of objects; None where a person drew them
+    places: Sequence[str],  # where each stands
+    confidence: float | None = None,  # from which on a score counts, in [0, 1]
+    notes: list[str] | None = None,  # to be added to
+) -> list[bool]:
+    "Which objects are labels: those without a score or with a high one. Errors: scores, and no word on from where on."
+    values = [None if score is None else as_probability(str(score).strip()) for score in scores]
+    for score, value, place in zip(scores, values, places):
+        if score is not None and value is None:
+            raise FormatError(f'{place}: the score {str(score)[:20]!r} is no number from 0 to 1.')
+        if value is not None and confidence is None:
+            raise FormatError(f'{place}: an object with a score; say from where on one counts as present with '
+                              '--confidence (0.7, say).')
+    low = [value is not None and value < (confidence or 0) for value in values]
+    if notes is not None and (scored := sum(value is not None for value in values)):
+        notes.append(f'{number_of(scored, "object has a score", "objects have scores")}; unknown, for it is lower than '
+                     f'{confidence}: {sum(low)}')
+    return [not is_low for is_low in low]
 
 
 def from_pairs(
@@ -99,21 +122,21 @@ def from_pairs(
 class _Image(BaseModel):
     model_config = ConfigDict(strict=True)
     id: int | str
-    file_name: str = Field(min_length=1)
+    file_name: str = Field(pattern=r'\S')
     neg_category_ids: list[int | str] | None = None
 
 
 class _Category(BaseModel):
     model_config = ConfigDict(strict=True)
     id: int | str
-    name: str = Field(min_length=1)
+    name: str = Field(pattern=r'\S')
 
 
 class _Annotation(BaseModel):
     model_config = ConfigDict(strict=True)
     image_id: int | str
     category_id: int | str
-    score: float | None = None  # of a model that found it
+    score: float | None = Field(None, ge=0, le=1)  # of a model that found it
 
 
 class Coco(BaseModel):
@@ -168,10 +191,11 @@ def from_coco(
     root: str | Path | None = None,  # folder of the images; None: the file's
     absent: str = 'unknown',  # as in `from_pairs`
     check: bool = True,  # open the header of every image
+    confidence: float | None = None,  # as in `sure_objects`
 ) -> MultiLabelDataset:
     "Labels of a COCO file; `neg_category_ids` of an image (LVIS) are absent. Errors: named with the entry."
     path = Path(path)
-    files, names, present, negative = coco_lists(path)
+    files, names, present, negative = coco_lists(path, confidence)
     return from_pairs(path.stem, path.parent if root is None else Path(root), files, names, present, negative, absent,
                       check, [f'{path}, images {k}' for k in range(len(files))])
 
@@ -409,18 +433,26 @@ def files_below(
 # %% ../../nbs/library/data/07_formats.ipynb #d98ece42
 def voc_triples(
     path: Path,  # folder of .xml files, with its subfolders
+    confidence: float | None = None,  # as in `sure_objects`
     notes: list[str] | None = None,  # to be added to
 ) -> Triples:
-    "VOC: a folder with an .xml file per picture. Errors: a file of another kind."
-    found, hard = [], 0
-    for file in files_below(path, '.xml'):
+    "VOC: a folder with an .xml file per picture. Errors: a file of another kind, two of one picture, no name."
+    found, objects, hard, files = [], [], 0, files_below(path, '.xml')
+    text = lambda part, tag: (part.findtext(tag) or '').strip()
+    for file in files:
         root = xml_file(file)
         if root.tag == 'annotations':
             raise FormatError(f'{file}: not a file of VOC, but perhaps of CVAT; give this file instead of its folder.')
-        objects = [(o.findtext('name') or '').strip() for o in root.iterfind('object')]
-        hard += sum((o.findtext('difficult') or '').strip() == '1' for o in root.iterfind('object'))
-        found += [(root.findtext('filename') or file.stem, name, PRESENT) for name in filter(None, objects)] or [
-            (root.findtext('filename') or file.stem, '', PRESENT)]
+        picture, parts = text(root, 'filename') or file.stem, list(root.iterfind('object'))
+        if not all(text(o, 'name') for o in parts):
+            raise FormatError(f'{file}: an <object> without <name>.')
+        found.append((picture, '', PRESENT))
+        objects += [(picture, o, str(file)) for o in parts if text(o, 'deleted') != '1']
+        hard += sum(text(o, 'difficult') == '1' for o in parts)
+    each_once([picture for picture, *_ in found], list(map(str, files)), 'image')
+    scores = [text(o, 'confidence') or text(o, 'score') or None for _, o, _ in objects]
+    sure = sure_objects(scores, [file for *_, file in objects], confidence, notes)
+    found += [(picture if counts else '', text(o, 'name'), PRESENT) for (picture, o, _), counts in zip(objects, sure)]
     if hard and notes is not None:
         notes.append(number_of(hard, 'object is read as present, though marked as difficult',
                                'objects are read as present, though marked as difficult'))
@@ -431,9 +463,19 @@ def cvat_triples(
     path: Path,  # the file
     notes: list[str] | None = None,  # to be added to
 ) -> Triples:
-    "CVAT for images: tags, boxes, polygons and masks of each image, and the labels of the task."
+    """CVAT for images: tags, boxes, polygons and masks of each image, and the labels of the task. Errors: a video, an
+    image twice, no name."""
     shapes = ('tag', 'box', 'polygon', 'polyline', 'points', 'mask', 'ellipse', 'skeleton', 'cuboid')
-    root = xml_file(path)
+    root, places = xml_file(path), []
+    if root.find('.//track') is not None:
+        raise FormatError(f'{path}: CVAT for video, whose tracks name no pictures; export it as "CVAT for images".')
+    for k, image in enumerate(root.iter('image')):
+        places.append(f'{path}, image {image.get("id", k)}')
+        if not image.get('name') or any(not s.get('label') for s in image if s.tag in shapes):
+            raise FormatError(f'{places[-1]}: has no name, or a tag or shape in it has no label.')
+    each_once([image.get('name') for image in root.iter('image')], places, 'image')
+    if notes is not None and (made := sum(s.get('source') == 'auto' for i in root.iter('image') for s in i)):
+        notes.append(f'{number_of(made, "tag or shape", "tags and shapes")} of a model (source auto) read as labels')
     if notes is not None and (more := sum(1 for image in root.iter('image') for _ in image.iter('attribute'))):
         notes.append(f'{number_of(more, "attribute")} of tags and boxes left out: they are no labels')
     task = [('', (label.findtext('name') or '').strip(), PRESENT) for label in root.iterfind('.//labels/label')]
@@ -475,20 +517,29 @@ def yaml_names(
 def yolo_names(
     path: Path,  # folder of .txt files
 ) -> list[str]:
-    "Category names of a YOLO folder. Errors: no list of names; one without a name, or with that of another."
+    """Category names of a YOLO folder. Errors: no list of names; one without a name, or with that of another; two lists
+    that differ."""
     for base in (path, path.parent):
+        found: list[tuple[Path, list[str]]] = []
         lists = [base / name for name in ('classes.txt', 'obj.names', 'labels.txt')]
         for file in (f for f in (*lists, *sorted(base.glob('*.y*ml'))) if f.is_file()):
-            if file in lists:
-                names = [line.strip() for line in decoded(file)[0].rstrip().splitlines()]
-            else:
-                names = yaml_names(file)
+            try:
+                names = ([line.strip() for line in decoded(file)[0].rstrip().splitlines()] if file in lists
+                         else yaml_names(file))
+            except FormatError:
+                if found:
+                    continue  # a file of something else
+                raise
             if names and not all(names):
                 raise FormatError(f'{file}: category {names.index("")} has no name, and those after it would get '
                                   'other numbers; give each a name.')
             each_once(names, [f'{file}, category {k}' for k in range(len(names))], 'category')
-            if names:
-                return names
+            found += [(file, names)] * bool(names)
+        if other := next((file for file, names in found if names != found[0][1]), None):
+            raise FormatError(f'{other}: other names, or in another order, than in {found[0][0]}, so the numbers have '
+                              'two readings; remove the list that is not right.')
+        if found:
+            return found[0][1]
     raise FormatError(f'{path}: no classes.txt, obj.names or *.yaml with names: beside it, so the numbers of the '
                       f'categories have no names.')
 
@@ -504,13 +555,14 @@ def yolo_file(
         words = line.split()
         if words and (not re.fullmatch('[0-9]{1,9}', words[0]) or int(words[0]) >= count):
             raise FormatError(f'{file}, line {k}: {words[0]!r} is no category number from 0 to {count - 1}.')
-        score = as_probability(words[5]) if len(words) == 6 else None
-        if len(words) == 6 and score is None:
-            raise FormatError(f'{file}, line {k}: {words[5][:20]!r}, in the place of a score, is no number '
+        scored = len(words) >= 6 and len(words) % 2 == 0  # behind the number and pairs of coordinates
+        score = as_probability(words[-1]) if scored else None
+        if scored and score is None:
+            raise FormatError(f'{file}, line {k}: {words[-1][:20]!r}, in the place of a score, is no number '
                               'from 0 to 1.')
         if score is not None and confidence is None:
-            raise FormatError(f'{file}, line {k}: six numbers, the last of which is a score; say from where on an '
-                              'object counts as present with --confidence (0.7, say).')
+            raise FormatError(f'{file}, line {k}: {len(words)} numbers, the last of which is a score; say from where on '
+                              'an object counts as present with --confidence (0.7, say).')
         numbers += [int(words[0])] if words and (score is None or score >= (confidence or 0)) else []
     return list(dict.fromkeys(numbers))
 
@@ -590,7 +642,7 @@ def task_labels(
                           '["dog", "cat"].')
     return found
 
-
+# %% ../../nbs/library/data/07_formats.ipynb #cd8aa62a
 def labelstudio_triples(
     path: Path,  # the file
     separator: str = '',  # between labels of one text
@@ -604,15 +656,23 @@ def labelstudio_triples(
         known = ', '.join(dict.fromkeys(key for task in tasks for key in task))
         raise FormatError(f'{path}: none of its fields ({known}) is called label, or the like. Call the one with the '
                           'labels label, or write a table image,label.')
+    several = [key for task in tasks for key in [key for key in task if key in fields and task[key]][1:]]
+    if several and notes is not None:
+        notes.append(f'labels in {", ".join(map(repr, dict.fromkeys(several)))} left out: another field was read')
     for k, task in enumerate(tasks):
         data = task.get('data', task)
         texts = {key: v for key, v in data.items() if isinstance(v, str)}
         named = [v for key, v in texts.items() if head(key) in PICTURE_COLUMNS or key == '$undefined$']
-        image = next(iter(named + [v for v in texts.values() if Path(v.split('?')[0]).suffix.lower() in ENDINGS]), None)
+        pictures = named + [v for v in texts.values() if Path(v.split('?')[0]).suffix.lower() in ENDINGS]
+        image = next(iter(pictures), None)
         if image is None:
             score = ', but scores: these are found objects and no labels' if 'category_id' in task else ''
             raise FormatError(f'{path}, task {k}: names no image{score}.')
-        image = image.split('?d=')[-1]
+        answers = [r for a in task.get('annotations') or [] for r in a.get('result') or []]
+        about = {texts[r['to_name']] for r in answers if r.get('to_name') in texts} & {image, *pictures}
+        if len(about) > 1:
+            raise FormatError(f'{path}, task {k}: answers about several pictures; give each a task of its own.')
+        image = next(iter(about), image).split('?d=')[-1]
         try:
             names = task_labels(task, fields, separator)
         except FormatError as error:
@@ -773,32 +833,44 @@ def read_triples(
 ) -> Sheet:
     "Labels of a tool as a sheet. Errors: pictures that are not there."
     files, left = folder_files(root, on_bad)
-    meant, spelled = one_spelling(list(dict.fromkeys(n for _, n, _ in triples if n)), synonyms)
-    ask_about_answers(list(meant), str(path), reading.own)
+    names = Counter(n for i, n, _ in triples if i and n)
+    ask_about_answers(list(dict.fromkeys(n for _, n, _ in triples if n)), str(path), reading.own)
+    empty = empty_words(names, str(path), reading.own)
+    meant, spelled = one_spelling(list(dict.fromkeys(n for _, n, _ in triples if n and n not in empty)), synonyms)
+    ask_about_denials(list(dict.fromkeys(meant.values())), str(path), 'labels', 'write a table with 1 and 0')
     more, _ = one_spelling([*dict.fromkeys(meant.values()), *categories], synonyms)
     if not more:
         raise FormatError(f'{path}: read as {form}, and no label found in it.' + ''.join(f' {n}.' for n in notes))
     votes = Votes(list(dict.fromkeys(more.values())), Names(root, files))
     at = {n: c for c, n in enumerate(votes.names)}
     where: dict[str, Any] = {}
+    taken: dict[int, str] = {}  # votes -> the name that led there
+    kinds: dict[int, set[int]] = {ABSENT: set(), UNKNOWN: set()}  # votes on which nothing is there, or known
     for image, name, label in triples:
         if not image:
             continue
         count = where.get(image)
         if count is None:
             count = where[image] = votes.image(image, f'{path}', once=False)
-        if name:
+            if (other := taken.setdefault(id(count), image)) != image and form != 'lightroom':  # may have two sidecars
+                raise FormatError(f'{path}: {other!r} and {image!r} both lead to one picture of the folder; name each '
+                                  'in full, with its folder and ending.')
+        if name in empty:
+            kinds[empty[name]].add(id(count))
+        elif name:
             count[at[more[meant[name]]], 0 if label == PRESENT else 1] = 1
-    for count in votes.counts.values() if reading.unlisted == 'absent' else ():
-        count[count.sum(1) == 0, 1] = 1
+    for count in votes.counts.values():
+        if id(count) in kinds[ABSENT] or reading.unlisted == 'absent' and id(count) not in kinds[UNKNOWN]:
+            count[count.sum(1) == 0, 1] = 1
     for image in files if add_images else ():
         votes.places.setdefault(image, f'{root / image}')
         votes.counts.setdefault(image, np.zeros((len(votes.names), 2), dtype=int))
-    there, gone = (sum(bool(i and n) and label == kind for i, n, label in triples) for kind in (PRESENT, ABSENT))
+    there, gone = (sum(bool(i and n) and n not in empty and label == kind for i, n, label in triples)
+                   for kind in (PRESENT, ABSENT))
     said = [f'{form}: {number_of(there, "label")} present and {gone} absent on {number_of(len(where), "picture")}; '
             f'what is not listed is {reading.unlisted}',
-            *words_in_vain(reading, list(map(plain, meant)), form == 'labelstudio', True, form == 'lightroom',
-                           form in ('googlevision', 'yolo') or form == 'coco' and bool(notes)),
+            *words_in_vain(reading, list(map(plain, names)), form == 'labelstudio', True, form == 'lightroom',
+                           form in ('googlevision', 'yolo') or any('score' in note for note in notes)),
             *notes, *spelled,
             *votes.find.notes, *folder_notes(left)]
     return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, said,
@@ -830,8 +902,7 @@ def read_labels(
     notes: list[str] = []
     more = {'googlevision': (reading.confidence,), 'coco': (reading.confidence, notes),
             'labelstudio': (reading.separator, notes), 'yolo': (reading.confidence, notes),
-            'lightroom': (reading.proposals, notes)}.get(
-        form, (notes,) if form in ('voc', 'cvat') else ())
+            'voc': (reading.confidence, notes), 'lightroom': (reading.proposals, notes)}.get(form, (notes,))
     try:
         triples = read(path, *more)
     except (AttributeError, KeyError, TypeError, IndexError) as error:

@@ -186,10 +186,10 @@ def folder_files(
         for name in filter(misread, (*folders, *files)): check_word(name, folder, DataError)
         for name in [n for n in (*folders, *files) if not is_text(n)]:
             if on_bad != 'skip':
-                raise DataError(f'{os.path.join(folder, name)!r}: this name is not UTF-8, so no table could hold it; '
-                                f'rename it, or pass '
-                                "on_bad='skip' to leave it out (.skipped will list it).")
-            skipped.append((ascii(os.path.join(folder, name)), 'name that is not UTF-8'))
+                raise DataError(f"{os.path.join(folder, name)!r}: this name is not UTF-8, or not in one line, so no "
+                                "table could hold it; rename it, or pass on_bad='skip' to leave it out (.skipped will "
+                                'list it).')
+            skipped.append((ascii(os.path.join(folder, name)), f'name that is not {"in one line" * (chr(10) in name) or "UTF-8"}'))
             (folders if name in folders else files).remove(name)
         for name in list(folders):
             if name.startswith('.') or Path(folder, name).is_symlink():

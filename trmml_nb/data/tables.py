@@ -37,20 +37,20 @@ from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 # %% auto #0
 __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'PICTURE_COLUMNS',
            'FOLDER_COLUMNS', 'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS', 'LARGEST_BOOK',
-           'MOST_CELLS', 'CHECKSUM', 'Lines', 'RULES', 'ENDINGS', 'DENIED', 'DOUBTED', 'VALUE_COLUMNS', 'COUNT_COLUMNS',
-           'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'RATER', 'LABEL_COLUMNS', 'PROPOSED', 'WAS_GIVEN',
-           'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'YES_OR_NO', 'PROGRAM', 'ONE_LABEL', 'NEGATIVE', 'WORTH_TELLING',
-           'TableError', 'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_marks', 'ask_about_crosses',
-           'ask_about_values', 'score_meanings', 'cell_meanings', 'meanings_in_words', 'Grid', 'decoded', 'head',
-           'header_line', 'unread_signs', 'choose_page', 'check_page', 'excel_lines', 'find_delimiter', 'text_lines',
-           'restored', 'written_digest', 'as_written', 'table_lines', 'read_grid', 'name_keys', 'path_inside', 'Names',
-           'read_synonyms', 'Sheet', 'Reading', 'Columns', 'picture_column', 'find_pictures', 'one_name',
-           'annotator_column', 'why_no_category', 'check_names', 'ask_about_raters', 'sheet_header', 'combine_votes',
-           'label_columns', 'text_columns', 'table_format', 'bare_word', 'cell_parts', 'ask_about_numbers',
-           'ask_about_answers', 'check_labels_apart', 'Votes', 'ask_about_nothing', 'ask_about_words',
-           'ask_about_scores', 'words_in_vain', 'wide_votes', 'choose_labels', 'ask_about_commas', 'empty_words',
-           'Listed', 'listed_labels', 'counting_column', 'ask_about_others', 'ask_about_percent', 'one_spelling',
-           'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
+           'MOST_CELLS', 'CHECKSUM', 'Lines', 'RULES', 'ENDINGS', 'DENIED', 'DOUBTED', 'SAID', 'VALUE_COLUMNS',
+           'COUNT_COLUMNS', 'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'RATER', 'LABEL_COLUMNS',
+           'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'YES_OR_NO', 'PROGRAM', 'ONE_LABEL',
+           'NEGATIVE', 'WORTH_TELLING', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted',
+           'ask_about_marks', 'ask_about_crosses', 'ask_about_values', 'score_meanings', 'cell_meanings',
+           'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line', 'unread_signs', 'choose_page', 'check_page',
+           'excel_lines', 'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines',
+           'read_grid', 'name_keys', 'path_inside', 'Names', 'one_name', 'read_synonyms', 'Sheet', 'Reading', 'Columns',
+           'picture_column', 'find_pictures', 'annotator_column', 'why_no_category', 'ask_about_denials', 'check_names',
+           'ask_about_raters', 'sheet_header', 'combine_votes', 'label_columns', 'text_columns', 'table_format',
+           'bare_word', 'cell_parts', 'ask_about_numbers', 'ask_about_answers', 'check_labels_apart', 'Votes',
+           'ask_about_nothing', 'ask_about_words', 'ask_about_scores', 'words_in_vain', 'wide_votes', 'choose_labels',
+           'ask_about_commas', 'empty_words', 'Listed', 'listed_labels', 'counting_column', 'ask_about_others',
+           'ask_about_percent', 'one_spelling', 'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -592,7 +592,8 @@ def read_grid(
             raise TableError(f'{where} {k}: {number_of(len(cells), "cell")}, expected {end} as in the header.{why}')
     if count := len(header) - len(keep):
         more.append(f'{number_of(count, "empty column")} left out')
-    return Grid(f'{where} {number}', [header[c] for c in keep], [(f'{where} {k}', [cells[c] for c in keep])
+    in_a_line = [re.sub(r'\s*[\r\n]+\s*', ' ', header[c]) for c in keep]  # a name that a spreadsheet broke into lines
+    return Grid(f'{where} {number}', in_a_line, [(f'{where} {k}', [cells[c] for c in keep])
                                                                  for k, cells in rows], notes + more)
 
 # %% ../../nbs/library/data/04_tables.ipynb #9ab2000a
@@ -641,6 +642,7 @@ class Names:
     ):
         self.root, self.files, self.used = Path(root), set(files), Counter()
         self.by: list[dict[str, list[str]]] = [{} for _ in RULES]
+        self.led: dict[str, list[str]] = {}  # file -> the names that led there
         for name in files:
             for rule, key in zip(self.by, name_keys(name)):
                 rule.setdefault(key, []).append(name)
@@ -658,7 +660,7 @@ class Names:
         exact = os.path.normpath(asked).replace(os.sep, '/')
         if exact in self.files:
             self.used[RULES[0] if not inside else RULES[1]] += 1
-            return exact
+            return self.one_picture(exact, cell, where)
         keys = name_keys(asked)
         for k, (rule, key) in enumerate(zip(self.by, keys)):
             found = rule.get(key, [])
@@ -671,12 +673,29 @@ class Names:
                                  f'name in full, with its folder and ending.')
             if found:
                 self.used[RULES[k]] += 1
-                return found[0]
+                return self.one_picture(found[0], cell, where)
         if os.path.isabs(cell) or '://' in cell or '\\' in cell:
             raise TableError(f'{where}: {cell!r} is no path inside {self.root}, and no picture in that folder has '
                              f'this name{self.near(cell)}.')
         self.used['not found'] += 1
         return path_inside(self.root, asked, where)
+
+    def one_picture(self, file: str,  # of the folder
+                    cell: str,  # as the table says it
+                    where: str,  # begins a message
+                    ) -> str:  # the file
+        "Errors: names with other endings, or in other folders, of which only one can be that file."
+        parts = lambda name: PurePosixPath('' if re.match(r'/|[a-z]:', name_keys(name)[2]) else name_keys(name)[2])
+        ends = lambda a, b: {a.suffix, b.suffix} <= ENDINGS and a.suffix != b.suffix
+        apart = lambda a, b: any(x != y for x, y in zip(a.parent.parts[::-1], b.parent.parts[::-1]))
+        seen = self.led.setdefault(file, [])
+        if cell in seen:
+            return file
+        if other := next((s for s in seen if ends(parts(s), parts(cell)) or apart(parts(s), parts(cell))), None):
+            raise TableError(f'{where}: {cell!r} and {other!r} both lead to {file!r}, the only such picture of the '
+                             'folder. Put the other one there too, or write one name for both.')
+        seen.append(cell)
+        return file
 
     def known(self, cell: str,  # as the table says it
               ) -> tuple[str, ...]:  # those that it can be; none: it names no picture
@@ -696,9 +715,16 @@ class Names:
         return [f'{self.used[rule]} of {total} names of pictures match {rule}' for rule in RULES[1:] if self.used[rule]]
 
 # %% ../../nbs/library/data/04_tables.ipynb #4622a40a
+def one_name(
+    name: str,  # of a category
+) -> str:
+    "One spelling for what people take for one name: case, accents in one or two characters, spaces, underscores."
+    return ' '.join(unicodedata.normalize('NFKC', name.translate(UNSEEN)).casefold().replace('_', ' ').split())
+
+
 def read_synonyms(
     source: str | Path | Mapping[str, str] | None,  # CSV file with the header name,means; or a dict
-) -> dict[str, str]:  # lower-case name -> the name to use
+) -> dict[str, str]:  # name as `one_name` spells it -> the name to use
     "Which words mean the same. Errors: a file of another form; a circle."
     if source is None:
         return {}
@@ -721,16 +747,16 @@ def read_synonyms(
                 raise TableError(f'{source}, line {line}: {",".join(cells)!r}, expected two words in every line, a '
                                  f'name and what it means; '
                                  'give each name a line of its own.')
-            if (first := stand.setdefault(cells[0].lower(), line)) != line:
+            if (first := stand.setdefault(one_name(cells[0]), line)) != line:
                 raise TableError(f'{source}, line {line}: {cells[0]!r} stands in line {first} already; decide for one '
                                  f'meaning.')
         source = dict(cells for _, cells in rows[1:])
-    plain = {k.strip().lower(): v.strip() for k, v in source.items()}
+    plain = {one_name(k): v.strip() for k, v in source.items()}
 
     def follow(name: str) -> str:
         seen = [name]
-        while (more := plain.get(seen[-1].lower())) is not None and more.lower() != seen[-1].lower():
-            if more.lower() in [s.lower() for s in seen]:
+        while (more := plain.get(one_name(seen[-1]))) is not None and one_name(more) != one_name(seen[-1]):
+            if one_name(more) in map(one_name, seen):
                 raise TableError(f'synonyms go in a circle: {" -> ".join([*seen, more])}; decide for one word.')
             seen.append(more)
         return seen[-1]
@@ -859,13 +885,6 @@ def find_pictures(
                          'each. Turn the table round, so that each picture has a line (in a spreadsheet: copy, then '
                          'Paste special, Transpose).')
 
-
-def one_name(
-    name: str,  # of a category
-) -> str:
-    "One spelling for what people take for one name: case, accents in one or two characters, spaces, underscores."
-    return ' '.join(unicodedata.normalize('NFKC', name.translate(UNSEEN)).casefold().replace('_', ' ').split())
-
 # %% ../../nbs/library/data/04_tables.ipynb #635f5cb0
 def annotator_column(
     grid: Grid,  # a wide table
@@ -909,9 +928,30 @@ def why_no_category(
     named = head(name) in NOTE_COLUMNS | PICTURE_COLUMNS or name.startswith('Unnamed: ')
     return 'it holds no labels' if named and not known else ''
 
+# %% ../../nbs/library/data/04_tables.ipynb #2e7d7777
+DENIED = (r'^(?:(?:no|not|non|never|without|kein|keine|nicht|ohne|pas de|sans|sin|brak|bez|без|не|нет)[ -]|[-!~¬])'
+          r'|[ :=(-]+(?:absente?|missing|abwesend|fehlt|ausente|assente)\)?$|[:=(] ?(?:no|false|nein|0)\)?$')  # no dog
+DOUBTED = (r'^(?:(?:maybe|perhaps|possibly|possible|probably|probable|unsure|vielleicht|eventuell|evtl\.|peut-être|'
+           r'quizás?|forse|talvez|возможно) |[?*()\[\] ]+)|[?*()\[\] ]+$'
+           r'|[ :=(-]+(?:maybe|perhaps|possibly|possible|probable|uncertain|unsure|unsicher|incertain|incierto)\)?$')
+SAID = r'[ :=(-]+(?:present|vorhanden|présente?|presente)\)?$|[:=(] ?(?:yes|true|ja|1)\)?$'  # dog: yes
 
-DENIED = r'^(?:(?:no|not|without|kein|keine|ohne|pas de|sans|sin|non|brak|bez|без|не|нет) |[-!~¬])'  # no dog
-DOUBTED = r'^[?*()\[\] ]+|[?*()\[\] ]+$'  # dog?
+
+def ask_about_denials(
+    names: Collection[str],  # categories
+    where: str,  # begins a message
+    what: str,  # they are: 'columns' or 'labels'
+    mend: str,  # what to write instead
+) -> None:
+    "Errors: one category that denies or doubts another, such as `no dog` or `dog?` beside `dog` or `dog: yes`."
+    keys = {name: one_name(name) for name in names}
+    bare = {form: name for name, key in keys.items() for form in (re.sub(SAID, '', key), key)}
+    for name, key in keys.items():
+        for sign, does in ((DENIED, 'denies'), (DOUBTED, 'doubts')):
+            form = one_name(re.sub(sign, '', key))
+            if form != key and (other := bare.get(form, name)) != name:
+                raise TableError(f'{where}: {name!r} and {other!r} are both {what}. If the first {does} the second, '
+                                 f'{mend}, and ? where it is not known; if it does not, give it another name.')
 
 
 def check_names(
@@ -922,23 +962,17 @@ def check_names(
     "What the columns of labels mean. Errors: two of them with one name, unless synonyms join them."
     header, of, meant = grid.header, {}, {}
     for c in columns:
-        name = synonyms.get(header[c].casefold(), header[c])
+        name = synonyms.get(one_name(header[c]), header[c])
         again = re.fullmatch(r'(.*[^\W\d_])\.\d+', name)
         key = one_name(again[1] if again and again[1] in header else name)
-        if key in of and not any(header[k].casefold() in synonyms for k in (of[key], c)):
+        if key in of and not any(one_name(header[k]) in synonyms for k in (of[key], c)):
             raise TableError(f'{grid.where}: columns {of[key] + 1} {header[of[key]]!r} and {c + 1} {header[c]!r} have '
                              f'one name, and it is not said that they are one '
                              f'category. Rename one, or join them with --synonyms: a table with the header '
                              f'name,means and the line {header[c]},{header[of[key]]}.')
         meant[c] = meant[of.setdefault(key, c)] if key in of else name
         of.setdefault(key, c)
-    for key, c in of.items():
-        for sign, does in ((DENIED, 'denies'), (DOUBTED, 'doubts')):
-            bare = one_name(re.sub(sign, '', header[c]))
-            if bare != key and bare in of:
-                raise TableError(f'{grid.where}: {header[c]!r} and {header[of[bare]]!r} are both columns. If the first '
-                                 f'{does} the second, write one column with 1 and 0, and ? where it is not known; if '
-                                 'it does not, give it another name.')
+    ask_about_denials(list(dict.fromkeys(meant.values())), grid.where, 'columns', 'write one column with 1 and 0')
     return meant
 
 # %% ../../nbs/library/data/04_tables.ipynb #5ab10c00
@@ -951,13 +985,16 @@ COUNT_COLUMNS = frozenset('count|counts|individualcount|individual count|sightin
                           'quantité|número|cantidad|numero|quantità|aantal|liczba|ilość|počet|количество|'
                           'число|adet|数量|個数|数|개수|'
                           'عدد'.split('|'))
-VERDICT_COLUMNS = frozenset('verified|checked|reviewed|confirmed|'
+VERDICT_COLUMNS = frozenset('verified|checked|reviewed|confirmed|state|done|decision|qa|review|'
                             'approved|accepted|valid|is valid|correct|is correct|status|verdict|'
                             'bestätigt|geprüft|vérifié|confirmé|verificado|confirmado|verificato'.split('|'))
 REFUSED = frozenset('rejected|declined|refused|wrong|invalid|incorrect|abgelehnt|refusé|rechazado|'
+                    'reject|delete|deleted|to delete|remove|removed|discard|discarded|bad|error|fp|false positive|'
+                    'failed|not ok|disapproved|verworfen|gelöscht|löschen|supprimé|eliminado|'
                     'rifiutato'.split('|'))  # what they say there
 WORK_COLUMNS = frozenset('skip|skipped|exclude|excluded|ignore|ignored|discard|discarded|delete|deleted|reject|'
-                         'rejected|invalid|flag|flagged|todo|review|needs review'.split('|'))  # of a wide table
+                         'rejected|invalid|flag|flagged|todo|review|needs review|'
+                         'certain|sure|unsure|uncertain'.split('|'))  # of a wide table
 BOX_FLAGS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
                         'pose|xmin|xmax|ymin|ymax|area|annotator|source'.split('|'))  # of a long table, and no labels
 
@@ -1193,9 +1230,14 @@ def ask_about_numbers(
     names: Collection[str],  # labels of a list
     where: str,  # begins a message
 ) -> None:
-    "Errors: one label with several numbers behind it, `dog:0.9` and `dog:0.4`, or `dog (2)` and `dog (1)`."
+    """Errors: one label with several numbers behind it, `dog:0.9` and `dog:0.4`, or `dog (2)` and `dog (1)`; one that
+    says of itself that it is not there, `dog:0`."""
     first: dict[str, str] = {}
     for name in sorted(names):
+        value = re.fullmatch(r'.*?\S\s*[:=]\s*(\S+)', name)
+        if value and (len(value[1]) > 1 or value[1] in '0?') and CELLS.get(plain(value[1]), PRESENT) != PRESENT:
+            raise TableError(f'{where}: the label {name!r} says of itself that it is not there, or not known. Write a '
+                             'line for each label: image,label,value, with 1, 0 or nothing.')
         part = re.fullmatch(r'(.*?\S)\s*(?:[:=]\s*|\()\d+(?:[.,]\d+)?\s*%?\)?', name)
         if part and first.setdefault(one_name(part[1]), name) != name:
             raise TableError(f'{where}: {first[one_name(part[1])]!r} and {name!r} are one label with a number behind '
@@ -1244,11 +1286,7 @@ def check_labels_apart(
                                  f'{"is a label" if len(known) == 1 else "are labels"} too. '
                                  'Write the same sign between labels everywhere, or say which with --separator'
                                  f'={sign!r}; --separator={used or ";"!r} takes it for one label.')
-        for bare, does in ((re.sub(DENIED, '', name), 'denies'), (re.sub(DOUBTED, '', name), 'doubts')):
-            if bare != name and bare in there:
-                raise TableError(f'{where}: {name!r} and {bare!r} are both labels. If the first {does} the second, '
-                                 'write a column with 1 and 0 for each category, and ? where it is not known; if it '
-                                 'does not, give it another name.')
+    ask_about_denials(names, where, 'labels', 'write a column with 1 and 0 for each category')
     if not used and len(spaced) > 2 and len({w for n in spaced for w in n.split()}) <= len(spaced):
         raise TableError(f'{where}: {spaced[0]!r} may be one label or several with spaces between them: {len(spaced)} '
                          f'different cells have few different words. Say --separator=" " if they are several, or '
@@ -1598,9 +1636,9 @@ def one_spelling(
     first: dict[str, str] = {}
     meant = {}
     for name in names:
-        said = synonyms.get(name.casefold(), name)
+        said = ' '.join(synonyms.get(one_name(name), name).splitlines())
         meant[name] = first.setdefault(one_name(said), said)
-    several = {c: [n for n in meant if meant[n] == c and n.casefold() not in synonyms]
+    several = {c: [n for n in meant if meant[n] == c and one_name(n) not in synonyms]
                for c in dict.fromkeys(meant.values())}
     return meant, [f'{" and ".join(map(repr, found))} are read as one category, {category!r}'
                    for category, found in several.items() if len(found) > 1]
@@ -1695,7 +1733,7 @@ def read_sheet(
     wide = form == 'wide'
     columns = sheet_header(grid, same, reading) if wide else None
     votes = Votes(columns.names if wide else [], names)
-    more = [n for n in dict.fromkeys(same.get(c.casefold(), c) for c in categories) if n.casefold() not in {m.casefold()
+    more = [n for n in dict.fromkeys(same.get(one_name(c), c) for c in categories) if n.casefold() not in {m.casefold()
         for m in votes.names}]
     votes.names += more
     if wide and not votes.names:

@@ -22,10 +22,9 @@ from ..data.dataset import MultiLabelDataset, check_labels, scenes_dataset
 from ..towers.store import FeatureStore
 from .options import CompareOptions, JobError, LabelChoice
 from ..towers.loading import in_memory
-from .sets import hide_labels, left_out_of, load_sets
+from .sets import hide_labels, left_out_of, load_sets, mask_targets
 from .train import made_from
 from ..data.labels import ABSENT, PRESENT, mask_sha256
-from ..data.mask_files import read_mask_file
 from ..rivals.registry import ABLATIONS, METHODS, RELEASES, configure, method_title, parse_spec, with_wording
 from ..training.localisation import Places, read_boxes, scene_places
 from ..data.prepared import prepared_dataset, read_provenance
@@ -144,8 +143,7 @@ def published_masks(
         if len(files) != 1:
             raise JobError(f'{folder}: {len(files)} files end in {" or ".join(ends)}, expected one; leave --masks out '
                            f'to draw the mask.')
-        found[known] = read_mask_file(files[0], train.image_ids, train.class_names, extra='ignore' if cut or
-                                      known == 'single' else 'error')
+        found[known] = mask_targets(files[0], train, 'ignore' if cut or known == 'single' else 'error')
         if known == 'single' and (bad := ((found[known] == PRESENT).sum(1) > 1) | (found[known] == ABSENT).any(1)).any():
             raise JobError(f'{files[0]}: image id {train.image_ids[int(bad.argmax())]!r} has more than one present '
                            f'label, or an absent one '

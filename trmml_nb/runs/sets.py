@@ -5,6 +5,7 @@
 # %% ../../nbs/library/runs/01_sets.ipynb #7b2d1a04
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from ..towers.tower import FrozenTower
 from ..training.trainer import TrainConfig
 
 # %% auto #0
-__all__ = ['given_option', 'load_sets', 'left_out_of', 'hide_labels', 'zero_shot_cosines', 'settings']
+__all__ = ['given_option', 'load_sets', 'left_out_of', 'mask_targets', 'hide_labels', 'zero_shot_cosines', 'settings']
 
 # %% ../../nbs/library/runs/01_sets.ipynb #b3c8f20d
 def given_option(
@@ -88,6 +89,23 @@ def left_out_of(
     return '; '.join(said)
 
 # %% ../../nbs/library/runs/01_sets.ipynb #31210ed3
+def mask_targets(
+    path: str | Path,  # a mask file
+    dataset: MultiLabelDataset,  # what it is about
+    extra: str = 'error',  # as in `read_mask_file`
+) -> np.ndarray:  # int8 [N, C]
+    "What a mask file says of a data set; a note where it says another label than the data. Errors: `read_mask_file`."
+    targets = read_mask_file(path, dataset.image_ids, dataset.class_names, extra)
+    truth = dataset.targets if dataset.truth is None else dataset.truth
+    both = (targets != UNKNOWN) & (truth != UNKNOWN)
+    if len(other := np.argwhere(both & (targets != truth))):
+        i, c = other[0]
+        warnings.warn(f'{path}: says another label than the data in {len(other):,} of {both.sum():,} places where both '
+                      f'say one, first {dataset.class_names[c]!r} of {dataset.image_ids[i]!r}. If it was made for '
+                      'another order of images or categories, it is wrong here.', stacklevel=2)
+    return targets
+
+
 def hide_labels(
     dataset: MultiLabelDataset,  # with truth
     seen: LabelChoice,  # says what training may see
@@ -96,14 +114,13 @@ def hide_labels(
     "Leave only those labels that training may see."
     truth = dataset.targets if dataset.truth is None else dataset.truth
     if seen.mask is not None:
-        targets = read_mask_file(seen.mask, dataset.image_ids, dataset.class_names, extra='ignore' if data.limit
-                                 else 'error')
+        targets = mask_targets(seen.mask, dataset, 'ignore' if data.limit else 'error')
         return dataset.with_targets(targets), f'file {Path(seen.mask).name}'
     if seen.single_positive:
         published = single_positive_list(data.prepared, dataset.split) if data.prepared else None
         if published is None:
             return dataset.with_mask(single_positive_mask(truth)), 'single positive'
-        targets = read_mask_file(published, dataset.image_ids, dataset.class_names, extra='ignore')
+        targets = mask_targets(published, dataset, 'ignore')
         return dataset.with_targets(targets), f'single positive, list {published.name}'
     known = seen.known if seen.known is not None else (1.0 if data.data == 'csv' else 0.1)
     if known == 1:
