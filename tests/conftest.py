@@ -1,5 +1,5 @@
 """What every test needs: no network for model weights, no window for figures, no trace in the user's cache, and with
-several workers (`pytest -n 3`) an even share of the cores and of the work. And one marker: a test that is `young`
+several workers (`pytest -n 2`) an even share of the cores and of the work. And one marker: a test that is `young`
 runs in an interpreter of its own, with one thread."""
 
 import json

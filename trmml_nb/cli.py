@@ -520,8 +520,6 @@ def cache(
 
     if yes and not empty:
         raise RunError('--yes belongs to --empty, which was not given; leave it out.')
-    if cache and not Path(cache).expanduser().is_dir():
-        raise RunError(f'{cache}: no such folder, so nothing is kept there; leave --cache out for the usual one.')
     stores = cached_stores(cache)
     for folder, why in unlisted_stores(cache):
         tell(f'not listed: {folder}: {why}', file=sys.stderr)
@@ -530,7 +528,9 @@ def cache(
               f'{number_of(store.images, "image"):>14} at {store.side} px  '
               f'{store.days:4.0f} days old  {store.tower}{"" if store.whole else "  (not finished)"}')
     number = lambda some: number_of(len(some), 'store')
-    tell(f'{cache or default_cache()}: {readable(sum(s.bytes for s in stores))} in {number(stores)}')
+    there = not cache or Path(cache).expanduser().is_dir()
+    tell(f'{cache or default_cache()}: {readable(sum(s.bytes for s in stores))} in {number(stores)}'
+         + ('' if there else ': no such folder, so nothing is kept there; leave --cache out for the usual one'))
     if not empty or not stores:
         return
     if not (yes or typer.confirm('Remove them all? They are encoded again when they are needed.')):

@@ -210,12 +210,12 @@ def first_twice(
 def is_text(
     name: str,  # of a file or a category
 ) -> bool:
-    "Whether a name can be written as UTF-8, and in one line."
+    "Whether a name can be written as UTF-8."
     try:
         name.encode('utf-8')
     except UnicodeEncodeError:
         return False
-    return '\n' not in name
+    return True
 
 # %% ../../nbs/library/data/02_dataset.ipynb #15e32e59
 def as_labels(
@@ -257,8 +257,7 @@ class LabelledImages:
             if (twice := first_twice(names)) is not None:
                 raise DataError(f'{self.name}: {twice!r} stands twice in {what}.')
             if (odd := next((n for n in names if not is_text(n)), None)) is not None:
-                raise DataError(f'{self.name}: {odd!r} in {what} is not UTF-8, or not in one line, so no table could '
-                                f'hold it; rename it.')
+                raise DataError(f'{self.name}: {odd!r} in {what} is not UTF-8, so no table could hold it; rename it.')
         if len(self.images) != len(self.image_ids):
             raise DataError(f'{self.name}: {len(self.images)} images for {len(self.image_ids)} image ids.')
         for what, labels in dict(targets=self.targets, truth=self.truth).items():

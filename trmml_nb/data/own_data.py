@@ -184,7 +184,7 @@ def folder_files(
         skipped.append((str(error.filename), f'folder that cannot be read ({error.strerror})'))
     for folder, folders, files in os.walk(root, onerror=closed):
         for name in filter(misread, (*folders, *files)): check_word(name, folder, DataError)
-        for name in [n for n in (*folders, *files) if not is_text(n)]:
+        for name in [n for n in (*folders, *files) if not is_text(n) or '\n' in n]:
             if on_bad != 'skip':
                 raise DataError(f"{os.path.join(folder, name)!r}: this name is not UTF-8, or not in one line, so no "
                                 "table could hold it; rename it, or pass on_bad='skip' to leave it out (.skipped will "
