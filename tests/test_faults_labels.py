@@ -25,10 +25,13 @@ def test_names_in_two_lines(tmp_path):
     for name in ('a.png', 'b.png'):
         Image.new('RGB', (8, 8)).save(tmp_path / name)
     (tmp_path / 'labels.csv').write_text('image,"dog\n big"\na.png,1\nb.png,0\n', encoding='utf-8')
-    assert read_labels(tmp_path / 'labels.csv').dataset.class_names == ['dog big']
+    sheet = read_labels(tmp_path / 'labels.csv')
+    assert sheet.dataset.class_names == ['dog big'] and r"'dog\n big' is read in one line, 'dog big'" in sheet.notes
     task = [dict(data=dict(image='a.png'), annotations=[dict(result=[dict(value=dict(choices=['dog\nbig', 'tree']))])])]
     (tmp_path / 'tasks.json').write_text(json.dumps(task), encoding='utf-8')
-    assert read_labels(tmp_path / 'tasks.json').dataset.class_names == ['dog big', 'tree']
+    sheet = read_labels(tmp_path / 'tasks.json')
+    assert sheet.dataset.class_names == ['dog big', 'tree']
+    assert r"'dog\nbig' is read in one line, 'dog big'" in sheet.notes
     Image.new('RGB', (8, 8)).save(tmp_path / 'x.png\nerror: all is lost.png')
     with pytest.raises(DataError, match=r"x.png\\nerror: .*: this name is not UTF-8, or not in one line"):
         read_labels(tmp_path / 'labels.csv')

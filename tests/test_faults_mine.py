@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from helpers.albums import album_run
 from trmml_nb.cli import app
-from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.datasets.archives import ArchiveError, Patience, Source, PracticeServer, download, unpack
 from trmml_nb.data.formats import read_labels
 from trmml_nb.data.tables import Reading
@@ -28,26 +28,14 @@ from trmml_nb.runs import predict as predicting
 from trmml_nb.runs.predict import check_sidecars, predict_job, write_sidecars, xmp_sidecar
 from trmml_nb.runs.train import train_job
 from trmml_nb.towers.weights import tiny_folder
-from trmml_nb.yours.photographs import PhotosJob, photos_job
 from trmml_nb.yours.view import Inspector, Reviewer, Thresholds, review_notebook, view_notebook
-
-NAMES = ('dog', 'tree')
 
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
     "Two runs of one name, on an album of sixteen scenes."
-    place, data = tmp_path_factory.mktemp('mine'), scenes_dataset('val', 16)
-    (place / 'album').mkdir()
-    for i in range(16):
-        data.image(i).save(place / 'album' / f'{i:02d}.png')
-    columns = [data.class_names.index(c) for c in NAMES]
-    frame = pd.DataFrame(data.truth[:, columns], columns=NAMES).astype(object)
-    frame.iloc[::3, 1] = ''
-    frame.insert(0, 'image', [f'{i:02d}.png' for i in range(16)])
-    frame.to_csv(place / 'album' / 'labels.csv', index=False)
-    job = PhotosJob(str(place / 'album'), epochs=1, folds=2, cache=str(place / 'cache'), out=str(place / 'one' / 'run'))
-    photos_job(job, progress=False)
+    place = tmp_path_factory.mktemp('mine')
+    album_run(place, place / 'one' / 'run')
     shutil.copytree(place / 'one', place / 'two')
     return place
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from helpers.albums import album_run
 from trmml_nb.cli import app
-from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.datasets.prepare import PrepareJob, prepare_job
 from trmml_nb.errors import MethodError, TowerError, TrmmlError, ViewError
 from trmml_nb.io import read_json
@@ -22,26 +22,15 @@ from trmml_nb.runs.options import JobError
 from trmml_nb.runs.predict import predict_job
 from trmml_nb.towers.tower import load_tower
 from trmml_nb.towers.weights import tiny_folder
-from trmml_nb.yours.photographs import PhotosJob, check_album, photos_job
+from trmml_nb.yours.photographs import PhotosJob, check_album
 from trmml_nb.yours.view import Inspector, Reviewer, Thresholds
-
-NAMES = ('dog', 'tree')
 
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
     "A run on an album of sixteen scenes."
-    place, data = tmp_path_factory.mktemp('seen'), scenes_dataset('val', 16)
-    (place / 'album').mkdir()
-    for i in range(16):
-        data.image(i).save(place / 'album' / f'{i:02d}.png')
-    columns = [data.class_names.index(c) for c in NAMES]
-    frame = pd.DataFrame(data.truth[:, columns], columns=NAMES).astype(object)
-    frame.iloc[::3, 1] = ''
-    frame.insert(0, 'image', [f'{i:02d}.png' for i in range(16)])
-    frame.to_csv(place / 'album' / 'labels.csv', index=False)
-    job = PhotosJob(str(place / 'album'), epochs=1, folds=2, cache=str(place / 'cache'), out=str(place / 'run'))
-    photos_job(job, progress=False)
+    place = tmp_path_factory.mktemp('seen')
+    album_run(place, place / 'run')
     return place
 
 

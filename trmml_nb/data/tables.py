@@ -593,6 +593,7 @@ def read_grid(
     if count := len(header) - len(keep):
         more.append(f'{number_of(count, "empty column")} left out')
     in_a_line = [re.sub(r'\s*[\r\n]+\s*', ' ', header[c]) for c in keep]  # a name that a spreadsheet broke into lines
+    more += [f'{header[c]!r} is read in one line, {name!r}' for c, name in zip(keep, in_a_line) if name != header[c]]
     return Grid(f'{where} {number}', in_a_line, [(f'{where} {k}', [cells[c] for c in keep])
                                                                  for k, cells in rows], notes + more)
 
@@ -1640,8 +1641,9 @@ def one_spelling(
         meant[name] = first.setdefault(one_name(said), said)
     several = {c: [n for n in meant if meant[n] == c and one_name(n) not in synonyms]
                for c in dict.fromkeys(meant.values())}
-    return meant, [f'{" and ".join(map(repr, found))} are read as one category, {category!r}'
-                   for category, found in several.items() if len(found) > 1]
+    broken = [f'{name!r} is read in one line, {category!r}' for name, category in meant.items() if len(name.splitlines()) > 1]
+    return meant, broken + [f'{" and ".join(map(repr, found))} are read as one category, {category!r}'
+                            for category, found in several.items() if len(found) > 1]
 
 # %% ../../nbs/library/data/04_tables.ipynb #a11cf63a
 def listed_votes(
