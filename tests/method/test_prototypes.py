@@ -137,6 +137,14 @@ def test_inter_relation_equals_loops(modality):
             assert got[i, c].item() == pytest.approx(sum(own) / len(own), rel=1e-10)
 
 
+def test_inter_relation_of_some_categories_is_that_of_all():
+    g = rng(5)
+    z, visual, texts = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((4, 5, 7), (5, 7), (5, 7)))
+    some = torch.stack([torch.randperm(5, generator=g)[:3] for _ in range(4)])
+    got = prototype_scores(z.gather(1, some[..., None].expand(-1, -1, 7)), visual, texts, 0.1, categories=some)
+    torch.testing.assert_close(got, prototype_scores(z, visual, texts, 0.1).gather(1, some))
+
+
 def test_own_similarities_are_cosines():
     g = rng(6)
     z, visual, texts = (torch.randn(*s, generator=g) for s in ((4, 5, 7), (5, 7), (5, 7)))
