@@ -29,6 +29,7 @@ VALUES = 'image,label,value\na.png,dog,1\na.png,cat,0\nb.png,dog,0\nb.png,cat,1\
 LISTS = 'image,labels\na.png,dog;cat\nb.png,cat\n'
 LISTED = {('a.png', 'dog'): 1, ('a.png', 'cat'): 1, ('b.png', 'cat'): 1}
 DOG = {('a.png', 'dog'): 1}
+SAME_DOG, TURNED = {('sub/c.jpg', 'dog'): 1}, {k: 1 - v for k, v in MEANT.items()}
 QUESTIONS = VALUES.replace('label,value', 'question,answer').replace(',1', ',yes').replace(',0', ',no')
 NUMBERED = 'image,class_id,class_name\na.png,3,dog\nb.png,17,cat\nsub/c.jpg,17,cat\n'
 
@@ -184,6 +185,15 @@ def hide_zeros(made):
         cell.number_format = '0;-0;;@'
 
 
+def words_by_format(made):
+    for cell in made.active['C']:
+        cell.number_format = '[=0]"yes";"no"'
+
+
+def three_digits(made):
+    made.active['A2'].number_format = '000'
+
+
 def json_of(content):
     return json.dumps(content, ensure_ascii=False)
 
@@ -197,6 +207,8 @@ COCO = dict(
     categories=[dict(id=1, name='dog'), dict(id=2, name='cat')],
     annotations=[dict(image_id=1, category_id=1)],
 )
+NOTED, GONE = dict(image_id=1, category_id=1, attributes=dict(wet=True)), dict(image_id=1, category_id=2, deleted=True)
+BOX = '1 .5 .5 .1 .1\n'
 VOC = '<annotation><filename>a.png</filename><object><name>dog</name>{}</object></annotation>'
 XMP = '<x xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><li>dog</li></dc:subject></x>'
 VISION = json_of(
@@ -1102,6 +1114,184 @@ forms(
     ),
 )
 
+forms(
+    'what nobody sees, and what looks alike',
+    ('columns dog and do-g with a hyphen that does not show', WIDE.replace('cat', 'do\u00adg'), None),
+    ('columns dog and dog, one with a Cyrillic o', WIDE.replace('cat', 'd\u043eg'), None),
+    ('labels dog and dog, one with a Cyrillic o', LONG + 'sub/c.jpg,d\u043eg\n', None),
+    ('labels dog and dog, one with a sign that joins letters', LONG + 'sub/c.jpg,do\u200dg\n', PLUS | SAME_DOG),
+    ('labels dog and dog, one with spaces that do not break', LONG + 'sub/c.jpg,\u00a0dog\u00a0\n', PLUS | SAME_DOG),
+    ('columns dog_yes and dog_no', WIDE.replace('dog', 'dog_yes').replace('cat', 'dog_no'), None),
+    ('columns dog_True and dog_False', WIDE.replace('dog', 'dog_True').replace('cat', 'dog_False'), None),
+    ('a column of sex, F', beside('sex', 'F', 'F', ''), None),
+    ('the same, ignored', beside('sex', 'F', 'F', ''), MEANT, dict(ignore='sex')),
+    ('a column of directions, N and S', beside('direction', 'N', 'S', 'N'), None),
+    (
+        'the same, which are no and yes',
+        beside('bird', 'N', 'S', 'N'),
+        MEANT | {('a.png', 'bird'): 0, ('b.png', 'bird'): 1, ('sub/c.jpg', 'bird'): 0},
+        dict(present='s', absent='n'),
+    ),
+    ('a title that says 0 = present', '"0 = present, 1 = absent"\n' + WIDE, None),
+    ('the same, and it holds', '"0 = present, 1 = absent"\n' + WIDE, TURNED, dict(present='0', absent='1')),
+    ('a title that says 1 = yes, 0 = no', '"1 = yes, 0 = no"\n' + WIDE, MEANT),
+    ('a comment that says no = 1', '# no = 1, yes = 0\n' + WIDE, None),
+    ('a header that says 0 = not checked', WIDE.replace('dog', '"dog (1=yes, 0=not checked)"'), None),
+    (
+        'a header dog (1=yes)',
+        WIDE.replace('dog', 'dog (1=yes)'),
+        {(i, n.replace('dog', 'dog (1=yes)')): v for (i, n), v in MEANT.items()},
+    ),
+    ('a column labeler with 1 and 1', beside('labeler', 1, 1, 1), None),
+    ('a column rater with people', 'image,rater,dog\na.png,ann,1\na.png,bob,1\n', DOG),
+    ('two tables side by side', 'image,dog,,image,cat\na.png,1,,b.png,1\nb.png,0,,a.png,0\n', None),
+    (
+        'the same, in one order',
+        'image,dog,,image,cat\na.png,1,,a.png,0\nb.png,0,,b.png,1\n',
+        {k: v for k, v in MEANT.items() if 'c.jpg' not in k[0]},
+    ),
+    ('pairs of pictures', 'image_1,image_2,label\na.png,b.png,dog\nb.png,a.png,cat\n', None),
+    ('a label that became 1-Mar', LONG.replace('dog', '1-Mar'), None),
+    ('a column that became Sep-02', WIDE.replace('dog', 'Sep-02'), None),
+)
+forms(
+    'lists that say more than names',
+    ('!cat, which is not there', LISTS + 'sub/c.jpg,dog;!bird\n', None),
+    (
+        'the same, which is its name',
+        LISTS + 'sub/c.jpg,!bird\n',
+        LISTED | {('sub/c.jpg', '!bird'): 1},
+        dict(present='!bird'),
+    ),
+    ('-bird', LISTS + 'sub/c.jpg,dog;-bird\n', None),
+    ('bird?', LISTS + 'sub/c.jpg,bird?\n', None),
+    ('~~bird~~', LISTS + 'sub/c.jpg,~~bird~~\n', None),
+    ('#dog #cat', LISTS.replace('dog;cat', '#dog #cat'), None),
+    ('<dog><cat>', LISTS.replace('dog;cat', '<dog><cat>'), None),
+    ('(dog,cat)', LISTS.replace('dog;cat', '"(dog,cat)"'), None),
+    ('cat (big, black)', LISTS.replace('dog;cat', '"dog, cat (big, black)"'), None),
+    ('("dog", "cat"), as Python shows it', LISTS.replace('dog;cat', '"(\'dog\', \'cat\')"'), LISTED),
+    ('c("dog", "cat"), as R shows it', LISTS.replace('dog;cat', '"c(""dog"", ""cat"")"'), None),
+    ("['dog' 'cat'], as numpy shows it", LISTS.replace('dog;cat', "['dog' 'cat']"), None),
+    ("array(['dog']), as numpy shows it", LISTS.replace('dog;cat', "array(['dog'])"), None),
+    ('set(), as Python shows an empty one', LISTS + 'sub/c.jpg,set()\n', LISTED),
+    ('a column that says not present', verdicts('remark', '', 'not present', ''), None),
+    ('the same, ignored', verdicts('remark', '', 'not present', ''), PLUS, dict(ignore='remark')),
+    ('a column that says hard negative', verdicts('kind', 'gt', 'hard_negative', 'gt'), None),
+    ('a count of none', verdicts('count', '2', 'none', '1'), None),
+    ('a column deleted at, with a day', verdicts('deleted_at', '', '2024-05-01', ''), None),
+)
+forms(
+    'what a workbook shows and a table does not',
+    ('a label that became a day', lambda: book(['image', 'label'], ['a.png', date(2024, 3, 1)]), None, 't.xlsx'),
+    ('a column that became a day', lambda: book(['image', date(2024, 5, 1)], ['a.png', 1]), None, 't.xlsx'),
+    ('numbers that a format shows as words', lambda: book(*ROWS, change=words_by_format), MEANT, 't.xlsx'),
+)
+
+forms(
+    'labelling tools, more of what they say',
+    ('COCO JSON with attributes', json_of(COCO | dict(annotations=[NOTED])), DOG, 't.json'),
+    ('COCO JSON, an annotation deleted', json_of(COCO | dict(annotations=[NOTED, GONE])), DOG, 't.json'),
+    (
+        'VOC XML with the name of another of its files',
+        {
+            'a.xml': VOC.format(''),
+            'b.xml': VOC.format('').replace('a.p', 'c.p'),
+            'c.xml': VOC.format('').replace('a.p', 'b.p'),
+        },
+        None,
+        'voc',
+    ),
+    ('XML of something else among VOC', {'a.xml': VOC.format(''), 'b.xml': '<note/>'}, None, 'voc'),
+    ('YOLO with a line of comment among names', {'classes.txt': '# mine\ncat\ndog\n', 'a.txt': BOX}, None, 'yolo'),
+    ('YOLO with numbers before the names', {'classes.txt': '1: dog\n0: cat\n', 'a.txt': BOX}, None, 'yolo'),
+    (
+        'YOLO with 2 wheeler and 4 wheeler',
+        {'classes.txt': '2 wheeler\n4 wheeler\n', 'a.txt': BOX},
+        {('a.png', '4 wheeler'): 1},
+        'yolo',
+    ),
+    ('YOLO with names between commas', {'classes.txt': 'cat, dog\n', 'a.txt': BOX.replace('1 ', '0 ')}, None, 'yolo'),
+    ('YOLO with nc and fewer names', {'data.yaml': 'nc: 3\nnames: [cat, dog]\n', 'a.txt': BOX}, None, 'yolo'),
+    (
+        'YOLO with another list in a folder below',
+        {'classes.txt': 'cat\ndog\n', 'day/classes.txt': 'dog\ncat\n', 'day/a.txt': BOX},
+        None,
+        'yolo',
+    ),
+    ('YOLO with places in pixels', {'classes.txt': 'cat\ndog\n', 'a.txt': '1 120 30 20 9\n'}, None, 'yolo'),
+    ('YOLO with only a number', {'classes.txt': 'cat\ndog\n', 'a.txt': '1\n'}, None, 'yolo'),
+    ('YOLO with commas', {'classes.txt': 'cat\ndog\n', 'a.txt': BOX.replace(' ', ',')}, None, 'yolo'),
+    (
+        'Google Vision, a picture that failed',
+        json_of(
+            dict(
+                responses=[
+                    dict(context=dict(uri='b.png'), error=dict(code=3)),
+                    dict(context=dict(uri='a.png'), labelAnnotations=[dict(description='dog', score=0.9)]),
+                ]
+            )
+        ),
+        DOG,
+        't.json',
+        dict(confidence=0.5, unlisted='absent'),
+    ),
+    ('Google Vision with a score of 90', VISION.replace('0.9', '90'), None, 't.json', dict(confidence=0.5)),
+    ('a keyword dog, cat in a sidecar', {'a.xmp': XMP.replace('dog', 'dog, cat')}, None, 'xmp'),
+    (
+        'the same, said',
+        {'a.xmp': XMP.replace('dog', 'dog, cat')},
+        DOG | {('a.png', 'cat'): 1},
+        'xmp',
+        dict(separator=','),
+    ),
+    (
+        'Label Studio JSON, rejected by a reviewer',
+        json_of([task('a.png', choices=['dog'])]).replace('"result"', '"last_action": "rejected", "result"'),
+        None,
+        't.json',
+    ),
+    (
+        'Label Studio JSON, a question called absent',
+        json_of([task('a.png', choices=['dog'])]).replace('"value"', '"from_name": "absent", "value"'),
+        None,
+        't.json',
+    ),
+    (
+        'Label Studio JSON, answers of two people',
+        json_of([dict(data=dict(image='a.png'), annotations=2 * task('a.png', choices=['dog'])['annotations'])]),
+        DOG,
+        't.json',
+    ),
+    *(
+        (
+            f'JSON with label and {name} {value}',
+            json_of([{'image': 'a.png', 'label': 'dog', name: value}]),
+            meant,
+            't.json',
+        )
+        for name, value, meant in (
+            ('value', 0, None),
+            ('value', 1, DOG),
+            ('present', False, None),
+            ('score', 0.2, None),
+            ('verified', False, None),
+            ('absent', ['cat'], None),
+            ('count', 0, None),
+            ('skip', True, None),
+            ('remark', 'not present', None),
+            ('remark', 'nice', DOG),
+        )
+    ),
+    (
+        'JSON with labels and scores',
+        json_of([dict(image='a.png', labels=['dog', 'cat'], scores=[0.9, 0.1])]),
+        None,
+        't.json',
+    ),
+    ('JSON about two pictures', json_of([dict(before='a.png', after='b.png', label='dog')]), None, 't.json'),
+)
+
 
 @pytest.fixture
 def album(tmp_path):
@@ -1185,3 +1375,10 @@ def test_a_number_that_lost_its_zeros_finds_its_picture_or_is_asked_about(album)
     (album / '07.png').write_bytes((album / '007.png').read_bytes())
     with pytest.raises(DataError, match="'7' can be '007.png' or '07.png'"):
         read_labels(album / 't.csv', album, add_images=False)
+
+
+def test_zeros_that_a_workbook_shows_belong_to_the_name(album):
+    for name in ('7.png', '007.png'):
+        Image.new('RGB', (8, 8)).save(album / name)
+    (album / 't.xlsx').write_bytes(book(['image', 'dog'], [7, 1], change=three_digits))
+    assert read_labels(album / 't.xlsx', album, add_images=False).dataset.image_ids == ['007.png']

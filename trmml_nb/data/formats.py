@@ -32,7 +32,8 @@ from ..io import check_fields, number_of, parse_json
 from .labels import ABSENT, PRESENT, UNKNOWN, to_code
 from .own_data import csv_dataset, folder_files, image_path
 from .tables import (
-    ENDINGS, LABEL_COLUMNS, PICTURE_COLUMNS, WORTH_TELLING, Names, Reading, Sheet, TableError, Votes, as_probability,
+    CELLS, COUNT_COLUMNS, ENDINGS, LABEL_COLUMNS, NEGATIVE, NOT_THERE, PICTURE_COLUMNS, REFUSED, VALUE_COLUMNS,
+    VERDICT_COLUMNS, WORK_COLUMNS, WORTH_TELLING, Names, Reading, Sheet, TableError, Votes, as_probability,
     ask_about_answers, ask_about_denials, combine_votes, decoded, empty_words, folder_notes, head, one_spelling, plain,
     read_sheet, read_synonyms, words_in_vain)
 
@@ -40,10 +41,10 @@ from .tables import (
 __all__ = ['Triples', 'JSON_LINES', 'XMP_MAKER', 'FOREIGN', 'TABLES', 'TOOLS', 'FORMATS', 'FormatError', 'each_once',
            'sure_objects', 'from_pairs', 'Coco', 'coco_lists', 'from_coco', 'to_coco', 'plain_files', 'parse_xml',
            'from_voc_xml', 'to_voc_xml', 'to_frame', 'from_frame', 'to_hf', 'from_hf', 'write_pictures', 'xml_file',
-           'json_file', 'files_below', 'voc_triples', 'cvat_triples', 'yaml_names', 'yolo_names', 'yolo_file',
-           'yolo_triples', 'coco_triples', 'label_fields', 'task_labels', 'labelstudio_triples', 'google_triples',
-           'signed_sidecar', 'lightroom_triples', 'foreign_tool', 'ask_to_convert', 'find_format', 'read_triples',
-           'read_labels']
+           'json_file', 'files_below', 'voc_triples', 'cvat_triples', 'yaml_names', 'listed_names', 'yolo_names',
+           'yolo_file', 'yolo_triples', 'coco_triples', 'label_fields', 'apart', 'taken_back', 'task_labels',
+           'labelstudio_triples', 'google_triples', 'signed_sidecar', 'lightroom_triples', 'foreign_tool',
+           'ask_to_convert', 'find_format', 'read_triples', 'read_labels']
 
 # %% ../../nbs/library/data/07_formats.ipynb #b8910396
 class FormatError(DataError):
@@ -170,11 +171,15 @@ def coco_lists(
         if a['image_id'] not in row or a['category_id'] not in column:
             raise FormatError(f'{path}, annotation {k}: image {a["image_id"]!r} or category {a["category_id"]!r} is '
                               f'not in the lists of the file.')
-    found = [a for a in about['annotations'] if a.get('score') is None or a['score'] >= (confidence or 0)]
+    found = [a for a in about['annotations'] if not a.get('deleted') and (
+        a.get('score') is None or a['score'] >= (confidence or 0))]
     scored = sum(a.get('score') is not None for a in about['annotations'])
     if scored and notes is not None:
         notes.append(f'{number_of(scored, "annotation has a score", "annotations have scores")}: '
                      f'{len(about["annotations"]) - len(found)} are read as unknown')
+    for key, what in dict(attributes='not read', deleted='left out').items():
+        if (count := sum(bool(a.get(key)) for a in about['annotations'])) and notes is not None:
+            notes.append(f'{number_of(count, "annotation")} with {key!r}: {what}')
     if scored and confidence is None:
         raise FormatError(f'{path}: annotations have scores; say from where on one counts as present with --confidence '
                           '(0.7, say), or take the scores out.')
@@ -443,6 +448,8 @@ def voc_triples(
         root = xml_file(file)
         if root.tag == 'annotations':
             raise FormatError(f'{file}: not a file of VOC, but perhaps of CVAT; give this file instead of its folder.')
+        if root.tag != 'annotation':
+            raise FormatError(f'{file}: not a file of VOC, which begins with <annotation>; put it elsewhere.')
         picture, parts = text(root, 'filename') or file.stem, list(root.iterfind('object'))
         if not all(text(o, 'name') for o in parts):
             raise FormatError(f'{file}: an <object> without <name>.')
@@ -450,6 +457,12 @@ def voc_triples(
         objects += [(picture, o, str(file)) for o in parts if text(o, 'deleted') != '1']
         hard += sum(text(o, 'difficult') == '1' for o in parts)
     each_once([picture for picture, *_ in found], list(map(str, files)), 'image')
+    stems = {file.stem for file in files}
+    for file, (picture, *_) in zip(files, found):
+        named = re.sub(r'.*[\\/]|\.\w+$', '', picture)
+        if named != file.stem and named in stems and len(files) == len(stems):
+            raise FormatError(f'{file}: says that it is about {picture!r}, and {named}.xml is there too. If the files '
+                              'were renamed, write the new name into each <filename>, or take that line out.')
     scores = [text(o, 'confidence') or text(o, 'score') or None for _, o, _ in objects]
     sure = sure_objects(scores, [file for *_, file in objects], confidence, notes)
     found += [(picture if counts else '', text(o, 'name'), PRESENT) for (picture, o, _), counts in zip(objects, sure)]
@@ -501,6 +514,8 @@ def yaml_names(
     try:
         content = yaml.load(decoded(file)[0], _Once)  # noqa: S506 (a SafeLoader)
         names = content.get('names', []) if isinstance(content, dict) else []
+        if isinstance(names, (dict, list)) and names and content.get('nc', len(names)) != len(names):
+            raise ValueError(f'nc says {content["nc"]} categories, and {len(names)} have names')
         if isinstance(names, dict):
             names = [names[k] for k in range(len(names))]
         if isinstance(names, list) and any(isinstance(n, bool) for n in names):
@@ -514,20 +529,37 @@ def yaml_names(
     return [str(n).strip() for n in names]
 
 # %% ../../nbs/library/data/07_formats.ipynb #daabcefc
+def listed_names(
+    file: Path,  # of YOLO: a name in each line, category 0 first
+) -> list[str]:
+    "Names of categories in their order. Errors: lines that count otherwise, or are no names."
+    names = [line.strip() for line in decoded(file)[0].rstrip().splitlines()]
+    numbers = sorted(int(found[0]) for n in names if (found := re.match(r'[0-9]{1,9}(?=[\s:.,;=)])', n)))
+    if any(n.startswith('#') for n in names):
+        raise FormatError(f'{file}: a line that begins with # would count as a category; take it out.')
+    if len(names) > 1 and numbers in ([*range(len(names))], [*range(1, len(names) + 1)]):
+        raise FormatError(f'{file}: numbers stand before the names, and the numbers of YOLO are the places of the '
+                          'lines, from 0. Write only the names, that of category 0 first.')
+    if len(names) == 1 and ',' in names[0]:
+        raise FormatError(f'{file}: one line with commas; write a line for each name, that of category 0 first.')
+    return names
+
+
 def yolo_names(
     path: Path,  # folder of .txt files
 ) -> list[str]:
     """Category names of a YOLO folder. Errors: no list of names; one without a name, or with that of another; two lists
     that differ."""
+    below = [file for file in files_below(path, '.txt') if file.name in ('classes.txt', 'labels.txt')]
     for base in (path, path.parent):
         found: list[tuple[Path, list[str]]] = []
         lists = [base / name for name in ('classes.txt', 'obj.names', 'labels.txt')]
+        lists += [file for file in below if base == path and file.parent != base]
         for file in (f for f in (*lists, *sorted(base.glob('*.y*ml'))) if f.is_file()):
             try:
-                names = ([line.strip() for line in decoded(file)[0].rstrip().splitlines()] if file in lists
-                         else yaml_names(file))
+                names = listed_names(file) if file in lists else yaml_names(file)
             except FormatError:
-                if found:
+                if found and file not in lists:
                     continue  # a file of something else
                 raise
             if names and not all(names):
@@ -555,6 +587,12 @@ def yolo_file(
         words = line.split()
         if words and (not re.fullmatch('[0-9]{1,9}', words[0]) or int(words[0]) >= count):
             raise FormatError(f'{file}, line {k}: {words[0]!r} is no category number from 0 to {count - 1}.')
+        if words and len(words) < 5:
+            raise FormatError(f'{file}, line {k}: {len(words)} of the five numbers that a line has at least: the '
+                              'category and where it is.')
+        if far := next((w for w in words[1:5] if not re.fullmatch(r'-?[\d.]+(e-?\d+)?', w) or abs(float(w)) > 2), ''):
+            raise FormatError(f'{file}, line {k}: {far[:20]!r} is no place of YOLO, whose places are shares of the '
+                              'picture, from 0 to 1.')
         scored = len(words) >= 6 and len(words) % 2 == 0  # behind the number and pairs of coordinates
         score = as_probability(words[-1]) if scored else None
         if scored and score is None:
@@ -576,7 +614,8 @@ def yolo_triples(
     names, others = yolo_names(path), ('classes.txt', 'labels.txt', 'train.txt', 'val.txt', 'test.txt')
     found: Triples = [('', name, PRESENT) for name in names]
     files = [p for p in files_below(path, '.txt') if p.name not in others]
-    prose = [p for p in files if (text := decoded(p)[0]).strip() and not re.search(r'\d\S*\s+\S*\d\S*\s+\S*\d', text)]
+    numbers = r'\d\S*\s+\S*\d\S*\s+\S*\d|^[\d\s.,;:+-]+$'
+    prose = [p for p in files if (text := decoded(p)[0]).strip() and not re.search(numbers, text)]
     if prose and notes is not None:
         notes.append(f'{number_of(len(prose), "file")} without numbers of objects left out: {prose[0].name}'
                      + ', ...' * (len(prose) > 1))
@@ -612,6 +651,44 @@ def label_fields(
     return {key for task in tasks for key, value in task.items() if head(key) in LABEL_COLUMNS or labelled(value)}
 
 # %% ../../nbs/library/data/07_formats.ipynb #169d1960
+def apart(
+    said: str,  # one text
+    separator: str = '',  # between labels of one text
+) -> list[str]:  # labels
+    "Labels of a text. Errors: a `FormatError` where it may be several, and no word on what stands between them."
+    if not separator and re.search('[,;|]', said):
+        raise FormatError(f'{said!r} may be one label or several. Say --separator=, if they are several, or another '
+                          'sign that stands between them; one that stands nowhere takes each text for one label.')
+    return [part.strip() for part in said.split(separator or '\n')]
+
+
+def taken_back(
+    task: Mapping[str, Any],  # of Label Studio, or a line of metadata
+    fields: Collection[str] = (),  # with labels, from `label_fields`
+) -> str:  # '' where nothing is
+    "What a task says of its own labels and would be passed over: in words, for a message."
+    for answer in task.get('annotations') or []:
+        verdicts = [review.get('accepted') for review in answer.get('reviews') or []]
+        if answer.get('last_action') == 'rejected' or verdicts[-1:] == [False]:
+            return 'an answer that a reviewer rejected; export the accepted ones'
+        for named in (str(r.get('from_name', '')) for r in answer.get('result') or []):
+            if re.search(NEGATIVE, head(named)):
+                return f'by its name, {named!r} asks what is not there; write a table image,label,value with 1 and 0'
+    for key, value in () if {'annotations', 'completions'} & task.keys() else task.items():
+        several = value if isinstance(value, list) else [value]
+        name, cells = head(key), [plain(str(v)) for v in several if v is not None]
+        name = name if name in VALUE_COLUMNS else name.removesuffix('s')
+        no = [v for v in cells if v in NOT_THERE or v and (
+            name in VALUE_COLUMNS and CELLS.get(v) != PRESENT or name in COUNT_COLUMNS and not v.strip('0')
+            or name in VERDICT_COLUMNS and (v in REFUSED or CELLS.get(v) == ABSENT)
+            or name in WORK_COLUMNS - {'certain', 'sure', 'review'} and CELLS.get(v) == PRESENT
+            or re.search(NEGATIVE, name) and CELLS.get(v) not in (ABSENT, UNKNOWN))]
+        if no and key not in fields:
+            return (f'{key!r} says {no[0]!r} beside labels; write a table with a line for each label, '
+                    'image,label,value with 1 and 0, or image,label,confidence; or take the field out')
+    return ''
+
+# %% ../../nbs/library/data/07_formats.ipynb #61877fad
 def task_labels(
     task: Mapping[str, Any],  # of Label Studio, or a line of metadata
     fields: Collection[str] = (),  # with labels, from `label_fields`
@@ -629,10 +706,7 @@ def task_labels(
         return [' / '.join(n) if isinstance(n, list) else n for n in names]
     said: Any = next((task[key] for key in task if key in fields), [])
     said = said['choices'] if isinstance(said, dict) and 'choices' in said else said
-    if isinstance(said, str) and not separator and re.search('[,;|]', said):
-        raise FormatError(f'{said!r} may be one label or several. Say --separator=, if they are several, or another '
-                          'sign that stands between them; one that stands nowhere takes each text for one label.')
-    texts: list[Any] = [t.strip() for t in said.split(separator or '\n')] if isinstance(said, str) else said or []
+    texts: list[Any] = apart(said, separator) if isinstance(said, str) else said or []
     first = lambda box: [*box.get('rectanglelabels', box.get('choices', [])), ''][0]
     boxed = lambda n: isinstance(n, dict) and {'rectanglelabels', 'choices', 'x'} & n.keys()
     found: list[Any] = [n if isinstance(n, str) else first(n) if boxed(n) else None for n in texts]
@@ -659,6 +733,9 @@ def labelstudio_triples(
     several = [key for task in tasks for key in [key for key in task if key in fields and task[key]][1:]]
     if several and notes is not None:
         notes.append(f'labels in {", ".join(map(repr, dict.fromkeys(several)))} left out: another field was read')
+    people = sum(len([a for a in task.get('annotations') or [] if not a.get('was_cancelled')]) > 1 for task in tasks)
+    if people and notes is not None:
+        notes.append(f'{number_of(people, "task")} with answers of several people: what one of them named is present')
     for k, task in enumerate(tasks):
         data = task.get('data', task)
         texts = {key: v for key, v in data.items() if isinstance(v, str)}
@@ -670,10 +747,12 @@ def labelstudio_triples(
             raise FormatError(f'{path}, task {k}: names no image{score}.')
         answers = [r for a in task.get('annotations') or [] for r in a.get('result') or []]
         about = {texts[r['to_name']] for r in answers if r.get('to_name') in texts} & {image, *pictures}
-        if len(about) > 1:
+        if len(about) > 1 or not about and not named and len(set(pictures)) > 1:
             raise FormatError(f'{path}, task {k}: answers about several pictures; give each a task of its own.')
         image = next(iter(about), image).split('?d=')[-1]
         try:
+            if why := taken_back(task, fields):
+                raise FormatError(f'{why}.')
             names = task_labels(task, fields, separator)
         except FormatError as error:
             raise FormatError(f'{path}, task {k}: {error}') from None
@@ -696,8 +775,12 @@ def google_triples(
         if any('score' in a for a in labels) and confidence is None:
             raise FormatError(f'{path}: labels have scores; say from where on one counts as present with --confidence '
                               f'(0.7, say).')
-        found += [(image, a['description'], PRESENT) for a in labels if a.get('score', 1) >= (confidence
-            or 0)] or [(image, '', PRESENT)]
+        if 'error' in r:  # nobody looked at the picture
+            continue
+        sure = sure_objects([str(a['score']) if 'score' in a else None for a in labels], [f'{path}, response {k}'] *
+                            len(labels), confidence)
+        found += [(image, a['description'], PRESENT) for a, counts in zip(labels, sure) if counts
+                  ] or [(image, '', PRESENT)]
     return found
 
 
@@ -716,6 +799,7 @@ def signed_sidecar(
 def lightroom_triples(
     path: Path,  # the file, or the folder of such files
     proposals: str = 'unknown',  # of `trmml predict` that nobody changed: 'unknown', or 'accept'
+    separator: str = '',  # between labels of one text
     notes: list[str] | None = None,  # to which what was left out is added
 ) -> Triples:
     "Lightroom, digiKam, darktable: keywords in .xmp sidecars (dc:subject) beside the pictures."
@@ -727,6 +811,10 @@ def lightroom_triples(
     for file in files:
         names = [e.text.strip() for s in xml_file(file).iter('{http://purl.org/dc/elements/1.1/}subject')
                  for e in s.iter() if e.text and e.text.strip() and file not in ours]
+        try:
+            names = [part for name in names for part in apart(name, separator) if part]
+        except FormatError as error:
+            raise FormatError(f'{file}: {error}') from None
         found += [(file.relative_to(path).with_suffix('').as_posix(), n, PRESENT) for n in names or ['']]
     return found
 
@@ -869,7 +957,8 @@ def read_triples(
                    for kind in (PRESENT, ABSENT))
     said = [f'{form}: {number_of(there, "label")} present and {gone} absent on {number_of(len(where), "picture")}; '
             f'what is not listed is {reading.unlisted}',
-            *words_in_vain(reading, list(map(plain, names)), form == 'labelstudio', True, form == 'lightroom',
+            *words_in_vain(reading, list(map(plain, names)), form in ('labelstudio', 'lightroom'), True,
+                           form == 'lightroom',
                            form in ('googlevision', 'yolo') or any('score' in note for note in notes)),
             *notes, *spelled,
             *votes.find.notes, *folder_notes(left)]
@@ -902,7 +991,8 @@ def read_labels(
     notes: list[str] = []
     more = {'googlevision': (reading.confidence,), 'coco': (reading.confidence, notes),
             'labelstudio': (reading.separator, notes), 'yolo': (reading.confidence, notes),
-            'voc': (reading.confidence, notes), 'lightroom': (reading.proposals, notes)}.get(form, (notes,))
+            'voc': (reading.confidence, notes),
+            'lightroom': (reading.proposals, reading.separator, notes)}.get(form, (notes,))
     try:
         triples = read(path, *more)
     except (AttributeError, KeyError, TypeError, IndexError) as error:

@@ -35,22 +35,25 @@ from .labels import ABSENT, PRESENT, UNKNOWN, label_statistics
 from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, folder_files, image_path
 
 # %% auto #0
-__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'PICTURE_COLUMNS',
-           'FOLDER_COLUMNS', 'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS', 'LARGEST_BOOK',
-           'MOST_CELLS', 'CHECKSUM', 'Lines', 'RULES', 'ENDINGS', 'DENIED', 'DOUBTED', 'SAID', 'VALUE_COLUMNS',
-           'COUNT_COLUMNS', 'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'RATER', 'LABEL_COLUMNS',
-           'PROPOSED', 'WAS_GIVEN', 'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'YES_OR_NO', 'PROGRAM', 'ONE_LABEL',
-           'NEGATIVE', 'WORTH_TELLING', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted',
-           'ask_about_marks', 'ask_about_crosses', 'ask_about_values', 'score_meanings', 'cell_meanings',
-           'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line', 'unread_signs', 'choose_page', 'check_page',
-           'excel_lines', 'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'table_lines',
-           'read_grid', 'name_keys', 'path_inside', 'Names', 'one_name', 'read_synonyms', 'Sheet', 'Reading', 'Columns',
-           'picture_column', 'find_pictures', 'annotator_column', 'why_no_category', 'ask_about_denials', 'check_names',
-           'ask_about_raters', 'sheet_header', 'combine_votes', 'label_columns', 'text_columns', 'table_format',
-           'bare_word', 'cell_parts', 'ask_about_numbers', 'ask_about_answers', 'check_labels_apart', 'Votes',
-           'ask_about_nothing', 'ask_about_words', 'ask_about_scores', 'words_in_vain', 'wide_votes', 'choose_labels',
-           'ask_about_commas', 'empty_words', 'Listed', 'listed_labels', 'counting_column', 'ask_about_others',
-           'ask_about_percent', 'one_spelling', 'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
+__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'LETTERS',
+           'PICTURE_COLUMNS', 'FOLDER_COLUMNS', 'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS',
+           'LARGEST_BOOK', 'MOST_CELLS', 'CHECKSUM', 'Lines', 'SIGN', 'WORD', 'LEGEND', 'NOT_KNOWN', 'RULES', 'ENDINGS',
+           'LOOK_ALIKE', 'RATERS', 'DENIED', 'DOUBTED', 'SAID', 'MONTHS', 'A_DAY', 'VALUE_COLUMNS', 'COUNT_COLUMNS',
+           'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'RATER', 'LABEL_COLUMNS', 'PROPOSED', 'WAS_GIVEN',
+           'SEPARATORS', 'ALIKE', 'AND', 'NOTHING', 'YES_OR_NO', 'PROGRAM', 'ONE_LABEL', 'NEGATIVE', 'NOT_THERE',
+           'TAKEN_BACK', 'WORTH_TELLING', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted',
+           'ask_about_marks', 'ask_about_crosses', 'ask_about_letters', 'ask_about_values', 'score_meanings',
+           'cell_meanings', 'meanings_in_words', 'Grid', 'decoded', 'head', 'header_line', 'unread_signs',
+           'choose_page', 'check_page', 'shown_text', 'excel_lines', 'find_delimiter', 'text_lines', 'restored',
+           'written_digest', 'as_written', 'read_legend', 'ask_about_legend', 'table_lines', 'read_grid', 'name_keys',
+           'path_inside', 'Names', 'one_name', 'ask_about_look_alikes', 'read_synonyms', 'Sheet', 'Reading', 'Columns',
+           'picture_column', 'find_pictures', 'ask_about_pairs', 'which_column', 'annotator_column', 'why_no_category',
+           'ask_about_denials', 'ask_about_dates', 'check_names', 'ask_about_raters', 'sheet_header', 'combine_votes',
+           'label_columns', 'text_columns', 'table_format', 'bare_word', 'cell_parts', 'ask_about_numbers',
+           'ask_about_answers', 'check_labels_apart', 'Votes', 'ask_about_nothing', 'ask_about_words',
+           'ask_about_scores', 'words_in_vain', 'wide_votes', 'choose_labels', 'ask_about_commas', 'empty_words',
+           'Listed', 'listed_labels', 'counting_column', 'ask_about_notes', 'ask_about_others', 'ask_about_percent',
+           'one_spelling', 'listed_votes', 'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/04_tables.ipynb #2d8cae51
 class TableError(DataError):
@@ -90,7 +93,7 @@ LABELS = dict(present=PRESENT, absent=ABSENT, unknown=UNKNOWN)
 NUMBERS = {'1': PRESENT, '0': ABSENT, '-1': UNKNOWN}
 
 
-UNSEEN = dict.fromkeys(map(ord, '\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069'
+UNSEEN = dict.fromkeys(map(ord, '\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069'
                                 '\ufe0e\ufe0f\ufeff'))  # marks of direction, and others that nobody sees
 
 
@@ -193,6 +196,25 @@ def ask_about_crosses(
                          'present, so x may say something else. Say which: --present=x, --absent=x or --unknown=x.')
 
 
+LETTERS = {'t', 'f', 's', 'n', 'v'}  # also other things than yes and no: south and north, female, small
+
+
+def ask_about_letters(
+    columns: Mapping[str, Collection[str]],  # name -> plain text of its label cells
+    where: str,  # begins a message
+    own: Container[str],  # words of one's own
+) -> None:
+    "Errors: a column of N and S, or only of F, where no other column says so, and they say something else."
+    said = {name: {v for v in values if CELLS.get(v) != UNKNOWN} for name, values in columns.items()}
+    others = {v for values in said.values() if not values <= LETTERS for v in values}
+    for name, values in said.items():
+        if values and values <= LETTERS and values not in ({'t', 'f'}, {'v', 'f'}) and others and not (
+                values & others or any(v in own for v in values)):
+            raise TableError(f'{where}: {name!r} says only {" and ".join(sorted(values))}, and no other column does. '
+                             f'If it says something else than yes and no, say --ignore={shlex.quote(name)}; if not, '
+                             f'say what they mean, such as --absent={sorted(values)[0]}.')
+
+
 def ask_about_values(
     values: Mapping[str, int],  # plain text of the label cells -> how often
     where: str,  # begins a message
@@ -268,6 +290,7 @@ class Grid:
     rows: list[tuple[str, list[str]]]  # (place, cells)
     notes: list[str] = field(default_factory=list)  # what was seen in reading it
     image: int | None = None  # column with the names of pictures, where `find_pictures` found it
+    legend: dict[str, int] = field(default_factory=dict)  # what a title or a header says of cells: plain text -> label
 
 
 def decoded(
@@ -378,6 +401,9 @@ def unread_signs(
         if count:
             notes.append(f'{number_of(count, "cell")} {what} {"has" if count == 1 else "have"} a colour: colours are '
                          'not read')
+    if count := sum(isinstance(c.value, (int, float)) and bool(re.search(r'"[^"]*[^\W\d_][^"]*"', c.number_format))
+                    for row in rows for c in row):
+        notes.append(f'{number_of(count, "number")} shown as words by a format: what is read is the number')
     if count := sum(c.comment is not None for row in rows for c in row):
         notes.append(f'{number_of(count, "comment")} of cells left out')
     return notes
@@ -429,6 +455,14 @@ def check_page(
                                  f'value; open the file in a spreadsheet and save it.')
 
 # %% ../../nbs/library/data/04_tables.ipynb #3b6e46dd
+def shown_text(
+    cell: Any,  # openpyxl's
+) -> str:
+    "What a cell holds, and zeros in front of a number where its format shows them: 007."
+    zeros = re.fullmatch('0{2,}', cell.number_format) and type(cell.value) is int and cell.value >= 0
+    return '' if cell.value is None else str(cell.value).strip().zfill(len(cell.number_format) if zeros else 0)
+
+
 def excel_lines(
     path: Path,  # .xlsx
     sheet: str = '',  # as in `choose_page`
@@ -450,7 +484,7 @@ def excel_lines(
     if page.max_row * page.max_column > MOST_CELLS:
         raise TableError(f'{path}, sheet {page.title!r}: its cells reach from {page.dimensions.replace(":", " to ")}; '
                          f'delete the lines and columns beyond the table, or save it as "CSV UTF-8".')
-    lines = [['' if v is None else str(v).strip() for v in line] for line in page.iter_rows(values_only=True)]
+    lines = [list(map(shown_text, line)) for line in page.iter_rows()]
     filled = [k for k, line in enumerate(lines) if any(line)]
     header = 1 + filled[header_line([lines[k] for k in filled])] if filled else 1
     check_page(f'{path}, sheet {page.title!r}', page, formulas[page.title], header)
@@ -539,8 +573,42 @@ def as_written(
 
 # %% ../../nbs/library/data/04_tables.ipynb #805f489d
 Lines = list[tuple[int, list[str]]]  # (number, cells)
+SIGN, WORD = r'(-?\d|[xX✓✗])', r'([^\W\d_]+(?: [^\W\d_]+)?)'
+LEGEND = re.compile(rf'(?<![\w.]){SIGN} ?(?:=|:|→|means) ?{WORD}|{WORD} ?[=:] ?{SIGN}(?![\w.])')  # 1 = yes, no = 0
+NOT_KNOWN = ('answer data information info checked labelled labeled annotated known sure assessed evaluated seen '
+             'reviewed applicable').split()  # behind no and not
 
 
+def read_legend(
+    texts: Sequence[str],  # cells of a title, a comment and the header
+) -> dict[str, int]:  # plain text of cells -> label
+    "What a table says of its own cells: `0 = present, 1 = absent`."
+    found: dict[str, int] = {}
+    for match in (m for text in texts for m in LEGEND.finditer(text)):
+        sign, said = (plain(part) for part in ((match[1], match[2]) if match[1] else (match[4], match[3])))
+        first, *more = said.split()
+        first = first if match[1] or not more or first in ('not', 'no') else more.pop()
+        denied = first in ('not', 'no', 'nicht', 'kein', 'keine', 'pas', 'non') and more
+        label = (UNKNOWN if more and more[0] in NOT_KNOWN else ABSENT) if denied else CELLS.get(said, CELLS.get(first))
+        found |= {sign: label} if label is not None else {}
+    return found
+
+
+def ask_about_legend(
+    grid: Grid,  # a table
+    values: Container[str],  # plain text of its label cells
+    mean: Mapping[str, int],  # plain text -> label
+    own: Container[str],  # words of one's own
+) -> None:
+    "Errors: cells that are read as something else than the table says of them."
+    word = {label: name for name, label in LABELS.items()}
+    for sign, label in grid.legend.items():
+        if sign in values and sign not in own and mean.get(sign, label) != label:
+            raise TableError(f'{grid.where}: the table says of {sign} that it means {word[label]}, and it would be '
+                             f'read as {word[mean[sign]]}. Say which holds: --{word[label]}={sign}, or '
+                             f'--{word[mean[sign]]}={sign}.')
+
+# %% ../../nbs/library/data/04_tables.ipynb #181bba9d
 def table_lines(
     lines: Lines,  # of a file
 ) -> tuple[Lines, list[str]]:  # the header and what is below it; notes
@@ -592,10 +660,12 @@ def read_grid(
             raise TableError(f'{where} {k}: {number_of(len(cells), "cell")}, expected {end} as in the header.{why}')
     if count := len(header) - len(keep):
         more.append(f'{number_of(count, "empty column")} left out')
+    read = {k for k, _ in kept[1:]}
+    legend = read_legend([cell for k, cells in lines if k not in read for cell in cells])
     in_a_line = [re.sub(r'\s*[\r\n]+\s*', ' ', header[c]) for c in keep]  # a name that a spreadsheet broke into lines
     more += [f'{header[c]!r} is read in one line, {name!r}' for c, name in zip(keep, in_a_line) if name != header[c]]
     return Grid(f'{where} {number}', in_a_line, [(f'{where} {k}', [cells[c] for c in keep])
-                                                                 for k, cells in rows], notes + more)
+                                                                 for k, cells in rows], notes + more, legend=legend)
 
 # %% ../../nbs/library/data/04_tables.ipynb #9ab2000a
 RULES = ('as it stands', 'apart from slashes, addresses and accents', 'apart from upper and lower case',
@@ -720,9 +790,26 @@ def one_name(
     name: str,  # of a category
 ) -> str:
     "One spelling for what people take for one name: case, accents in one or two characters, spaces, underscores."
-    return ' '.join(unicodedata.normalize('NFKC', name.translate(UNSEEN)).casefold().replace('_', ' ').split())
+    bare = name.translate(UNSEEN).translate(dict.fromkeys((0x200c, 0x200d)))  # these join letters, or keep them apart
+    return ' '.join(unicodedata.normalize('NFKC', bare).casefold().replace('_', ' ').split())
 
 
+LOOK_ALIKE = str.maketrans('авекмнорстухіјѕαβεζηικμνορτυχ', 'abekmhopctyxijsabezhikmnoptyx')
+
+
+def ask_about_look_alikes(
+    names: Collection[str],  # categories
+    where: str,  # begins a message
+) -> None:
+    "Errors: two names that look the same, and are written with letters of two alphabets."
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(re.sub(r'\w{3,}', lambda w: w[0].translate(LOOK_ALIKE), one_name(name)), name)
+        if one_name(other) != one_name(name):
+            raise TableError(f'{where}: {other!r} and {name!r} look the same and are written with letters of two '
+                             'alphabets. Write them with the same ones, or join them with --synonyms.')
+
+# %% ../../nbs/library/data/04_tables.ipynb #011ea48e
 def read_synonyms(
     source: str | Path | Mapping[str, str] | None,  # CSV file with the header name,means; or a dict
 ) -> dict[str, str]:  # name as `one_name` spells it -> the name to use
@@ -854,9 +941,37 @@ def picture_column(
 def find_pictures(
     grid: Grid,  # a table; its column of pictures is noted in it
     names: Names,  # the pictures of the folder
+    ignored: Container[str] = (),  # headers of columns that are not read
 ) -> None:
     """Ask the folder which column names the pictures, where the header does not say, or says it of another. Errors:
-    pictures that stand in the header."""
+    pictures that stand in the header; as `ask_about_pairs`."""
+    which_column(grid, names)
+    ask_about_pairs(grid, names, ignored)
+
+
+def ask_about_pairs(
+    grid: Grid,  # a table
+    names: Names,  # the pictures of the folder
+    ignored: Container[str] = (),  # headers of columns that are not read
+) -> None:
+    "Errors: two columns of one name, as of two tables side by side, that name different pictures in a line."
+    if grid.image is None and not any(head(name) in PICTURE_COLUMNS for name in grid.header):
+        return
+    bare, image = lambda c: re.sub(r'[ .]?\d+$', '', head(grid.header[c])), picture_column(grid)
+    for c in (c for c in range(len(grid.header)) if c != image and bare(c) == bare(image)):
+        for where, cells in grid.rows if head(grid.header[c]) not in ignored else ():
+            one, other = names.known(cells[image]), names.known(cells[c])
+            if one and other and one != other:
+                raise TableError(f'{where}: {grid.header[image]!r} names {cells[image]!r} and {grid.header[c]!r} names '
+                                 f'{cells[c]!r}: two tables side by side, or a line about two pictures. Write a line '
+                                 'for each picture, one below the other.')
+
+# %% ../../nbs/library/data/04_tables.ipynb #2b548a65
+def which_column(
+    grid: Grid,  # a table; its column of pictures is noted in it
+    names: Names,  # the pictures of the folder
+) -> None:
+    "The work of `find_pictures`. Errors: pictures that stand in the header."
     rows = grid.rows[:200]
     pictures = lambda c: [found for _, cells in rows if (found := names.known(cells[c]))]
     fits = lambda found: 2 * len(found) >= len(rows) > 0
@@ -887,13 +1002,19 @@ def find_pictures(
                          'Paste special, Transpose).')
 
 # %% ../../nbs/library/data/04_tables.ipynb #635f5cb0
+RATERS = frozenset('annotator|annotator id|annotator name|rater|rater id|labeler|labeller|labeler id|coder|coder id|'
+                   'annotateur|annotador|annotatore|anotador|anotator|bewerter|kodierer|аннотатор|разметчик|'
+                   '标注者|标注员|アノテーター'.split('|'))  # columns that say who labelled
+
+
 def annotator_column(
     grid: Grid,  # a wide table
     reading: Reading = Reading(),  # what was said about it
 ) -> int | None:  # None: there is none
     "The column with the names of people. Errors: the one that was named is not there, or it may be a category."
     header = grid.header
-    person = next((c for c, h in enumerate(header) if head(h) == head(reading.annotator or 'annotator')), None)
+    called = {head(reading.annotator)} if reading.annotator else RATERS
+    person = next((c for c, h in enumerate(header) if head(h) in called), None)
     if reading.annotator and reading.annotator != 'none' and person is None:
         raise TableError(f'{grid.where}: no column is called {reading.annotator!r}, which --annotator names.')
     if person is None or reading.annotator:
@@ -935,7 +1056,7 @@ DENIED = (r'^(?:(?:no|not|non|never|without|kein|keine|nicht|ohne|pas de|sans|si
 DOUBTED = (r'^(?:(?:maybe|perhaps|possibly|possible|probably|probable|unsure|vielleicht|eventuell|evtl\.|peut-être|'
            r'quizás?|forse|talvez|возможно) |[?*()\[\] ]+)|[?*()\[\] ]+$'
            r'|[ :=(-]+(?:maybe|perhaps|possibly|possible|probable|uncertain|unsure|unsicher|incertain|incierto)\)?$')
-SAID = r'[ :=(-]+(?:present|vorhanden|présente?|presente)\)?$|[:=(] ?(?:yes|true|ja|1)\)?$'  # dog: yes
+SAID = r'[ :=(-]+(?:present|vorhanden|présente?|presente|yes|true|ja|oui)\)?$|[:=(] ?1\)?$'  # dog: yes
 
 
 def ask_about_denials(
@@ -947,12 +1068,29 @@ def ask_about_denials(
     "Errors: one category that denies or doubts another, such as `no dog` or `dog?` beside `dog` or `dog: yes`."
     keys = {name: one_name(name) for name in names}
     bare = {form: name for name, key in keys.items() for form in (re.sub(SAID, '', key), key)}
+    said = {form: name for name, key in keys.items() if (form := re.sub(SAID, '', key)) != key}
     for name, key in keys.items():
-        for sign, does in ((DENIED, 'denies'), (DOUBTED, 'doubts')):
+        for sign, does, there in ((DENIED, 'denies', bare), (DOUBTED, 'doubts', bare),
+                                  (' (?:no|false|nein|non)$', 'denies', said)):  # dog_no, beside dog_yes only
             form = one_name(re.sub(sign, '', key))
-            if form != key and (other := bare.get(form, name)) != name:
+            if form != key and (other := there.get(form, name)) != name:
                 raise TableError(f'{where}: {name!r} and {other!r} are both {what}. If the first {does} the second, '
                                  f'{mend}, and ? where it is not known; if it does not, give it another name.')
+
+# %% ../../nbs/library/data/04_tables.ipynb #8276c8ee
+MONTHS = r'(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|sept|oct|okt|nov|dec|dez)[a-z]{0,6}\.?'
+A_DAY = rf'\d{{4}}-\d\d-\d\d 00:00:00|\d{{1,2}}[-. ]+{MONTHS}|{MONTHS}[- ]\d{{1,2}}'  # as a spreadsheet shows it
+
+
+def ask_about_dates(
+    names: Collection[str],  # categories, as the table has them
+    where: str,  # begins a message
+    own: Container[str] = (),  # words of one's own
+) -> None:
+    "Errors: a category that a spreadsheet may have made into a day, such as `1-Mar` for `MARCH1`."
+    if day := next((n for n in names if re.fullmatch(A_DAY, one_name(n)) and plain(n) not in own), ''):
+        raise TableError(f'{where}: the category {day!r} is a day, which spreadsheets make out of names such as MARCH1 '
+                         'and 1-3. Write its name again, in cells whose format is Text.')
 
 
 def check_names(
@@ -973,7 +1111,10 @@ def check_names(
                              f'name,means and the line {header[c]},{header[of[key]]}.')
         meant[c] = meant[of.setdefault(key, c)] if key in of else name
         of.setdefault(key, c)
-    ask_about_denials(list(dict.fromkeys(meant.values())), grid.where, 'columns', 'write one column with 1 and 0')
+    names = list(dict.fromkeys(meant.values()))
+    ask_about_look_alikes(names, grid.where)
+    ask_about_dates([n for n in names if n in header], grid.where)
+    ask_about_denials(names, grid.where, 'columns', 'write one column with 1 and 0')
     return meant
 
 # %% ../../nbs/library/data/04_tables.ipynb #5ab10c00
@@ -1198,7 +1339,7 @@ def bare_word(
     return plain(name.strip().strip('()[]<>'))
 
 
-PROGRAM = r'\s*[\[{]'  # so begins a cell that a program wrote
+PROGRAM = r'\s*(?:[\[{]|\w*\([\[{"\']|\w+\(\))'  # so begins a cell that a program wrote: [, {, ("dog", array([, set()
 
 
 def cell_parts(
@@ -1213,6 +1354,8 @@ def cell_parts(
     except (ValueError, RecursionError):
         try:
             found = ast.literal_eval(cell)
+            if re.search(r'([\'"])\s+\1', cell):  # numpy writes no commas, and Python would join the names
+                raise ValueError('no comma between two names')
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             raise TableError(f'{where}: {cell[:40]!r} begins like a list of a program, and is none that can be read; '
                              f'write labels with ; between them.') from None
@@ -1253,6 +1396,7 @@ def ask_about_answers(
 ) -> None:
     "Errors: labels that are answers or numbers: `yes`, `dog: yes`, `16 0`, `010`; as `ask_about_numbers`."
     ask_about_numbers(names, where)
+    ask_about_look_alikes(names, where)
     write = 'write a line for each label with 1 or 0: image,label,value.'
     for name in sorted(names):
         part = re.fullmatch(r'(.*\S)\s*[:=]\s*(\S+)', name)
@@ -1261,6 +1405,15 @@ def ask_about_answers(
                              f'{write} If it is a category, say --present={name}.')
         if part and plain(part[2]) in YES_OR_NO:
             raise TableError(f'{where}: {name!r} is a label with an answer behind it; {write}')
+        if plain(name) not in own and (sign := re.match(r'[-!~¬](?=[^\W\d_])|~~', name) or
+                                       re.search(r'(?<=[^\W\d_]) ?\?+$', name)):
+            raise TableError(f'{where}: the label {name!r} says of itself that it is not there, or not sure, if its '
+                             f'{sign[0].strip()!r} means that; then {write} If it is its name, say --present='
+                             f'{shlex.quote(name)}.')
+        several = re.fullmatch(r'(?:#[^\s#]+\s*){2,}|(?:<[^<>]+>\s*){2,}', name)
+        if several or any(name.count(a) > name.count(b) for a, b in ('()', '[]', '{}')):
+            raise TableError(f'{where}: {name!r} looks like several labels, or a part of some. Write them with ; '
+                             f'between them and without other signs.')
         if re.fullmatch(r'\d+( \d+)+', name):
             raise TableError(f'{where}: {name!r} may be one label or several. Say --separator=" " if they are numbers '
                              'of categories, or --separator=";" if each cell is one label.')
@@ -1426,7 +1579,10 @@ def wide_votes(
     "Count the cells of a wide table. Errors: a cell that is no label."
     values = Counter(plain(cells[c]) for _, cells in grid.rows for c in columns.meant)
     ask_about_scores(grid, columns, reading)
+    ask_about_letters({grid.header[c]: {plain(cells[c]) for _, cells in grid.rows} for c in columns.meant}, grid.where,
+                      reading.own)
     mean = cell_meanings(values, grid.where.split(', line')[0], reading.code, reading.own, reading.confidence)
+    ask_about_legend(grid, values, mean, reading.own)
     at, seen = {n: i for i, n in enumerate(votes.names)}, Counter()
     for c in columns.meant:
         ask_about_crosses(Counter(plain(cells[c]) for _, cells in grid.rows), f'{grid.where}, column '
@@ -1561,13 +1717,15 @@ def listed_labels(
         parts = (re.split(pattern, cell) if sign else [cell]) if parts is None else parts
         return [' '.join(part.split()) for part in parts if part.strip()]
     rows = [(where, cells, [n for c in columns for n in labels(cells[c], where)]) for where, cells in grid.rows]
-    ask_about_answers({n for *_, names in rows for n in names}, grid.where, reading.own)
+    found = list(dict.fromkeys(n for *_, names in rows for n in names))
+    ask_about_answers(found, grid.where, reading.own)
+    ask_about_dates(found, grid.where, reading.own)
     if not reading.separator and not valued:
         heads = {head(h) for h in grid.header}
         one = {head(grid.header[c]) for c in columns} <= ONE_LABEL
         if not heads & BOX_FLAGS if form == 'long' else sign == ',' and one:
             ask_about_commas([cell for cell in held if not sign or sign == ','], grid.where)
-        check_labels_apart(list(dict.fromkeys(n for *_, names in rows for n in names)), grid.where, sign)
+        check_labels_apart(found, grid.where, sign)
     shown = {'\n': 'line breaks', ' ': 'spaces', ',': 'commas', ';': 'semicolons', '|': 'bars'}.get(sign, sign)
     named = ', '.join(repr(grid.header[c]) for c in columns)
     return Listed(rows, columns, f'{form} table: labels in column{"s" * (len(columns) > 1)} {named}'
@@ -1585,6 +1743,30 @@ def counting_column(
                  and any(names and plain(cells[c]) == '0' for _, cells, names in rows)), None)
 
 
+NOT_THERE = frozenset(map(plain, ('not present|not there|not here|not seen|hard negative|hard_negative|'
+                                  'false positive|false_positive|false alarm|nicht vorhanden|nicht da').split('|')))
+TAKEN_BACK = re.compile(r'\b(deleted|rejected|discarded|removed|gelöscht|verworfen)\b')  # in a header
+
+
+def ask_about_notes(
+    name: str,  # of a column that is not read
+    cells: Sequence[str],  # beside the labels
+    where: str,  # begins a message
+    ignored: Container[str],  # headers of columns to leave out, in one spelling
+) -> None:
+    "Errors: a column that takes some of the labels back."
+    said = list(map(plain, cells))
+    no = next((v for v in said if v in NOT_THERE or head(name) in COUNT_COLUMNS and (v in NOTHING or CELLS.get(v) ==
+              ABSENT) and not v.isdigit()), '')
+    if not no and TAKEN_BACK.search(head(name)):
+        filled = [v for v in said if CELLS.get(v) not in (ABSENT, UNKNOWN)]
+        no = filled[0] if 0 < len(filled) < len(said) else ''
+    if no and head(name) not in ignored:
+        raise TableError(f'{where}: {name!r} says {no!r} beside some labels. If those labels are wrong, or not there, '
+                         'call the column value, and write 1 and 0; if not, say '
+                         f'--ignore={shlex.quote(name)}.')
+
+# %% ../../nbs/library/data/04_tables.ipynb #39330b22
 def ask_about_others(
     grid: Grid,  # a long table or one of lists
     others: Sequence[int],  # columns that are not read
@@ -1603,6 +1785,7 @@ def ask_about_others(
             raise TableError(f'{grid.where}: {name!r} says {noes[0]!r} beside some labels. If those labels are wrong, '
                              'call the column value, and write 1 and 0; if nobody has looked at them yet, say '
                              f'--ignore={shlex.quote(name)}.')
+        ask_about_notes(name, [cells[c] for _, cells in grid.rows], grid.where, ignored)
         left_out = head(name) in ignored | BOX_FLAGS | COUNT_COLUMNS | NOTE_COLUMNS or said <= NUMBERS.keys() | {''}
         if not left_out and noes and said <= CELLS.keys() and any(CELLS[v] == PRESENT for v in said):
             raise TableError(f'{grid.where}: {name!r} says {noes[0]!r} beside some labels. If it says whether the '
@@ -1656,7 +1839,8 @@ def listed_votes(
     "Count the lines. Errors: a value that is none, a score where no border was said; as `listed_labels`."
     image, header, verified = picture_column(grid), grid.header, reading.format == 'openimages'
     pick = lambda wanted: next((c for c, h in enumerate(header) if c != image and head(h) in wanted), None)
-    value, person = pick(VALUE_COLUMNS) if form == 'long' else None, pick({head(reading.annotator or 'annotator')})
+    who = {head(reading.annotator)} if reading.annotator else RATERS
+    value, person = pick(VALUE_COLUMNS) if form == 'long' else None, pick(who)
     found = listed_labels(grid, reading, form, (image, value, person), value is not None)
     names = Counter(n for *_, row in found.rows for n in row)
     empty = {} if value is not None else empty_words(names, grid.where, reading.own)
@@ -1673,6 +1857,7 @@ def listed_votes(
         own = {v: PRESENT for v in values if v.strip('0')} | own
     ask_about_crosses(values, grid.where, own)
     mean = cell_meanings(values, grid.where, reading.code, own, reading.confidence)
+    ask_about_legend(grid, values, mean, reading.own)
     open_images, none_there = set(), set()
     for where, cells, row in found.rows:
         count = votes.image(cells[image], where, '' if person is None else cells[person], once=False)
@@ -1726,7 +1911,7 @@ def read_sheet(
         raise TableError(f'{root}: no such folder; give the folder that holds the photographs.')
     grid, (files, left) = read_grid(labels, reading.encoding, reading.sheet), folder_files(root, on_bad)
     names = Names(root, files)
-    find_pictures(grid, names)
+    find_pictures(grid, names, reading.ignored)
     if not as_written(grid):
         warnings.warn(f'{grid.where}: rows, sources or probabilities of this completed table are not those that were '
                       f'written. Labels are read as they stand; if nobody meant the change, copy the table anew, else '
