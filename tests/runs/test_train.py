@@ -499,3 +499,16 @@ def test_each_long_step_is_named_before_it_begins(place, monkeypatch, capsys):
         build_method='preparing the method: TRM-ML adaptive',
         finish_run='measuring on scenes/test, saving, and drawing the figures',
     )
+
+
+def test_of_scenes_only_those_that_are_asked_for_are_drawn(monkeypatch):
+    "Planning a scene takes milliseconds, and there are 3,000; the first few are the same either way."
+    from trmml_nb.runs import sets
+
+    asked, whole = [], sets.scenes_dataset
+    monkeypatch.setattr(sets, 'scenes_dataset', lambda split, n=None: asked.append((split, n)) or whole(split, n))
+    for got, split in zip(sets.load_sets(TrainJob(data='scenes', limit=7)), ('train', 'test')):
+        some = whole(split, 9).subset(range(7))
+        assert got.image_ids == some.image_ids and got.split == some.split and (got.truth == some.truth).all()
+    sets.load_sets(TrainJob(data='scenes', limit=10**6, eval_split='val', train_split='val'))
+    assert asked == [('train', 7), ('test', 7), ('val', 500), ('val', 500)]

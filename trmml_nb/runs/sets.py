@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.dataset import MultiLabelDataset, scenes_dataset
+from ..data.dataset import SCENE_COUNTS, MultiLabelDataset, scenes_dataset
 from ..io import number_of
 from ..data.labels import UNKNOWN, bernoulli_mask, single_positive_mask
 from ..data.mask_files import read_mask_file
@@ -49,7 +49,9 @@ def load_sets(
 ) -> tuple[MultiLabelDataset, MultiLabelDataset]:  # to train on, to measure on
     "The training set with everything its files say, and the set to measure on."
     if job.data == 'scenes':
-        sets = scenes_dataset(job.train_split or 'train'), scenes_dataset(job.eval_split or 'test')
+        few = lambda split: min(job.limit, SCENE_COUNTS[split]) if job.limit and split in SCENE_COUNTS else None
+        draw = lambda split: scenes_dataset(split, few(split))  # a scene takes milliseconds to plan
+        sets = draw(job.train_split or 'train'), draw(job.eval_split or 'test')
     elif job.data in SOURCES:
         load = SOURCES[job.data]
         sets = load(job.train_split or 'train', job.root), load(job.eval_split or 'val', job.root)
