@@ -18,12 +18,13 @@ from ..errors import MethodError
 from ..io import number_of
 from ..people.figures import curve
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
-from ..training.metrics import best_thresholds, check_probabilities, check_scores
+from ..training.metrics import check_probabilities, check_scores
 
 # %% auto #0
-__all__ = ['CalibrationError', 'reliability', 'calibration_error', 'PlattScaling', 'fit_line', 'own_shifts', 'platt_targets',
-           'fit_calibration', 'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'choose_thresholds',
-           'precise_threshold', 'careful_thresholds', 'expected_precision', 'folds', 'cross_fitted', 'held_out_loss']
+__all__ = ['CalibrationError', 'reliability', 'calibration_error', 'PlattScaling', 'fit_line', 'own_shifts', 'fit_calibration',
+           'never_absent', 'assumed_targets', 'noted_share', 'reliability_plot', 'precise_threshold',
+           'careful_thresholds', 'expected_precision', 'folds', 'cross_fitted', 'held_out_loss', 'on_common_scale',
+           'carried_over']
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #171b2b70
 class CalibrationError(MethodError):
@@ -71,18 +72,19 @@ class PlattScaling:
 # %% ../../nbs/library/yours/00_calibration.ipynb #7ca7cb93
 def fit_line(
     x: np.ndarray,  # [K] logits
-    present: np.ndarray,  # [K] bool, or shares in [0, 1]
+    present: np.ndarray,  # [K] bool
     offset: np.ndarray | float = 0.0,  # [K] added to each calibrated logit
+    spread: tuple[float, float] = (.5, 5.0),  # of the prior: standard deviation of the slope round 1, of the shift round 0
     steps: int = 25,  # of Newton's method
 ) -> tuple[float, float]:  # slope, shift
-    "Logistic regression on one number, with an offset."
-    X, w = np.c_[x, np.ones(len(x))], np.zeros(2)
-    loss = lambda w: (np.logaddexp(0, X @ w + offset)  # a little ridge: labels may be separable
-                      - present * (X @ w + offset)).sum() + 5e-5 * w @ w
+    "Logistic regression on one number, pulled towards the line that changes nothing."
+    X, idle, pull = np.c_[x, np.ones(len(x))], np.array([1., 0.]), np.square(spread) ** -1.
+    loss = lambda w: (np.logaddexp(0, X @ w + offset) - present * (X @ w + offset)).sum() + pull @ (w - idle) ** 2 / 2
+    w = idle
     for _ in range(steps):
         p = expit(X @ w + offset)
-        curve = X.T @ (X * (p * (1 - p))[:, None]) + 1e-4 * np.eye(2)
-        step = np.linalg.solve(curve, X.T @ (present - p) - 1e-4 * w)
+        curve = X.T @ (X * (p * (1 - p))[:, None]) + np.diag(pull)
+        step = np.linalg.solve(curve, X.T @ (present - p) - pull * (w - idle))
         while loss(w + step) > loss(w) and abs(step).max() > 1e-9:
             step = step / 2
         w = w + step
@@ -91,7 +93,7 @@ def fit_line(
 # %% ../../nbs/library/yours/00_calibration.ipynb #3d433c0a
 def own_shifts(
     z: np.ndarray,  # [K] logits after the common line
-    present: np.ndarray,  # [K] bool, or shares in [0, 1]
+    present: np.ndarray,  # [K] bool
     column: np.ndarray,  # [K] category of each
     categories: int,  # C
     strength: float = 1.0,  # prior variance of a shift
@@ -106,33 +108,21 @@ def own_shifts(
         shift += np.clip(slope / curve, -2, 2)
     return shift
 
-# %% ../../nbs/library/yours/00_calibration.ipynb #5ab10c22
-def platt_targets(
-    present: np.ndarray,  # [K] bool
-) -> np.ndarray:  # [K] shares in (0, 1)
-    "What the line is fitted to in place of 1 and 0: the rule of succession for either kind (Platt, 1999)."
-    n, m = int(present.sum()), int((~present).sum())
-    return np.where(present, (n + 1) / (n + 2), 1 / (m + 2))
-
 # %% ../../nbs/library/yours/00_calibration.ipynb #70ad34c7
 def fit_calibration(
     logits: np.ndarray,  # [M, C] of images that training did not see
     targets: np.ndarray,  # [M, C] PRESENT / ABSENT / UNKNOWN
     strength: float = 1.0,  # how easily a category gets a shift of its own: the variance of its prior
-    at_least: int = 10,  # known labels, and one of each kind; else nothing is changed
     rounds: int = 10,  # line and shifts in turn
 ) -> PlattScaling:
-    "Platt's scaling, to his targets, with a shift per category."
+    "Platt's scaling with a shift per category, pulled towards no change; without labels of both kinds, no change."
     z, t = check_scores(logits, targets)
     row, column = np.nonzero(t != UNKNOWN)
-    present = t[row, column] == PRESENT
-    shift = np.zeros(z.shape[1])
-    if len(row) < at_least or present.all() or not present.any():
-        return PlattScaling(1.0, shift)
-    x, share = z[row, column], platt_targets(present)
-    for _ in range(rounds):
-        slope, common = fit_line(x, share, shift[column])
-        shift = own_shifts(slope * x + common, share, column, z.shape[1], strength)
+    x, present, slope, common, shift = z[row, column], t[row, column] == PRESENT, 1.0, 0.0, np.zeros(z.shape[1])
+    if present.any() and not present.all():
+        for _ in range(rounds):
+            slope, common = fit_line(x, present, shift[column])
+            shift = own_shifts(slope * x + common, present, column, z.shape[1], strength)
     return PlattScaling(slope, common + shift)
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #9ab30002
@@ -180,22 +170,6 @@ def reliability_plot(
                color=ax.lines[-1].get_color(), zorder=3)
     ax.plot([0, 1], [0, 1], color='grey', lw=1, ls=':')
     return ax
-
-# %% ../../nbs/library/yours/00_calibration.ipynb #797286ed
-def choose_thresholds(
-    p: np.ndarray,  # [M, C] calibrated probabilities of images that training did not see
-    targets: np.ndarray,  # [M, C] PRESENT / ABSENT / UNKNOWN
-    at_least: int = 5,  # known present labels for a threshold of one's own
-    default: float = 0.5,  # where nothing is known at all
-) -> np.ndarray:  # [C]
-    "Per category the threshold with the best F1 on known labels; few labels: the one that is best for all together."
-    p, t = check_probabilities(p, targets)
-    both = (t == PRESENT).any(0) & (t == ABSENT).any(0)
-    common = best_thresholds(p[:, both].reshape(-1, 1), t[:, both].reshape(-1, 1),
-                             default)[0] if both.any() else default
-    own = best_thresholds(p, t, common)
-    chosen = np.where(both & ((t == PRESENT).sum(0) >= at_least), own, common)
-    return np.clip(np.where(never_absent(t), default, chosen), .01, .99)
 
 # %% ../../nbs/library/yours/00_calibration.ipynb #9ab80002
 def precise_threshold(
@@ -292,3 +266,20 @@ def held_out_loss(
     p, known = np.clip(cross_fitted(logits, targets, parts, seed)[0], 1e-7, 1 - 1e-7), targets != UNKNOWN
     return float(-np.log(np.where(targets == PRESENT, p, 1 - p)[known]).mean()) if known.any() else float('nan')
 
+
+# %% ../../nbs/library/yours/00_calibration.ipynb #5ab10c34
+def on_common_scale(
+    logits: np.ndarray,  # [K, N, C] of the same N images by K models
+) -> np.ndarray:  # [K, N, C]
+    "Each model's logits of a category with the mean and the spread that the K models have on average. It needs no label."
+    mean, spread = logits.mean(1, keepdims=True), logits.std(1, keepdims=True)
+    return (logits - mean) / np.maximum(spread, 1e-9) * spread.mean(0) + mean.mean(0)
+
+
+def carried_over(
+    fit: PlattScaling,  # fitted to `held_out`
+    held_out: np.ndarray,  # [N, C] logits, each row by a model that did not see its labels
+    final: np.ndarray,  # [N, C] logits of the same images by the model that learned from all
+) -> PlattScaling:  # for logits of that model
+    "The shift of a category follows the mean of its logits."
+    return PlattScaling(fit.slope, fit.shift + fit.slope * (held_out.mean(0) - final.mean(0)), fit.noted)

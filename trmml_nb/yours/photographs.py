@@ -32,8 +32,8 @@ from torch import nn
 
 from ..towers.views import Store, StoreRows
 from .calibration import (
-    PlattScaling, assumed_targets, calibration_error, careful_thresholds, cross_fitted, expected_precision,
-    fit_calibration, folds, held_out_loss, never_absent, noted_share, reliability_plot)
+    PlattScaling, assumed_targets, calibration_error, careful_thresholds, carried_over, cross_fitted, expected_precision,
+    fit_calibration, folds, held_out_loss, never_absent, noted_share, on_common_scale, reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError, TrmmlError
 from ..io import JSON_SEAL, clear_parts, number_of, progress_bar, tell, write_atomic
@@ -153,23 +153,22 @@ def held_out_logits(
     progress: bool = False,  # show a bar over the passes of all folds, with the time that is left
 ) -> np.ndarray:  # [N, C], each row by a method that did not see its labels
     "Logits of all photographs, out of their fold."
-    logits, known = np.zeros(dataset.targets.shape), np.flatnonzero(dataset.known_mask.any(1))
-    rest = np.setdiff1d(np.arange(len(dataset)), known)
+    known, pieces, fold = np.flatnonzero(dataset.known_mask.any(1)), [], np.full(len(dataset), -1)
     groups = copies(dataset)[0][known]
     passes = settings(job)[1].epochs
     said = f'cross-validation, {number_of(parts, "training")}'
     with progress_bar(total=parts * passes, desc=said, unit='passes', disable=not progress) as bar:
         for number, (learn, judge) in enumerate(folds(len(known), parts, job.seed, groups), 1):
-            piece = kept.read(f'fold-{number}') if kept else None  # [judged and rest, C]
+            piece = kept.read(f'fold-{number}') if kept else None  # [N, C]
             if piece is None:
                 method = fit_rows(tower, store, dataset, known[learn], job, on_epoch=lambda _: bar.update())
-                piece = np.concatenate([predict_logits(method, StoreRows(store, rows)).numpy()
-                                        for rows in (known[judge], rest) if len(rows)])
+                piece = predict_logits(method, store).numpy()
                 kept.write(f'fold-{number}', piece) if kept else None
             bar.update(number * passes - bar.n)
-            logits[known[judge]] = piece[:len(judge)]
-            logits[rest] += piece[len(judge):] / parts
-    return logits
+            fold[known[judge]] = len(pieces)
+            pieces.append(piece)
+    logits = on_common_scale(np.stack(pieces).astype(float))  # [parts, N, C]
+    return np.where((fold < 0)[:, None], logits.mean(0), logits[fold, np.arange(len(fold))])
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #2f78e260
 PLACES = ('out', 'device', 'cache')  # options that say where, not what
@@ -251,7 +250,7 @@ class Result:
     sheet: Sheet  # what people gave
     probabilities: np.ndarray  # [N, C] calibrated
     thresholds: np.ndarray  # [C]
-    calibration: PlattScaling  # of logits
+    calibration: PlattScaling  # of the logits of the model that is kept
     table: pd.DataFrame  # a row per category
     metrics: dict[str, Any]  # of the album
     raw: np.ndarray  # [N, C] held-out probabilities before calibration
@@ -551,7 +550,7 @@ def photos_key(
     data: MultiLabelDataset,  # names and labels
 ) -> str:  # 64 hex digits
     "Checksum of all that decides the logits of a fold."
-    content = dict({k: v for k, v in about.items() if k != 'job'}, store=store.folder.name, folds=job.folds,
+    content = dict({k: v for k, v in about.items() if k != 'job'}, store=store.folder.name, folds=job.folds, rows='all',
                    seed=job.seed, device=pick_device(job.device).type,
                    targets=hashlib.sha256(np.ascontiguousarray(data.targets).tobytes()).hexdigest(),
                    versions=versions())
@@ -686,6 +685,8 @@ def photos_in(
         about |= dict(method='zero_shot', method_config=asdict(final.config))
     else:
         final = fit_rows(tower, store, data, np.arange(len(data)), training, progress)
+        scored = predict_logits(final, store).numpy()
+        result = replace(result, calibration=carried_over(result.calibration, held_out, scored))
     say('filling the blanks, and writing the report', flush=True)
     made = own_folder(folder / '.results')
     asked = asdict(job) | dict(data='photos', start=None)
