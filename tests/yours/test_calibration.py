@@ -92,7 +92,7 @@ def loss(z, t, fit):
     return -np.log(np.where(t == 1, p, 1 - p)).mean()
 
 
-# known labels -> how far the loss may be from that of the true line, where only a shift is wrong, and where the slope is
+# known labels -> how far the loss may be from the true line's: where only a shift is wrong, where the slope is
 NEAR = {12: (0.05, 0.15), 30: (0.04, 0.06), 100: (0.015, 0.02), 1000: (0.002, 0.003)}
 
 

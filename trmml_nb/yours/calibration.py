@@ -74,7 +74,7 @@ def fit_line(
     x: np.ndarray,  # [K] logits
     present: np.ndarray,  # [K] bool
     offset: np.ndarray | float = 0.0,  # [K] added to each calibrated logit
-    spread: tuple[float, float] = (.5, 5.0),  # of the prior: standard deviation of the slope round 1, of the shift round 0
+    spread: tuple[float, float] = (.5, 5.0),  # standard deviations of the prior: slope round 1, shift round 0
     steps: int = 25,  # of Newton's method
 ) -> tuple[float, float]:  # slope, shift
     "Logistic regression on one number, pulled towards the line that changes nothing."
@@ -271,7 +271,7 @@ def held_out_loss(
 def on_common_scale(
     logits: np.ndarray,  # [K, N, C] of the same N images by K models
 ) -> np.ndarray:  # [K, N, C]
-    "Each model's logits of a category with the mean and the spread that the K models have on average. It needs no label."
+    "Each model's logits of a category, with the mean and the spread that the K models have on average."
     mean, spread = logits.mean(1, keepdims=True), logits.std(1, keepdims=True)
     return (logits - mean) / np.maximum(spread, 1e-9) * spread.mean(0) + mean.mean(0)
 

@@ -31,9 +31,10 @@ from scipy.special import expit
 from torch import nn
 
 from ..towers.views import Store, StoreRows
-from .calibration import (
-    PlattScaling, assumed_targets, calibration_error, careful_thresholds, carried_over, cross_fitted, expected_precision,
-    fit_calibration, folds, held_out_loss, never_absent, noted_share, on_common_scale, reliability_plot)
+from trmml_nb.yours.calibration import (
+    PlattScaling, assumed_targets, calibration_error, careful_thresholds, carried_over, cross_fitted,
+    expected_precision, fit_calibration, folds, held_out_loss, never_absent, noted_share, on_common_scale,
+    reliability_plot)
 from ..data.dataset import MultiLabelDataset
 from ..errors import DataError, TrmmlError
 from ..io import JSON_SEAL, clear_parts, number_of, progress_bar, tell, write_atomic
