@@ -3,7 +3,12 @@
 import json
 import os
 import shutil
+import socket
+import threading
+import time
+from contextlib import suppress
 
+import huggingface_hub
 import pandas as pd
 import pytest
 import torch
@@ -20,6 +25,7 @@ from trmml_nb.runs import compare_job as comparing
 from trmml_nb.runs.compare_job import CompareJob, compare_job
 from trmml_nb.runs.options import JobError
 from trmml_nb.runs.predict import predict_job
+from trmml_nb.towers import weights
 from trmml_nb.towers.tower import load_tower
 from trmml_nb.towers.weights import tiny_folder
 from trmml_nb.yours.photographs import PhotosJob, check_album
@@ -143,3 +149,66 @@ def test_what_cannot_be_is_refused_before_the_work(place, tmp_path, monkeypatch)
         prepare_job(PrepareJob(root='deep/data', offline=True), progress=False)
     assert os.listdir(tmp_path) == ['mine.txt']
     assert (percent(float('nan')), percent(12.345, 2)) == ('–', '12.35')
+
+
+class Dripping:
+    "A server on 127.0.0.1 that says what `begins` gives for a request, then a byte now and then."
+
+    def __init__(self, begins):
+        self.begins, self.socket = begins, socket.create_server(('127.0.0.1', 0))
+        self.url = f'http://127.0.0.1:{self.socket.getsockname()[1]}'
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=self.answer, args=(self.socket.accept()[0],), daemon=True).start()
+
+    def answer(self, line):
+        with suppress(OSError), line:
+            begin = self.begins(line.recv(1 << 16).decode('latin-1'))
+            line.sendall(begin)
+            for _ in range(0 if begin.endswith((b'}', b']')) else 600):
+                line.sendall(b' ')
+                time.sleep(0.05)
+
+
+@pytest.mark.fault(
+    'stopped in the middle',
+    'a model hub that never answers, or that sends a byte now and then',
+    'given up with a message, however long it would go on',
+)
+@pytest.mark.parametrize('when', ['before the headers', 'in the list of files', 'in the file'])
+def test_a_hub_that_drips_is_given_up(monkeypatch, tmp_path, when):
+    names = ('open_clip_config.json', 'open_clip_model.safetensors')
+    listed = json.dumps([dict(type='file', path=name, size=9, oid='a') for name in names]).encode()
+    head = b'HTTP/1.1 200 OK\r\nX-Repo-Commit: %s\r\nETag: "e"\r\nConnection: close\r\nContent-Length: ' % (b'5' * 40)
+    seen = []
+
+    def begins(asked):
+        seen.append(asked.split(' HTTP')[0])
+        if when == 'before the headers':
+            return b'HTTP/1.1 200 OK\r\nX: '
+        if '/tree/' in asked:
+            return head + b'%d\r\n\r\n' % len(listed) + (b'' if when == 'in the list of files' else listed)
+        if asked.startswith('HEAD') or '/resolve/' in asked:
+            return head + b'1000000\r\n\r\n'
+        return head + b'2\r\n\r\n{}'
+
+    server = Dripping(begins)
+    for place in (weights.hub, huggingface_hub.constants):
+        monkeypatch.setattr(place, 'ENDPOINT', server.url)
+        monkeypatch.setattr(place, 'HF_HUB_OFFLINE', False)
+        monkeypatch.setattr(place, 'HF_HUB_CACHE', str(tmp_path))
+        monkeypatch.setattr(
+            place, 'HUGGINGFACE_CO_URL_TEMPLATE', server.url + '/{repo_id}/resolve/{revision}/{filename}'
+        )
+    monkeypatch.delenv('HF_HUB_OFFLINE', raising=False)
+    monkeypatch.setenv('NO_PROXY', '*')
+    monkeypatch.setattr(weights, 'HEARD', 1.0)
+    monkeypatch.setattr(weights, 'GROWN', 1.0)
+    began = time.monotonic()
+    with pytest.raises(TowerError, match='nothing came from http://127.0.0.1'):
+        weights.fetch_hub_folder('a/b')
+    assert time.monotonic() - began < 15
+    assert when != 'in the file' or any(asked.startswith('GET /a/b/resolve/') for asked in seen)

@@ -14,15 +14,17 @@ import logging
 import math
 import os
 import pickle
+import queue
 import re
 import socket
 import tempfile
 import threading
+import time
 import urllib.parse
 import urllib.request
 import zipfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Optional
@@ -45,13 +47,13 @@ from torch import Tensor, nn
 from ..errors import TowerError
 
 # %% auto #0
-__all__ = ['WEIGHT_NAMES', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quiet_logging', 'hub_reachable', 'best_weights',
-           'tag_files', 'cached_weights', 'why_not', 'fetch_weights', 'is_scripted', 'scripted_state', 'read_weights',
-           'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions', 'ModelConfig', 'FolderConfig',
-           'shipped_names', 'config_faults', 'names_code', 'read_tower_config', 'local_checkpoint',
-           'require_transformers', 'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing',
-           'tower_tokenizer', 'tower_config', 'build_model', 'brings_weights', 'tiny_folder', 'least_weights',
-           'find_tower']
+__all__ = ['WEIGHT_NAMES', 'HEARD', 'GROWN', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quiet_logging', 'hub_reachable',
+           'best_weights', 'tag_files', 'cached_weights', 'why_not', 'in_time', 'hub_names', 'hub_file', 'hub_folder',
+           'fetch_weights', 'is_scripted', 'scripted_state', 'read_weights', 'checkpoint_shapes', 'plain_checkpoint',
+           'fill_weights', 'TokenizerOptions', 'ModelConfig', 'FolderConfig', 'shipped_names', 'config_faults',
+           'names_code', 'read_tower_config', 'local_checkpoint', 'require_transformers', 'fetch_hub_folder',
+           'close_names', 'file_record', 'find_weights', 'resizing', 'tower_tokenizer', 'tower_config', 'build_model',
+           'brings_weights', 'tiny_folder', 'least_weights', 'find_tower']
 
 # %% ../../nbs/library/towers/02_weights.ipynb #2e8e9340
 @contextlib.contextmanager
@@ -147,7 +149,72 @@ def why_not(
         return f"the hub knows no such public repository: check the name; if it is private, {login}"
     return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else 'no reason given'}"
 
+# %% ../../nbs/library/towers/02_weights.ipynb #e98874f1
+HEARD, GROWN = 60.0, 600.0  # seconds without an answer of the hub; without a new byte of a file
 
+
+def in_time(
+    work: Callable[[], Any],  # a call of the hub's library, whose own limits begin anew with every byte
+    seconds: float,  # without an end, and without anything new
+    grown: Callable[[], int] = int,  # how many bytes have come
+) -> Any:
+    "What the call gives. Errors: its own; `TimeoutError` where nothing comes, and the call stays with its thread."
+    found: queue.Queue[tuple[bool, Any]] = queue.Queue()
+
+    def run():
+        try:
+            found.put((True, work()))
+        except BaseException as error:
+            found.put((False, error))
+    threading.Thread(target=run, daemon=True).start()
+    have, since = grown(), time.monotonic()
+    while time.monotonic() - since < seconds:
+        with contextlib.suppress(queue.Empty):
+            good, result = found.get(timeout=min(seconds, 1.0))
+            if good:
+                return result
+            raise result
+        if (now := grown()) != have:
+            have, since = now, time.monotonic()
+    raise TimeoutError(f"nothing came from {hub.ENDPOINT} for {seconds:.0f} seconds")
+
+# %% ../../nbs/library/towers/02_weights.ipynb #6199bbb3
+def hub_names(
+    repo: str,  # 'organisation/name' on the hub
+    revision: str | None = None,  # branch, tag or commit
+) -> list[str]:
+    "Names of a repository's files. Errors: the hub's own; as `in_time`."
+    return in_time(lambda: huggingface_hub.HfApi().list_repo_files(repo, revision=revision), HEARD)
+
+
+def hub_file(
+    repo: str,  # 'organisation/name' on the hub
+    name: str,  # of the file
+    revision: str | None = None,  # branch, tag or commit
+) -> str:  # its path here
+    "One file of a repository, from the cache or fetched now. Errors: the hub's own; as `in_time`."
+    folder = huggingface_hub.file_download.repo_folder_name(repo_id=repo, repo_type="model")
+    blobs = Path(hub.HF_HUB_CACHE, folder, "blobs")
+
+    def grown() -> int:
+        with contextlib.suppress(OSError):
+            return sum(file.stat().st_size for file in blobs.iterdir())
+        return 0
+    return in_time(lambda: huggingface_hub.hf_hub_download(repo, name, revision=revision), GROWN, grown)
+
+
+def hub_folder(
+    repo: str,  # 'organisation/name' on the hub
+    names: Sequence[str],  # of files, at least one
+    revision: str | None = None,  # branch, tag or commit
+) -> str:  # the folder that holds them
+    "Files of a repository, one after the other. Errors: as `hub_file`; the repository was changed meanwhile."
+    folders = {str(Path(hub_file(repo, name, revision)).parents[name.count("/")]) for name in names}
+    if len(folders) != 1:
+        raise OSError("the repository was changed while it was fetched; start again")
+    return folders.pop()
+
+# %% ../../nbs/library/towers/02_weights.ipynb #80f66f19
 def fetch_weights(
     name: str,  # open_clip architecture
     tag: str,  # one of its pretrained tags
@@ -168,12 +235,12 @@ def fetch_weights(
     repo, names = tag_files(cfg)
     try:
         if not repo:
-            return download_pretrained(cfg)
-        there = huggingface_hub.HfApi().list_repo_files(repo)
+            return in_time(lambda: download_pretrained(cfg), GROWN)
+        there = hub_names(repo)
         name = next((n for n in names if n in there), None)
         if name is None:
             raise TowerError(f"the repository {repo} holds none of {', '.join(names)}; {mend}")
-        return huggingface_hub.hf_hub_download(repo, name)
+        return hub_file(repo, name)
     except TowerError:
         raise
     except Exception as error:
@@ -551,7 +618,7 @@ def fetch_hub_folder(
             return huggingface_hub.snapshot_download(
                 repo, allow_patterns=[*small, *WEIGHT_NAMES], local_files_only=True
             )
-        names = [n for n in huggingface_hub.HfApi().list_repo_files(repo) if "/" not in n]
+        names = [n for n in hub_names(repo) if "/" not in n]
         weights = best_weights(names)
         lacks = [
             n
@@ -565,10 +632,8 @@ def fetch_hub_folder(
                 "form. Look on the hub for the same model under library open_clip"
             )
         few = [n for n in names if n.endswith((".json", ".txt", ".model"))]  # no .py is ever asked for
-        require_transformers(
-            read_tower_config(huggingface_hub.snapshot_download(repo, allow_patterns=few)), f"hf-hub:{repo}"
-        )
-        return huggingface_hub.snapshot_download(repo, allow_patterns=[*few, weights])
+        require_transformers(read_tower_config(hub_folder(repo, few)), f"hf-hub:{repo}")
+        return hub_folder(repo, [*few, weights])
     except TowerError:
         raise
     except Exception as error:

@@ -5,6 +5,7 @@
 # %% ../../nbs/library/yours/03_hub.ipynb #fe265f56
 from __future__ import annotations
 
+import fnmatch
 import json
 import shutil
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from ..io import number_of, write_atomic
 from ..rivals.registry import METHODS, parse_spec
 from ..runs.run import Recogniser, config_sha256, load_run, note_of, read_config, read_metrics, save_model
 from ..io import parse_json, write_json
-from ..towers.weights import hub_reachable, local_checkpoint
+from ..towers.weights import hub_folder, hub_names, hub_reachable, local_checkpoint
 
 # %% auto #0
 __all__ = ['LIMITS', 'REMEMBERS', 'WANTED', 'HubError', 'cell', 'model_card', 'save_pretrained', 'from_pretrained', 'fetch',
@@ -150,8 +151,10 @@ def fetch(
     except ValueError as error:
         raise HubError(f'{name!r}: no folder of that name, and no name of the form ORG/NAME on the hub.') from error
     try:
-        return huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED,
-                                                 local_files_only=not hub_reachable())
+        if not hub_reachable():
+            return huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, local_files_only=True)
+        there = hub_names(name, revision)
+        return hub_folder(name, [n for n in there if any(fnmatch.fnmatch(n, p) for p in WANTED)], revision)
     except Exception as error:
         raise HubError(f'{name}: no such folder; as a model of the hub it is not on this machine and could not be '
                        f'fetched ({type(error).__name__}). '
