@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from ..data.labels import ABSENT, PRESENT, UNKNOWN
 from .matching import start_bias
 
 # %% auto #0
-__all__ = ['misplaced', 'outranked', 'unexplained', 'believed']
+__all__ = ['misplaced', 'outranked', 'unexplained', 'believed', 'best_sharpness']
 
 # %% ../../nbs/extensions/02_adaptive.ipynb #5e1d0b02
 def misplaced(
@@ -66,3 +67,14 @@ def believed(
 ) -> float:  # in [0, 1]
     "How far the regions are fit to teach: wholly up to a tenth below the reach, and less and less from there."
     return min(max((reach - unexplained) / 0.1, 0.0), 1.0)
+
+# %% ../../nbs/extensions/02_adaptive.ipynb #98dda4c5
+def best_sharpness(
+    logits_at: Callable[[float], Tensor],  # a multiple of the usual share -> [M, C] what untrained regions say with it
+    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
+) -> float:  # 1, 0.5, 2, 4 or 8
+    "The multiple that misplaces the fewest known labels; 1 stays if it is within a tenth of that."
+    measure = misplaced if (targets == ABSENT).any() else outranked
+    left = {factor: measure(logits_at(factor), targets) for factor in (1.0, 0.5, 2.0, 4.0, 8.0)}
+    best = min(left, key=left.__getitem__)
+    return best if left[best] < 0.9 * left[1.0] else 1.0

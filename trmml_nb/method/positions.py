@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MethodError
+from .matching import text_pixel_scores
 from ..towers.views import Store
 
 # %% auto #0
 __all__ = ['RegionError', 'at_least_float32', 'grids_of', 'view_grids', 'grid_of', 'check_positions', 'spread_maps',
-           'contest_maps', 'carry_maps', 'split_heads', 'head_scores', 'head_values']
+           'contest_maps', 'carry_maps', 'refine_maps', 'split_heads', 'head_scores', 'head_values']
 
 # %% ../../nbs/library/method/01_positions.ipynb #44ce7197
 class RegionError(MethodError):
@@ -120,6 +121,24 @@ def carry_maps(
     alike = (dense @ dense.mT / temperature).softmax(-1)  # [B, N, N], rows sum to 1
     maps = at_least_float32(saliency).to(dense.dtype) @ alike.mT
     return maps / maps.sum(-1, keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+
+# %% ../../nbs/library/method/01_positions.ipynb #e6940eef
+def refine_maps(
+    saliency: Tensor,  # [B, C, N] maps as the attention is
+    dense: Tensor,  # [B, N, d] the positions, length 1
+    meant: Tensor,  # [C, d] what the categories mean
+    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each
+    sharpness: float,  # of the first maps: their cosines are multiplied by it
+    rivals: float = 0.0,  # see `contest_maps`; 0: maps do not see each other
+    alike: float | None = None,  # see `carry_maps`; None: not carried
+    width: float = 0.0,  # see `spread_maps`; 0: not spread
+) -> Tensor:  # [B, C, N] maps as they are shown
+    "Maps seen beside those of the other categories, and averaged with what looks alike and what lies near."
+    if rivals:
+        saliency = contest_maps(saliency, text_pixel_scores(dense, meant)[1], sharpness, rivals)
+    if alike is not None:
+        saliency = carry_maps(saliency, dense, alike)
+    return spread_maps(saliency, grid, width) if width else saliency
 
 # %% ../../nbs/library/method/01_positions.ipynb #93071099
 def split_heads(

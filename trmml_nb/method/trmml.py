@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.labels import ABSENT, PRESENT, UNKNOWN
+from ..data.labels import PRESENT, UNKNOWN
 from ..errors import MethodError
-from .adaptive import believed, misplaced, outranked, unexplained
+from .adaptive import believed, best_sharpness, unexplained
 from .attention import loudness
 from .choices import (ChoiceGroup, ComparisonChoices, LookChoices, MapChoices, NeighbourChoices, PrototypeChoices,
                                      StartChoices, TeacherChoices, TextChoices, VocabularyChoices, WitnessChoices, later)
@@ -27,7 +27,7 @@ from .matching import (Calibration, combine_scores, distill_binary, distill_cosi
                                       text_image_scores, text_pixel_scores)
 from .neighbours import NeighbourMemory, fill_neighbours, join_neighbours
 from .platt import CategoryLevels
-from .positions import carry_maps, contest_maps, grid_of, spread_maps, view_grids
+from .positions import grid_of, refine_maps, view_grids
 from .prototypes import PrototypeMemory, combine_evidence, prototype_scores, pseudo_labels
 from .regions import CategoryRegions, RegionOutput, set_sharpness
 from .vocabulary import first_look, kept_categories, own_cosines, with_kept
@@ -247,21 +247,6 @@ class RegionLooks(RegionModel):
             query = query + self.offset_rate * (self.shifts if kept is None else self.shifts[kept])
         return query, region
 
-    def refine(
-        self,
-        saliency: Tensor,  # [B, C, N] maps as the attention is
-        dense: Tensor,  # [B, N, d] the positions
-        texts: Tensor,  # [C, d] of all categories
-    ) -> Tensor:  # [B, C, N] maps as they are shown
-        "Maps seen beside those of the other categories, and averaged with what looks alike and what lies near."
-        cfg = self.config
-        if cfg.map_rivals:
-            cosines = text_pixel_scores(dense, self.meant(texts))[1]
-            saliency = contest_maps(saliency, cosines, self.sharpness, cfg.map_rivals)
-        if cfg.map_alike is not None:
-            saliency = carry_maps(saliency, dense, cfg.map_alike)
-        return spread_maps(saliency, self.layout(saliency.shape[-1]), cfg.map_width) if cfg.map_width else saliency
-
 # %% ../../nbs/book/10_trmml.ipynb #002ef4c2
 class RegionMatcher(RegionLooks):
     "TRM-ML as it predicts: regions, matched one-to-one with what their categories mean."
@@ -286,7 +271,8 @@ class RegionMatcher(RegionLooks):
             saliency = None if looks is None else with_kept(looks, kept, out.saliency)
             found['kept'] = kept  # [B, K]: `query` and `region` of `features` are [B, K, d], about these
         if saliency is not None and not self.training:
-            saliency = self.refine(saliency, features.dense, texts)
+            saliency = refine_maps(saliency, features.dense, self.meant(texts), self.layout(saliency.shape[-1]),
+                                   self.sharpness, cfg.map_rivals, cfg.map_alike, cfg.map_width)
         logits = self.ask_neighbours(combine_scores(query, region, cfg.score), out.query)
         return MethodOutput(logits, saliency, dict(query=query, region=region), found)
 
@@ -316,15 +302,15 @@ class ReadyMatcher(RegionMatcher):
         targets: Tensor,  # [M, C] what training may see
         most: int = 1024,  # images that are looked at, drawn by the seed
     ) -> None:
-        "Make the first maps as sharp as misplaces the fewest known labels; the usual share stays if that is within a tenth."
+        "Make the first maps as sharp as the known labels say."
         drawn = torch.randperm(len(store), generator=torch.Generator().manual_seed(self.config.seed))[:most]
-        rows, left = drawn.sort().values, {}
-        for factor in (1.0, 0.5, 2.0, 4.0, 8.0):
+        rows = drawn.sort().values
+
+        def logits_at(factor: float) -> Tensor:
             set_sharpness(self.regions, factor * self.sharpness)
-            logits, labels = self.region_logits(store, rows), targets[rows].cpu()
-            left[factor] = misplaced(logits, labels) if (labels == ABSENT).any() else outranked(logits, labels)
-        best = min(left, key=left.__getitem__)
-        set_sharpness(self.regions, self.sharpness * (best if left[best] < 0.9 * left[1.0] else 1.0))
+            return self.region_logits(store, rows)
+
+        set_sharpness(self.regions, self.sharpness * best_sharpness(logits_at, targets[rows].cpu()))
 
     @torch.no_grad()
     def prepare(
