@@ -1042,7 +1042,8 @@ def why_no_category(
     upwards = len(counts) > 1 and all(v == counts[0] + k for k, v in enumerate(counts)) and counts[0] in (0, 1)
     if upwards and (c == 0 and len(counts) > 2 or head(name) in NOTE_COLUMNS or name.startswith('Unnamed: ')):
         return 'it only counts'
-    others = [k for k in range(len(grid.header)) if k not in (c, picture_column(grid))]
+    image = picture_column(grid)
+    others = [k for k in range(len(grid.header)) if k not in (c, image)]
     sums = lambda worth: [sum(worth(plain(cells[k])) for k in others) for _, cells in grid.rows]
     if counts and head(name) in TOTALS and counts in (sums(lambda v: CELLS.get(v) == PRESENT),
                                                       sums(lambda v: int(v) if v.isdecimal() else 0)):
