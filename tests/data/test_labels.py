@@ -329,6 +329,7 @@ def test_label_statistics():
     truth = random_targets(seed=2)
     targets = apply_mask(truth, bernoulli_mask(truth.shape, 0.5))
     table = label_statistics(targets, list('abcdefg'), truth)
+    assert table.index.name == 'category', 'the word that every other table uses'
     for c, row in enumerate(table.itertuples()):
         column = targets[:, c].tolist()
         assert (row.present, row.absent, row.unknown) == tuple(column.count(v) for v in (1, 0, -1))

@@ -48,6 +48,9 @@ START = '''async ([code, css, state]) => {
   window.outer = [];
   document.body.addEventListener('keydown', e => window.outer.push(e.key));  // what a page around the widget would hear
   module.default.render({ model, el: document.getElementById('at') });
+  window.another = () => {  // one more view of the same widget; gives nothing back, for a function would be called
+    module.default.render({ model, el: document.querySelector('main').appendChild(document.createElement('div')) });
+  };
 }'''
 
 

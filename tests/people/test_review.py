@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -738,6 +739,8 @@ def test_what_changed_by_hand():
     ])
     assert list(table.index) == ['cat', 'dog']
     assert R.changed_answers([[0.5]], [[0.6]], [[-1]], [[1]], ['cat']).mean_change['cat'] == 0  # nothing is open
+    moved = R.changed_answers([[0.4], [0.6]], [[0.4], [0.6]], [[-1]] * 2, [[-1]] * 2, ['cat'], [0.5], [0.3])
+    assert moved.loc['cat'].tolist() == [0, 1, 0, 0]
     with pytest.raises(R.ReviewError, match=r'expected the same \[M, C\] four times'):
         R.changed_answers(before, after, t0, t1[:2], ['cat', 'dog'])
 
@@ -1041,7 +1044,34 @@ def test_a_training_is_announced_and_one_that_cannot_be_is_said(live):
     assert 'not trained again: nothing to learn from' in said(live) and live.review is before
     live.again = again
     send(live, 'retrain')
-    assert 'for this page: to keep such a model, export the table and train on it' in said(live)
+    assert 'for this page: to keep such a one, export the table and train on it' in live.content['learned']
+
+
+def test_which_model_a_training_leaves_and_why_is_said_and_stays_to_be_read(live):
+    "Once in what is said, and over the table of what changed for as long as it is about the last training."
+    again, why = live.again, 'kept: the tower alone: its probabilities are better on labels held out'
+    live.again = lambda labels: replace(again(labels), about=why)
+    live.answer('present'), live.answer('absent')
+    assert live.content['learned'] == ''
+    send(live, 'retrain')
+    assert f'; {why}' in said(live)
+    live.answer('present')
+    assert why not in said(live) and live.content['learned'].startswith(f'K{why[1:]}. ')
+
+
+def test_what_changed_is_judged_by_the_thresholds_of_each_round(live):
+    "A proposal is turned over where the run says something else now, also because its threshold moved."
+    again = live.again
+    live.answer('present'), live.answer('absent')
+    live.inspection = again(live.review.targets)
+    live.review.probabilities[:] = live.inspection.probabilities
+    high = np.full(len(live.names), 1 - 1e-6)
+    live.again = lambda labels: replace(live.inspection, name='round 2', thresholds=high)
+    turned = (live.review.probabilities >= 0.5)[live.review.targets == -1].sum()
+    send(live, 'retrain')
+    table = live.content['changes']
+    column = [k for k, name in enumerate(table[0]) if name == 'now absent'][0]
+    assert sum(int(row[column]) for row in table[1:]) == turned > 0
 
 
 def test_without_an_inspection_and_with_a_wrong_one(widget, review, inspection):

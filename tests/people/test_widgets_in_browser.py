@@ -258,6 +258,101 @@ def test_what_is_pressed_and_what_is_said_is_seen_on_the_screen_of_a_laptop(page
     assert page.locator('.one' if which == 'reviewer' else '.centre').bounding_box()['height'] >= 360
 
 
+@pytest.mark.parametrize('width', [384, 620, 816, 1280])  # the first: 800 pixels with JupyterLab's file browser open
+@pytest.mark.parametrize('mode', ['single', 'grid'])
+def test_progress_and_status_of_the_reviewer_are_on_the_screen_at_every_width(page, reviewer, mode, width):
+    page.set_viewport_size(dict(width=width, height=800))
+    reviewer.mode = mode
+    w = InBrowser(page, reviewer)
+    w.press('y', *(['Enter'] if mode == 'grid' else 'nu'))
+    top = page.locator('.trmml').bounding_box()['y']
+    for part in ('progress', '.trmml-status', '.actions button:last-of-type'):
+        box = page.locator(part).last.bounding_box()
+        assert box is None or box['y'] + box['height'] - top <= 800 - 187, part
+    seen = page.locator('.board' if mode == 'grid' else '.one').bounding_box()
+    assert seen['height'] >= 200, seen
+    if mode == 'grid':  # pictures are seen beside each other, and a whole row of them
+        tiles = [page.locator('.tile').nth(k).bounding_box() for k in (0, 1)]
+        assert tiles[0]['y'] == tiles[1]['y'] and tiles[0]['height'] <= seen['height']
+    assert not w.errors
+
+
+@pytest.mark.parametrize('width', [400, 800, 1280])
+@pytest.mark.parametrize('mode', ['single', 'grid'])
+def test_no_part_of_the_reviewer_moves_while_it_is_used(page, reviewer, mode, width):
+    "Neither from a short name to a long one, nor when tiles are marked."
+    page.set_viewport_size(dict(width=width, height=900))
+    reviewer.mode = mode
+    w, places = InBrowser(page, reviewer), []
+    parts = [page.locator(p) for p in ('.trmml', '.body', '.actions', 'progress')]
+    for name in NAMES:
+        reviewer.category = name
+        w.refresh()
+        w.settle()
+        for key in ('y', 'ArrowRight', 'n') if mode == 'grid' else 'yn':
+            places.append([box[k] for box in (p.bounding_box() for p in parts) for k in ('y', 'height')])
+            w.press(key)
+    assert [p for p in places if p != places[0]] == [] and not w.errors
+
+
+def test_marks_in_one_view_are_seen_in_the_other(page, reviewer):
+    "The same reviewer shown twice: tiles that are marked, and the page that is saved."
+    reviewer.mode, reviewer.category = 'grid', 'sheep'
+    w = InBrowser(page, reviewer)
+    page.evaluate('window.another()')
+    views = page.locator('.trmml-reviewer')
+    views.nth(1).locator('.tile').first.wait_for()
+    marks = lambda k: views.nth(k).locator('.tile').evaluate_all('all => all.map(e => e.dataset.mark)')
+    views.nth(1).locator('.tile').nth(2).click()
+    w.settle()
+    views.nth(0).locator('.tile').nth(3).click()
+    w.settle()
+    assert marks(0) == marks(1) == reviewer.marks == ['', '', 'present', 'present', *[''] * 8]
+    page.evaluate("[1, 3, 3, 4].forEach(k => document.querySelectorAll('.tile')[k].click())")
+    w.settle()
+    assert marks(0) == marks(1) == reviewer.marks == ['', 'present', 'present', 'skip', 'present', *[''] * 7]
+    page.evaluate('window.another()')  # and in one that is opened later
+    views.nth(2).locator('.tile').first.wait_for()
+    assert marks(2) == reviewer.marks == reviewer.content['marks']
+    views.nth(2).locator('.tile').first.focus()
+    w.press('Enter')
+    assert sorted(labels(reviewer)) == [-1, 1, 1, 1] and marks(0) == marks(1) == marks(2) and not w.errors
+
+
+def test_what_is_chosen_in_one_view_of_the_inspector_is_chosen_in_the_other(page, inspector):
+    w = InBrowser(page, inspector)
+    page.evaluate('window.another()')
+    views = page.locator('.trmml-inspector')
+    views.nth(1).locator('.label').first.wait_for()
+    views.nth(1).focus()
+    w.press('ArrowDown', 'Enter', 'ArrowDown', 'Shift+ArrowUp')
+    strength = views.nth(1).get_by_label('strength of the colours')
+    strength.fill('0.9')
+    w.settle()
+    page.evaluate('window.another()')  # and in one that is opened later
+    views.nth(2).locator('.label').first.wait_for()
+    w.settle()
+    for k in range(3):
+        view = views.nth(k)
+        assert view.locator('[aria-selected=true] .name').inner_text() == inspector.label
+        assert view.locator('.dot[style]').count() == 2 and len(inspector.labels) == 1
+        assert f'Who claims patch {inspector.patch}?' in view.locator('.detail').inner_text()
+        assert view.get_by_label('strength of the colours').input_value() == '0.9' == str(inspector.opacity)
+    assert inspector.content['start']['label'] == inspector.label and not w.errors
+
+
+def test_a_line_moved_in_one_view_is_moved_in_the_other(page, thresholds):
+    w = InBrowser(page, thresholds)
+    page.evaluate('window.another()')
+    views = page.locator('.trmml-thresholds')
+    views.nth(1).focus()
+    w.press('ArrowDown', 'Shift+ArrowLeft', 'ArrowLeft')
+    said = [views.nth(k).locator('.body > table').inner_text() for k in range(2)]
+    assert said[0] == said[1] and f'{thresholds.thresholds[1]:.3f}' in said[0]
+    assert [views.nth(k).get_by_role('button', name='save 1 threshold').is_enabled() for k in range(2)] == [True] * 2
+    assert not w.errors
+
+
 def test_in_a_frame_that_grows_with_its_content_the_picture_is_large(page, reviewer):
     "As in Colab: a height that followed the frame, while the frame follows it, would end at the smallest."
     page.evaluate("Object.defineProperty(window, 'parent', { value: {} })")
@@ -466,6 +561,42 @@ def test_labels_are_searched_sorted_and_sifted(page, inspector):
     )  # never out of sight
 
 
+def test_the_chosen_label_stays_in_sight_when_the_window_changes(page, inspector):
+    page.set_viewport_size(dict(width=1280, height=1000))
+    inspector.label = inspector.names[inspector.views[0].order[14]]  # at the end of the list as it is now
+    InBrowser(page, inspector)
+    page.get_by_role('button', name='show all 200 labels').click()
+    for height in (700, 1000, 720):
+        page.set_viewport_size(dict(width=1280, height=height))
+        page.wait_for_timeout(200)
+        box, outer = page.locator('[aria-selected=true]').bounding_box(), page.locator('.rows').bounding_box()
+        assert outer['y'] - 1 <= box['y'] and box['y'] + box['height'] <= outer['y'] + outer['height'] + 1, height
+
+
+@pytest.mark.parametrize('width', [1280, 800, 400])
+@pytest.mark.parametrize('which', ['inspector', 'overview', 'thresholds'])
+def test_a_long_name_has_the_width_of_the_list(page, inspector, thresholds, which, width):
+    "Sixty letters stand in two lines or three, whatever is said beside them: a sign, the word wrong, bar and number."
+    page.set_viewport_size(dict(width=width, height=1000))
+    if which != 'thresholds':
+        k = NAMES.index(NAMES[2])
+        inspector.runs[0].dataset.truth[:, k] = 1
+        inspector.runs[0].probabilities[:, k] = 0.1  # wrong everywhere
+        inspector.row = 1
+        inspector.label = NAMES[2]
+    w = InBrowser(page, thresholds if which == 'thresholds' else inspector)
+    if which == 'overview':
+        w.press('o')
+    name = page.locator('.rows .name' if which != 'overview' else '.scores .name', has_text=NAMES[2]).first
+    row = name.locator('xpath=..')
+    assert which != 'inspector' or 'wrong' in row.inner_text()
+    lines = name.evaluate('e => e.getBoundingClientRect().height / parseFloat(getComputedStyle(e).lineHeight)')
+    assert round(lines) <= 3, lines
+    box, outer = name.bounding_box(), row.bounding_box()
+    assert box['width'] > 0.75 * outer['width']
+    assert page.locator('.trmml').evaluate(UNREADABLE) == [] and not w.errors
+
+
 @pytest.mark.parametrize('width', [1280, 800, 400])
 def test_all_details_of_a_label_are_seen_without_scrolling(page, inspector, width):
     page.set_viewport_size(dict(width=width, height=1200))
@@ -586,7 +717,7 @@ def thresholds():
 def test_a_threshold_is_dragged_or_stepped_and_saved(page, thresholds):
     w = InBrowser(page, thresholds)
     page.wait_for_function(FOCUS)
-    facts = lambda: page.locator('table').inner_text()
+    facts = lambda: page.locator('.body > table').inner_text()
     percent = lambda m, name: f'{100 * m[name]:.1f} %'
     for press in ((), ('ArrowLeft',), ('Shift+ArrowLeft',), ('ArrowDown', 'ArrowDown'), ('b',)):
         w.press(*press)
@@ -610,6 +741,35 @@ def test_a_threshold_is_dragged_or_stepped_and_saved(page, thresholds):
     assert len(thresholds.kept) == 1 and thresholds.kept[0].tolist() == thresholds.thresholds
     assert 'saved: a list' in page.locator('.trmml-status').inner_text()
     assert page.get_by_role('button', name='nothing to save').is_disabled()
+    assert page.evaluate('window.outer') == [] and not w.errors
+
+
+def test_a_category_is_searched_among_two_hundred(page):
+    from trmml_nb.people.threshold_widget import ThresholdWidget
+
+    r = np.random.default_rng(0)
+    names = [*NAMES, *(f'class {k}' for k in range(196))]
+    live = ThresholdWidget(r.random((60, 200)), r.integers(-1, 2, (60, 200)), names, [0.5] * 200)
+    w = InBrowser(page, live)
+    page.wait_for_function(FOCUS)
+    seen = lambda: [t for t in page.locator('.rows .label:visible .name').all_inner_texts()]
+    assert len(seen()) == 200
+    w.press('/')
+    page.keyboard.type('CLASS 19')
+    assert seen() == ['class 19', *(f'class {k}' for k in range(190, 196))]
+    w.press('Enter')
+    assert live.category == 'class 19' and page.evaluate("document.activeElement.classList.contains('trmml')")
+    w.press('ArrowDown', 'ArrowDown', 'ArrowLeft')
+    assert live.category == 'class 191' and live.thresholds[195] < 0.5
+    w.press('ArrowUp', 'ArrowUp', 'ArrowUp')
+    assert live.category == 'class 19'
+    w.press('/', 'Escape')
+    assert len(seen()) == 200 and page.get_by_label('search categories').input_value() == ''
+    box, outer = page.locator('[aria-selected=true]').bounding_box(), page.locator('.rows').bounding_box()
+    assert outer['y'] - 1 <= box['y'] and box['y'] + box['height'] <= outer['y'] + outer['height'] + 1
+    before = list(live.thresholds)
+    w.press('?', 'ArrowLeft')
+    assert live.thresholds == before and not page.locator('.help').is_visible()
     assert page.evaluate('window.outer') == [] and not w.errors
 
 

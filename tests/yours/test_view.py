@@ -1,13 +1,18 @@
 """A run folder under the eyes: the widgets open on what the run itself says, for a training and for an album."""
 
+import base64
+import io
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from trmml_nb import cli
@@ -18,13 +23,14 @@ from trmml_nb.errors import RunError, ViewError
 from trmml_nb.io import read_json, write_json
 from trmml_nb.runs.run import load_run
 from trmml_nb.runs.train import train_job
-from trmml_nb.runs.use import complete_job, training_set
+from trmml_nb.runs.use import complete_job, inspect_job, training_set
 from trmml_nb.yours.photographs import PhotosJob, options_again, photos_job
 from trmml_nb.yours.view import (
     Inspector,
     OpenRun,
     Reviewer,
     Thresholds,
+    about_training,
     again,
     album_of,
     from_completed,
@@ -246,6 +252,33 @@ def test_training_again_learns_from_the_answers_and_leaves_the_run(home, which):
     assert (moved * towards).mean() > 0, 'answers against the proposals pull probabilities the other way'
     assert {p.name: p.read_bytes() for p in (home / which).iterdir() if p.is_file()} == before
     assert newer.dataset is seen.dataset and newer.thresholds.shape == seen.thresholds.shape
+    assert newer.crop is seen.crop is False
+    if which == 'scenes':
+        assert newer.about == 'it learned from all labels, so none is left to measure it by'
+    else:
+        told, metrics = newer.about, read_json(home / 'album/metrics.json')
+        why = r'its probabilities are better on labels held out \(log loss \d|by cross-validation both are equally good'
+        assert re.match(f'kept: (the tower alone, without training|the trained model): ({why})', told)
+        was = np.mean([ap for ap in metrics['per_class_AP'].values() if ap is not None])
+        assert f'mAP on known labels held out {was:.1f} before, ' in told and told.endswith('over 3 categories')
+
+
+def test_average_precision_before_and_now_is_about_the_same_categories():
+    metrics = dict(model='trained', trained_log_loss=0.2, zero_shot_log_loss=0.3, choice_rests_on='known labels')
+    found = SimpleNamespace(metrics=metrics, table=pd.DataFrame(dict(AP=[80.0, 60.0, np.nan]), index=list('abc')))
+    why = 'kept: the trained model: its probabilities are better on labels held out (log loss 0.200, the other 0.300)'
+    told = about_training(found, 'best', dict(a=70.0, b=None, c=90.0))
+    assert told == f'{why}; mAP on known labels held out 70.0 before, 80.0 now, over 1 category'
+    assert about_training(found, 'best', {}) == about_training(found, 'best', dict(c=90.0)) == why
+    assert about_training(found, 'trained', {}) == 'kept: the trained model, as asked'
+
+
+def test_after_training_again_maps_lie_where_the_tower_looked(home):
+    "A tower that sees only the middle of a picture does so after another training too."
+    opened = OpenRun(home / 'scenes', progress=False)
+    opened.recogniser.tower.preprocess = {**opened.recogniser.tower.preprocess, 'resize_mode': 'shortest'}
+    seen = opened.inspection('train')
+    assert seen.crop and again(opened, seen.dataset, seen.store, seen.dataset.targets).crop
 
 
 def test_what_is_gone_or_changed_is_named(home, tmp_path):
@@ -325,3 +358,27 @@ def test_photographs_in_a_list_have_short_names(home):
     live = Inspector(home / 'album', images=files)
     assert live.runs[0].dataset.image_ids == [f.name for f in files]
     assert live.content['said'].startswith(f'{files[0].name}: 1 of 3 under "all"; training never saw this picture')
+
+
+@pytest.mark.parametrize('resize', ['squash', 'shortest'])
+def test_the_page_of_inspect_shows_what_the_tower_saw_and_the_runs_thresholds(home, tmp_path, resize):
+    "A tower that crops sees the middle of a picture, and so does the page; the lines in its bars are the run's own."
+    run = tmp_path / 'run'
+    job = TrainJob(limit=40, epochs=1, cache=str(home / 'cache'), out=str(run), resize=resize)
+    train_job(job, progress=False)
+    names = load_run(run).class_names
+    limits = np.linspace(0.1, 0.9, len(names))
+    save_thresholds(run, names, limits)
+    thirds = np.repeat(np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200]], np.uint8), 60, axis=0)  # red, green, blue
+    Image.fromarray(np.tile(thirds, (60, 1, 1))).save(tmp_path / 'wide.png')
+    page = inspect_job(run, tmp_path / 'wide.png', tmp_path / 'page.html').read_text(encoding='utf-8')
+    data = re.search('data:image/jpeg;base64,([A-Za-z0-9+/=]+)', page)[1]
+    shown = Image.open(io.BytesIO(base64.b64decode(data)))
+    pixels = np.asarray(shown.convert('RGB')).astype(int)
+    left, right = pixels[30, 3].argmax(), pixels[30, -4].argmax()
+    assert (shown.size, left, right) == (((60, 60), 1, 1) if resize == 'shortest' else ((180, 60), 0, 2))
+    rows = re.findall(r'data-label="(\d+)".*?class="?tick"? style="left:([\d.]+)%', page, re.S)
+    assert len(rows) == len(names)
+    assert [float(at) for _, at in rows] == pytest.approx(
+        [100 * limits[int(c)] for c, _ in rows], abs=0.51
+    )  # whole percents

@@ -220,13 +220,13 @@ def label_statistics(
     targets: np.ndarray,  # int8 [M, C] in the one code
     class_names: Sequence[str],  # C names
     truth: np.ndarray | None = None,  # int8 [M, C]: what the evaluator knows
-) -> pd.DataFrame:  # a row per class: present, absent, unknown, known_share; with truth: truly_present, hidden_present
-    "How many labels of each class are present, absent and unknown."
+) -> pd.DataFrame:  # a row per category: present, absent, unknown, known_share; with truth: truly_present, hidden_present
+    "How many labels of each category are present, absent and unknown."
     targets = np.asarray(targets)
     if targets.ndim != 2 or targets.shape[1] != len(class_names):
         raise LabelError(f'targets have shape {targets.shape}, expected [N, {len(class_names)}] for the class names.')
     counts = {name: (targets == v).sum(0) for name, v in dict(present=PRESENT, absent=ABSENT, unknown=UNKNOWN).items()}
-    table = pd.DataFrame(counts, index=pd.Index(list(class_names), name='class'))
+    table = pd.DataFrame(counts, index=pd.Index(list(class_names), name='category'))
     table['known_share'] = known(targets).sum(0) / max(len(targets), 1)
     if truth is not None:
         if np.shape(truth) != targets.shape:

@@ -532,6 +532,7 @@ class Inspection:
     crop: bool = False  # True: the tower saw only the middle square
     seen: bool = True  # False: a measured set, whose labels training did not see
     thresholds: np.ndarray | None = None  # [C] probability from which a label is read as present; None: 0.5
+    about: str = ''  # how the method was made and chosen, in a sentence; empty where there is nothing to say
 
     @cached_property
     def sizes(self) -> np.ndarray | None:

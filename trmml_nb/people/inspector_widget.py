@@ -51,6 +51,7 @@ class Reporter(anywidget.AnyWidget):
     event = traitlets.Dict()  # the last message, and 'n', its number
     heard = traitlets.Int(0).tag(sync=True)  # how many messages came; the browser waits for each
     place = traitlets.Unicode().tag(sync=True)  # names the still twin, which the living widget hides
+    echo = traitlets.Dict().tag(sync=True)  # what was last chosen or marked in one view: the others follow
 
     def __init__(
         self,
@@ -65,6 +66,8 @@ class Reporter(anywidget.AnyWidget):
         if content.get('kind') == 'ping':
             return
         self.set_trait('event', {**content, 'n': self.event.get('n', 0) + 1})
+        if content.get('kind') in ('set', 'marks', 'move'):  # the view has drawn it itself
+            self.echo = self.event
 
     def still(self) -> bytes:
         "What is seen, as a PNG: shown where no kernel runs. A widget that has nothing to show gives none."
@@ -515,6 +518,7 @@ class InspectorWidget(InspectorQuestions):
                 setattr(self, name, event['value'])
             finally:
                 self._silent = False
+            self.content['start'][name] = event['value']  # what a page that is loaded again begins with
             if name == 'label':
                 view = self.views[0]
                 self.say(f'{view.image_id}: {label_told(view, view.index(self.label))}')

@@ -567,6 +567,7 @@ def changed_answers(
     targets_after: Any,  # [M, C] labels of the later round
     class_names: Sequence[str],  # C names
     threshold: Any = 0.5,  # probability from which 'present' is proposed: one for all, or [C]
+    threshold_after: Any = None,  # that of the later round; None: the same
 ) -> pd.DataFrame:  # a row per category, most proposals turned over first
     "New labels per category, and on the blanks that are left: proposals turned to present, to absent, mean change."
     p, q, t, u = (as_numpy(x) for x in (before, after, targets_before, targets_after))
@@ -574,7 +575,8 @@ def changed_answers(
         raise ReviewError(f'shapes are {p.shape}, {q.shape}, {t.shape} and {u.shape} with {len(class_names)} names, '
                           f'expected the '
                           'same [M, C] four times, and C names.')
-    open_, was, now = u == UNKNOWN, p >= threshold, q >= threshold
+    now = q >= (threshold if threshold_after is None else threshold_after)
+    open_, was = u == UNKNOWN, p >= threshold
     moved = np.divide(np.where(open_, abs(q - p), 0).sum(0), open_.sum(0), out=np.zeros(p.shape[1]), where=open_.any(0))
     table = pd.DataFrame(dict(answers=((t == UNKNOWN) & ~open_).sum(0), to_present=(open_ & ~was & now).sum(0),
                               to_absent=(open_ & was & ~now).sum(0), mean_change=moved), index=list(class_names))

@@ -83,6 +83,7 @@ class ReviewTraits(Reporter):
     message: str  # what happened last
     trouble: str  # what is wrong with a picture's file
     changes: list[list[str]]  # rows of the table of what changed
+    learned: str  # which model the last training left, and why
     foreign: bool  # whether somebody else has changed the answers file
     _silent: bool  # whether a new value of a trait leads to nothing
 
@@ -166,7 +167,8 @@ class ReviewPicture(ReviewWords):
             self.content = dict(
                 self.review.progress(), question=[list(part) for part in self.asked()], message=self.message,
                 trouble=self.trouble, grid=list(views[0].grid) if views else [1, 1], marks=list(self.marks),
-                recent=self.recent(), changes=self.changes, reread=self.foreign, retrain=self.again is not None,
+                recent=self.recent(), changes=self.changes, learned=self.learned, reread=self.foreign,
+                retrain=self.again is not None,
                 threshold=float(threshold[self.page[0].column]) if self.page else .5,
                 given=given, precision=self.judged(),
                 tiles=[dict(image=ids[q.row], p=q.probability, says=LABEL_NAMES[q.label]) for q in self.page])
@@ -308,12 +310,14 @@ class ReviewWays(ReviewAnswers):
         if inspection.thresholds is not None:
             self.review.threshold = inspection.thresholds
         table = changed_answers(before.probabilities, inspection.probabilities, self.trained_on, labels, self.names,
-                             before.threshold)
+                                before.threshold, self.review.threshold)
         shown = table.head(8).reset_index().astype(object).values.tolist()
         self.changes = [['category', 'new labels', 'now present', 'now absent', 'mean change'],
                         *([str(name), *(str(int(v)) for v in row[:3]), f'{row[3]:.2f}'] for name, *row in shown)]
-        self.message = (f'trained again in {perf_counter() - started:.1f} s, for this page: to keep such a model, '
-                        'export the table and train on it')
+        about = inspection.about
+        self.learned = (f'{about[:1].upper()}{about[1:]}. ' if about else '') + (
+            'This model is for this page: to keep such a one, export the table and train on it.')
+        self.message = '; '.join(filter(None, [f'trained again in {perf_counter() - started:.1f} s', about]))
         self.trained_on = labels
         self.ask()
 
@@ -337,6 +341,7 @@ class ReviewWidget(ReviewWays):
         self.trained_on, self.milliseconds = review.dataset.targets, 0.
         self.message = self.trouble = ''
         self.changes: list[list[str]] = []  # rows of the table of what changed
+        self.learned = ''
         self.foreign, self._silent = False, True
         super().__init__(names=list(review.dataset.class_names), **traits)
         self.observe(self._changed, ['mode', 'category', 'proposed', 'count', 'marks'])
@@ -365,6 +370,7 @@ class ReviewWidget(ReviewWays):
             finally:
                 self._silent = False
             self._keep()
+            self.content['marks'] = list(self.marks)  # what a page that is loaded again begins with
         self.message = '' if kind != 'marks' else self.message
         if kind == 'answer' and current and self.mode == 'single' and event.get('answer') in TILE_MARKS[1:]:
             self.answer(event['answer'])

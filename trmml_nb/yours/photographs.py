@@ -62,10 +62,10 @@ from ..training.trainer import Trainer, pick_device, predict_logits
 # %% auto #0
 __all__ = ['PLACES', 'KEPT', 'PAGE_STYLE', 'IN_WORDS', 'FEW', 'MARK', 'REPORT_WORDS', 'PhotosError', 'sureness', 'fit_rows',
            'Kept', 'copies', 'held_out_logits', 'PhotosJob', 'options_again', 'next_folder', 'Result', 'study',
-           'tower_alone', 'html_table', 'few_marks', 'picture_uri', 'limits', 'check_figure', 'report_html',
-           'claim_photos', 'photos_key', 'same_result', 'own_folder', 'deliver', 'write_results', 'photos_in',
-           'check_tower', 'names_in_words', 'check_count', 'what_is_open', 'album_cost', 'check_album', 'what_is_new',
-           'photos_job']
+           'tower_alone', 'kept_in_words', 'html_table', 'few_marks', 'picture_uri', 'limits', 'check_figure',
+           'report_html', 'claim_photos', 'photos_key', 'same_result', 'own_folder', 'deliver', 'write_results',
+           'photos_in', 'check_tower', 'names_in_words', 'check_count', 'what_is_open', 'album_cost', 'check_album',
+           'what_is_new', 'photos_job']
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #be219ffe
 class PhotosError(DataError):
@@ -336,6 +336,21 @@ def tower_alone(
 
 # %% ../../nbs/library/yours/01_photographs.ipynb #247d46b7
 KEPT = dict(trained='the trained model', tower='the tower alone, without training')  # what was chosen, in words
+
+
+def kept_in_words(
+    metrics: Mapping[str, Any],  # of `study`
+    model: str = 'best',  # what was asked for, as `study` takes it
+) -> str:
+    "Which model is kept, and why, in a line."
+    less, more = sorted(round(metrics[name], 3) for name in ('trained_log_loss', 'zero_shot_log_loss'))
+    known = (f': its probabilities are better on labels held out (log loss {less:.3f}, the other {more:.3f})'
+             if less < more else ': by cross-validation both are equally good')
+    why = {'known labels': known, 'nothing': ': no label could judge it',
+           'assumed labels': ', the better one if what was not noted is absent: nothing is known absent'}
+    return f'kept: {KEPT[metrics["model"]]}' + (why[metrics['choice_rests_on']] if model == 'best' else ', as asked')
+
+
 PAGE_STYLE = '''
 :root{color-scheme:light dark;--ink:#222;--paper:#fff;--rule:#ddd;--soft:#595959;--card:#f4f4f4}
 @media(prefers-color-scheme:dark){:root{--ink:#eee;--paper:#161616;--rule:#444;--soft:#b8b8b8;--card:#242424}}
@@ -367,7 +382,7 @@ tr,li{break-inside:avoid}h2{break-after:avoid}}
 IN_WORDS = dict(present='known present', absent='known absent', known_share='share known', AP='average precision (%)',
              AP_assumed='average precision, blanks as absent (%)', threshold='present from', seconds='seconds',
              proposed_present='proposed as present', expected_precision='share of them that should hold',
-             **{'from': 'at least', 'to': 'at most', 'class': 'category'}, image='photograph', category='category',
+             **{'from': 'at least', 'to': 'at most'}, image='photograph', category='category',
              row='line')
 FEW = 5  # fewer known present labels than this are marked beside a measure
 
@@ -860,10 +875,5 @@ def photos_job(
     if begun:
         say(f'{folder}: went on with an unfinished run, {kept.taken} of {job.folds} folds were taken over'
             + (f', {kept.stale} not: labels, photographs or versions are others now' if kept.stale else ''))
-    less, more = sorted(round(result.metrics[name], 3) for name in ('trained_log_loss', 'zero_shot_log_loss'))
-    known = (f': its probabilities are better on labels held out (log loss {less:.3f}, the other {more:.3f})'
-             if less < more else ': by cross-validation both are equally good')
-    why = {'known labels': known, 'nothing': ': no label could judge it',
-           'assumed labels': ', the better one if what was not noted is absent: nothing is known absent'}[result.metrics['choice_rests_on']]
-    say(f'kept: {KEPT[result.chosen]}' + (why if job.model == 'best' else ', as asked'))
+    say(kept_in_words(result.metrics, job.model))
     return folder

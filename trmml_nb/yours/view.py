@@ -10,7 +10,7 @@ import getpass
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..data.own_data import image_folder
 from ..data.formats import read_labels
 from ..data.tables import Sheet
 from ..errors import RunError, ViewError
-from ..io import LockError, alone, parse_json, read_json, write_atomic, write_json
+from ..io import LockError, alone, number_of, parse_json, read_json, write_atomic, write_json
 from ..people.figures import as_numpy
 from ..people.inspector import Inspection, inspect_method
 from ..people.review import Review
@@ -44,12 +44,13 @@ from ..towers.encode import encode_dataset
 from ..towers.views import Store
 from ..training.trainer import Trainer, predict_logits
 from .calibration import PlattScaling
-from .photographs import PhotosJob, fit_rows, held_out_logits, options_again, study, tower_alone
+from .photographs import (PhotosJob, Result, fit_rows, held_out_logits, kept_in_words, options_again, study,
+                                          tower_alone)
 
 # %% auto #0
 __all__ = ['Decisions', 'read_decisions', 'short_names', 'photo_list', 'album_of', 'check_pictures', 'from_completed', 'OpenRun',
-           'again', 'Inspector', 'journal', 'who_answers', 'Reviewer', 'save_thresholds', 'Thresholds', 'opens_others',
-           'view_notebook', 'review_notebook']
+           'about_training', 'again', 'Inspector', 'journal', 'who_answers', 'Reviewer', 'save_thresholds',
+           'Thresholds', 'opens_others', 'view_notebook', 'review_notebook']
 
 # %% ../../nbs/library/yours/04_view.ipynb #8ba58277
 @dataclass(frozen=True)
@@ -195,6 +196,11 @@ class OpenRun:
         "Tower and method."
         return load_run(self.folder, self.device)
 
+    @property
+    def crop(self) -> bool:
+        "Whether the tower sees only the middle of a picture, over which maps are drawn."
+        return self.recogniser.tower.preprocess.get('resize_mode') == 'shortest'
+
     @cached_property
     def texts(self) -> Any:
         "[C, d] text vectors of the tower."
@@ -248,17 +254,31 @@ class OpenRun:
     ) -> Inspection:
         "The run on some images, with its own probabilities and thresholds."
         (data, seen), decide = self.dataset(split, photos), self.decisions
-        store, tower = self.store(data), self.recogniser.tower
+        store = self.store(data)
         if self.is_photos and photos is None:
             p = from_completed(self.folder, data, decide.thresholds if decide.filled is None else decide.filled)
             check_pictures(self.folder, self.config, data)
         else:
             p = decide.calibration(predict_logits(self.recogniser.method, store).numpy())
-        crop = tower.preprocess.get('resize_mode') == 'shortest'
-        return inspect_method(self.recogniser.method, store, data, self.texts, self.folder.resolve().name, crop=crop,
-                              seen=seen, probabilities=p, thresholds=decide.thresholds)
+        return inspect_method(self.recogniser.method, store, data, self.texts, self.folder.resolve().name,
+                              crop=self.crop, seen=seen, probabilities=p, thresholds=decide.thresholds)
 
 # %% ../../nbs/library/yours/04_view.ipynb #c1272596
+def about_training(
+    found: Result,  # of a training on more labels
+    model: str,  # what was asked for: 'best', 'trained' or 'tower'
+    before: Mapping[str, float | None],  # category -> average precision in the run that it began with
+) -> str:
+    "Which model was kept and why, and the mean average precision before and now, over what could be measured twice."
+    now = found.table['AP'].to_dict()
+    both = [name for name, ap in now.items() if np.isfinite(ap) and before.get(name) is not None]
+    if not both:
+        return kept_in_words(found.metrics, model)
+    was, is_ = (np.mean([ap[name] for name in both]) for ap in (before, now))
+    return (f'{kept_in_words(found.metrics, model)}; mAP on known labels held out {was:.1f} before, {is_:.1f} now, over '
+            f'{number_of(len(both), "category", "categories")}')
+
+
 def again(
     run: OpenRun,  # a run
     dataset: MultiLabelDataset,  # M images with labels and blanks
@@ -272,16 +292,19 @@ def again(
         trainer = Trainer(method, store, filled.targets, settings(run.job)[1])
         trainer.fit(progress=False)
         p = run.decisions.calibration(predict_logits(trainer.final, store).numpy())
-        return inspect_method(trainer.final, store, dataset, run.texts, name, probabilities=p,
+        seen = inspect_method(trainer.final, store, dataset, run.texts, name, crop=run.crop, probabilities=p,
                               thresholds=run.decisions.thresholds)
-    (job, sheet), training = run.album, run.job
+        return replace(seen, about='it learned from all labels, so none is left to measure it by')
+    (job, sheet), training, told = run.album, run.job, run.folder / 'metrics.json'
+    before = read_json(told).get('per_class_AP', {}) if told.is_file() else {}
     alone = tower_alone(tower, store, filled)
     held_out = held_out_logits(tower, store, filled, training, job.folds)
     found = study(replace(sheet, dataset=filled), held_out, predict_logits(alone, store).numpy(), job.folds, job.seed,
                   job.model)
     method = alone if found.chosen == 'tower' else fit_rows(tower, store, filled, np.arange(len(filled)), training)
-    return inspect_method(method, store, dataset, run.texts, name, probabilities=found.probabilities,
+    seen = inspect_method(method, store, dataset, run.texts, name, crop=run.crop, probabilities=found.probabilities,
                           thresholds=found.thresholds)
+    return replace(seen, about=about_training(found, job.model, before))
 
 # %% ../../nbs/library/yours/04_view.ipynb #8919a503
 def Inspector(

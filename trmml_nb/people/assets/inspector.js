@@ -103,32 +103,35 @@ const bodyOf = v => {
   const labels = make('div', { className: 'list' }, row(v.search, v.sort), row(...v.chips), v.rows, v.more);
   return make('div', { className: 'body' }, labels, v.centre, v.detail, v.svg, v.board, v.help);
 };
+// `key` gives the act of a key
+const framed = (v, key) => [
+  row(
+    v.previous,
+    v.next,
+    v.filter,
+    v.because,
+    v.aside,
+    v.jump,
+    make('span', { className: 'push row' }, button('overview', 'O', key('o')), button('keys', '?', key('?'))),
+  ),
+  v.body,
+  row(
+    make('label', { className: 'small' }, 'colours', v.opacity),
+    make('label', { className: 'small' }, 'lines', v.level),
+    v.outlined,
+    v.zoomer,
+  ),
+  v.live,
+];
 const build = v => {
-  const { el } = v,
-    key = name => () => act(v, name);
+  const { el } = v;
   el.classList.add('trmml', 'trmml-inspector');
   el.setAttribute('role', 'group');
   el.setAttribute('aria-label', 'inspector: where each label was found');
   v.body = bodyOf(v);
   el.replaceChildren(
     banner(),
-    row(
-      v.previous,
-      v.next,
-      v.filter,
-      v.because,
-      v.aside,
-      v.jump,
-      make('span', { className: 'push row' }, button('overview', 'O', key('o')), button('keys', '?', key('?'))),
-    ),
-    v.body,
-    row(
-      make('label', { className: 'small' }, 'colours', v.opacity),
-      make('label', { className: 'small' }, 'lines', v.level),
-      v.outlined,
-      v.zoomer,
-    ),
-    v.live,
+    make('div', { className: 'frame' }, ...framed(v, name => () => act(v, name))),
   );
 };
 const layers = (v, run) => {
@@ -226,6 +229,15 @@ const retell = v => {
     list(v);
     tell(v);
   }
+};
+const follow = (v, { name, value }) => {
+  // something was chosen in another view of this widget
+  if (!Object.hasOwn(v.now, name) || !v.levels.length) return;
+  v.now[name] = value;
+  for (const control of ['opacity', 'level']) v[control].value = v.now[control];
+  v.outline.checked = v.now.outline;
+  list(v);
+  draw(v);
 };
 const mark = (v, patch) => {
   put(v, 'patch', patch);
@@ -327,12 +339,14 @@ function render({ model, el }) {
   const stop = [
     atHome(el, (key, e) => act(v, key, e)),
     ...v.stages.map(s => s.watch(() => v.levels.length && draw(v))),
+    watchSize(v.rows, () => see(v)),
   ];
   const heard = {
     drawn: () => take(v),
     content: () => retell(v),
     why: () => showWhy(v),
     overview: () => survey(v),
+    echo: () => v.speak.others(said => follow(v, said)),
   };
   for (const [name, f] of Object.entries(heard)) model.on(`change:${name}`, f);
   take(v);

@@ -89,13 +89,18 @@ const labelRow = (v, k) => {
   row.append(
     dot,
     make('span', { className: 'name' }, v.names[k]),
-    ...(wrong(v, k) ? [make('span', { className: 'wrong' }, 'wrong')] : []),
-    signOf(v, k),
-    bar(probability(v, k), content(v).thresholds[k]),
-    make('span', { className: 'p' }, probability(v, k).toFixed(2)),
+    make(
+      'span',
+      { className: 'tail' },
+      ...(wrong(v, k) ? [make('span', { className: 'wrong' }, 'wrong')] : []),
+      signOf(v, k),
+      bar(probability(v, k), content(v).thresholds[k]),
+      make('span', { className: 'p' }, probability(v, k).toFixed(2)),
+    ),
   );
   return row;
 };
+const see = v => reveal(v.rows, v.rows.querySelector('[aria-selected=true]')); // the chosen label is never out of sight
 const list = v => {
   const text = v.search.value.trim().toLowerCase(),
     fits = order(v).filter(k => v.names[k].toLowerCase().includes(text) && passes[v.chip](v, k)),
@@ -110,8 +115,7 @@ const list = v => {
     : v.floor
       ? `show all ${fits.length} labels`
       : 'only those above 0.05';
-  const row = v.rows.querySelector('[aria-selected=true]');
-  if (row) reveal(v.rows, row);
+  see(v);
   light(v);
 };
 const light = v => {

@@ -26,9 +26,13 @@ const scoreLine = (v, k) => {
       disabled: !k.wrong,
     },
     make('span', { className: 'name' }, k.name),
-    ...(k.present < 5 ? [make('span', { className: 'few' }, `from ${k.present}`)] : []),
-    make('span', { className: 'trmml-bar' }, fill),
-    make('span', { className: 'p' }, k.ap === null ? '\u2013' : k.ap.toFixed(1)),
+    make(
+      'span',
+      { className: 'tail' },
+      ...(k.present < 5 ? [make('span', { className: 'few' }, `from ${k.present}`)] : []),
+      make('span', { className: 'trmml-bar' }, fill),
+      make('span', { className: 'p' }, k.ap === null ? '\u2013' : k.ap.toFixed(1)),
+    ),
   );
 };
 const pairLine = (v, [a, b, n]) =>
@@ -36,7 +40,7 @@ const pairLine = (v, [a, b, n]) =>
     'button',
     { type: 'button', className: 'line', onclick: go(v, { filter: 'false positives', category: a, beside: b }) },
     make('span', { className: 'name' }, make('strong', {}, a), ' said, ', make('strong', {}, b), ' there'),
-    make('span', { className: 'p' }, n),
+    make('span', { className: 'tail p' }, n),
   );
 const brick = (v, t, i) => {
   const face = make('canvas'),

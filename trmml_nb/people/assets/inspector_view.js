@@ -22,6 +22,7 @@ const send = (v, kind, more = {}) => v.speak({ kind, ...more });
 const put = (v, name, value) => {
   // choose something here, and tell Python
   v.now[name] = value;
+  content(v).start[name] = value; // a view that is opened later begins with it
   send(v, 'set', { name, value });
 };
 const home = v => v.el.focus({ preventScroll: true });

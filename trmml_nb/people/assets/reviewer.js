@@ -86,13 +86,13 @@ const parts = v => {
     stage: new Stage(canvas),
     picture: make('div', { className: 'trmml-stage one' }, canvas),
     question: make('h3', { className: 'question' }),
-    facts: make('div', { className: 'facts row soft small' }),
+    facts: make('div', { className: 'facts soft small' }),
     board: make('div', { className: 'board', role: 'group', 'aria-label': 'pictures to answer' }),
     live: make('div', { className: 'trmml-status small', role: 'status', 'aria-live': 'polite' }),
     progress: make('progress', { max: 1, value: 0, 'aria-label': 'answered' }),
     recent: make('ol', { className: 'recent small' }),
     changes: make('details', { className: 'changes', hidden: true }),
-    cutter: make('label', { className: 'small' }, 'present before the line', slider, 'absent after it'),
+    cutter: make('label', { className: 'small cutter' }, 'present before the line', slider, 'absent after it'),
     help: helpOf(REVIEWER_KEYS),
   };
 };
@@ -103,16 +103,24 @@ const build = v => {
   el.setAttribute('aria-label', `reviewer: ${content(v).given ? 'judge given labels' : 'answer what is blank'}`);
   el.replaceChildren(
     banner(' What you answered before is saved.'),
-    row(...choices(v), make('span', { className: 'push row' }, v.retrain, v.table)),
-    make('div', { className: 'row head' }, v.question, v.facts),
-    make('div', { className: 'body' }, v.picture, v.board, v.help),
     make(
       'div',
-      { className: 'row actions' },
-      ...[v.yes, v.no, v.skip, v.undo, v.zoom, v.cutter, v.save, v.later, v.reread],
-      make('span', { className: 'push' }, v.ask),
+      { className: 'screen' }, // what is needed for an answer: it fits the window, and the pictures get what is left
+      make(
+        'div',
+        { className: 'row choices' },
+        ...choices(v),
+        make('span', { className: 'push row' }, v.retrain, v.table, v.ask),
+      ),
+      make('div', { className: 'row head' }, v.question, v.facts),
+      make('div', { className: 'body' }, v.picture, v.board, v.help),
+      make(
+        'div',
+        { className: 'row actions' },
+        ...[v.yes, v.no, v.skip, v.undo, v.zoom, v.cutter, v.save, v.later, v.reread],
+      ),
+      row(v.progress, v.live),
     ),
-    row(v.progress, v.live),
     v.recent,
     v.changes,
   );
@@ -134,7 +142,15 @@ const paint = v => {
   v.save.title = count('') ? `${count('')} stay open` : '';
 };
 const remark = v => {
+  content(v).marks = [...v.marks]; // a view that is opened later begins with them
   send(v, 'marks');
+  paint(v);
+};
+const follow = (v, { drawn, marks }) => {
+  // tiles were marked in another view of this widget
+  if (drawn !== v.model.get('drawn') || marks.length !== v.tiles.length) return;
+  v.marks = [...marks];
+  content(v).marks = [...marks];
   paint(v);
 };
 const mark = (v, i, answer) => {
@@ -222,7 +238,7 @@ const factsOf = v => {
   const [{ image, p, says }] = tiles;
   return [
     bar(p, threshold),
-    make('span', { className: 'name' }, `${image}:`),
+    make('span', { className: 'name' }, ` ${image}: `),
     `probability ${apart(p, threshold).join(', threshold ')}: the ${given ? 'table' : 'run'} says ${says}`,
   ];
 };
@@ -237,14 +253,19 @@ const answerOf = (v, a) =>
 const showWords = v => {
   const now = content(v),
     cells = (values, head) => values.map(value => make(head ? 'th' : 'td', {}, value));
-  v.question.replaceChildren(...now.question.map(([text, strong]) => (strong ? make('strong', {}, text) : text)));
+  v.question.replaceChildren(
+    make('span', {}, ...now.question.map(([text, strong]) => (strong ? make('strong', {}, text) : text))),
+  );
+  const longest = v.model.get('names').reduce((a, b) => (b.length > a.length ? b : a), '');
+  v.question.dataset.longest = isGrid(v) ? `Which of these show an ${longest}?` : `Is there an ${longest}?`;
   v.facts.replaceChildren(...factsOf(v));
   tell(v);
   v.recent.replaceChildren(...Array.from({ length: 5 }, (_, i) => answerOf(v, now.recent[i])));
   v.changes.hidden = !now.changes.length;
   v.changes.open = true;
   v.changes.replaceChildren(
-    make('summary', {}, 'What changed on the open blanks'),
+    make('summary', {}, 'What the last training changed on the open blanks'),
+    ...(now.learned ? [make('p', { className: 'learned' }, now.learned)] : []),
     make('table', {}, ...now.changes.map((values, k) => make('tr', {}, ...cells(values, !k)))),
   );
 };
@@ -330,7 +351,7 @@ function render({ model, el }) {
   Object.assign(v, parts(v), buttons(v));
   build(v);
   const stop = [atHome(el, (key, e) => act(v, key, e)), v.stage.watch(() => redraw(v))],
-    heard = { drawn: () => draw(v), content: () => tell(v) };
+    heard = { drawn: () => draw(v), content: () => tell(v), echo: () => v.speak.others(m => follow(v, m)) };
   for (const [name, f] of Object.entries(heard)) model.on(`change:${name}`, f);
   draw(v);
   return () => {

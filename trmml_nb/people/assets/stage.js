@@ -86,6 +86,7 @@ const border = ({ data, h, w }, level) => {
 };
 const reveal = (rows, row) => {
   // scroll a list so that a row of it is seen
+  if (!row) return;
   const [a, b] = [row, rows].map(e => e.getBoundingClientRect());
   if (a.top < b.top || a.bottom > b.bottom) rows.scrollTop += a.top - b.top - rows.clientHeight / 2;
 };
@@ -206,11 +207,15 @@ class Stage {
     namesOn(canvas, g, p, layers);
   }
   watch(redraw) {
-    const seen = new ResizeObserver(() => redraw());
-    seen.observe(this.canvas);
-    return () => seen.disconnect();
+    return watchSize(this.canvas, redraw);
   }
 }
+const watchSize = (e, act) => {
+  // whenever an element has another size
+  const seen = new ResizeObserver(() => act());
+  seen.observe(e);
+  return () => seen.disconnect();
+};
 const highest = (map, [h, w]) => {
   let k = 0;
   map.forEach((v, i) => {
@@ -256,15 +261,21 @@ const speaker = (model, el) => {
       // nobody is there
     }
   });
-  return message => {
+  const view = Math.random().toString(36).slice(2); // this view of the widget, of several
+  const others = act => {
+    const said = model.get('echo');
+    if (said.view && said.view !== view) act(said);
+  };
+  const speak = message => {
     try {
-      model.send(message);
+      model.send({ ...message, view });
       clearTimeout(timer);
       timer = setTimeout(() => mute(true), 5000);
     } catch {
       mute(true);
     }
   };
+  return Object.assign(speak, { others });
 };
 const atHome = (el, act) => {
   // keys work in the whole widget, focus comes into it, and no key reaches the page behind

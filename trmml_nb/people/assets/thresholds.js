@@ -2,6 +2,16 @@
 // where each line stands (`at`), where it is saved, and which category is chosen (`now`).
 const INK = ['#0173b2', '#de8f05', '#949494'],
   WORD = ['known present', 'known absent', 'blanks']; // kinds of labels
+const THRESHOLD_KEYS = [
+  ['\u2190 \u2192', 'move the line; with Shift, in large steps'],
+  ['\u2191 \u2193', 'categories'],
+  ['/', 'search categories'],
+  ['B', 'where F1 on the known labels is highest'],
+  ['R', 'the threshold that is saved'],
+  ['Enter', 'save what was moved'],
+  ['Escape', 'back from a control; then Tab leaves the widget'],
+  ['?', 'close this'],
+];
 const send = (v, kind, more = {}) => v.speak({ kind, ...more });
 const numbers = (v, name, Kind) => {
   const bytes = v.model.get(name);
@@ -28,7 +38,30 @@ const percent = share => (Number.isNaN(share) ? '\u2013' : `${(100 * share).toFi
 const changed = v => v.names.map((_, c) => c).filter(c => v.at[c] !== v.saved[c]);
 
 // -- elements
+const searchOf = v => {
+  const search = make('input', {
+    type: 'search',
+    placeholder: 'search categories  /',
+    'aria-label': 'search categories',
+    oninput: () => sift(v),
+    onkeydown: e => {
+      const first = found(v)[0];
+      if (e.key === 'Enter' && first !== undefined) {
+        choose(v, first);
+        v.el.focus({ preventScroll: true });
+      }
+      if (e.key === 'Escape' && search.value) {
+        search.value = '';
+        sift(v); // all categories again; the focus goes back to the keys
+      }
+    },
+  });
+  return search;
+};
 const parts = v => ({
+  search: searchOf(v),
+  help: helpOf(THRESHOLD_KEYS),
+  ask: button('keys', '?', () => act(v, '?')),
   rows: make('div', { className: 'rows', role: 'listbox', tabIndex: -1, 'aria-label': 'categories' }),
   canvas: make('canvas', { role: 'img' }),
   title: make('h3', {}),
@@ -51,9 +84,13 @@ const rowOf = (v, name, c) =>
     'div',
     { role: 'option', className: 'label', onclick: () => choose(v, c) },
     make('span', { className: 'name' }, name),
-    make('span', { className: 'dot', title: 'not saved' }, '\u25cf'),
-    make('span', { className: 'f1 soft', title: 'F1 on the known labels' }),
-    make('span', { className: 'p', title: 'threshold' }),
+    make(
+      'span',
+      { className: 'tail' },
+      make('span', { className: 'dot', title: 'not saved' }, '\u25cf'),
+      make('span', { className: 'f1 soft', title: 'F1 on the known labels' }),
+      make('span', { className: 'p', title: 'threshold' }),
+    ),
   );
 const build = v => {
   const { el } = v,
@@ -62,10 +99,9 @@ const build = v => {
       'div',
       { className: 'label soft small' },
       word('name', 'category'),
-      word('f1', 'F1'),
-      word('p', 'from'),
+      make('span', { className: 'tail' }, word('f1', 'F1'), word('p', 'from')),
     ),
-    buttons = row(v.best, v.back, make('span', { className: 'push' }, v.save)),
+    buttons = row(v.best, v.back, v.ask, make('span', { className: 'push' }, v.save)),
     stage = make('div', { className: 'trmml-stage' }, v.canvas),
     about = 'Bars grow with the square root of the count, so that few are seen beside many.';
   el.classList.add('trmml', 'trmml-thresholds');
@@ -77,9 +113,10 @@ const build = v => {
     make(
       'div',
       { className: 'body' },
-      make('div', { className: 'list' }, head, v.rows),
+      make('div', { className: 'list' }, v.search, head, v.rows),
       make('div', { className: 'chart' }, v.title, stage, v.slider, buttons),
       v.facts,
+      v.help,
     ),
     make('p', { className: 'soft small' }, `${v.model.get('note')} ${about}`),
     v.live,
@@ -215,6 +252,22 @@ const draw = v => {
 };
 
 // -- what a person does
+const found = v => {
+  // the categories that the search leaves
+  const text = v.search.value.trim().toLowerCase();
+  return v.names.map((_, c) => c).filter(c => v.names[c].toLowerCase().includes(text));
+};
+const sift = v => {
+  const left = new Set(found(v));
+  [...v.rows.children].forEach((r, c) => {
+    r.hidden = !left.has(c);
+  });
+  see(v);
+};
+const see = v => {
+  // the chosen category is never out of sight
+  if (v.rows.children[v.now] && !v.rows.children[v.now].hidden) reveal(v.rows, v.rows.children[v.now]);
+};
 const move = (v, k) => {
   v.at[v.now] = clamp(k, 1, v.K - 2);
   draw(v);
@@ -224,7 +277,21 @@ const choose = (v, c) => {
   v.now = clamp(c, 0, v.names.length - 1);
   send(v, 'choose', { category: v.names[v.now] });
   draw(v);
-  reveal(v.rows, v.rows.children[v.now]);
+  see(v);
+};
+const stepTo = (v, by) => {
+  // the next category of those that are seen
+  const left = found(v),
+    at = left.indexOf(v.now);
+  if (left.length) choose(v, at < 0 ? left[0] : left[clamp(at + by, 0, left.length - 1)]);
+};
+const follow = (v, { category, threshold }) => {
+  // a line was moved in another view of this widget
+  const c = v.names.indexOf(category),
+    near = k => Math.abs(v.edges[c * v.K + k] - threshold);
+  if (c < 0) return;
+  for (let k = 1; k < v.K - 1; k++) if (near(k) < near(v.at[c])) v.at[c] = k;
+  draw(v);
 };
 const bestOf = (v, start, worth) => {
   // the place that is worth most; where several are, the one that the line stands at, or the first
@@ -234,14 +301,17 @@ const bestOf = (v, start, worth) => {
 };
 const act = (v, key, e = {}) => {
   const by = e.shiftKey ? 10 : 1,
-    at = v.at[v.now];
-  if (key === 'ArrowLeft' || key === 'ArrowRight') move(v, at + (key === 'ArrowLeft' ? -by : by));
-  else if (key === 'ArrowUp' || key === 'ArrowDown') choose(v, v.now + (key === 'ArrowUp' ? -1 : 1));
+    at = v.at[v.now],
+    known = ['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', 'b', 'r', 'Enter', '/', '?', 'Escape'];
+  if (!known.includes(key)) return false;
+  if (!v.help.hidden && key !== '?') v.help.hidden = true; // a line that is covered is never moved
+  else if (key === '?') v.help.hidden = !v.help.hidden;
+  else if (key === '/') v.search.focus();
+  else if (key === 'ArrowLeft' || key === 'ArrowRight') move(v, at + (key === 'ArrowLeft' ? -by : by));
+  else if (key === 'ArrowUp' || key === 'ArrowDown') stepTo(v, key === 'ArrowUp' ? -1 : 1);
   else if (key === 'b') move(v, bestOf(v, at, k => measures(v, v.now, k).f1));
   else if (key === 'r') move(v, v.saved[v.now]);
-  else if (key === 'Enter') {
-    if (changed(v).length) send(v, 'save');
-  } else return false;
+  else if (key === 'Enter' && changed(v).length) send(v, 'save');
   return true;
 };
 const drag = (v, e) => {
@@ -268,6 +338,7 @@ const take = v => {
   v.now = Math.max(v.names.indexOf(view('category')), 0);
   v.live.textContent = view('said');
   draw(v);
+  see(v);
   v.el.dataset.drawn = view('drawn');
 };
 function render({ model, el }) {
@@ -275,16 +346,21 @@ function render({ model, el }) {
   Object.assign(v, { now: 0, speak: speaker(model, el) }, parts(v));
   build(v);
   hearPointer(v);
-  const seen = new ResizeObserver(() => paint(v)),
-    stop = atHome(el, (key, e) => act(v, key, e)),
-    heard = { drawn: () => take(v), said: () => (v.live.textContent = model.get('said')) };
-  seen.observe(v.canvas);
+  const stop = [
+      atHome(el, (key, e) => act(v, key, e)),
+      watchSize(v.canvas, () => paint(v)),
+      watchSize(v.rows, () => see(v)),
+    ],
+    heard = {
+      drawn: () => take(v),
+      said: () => (v.live.textContent = model.get('said')),
+      echo: () => v.speak.others(said => follow(v, said)),
+    };
   for (const [name, f] of Object.entries(heard)) model.on(`change:${name}`, f);
   take(v);
   return () => {
     for (const [name, f] of Object.entries(heard)) model.off(`change:${name}`, f);
-    seen.disconnect();
-    stop();
+    stop.forEach(f => f());
   };
 }
 export default { render };
