@@ -212,3 +212,40 @@ def test_a_hub_that_drips_is_given_up(monkeypatch, tmp_path, when):
         weights.fetch_hub_folder('a/b')
     assert time.monotonic() - began < 15
     assert when != 'in the file' or any(asked.startswith('GET /a/b/resolve/') for asked in seen)
+
+
+@pytest.mark.parametrize('value', [float('inf'), float('nan')])
+def test_a_model_whose_numbers_are_none_is_refused_without_its_digest_too(place, tmp_path, value):
+    "An infinite shift would make every category certain, and every output finite."
+    run = tmp_path / 'run'
+    shutil.copytree(place / 'run', run)
+    state = load_file(run / 'model.safetensors')
+    save_file(state | {'calibration.bias': torch.tensor(value)}, run / 'model.safetensors')
+    with pytest.raises(TrmmlError, match='calibration.bias holds what is no finite number'):
+        predict_job(str(run), [str(place / 'album' / '00.png')], str(tmp_path / 's.csv'))
+    assert not (tmp_path / 's.csv').exists()
+
+
+@pytest.mark.parametrize('said', ['"timm_drop": NaN', '"timm_drop": 0.1, "timm_drop": 0.2'])
+def test_a_tower_whose_settings_are_no_numbers_or_stand_twice(tmp_path, said):
+    shutil.copytree(tiny_folder(), tmp_path / 'tower')
+    config = tmp_path / 'tower' / 'open_clip_config.json'
+    config.write_text(config.read_text().replace('"vision_cfg": {', '"vision_cfg": {' + said + ', ', 1))
+    with pytest.raises(TowerError, match=r'open_clip_config.json: not readable .*(no number|stands twice)'):
+        load_tower(f'local-dir:{tmp_path / "tower"}')
+
+
+@pytest.mark.fault(
+    'damaged or foreign files', 'a device or a pipe in the place of a table', 'refused before it is read'
+)
+@pytest.mark.parametrize('option', ['--labels', '--synonyms'])
+def test_a_device_is_no_table(place, tmp_path, option):
+    os.mkfifo(pipe := tmp_path / 'pipe.csv')
+    for there in ('/dev/zero', str(pipe)):
+        said = CliRunner().invoke(app, ['check', str(place / 'album'), option, there])
+        assert said.exit_code == 1 and 'no file, but a folder, a pipe or a device' in said.output
+
+
+def test_settings_of_a_method_are_told_as_they_are_written(place):
+    said = CliRunner().invoke(app, ['check', str(place / 'album'), '--method', 'trmml:nothing=1']).output
+    assert "'trmml:nothing=1': 'nothing=1' is no setting of trmml; write NAME=VALUE with one of" in said

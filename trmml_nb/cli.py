@@ -100,7 +100,7 @@ def as_options(
 ) -> str:
     "The same advice in the words of the command: --on-bad skip, where Python says on_bad='skip'."
     words = [(r"\bpass (root|cache)= another", r'pass --\1 another'),
-             (r"\b(?!image=)([a-z]+(?:_[a-z]+)*)=(['\"]?)([\w./-]+)\2(?![\w=(\[])",
+             (r"(?<![:,'])\b(?!image=)([a-z]+(?:_[a-z]+)*)=(['\"]?)([\w./-]+)\2(?![\w=(\[])",
               lambda found: f"--{found[1].replace('_', '-')} {found[3]}"),
              (r' \(\.skipped will list (?:them|it)\)', ''),
              (r'call `?encode_dataset`? again', 'start the same command again'),

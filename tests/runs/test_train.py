@@ -376,7 +376,7 @@ def test_one_bit_that_differs_is_noticed(album, tmp_path):
 
 
 @pytest.mark.fault('damaged or foreign files', 'a model whose weights are no numbers', 'nothing is written')
-def test_a_model_without_numbers_writes_nothing(album, tmp_path):
+def test_a_model_without_numbers_writes_nothing(album, tmp_path, monkeypatch):
     from trmml_nb.runs.run import save_model
     from trmml_nb.runs.predict import predict_job
     from trmml_nb.runs.use import complete_job, evaluate_job, inspect_job
@@ -385,10 +385,17 @@ def test_a_model_without_numbers_writes_nothing(album, tmp_path):
     run = train_job(TrainJob(**options, out=str(tmp_path / 'run')), progress=False)
     about = json.loads(note_of(run / 'model.safetensors')['about'])
     method = load_run(run).method
-    with torch.no_grad():
-        for p in method.parameters():
-            p.fill_(float('nan'))
-    save_model(method, run / 'model.safetensors', about)
+
+    def without_numbers(method, *_):
+        with torch.no_grad():
+            for p in method.parameters():
+                p.fill_(float('nan'))
+        return method
+
+    save_model(without_numbers(method), run / 'model.safetensors', about)
+    with pytest.raises(RunError, match='holds what is no finite number'):
+        load_run(run)
+    monkeypatch.setattr('trmml_nb.runs.run.load_model', without_numbers)  # numbers that fail only when it predicts
     more = dict(cache=str(tmp_path / 'cache'), progress=False)
     picture = next(p for p in sorted(album.rglob('*')) if p.suffix in ('.png', '.jpg'))
     for work in (

@@ -223,7 +223,7 @@ def plain_files(
     "Errors: one that is there and no file, such as a pipe, of which reading might never end."
     for path in paths:
         if path.exists() and not path.is_file():
-            raise FormatError(f'{path}: no file, but a folder, a pipe or a device; remove it.')
+            raise FormatError(f'{path}: no file, but a folder, a pipe or a device; put a file there, or remove it.')
     return paths
 
 
@@ -982,6 +982,7 @@ def read_labels(
     folder = Path(root) if root is not None else path if path.is_dir() else path.parent
     if not path.exists():
         raise TableError(f'{path}: cannot be read (no such file or folder); say with --labels where the labels are.')
+    plain_files([path] if not path.is_dir() else [])
     if not folder.is_dir():
         raise TableError(f'{folder}: no such folder; give the folder that holds the photographs.')
     form = find_format(path) if reading.format == 'auto' else reading.format

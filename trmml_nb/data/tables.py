@@ -818,6 +818,8 @@ def read_synonyms(
         return {}
     if not isinstance(source, Mapping):
         try:
+            if Path(source).exists() and not Path(source).is_file():
+                raise ValueError('no file, but a folder, a pipe or a device')
             lines = csv.reader(io.StringIO(Path(source).read_bytes().decode('utf-8-sig'), newline=''),
                                skipinitialspace=True, strict=True)
             rows = [(lines.line_num, [cell.strip() for cell in cells]) for cells in lines

@@ -167,7 +167,7 @@ def parse_spec(
     for part in filter(None, rest.split(',')):
         key, equals, value = part.partition('=')
         if not equals or key not in own | training:
-            raise MethodError(f'{spec!r}: {part!r} is no setting of {name}; write name=value with one of '
+            raise MethodError(f'{spec!r}: {part!r} is no setting of {name}; write NAME=VALUE with one of '
                               f'{", ".join(sorted(own))} (method) or {", ".join(sorted(training))} (training).')
         if key in chosen or key in trained:
             raise MethodError(f'{spec!r}: {key} stands twice; leave one of them out.')

@@ -178,6 +178,8 @@ def load_model(
             raise RunError(f'{path}: {name} is {there}, expected {here}; the file belongs to another configuration or '
                            f'tower.')
     method.load_state_dict(state, strict=False)
+    if odd := next((name for name, values in method.named_parameters() if not values.isfinite().all()), ''):
+        raise RunError(f'{path}: {odd} holds what is no finite number; copy the file anew, or train again.')
     return method
 
 # %% ../../nbs/library/runs/02_run.ipynb #5d7c029b

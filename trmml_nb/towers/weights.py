@@ -45,6 +45,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import TowerError
+from ..io import parse_json
 
 # %% auto #0
 __all__ = ['WEIGHT_NAMES', 'HEARD', 'GROWN', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quiet_logging', 'hub_reachable',
@@ -549,6 +550,7 @@ def read_tower_config(
     path = Path(folder) / "open_clip_config.json"
     try:
         content = path.read_bytes()
+        read = parse_json(content)  # refuses what pydantic lets pass: NaN, a key that stands twice
         config = FolderConfig.model_validate_json(content)
         TokenizerOptions.model_validate(config.model_cfg.text_cfg.tokenizer_kwargs or {})
         faults = config_faults(config)
@@ -556,7 +558,7 @@ def read_tower_config(
         place = "model_cfg.text_cfg.tokenizer_kwargs." if error.title == "TokenizerOptions" else ""
         faults = [f"{place}{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3]]
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        faults = [f"not readable ({type(error).__name__})"]
+        faults = [f"not readable ({type(error).__name__}: {str(error)[:80]})"]
     if faults:
         raise TowerError(
             f"{path}: {'; '.join(faults)}. Only what describes a tower is read, and nothing that could run code: "
@@ -569,7 +571,7 @@ def read_tower_config(
                 f"{beside}: names Python code (auto_map), which is never run here. Remove that entry if the tokenizer "
                 "works without it, or take a tower with an ordinary tokenizer"
             )
-    return json.loads(content)["model_cfg"]
+    return read["model_cfg"]
 
 # %% ../../nbs/library/towers/02_weights.ipynb #12bf46bf
 def local_checkpoint(
