@@ -181,7 +181,7 @@ def test_every_answer_is_on_the_disk_with_who_says_so(review, folder):
 
 
 def test_proposals_are_the_blanks_in_order(review):
-    order = R.proposal_order('effect', P, LABELS)
+    order = R.proposal_order('uncertainty', P, LABELS)
     assert [(q.row, q.column) for q in review.proposals()] == [tuple(e) for e in order] and len(order) == K
     cats = review.proposals('cat')
     assert {q.column for q in cats} == {0} and len(cats) == M - 2 and review.proposals('cat', 2) == cats[:2]
@@ -748,7 +748,7 @@ def test_what_changed_by_hand():
 def test_renew_keeps_answers_and_settings(review):
     review.answer((first(review), 'accept'))
     new = review.renew(1 - P, 'm2')
-    assert new.answers == review.answers and (new.order, new.annotator, new.model) == ('effect', 'Ada', 'm2')
+    assert new.answers == review.answers and (new.order, new.annotator, new.model) == ('uncertainty', 'Ada', 'm2')
     q = first(new)
     new.answer((q, 'accept'))
     assert new.answers[-1].model == 'm2' and new.answers[0].model == 'm' and q.label == (1 - P[q.row, q.column] >= 0.5)

@@ -449,7 +449,7 @@ class Review(ReviewAnswering):
         path: str | Path,  # answers file: new, or from an earlier session on the same table
         annotator: str,  # who answers; stands in every row
         model: str = 'model',  # who proposes; stands in every row
-        order: str = 'effect',  # one of ORDERS
+        order: str = 'uncertainty',  # one of ORDERS
         threshold: Any = 0.5,  # probability from which 'present' is proposed, in (0, 1): one for all, or [C]
         features: Any = None,  # [M, d] vectors of the images, for order 'diverse'
         seed: int = 0,  # of order 'random'

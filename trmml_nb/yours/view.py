@@ -357,7 +357,7 @@ def Reviewer(
     run: str | Path,  # run folder made by `trmml train` or `trmml photos`
     annotator: str | None = None,  # who answers; None: the name of this machine's user
     answers: str | Path | None = None,  # file of the answers; None: answers.csv in the run folder
-    order: str = 'effect',  # what is asked first, one of `review.ORDERS`
+    order: str = 'uncertainty',  # what is asked first, one of `review.ORDERS`
     what: str = 'blanks',  # what is asked: 'blanks', or 'given', the given labels that look wrong
     root: str | None = None,  # where the data are now, if they moved
     device: str = 'auto',  # where to compute
