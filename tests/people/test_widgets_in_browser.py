@@ -587,6 +587,9 @@ def test_a_long_name_has_the_width_of_the_list(page, inspector, thresholds, whic
     w = InBrowser(page, thresholds if which == 'thresholds' else inspector)
     if which == 'overview':
         w.press('o')
+        for pair in page.locator('.pairs .line').all():  # its count stands beside it
+            said, count = (pair.locator(part).bounding_box() for part in ('.name', '.p'))
+            assert count['y'] < said['y'] + said['height'] and said['x'] + said['width'] <= count['x']
     name = page.locator('.rows .name' if which != 'overview' else '.scores .name', has_text=NAMES[2]).first
     row = name.locator('xpath=..')
     assert which != 'inspector' or 'wrong' in row.inner_text()
