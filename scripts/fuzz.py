@@ -343,7 +343,7 @@ def of_tools(work: Path, photos: Path, names: list[str], ids: list[str]) -> dict
     put('yaml/0.txt', '1 0.5 0.5 0.2 0.2\n')
     labels('yolo yaml', put('yaml/data.yaml', f'path: photos\nnames:\n{listed}'), work / 'yaml')
     seen = [
-        dict(context=dict(uri=i), labelAnnotations=[dict(description=names[k % 3], score=0.25 * k)])
+        dict(context=dict(uri=i), labelAnnotations=[dict(description=names[k % 3], score=0.2 * k)])
         for k, i in enumerate(ids)
     ]
     labels('google vision', put('google.json', json.dumps(dict(responses=seen))), confidence=0.5)
