@@ -243,3 +243,12 @@ def test_weights_that_a_file_cannot_hold_are_not_made(tower):
     folder = tower(layers=512, width=1 << 15)
     with pytest.raises(TowerError, match=r'11,343,252 bytes cannot hold the 2,199,\d{3},\d{3},\d{3} weights'):
         find_tower(f'local-dir:{folder}', None)
+
+
+@pytest.mark.parametrize('place', ['.00.5', '0.5.', '1e99', '٠.٥', '-'])
+def test_a_place_of_yolo_is_a_number(photos, tmp_path, place):
+    (tmp_path / 'y').mkdir()
+    (tmp_path / 'y' / 'classes.txt').write_text('cat\ndog\n')
+    (tmp_path / 'y' / 'a.txt').write_text(f'1 .5 {place} .1 .1\n')
+    with pytest.raises(DataError, match='is no place of YOLO'):
+        read_labels(tmp_path / 'y', photos)

@@ -590,7 +590,8 @@ def yolo_file(
         if words and len(words) < 5:
             raise FormatError(f'{file}, line {k}: {len(words)} of the five numbers that a line has at least: the '
                               'category and where it is.')
-        if far := next((w for w in words[1:5] if not re.fullmatch(r'-?[\d.]+(e-?\d+)?', w) or abs(float(w)) > 2), ''):
+        number = r'-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?'
+        if far := next((w for w in words[1:5] if not re.fullmatch(number, w) or abs(float(w)) > 2), ''):
             raise FormatError(f'{file}, line {k}: {far[:20]!r} is no place of YOLO, whose places are shares of the '
                               'picture, from 0 to 1.')
         scored = len(words) >= 6 and len(words) % 2 == 0  # behind the number and pairs of coordinates
