@@ -19,7 +19,7 @@ from helpers.notebooks import left_out
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = 240_000  # ms; a notebook on a busy machine
-FOR_README = dict(readme_inspector="inspector.png", readme_reviewer="reviewer.png")
+IN_NOTEBOOKS = dict(readme_inspector="inspector.png", readme_reviewer="reviewer.png")
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 READY = '''async () => {
   const panel = window.jupyterapp.shell.currentWidget;
@@ -138,8 +138,8 @@ def looks(page, root, name, tmp_path):
                 bad[theme, width] = found
             if kept and Path(kept).name != "images":
                 keep(shot, Path(kept) / f"{name}_{width}_{theme[11:].lower()}.png")
-            elif kept and (theme, width) == (LIGHT, 1280) and name in FOR_README:
-                keep(shot, Path(kept) / FOR_README[name])
+            elif kept and (theme, width) == (LIGHT, 1280) and name in IN_NOTEBOOKS:
+                keep(shot, Path(kept) / IN_NOTEBOOKS[name])
     command(page, "apputils:change-theme", theme=LIGHT)
     page.set_viewport_size(dict(width=1280, height=1000))
     assert not bad, "\n".join(f"{theme} at {width} px: {f}" for (theme, width), found in bad.items() for f in found)
