@@ -498,6 +498,12 @@ def test_folders_that_are_claimed_and_those_that_are_not(album, tmp_path):
         (tmp_path / name[:5] / name).write_text('{}')
         with pytest.raises(ValueError, match=said):
             claim(name[:5])
+    (tmp_path / 'confi' / 'model.safetensors').write_bytes(b'')  # `photos` has no --resume to be told of
+    (tmp_path / 'link').mkdir()
+    (tmp_path / 'link/config.json').symlink_to(tmp_path / 'nowhere')
+    for name in ('confi', 'link'):
+        with pytest.raises(ValueError, match='unfinished run of another kind; choose another --out'):
+            claim(name)
     (tmp_path / 'bad').mkdir()
     (tmp_path / 'bad' / UNFINISHED).write_text('{')
     with pytest.raises(ValueError, match='unfinished.json: not a readable file'):

@@ -554,7 +554,8 @@ def claim_photos(
         return folder, True
     if folder.is_dir() and all(p.name.startswith(f'.{UNFINISHED}.') for p in folder.iterdir()):
         return folder, False  # empty, but for what a killed run was about to write
-    if (folder / 'config.json').is_file() and not (folder / 'model.safetensors').is_file():
+    finished = all((folder / name).is_file() for name in ('model.safetensors', 'metrics.json'))
+    if os.path.lexists(folder / 'config.json') and not finished:
         raise PhotosError(f'{folder}: holds an unfinished run of another kind; choose another --out.')
     return claim_folder(training), False
 
