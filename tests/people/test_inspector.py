@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import gc
 import importlib
 import io
 import re
@@ -586,17 +587,20 @@ def test_ten_thousand_images(widget):
     store = Store(ids, torch.randn(count, D, generator=g), torch.randn(count, N, D, generator=g))
     texts = F.normalize(torch.randn(C, D, generator=g), dim=-1)
     run = I.Inspection(Method(texts), store, data, texts, r.random((count, C)), 'big')
-    tracemalloc.start()
+    gc.collect()  # what other tests left is not this one's time
     start = time.process_time()
+    widget.InspectorWidget(run, other=run, filter='disagreements')
+    opened = time.process_time() - start
+    tracemalloc.start()
     live = widget.InspectorWidget(run, other=run, filter='disagreements')
-    opened, first = time.process_time() - start, tracemalloc.get_traced_memory()[0]
+    first = tracemalloc.get_traced_memory()[0]
     for _ in range(15):
         live.step()
     live.filter = 'uncertain'
     live.find('image 9999')
     now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert live.row == 9999 and opened < 4  # 2 s by the clock on two free cores; tracing memory slows it down
+    assert live.row == 9999 and opened < 2
     assert peak < 60e6 and now - first < 8e6, (
         f'{peak / 1e6:.0f} MB at most, {(now - first) / 1e6:.1f} MB more after 17 images'
     )
