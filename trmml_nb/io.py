@@ -331,6 +331,8 @@ def unguarded(
     text: str,  # a cell
 ) -> str:  # what it was meant to say
     "Take the guard of `guarded` off."
+    if "'" not in text and text[:2] != './':
+        return text
     text = _INSIDE_GUARDED.sub(r'\1\2', text)
     return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text[2:] if text[:2] == './' and _FORMULA.match(text[2:]) else text
 

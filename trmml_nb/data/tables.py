@@ -645,7 +645,8 @@ def read_grid(
         lines = list(enumerate(cells, 1))
     else:
         where, lines, notes = text_lines(path, encoding)
-    kept, more = table_lines([(k, [restored(cell) for cell in cells]) for k, cells in lines])
+    clean = functools.lru_cache(maxsize=None)(restored)  # most cells of a table are like others
+    kept, more = table_lines([(k, [clean(cell) for cell in cells]) for k, cells in lines])
     if not kept:
         raise TableError(f"{where} 1: expected a header image,<category>,... and a line per picture, found 'an empty "
                          f"file'.")
