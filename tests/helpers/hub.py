@@ -18,10 +18,12 @@ class StandInHub:
     """Repositories from memory: name -> {file: bytes}.
 
     `gated` ones tell their names and keep their files, `private` ones answer as if unknown. `drops`: sha256 of a large
-    file -> bytes after which its first answer breaks off. `slow`: seconds before every answer."""
+    file -> bytes after which its first answer breaks off. `slow`: seconds before every answer. `endless`: large files go on
+    after their end, and no answer says how long it is."""
 
-    def __init__(self, repos, gated=(), private=(), drops=None, slow=0.0):
+    def __init__(self, repos, gated=(), private=(), drops=None, slow=0.0, endless=False):
         self.repos, self.gated, self.private, self.slow, self.log = repos, set(gated), set(private), slow, []
+        self.endless, self.sent = endless, 0
         self.drops = dict(drops or {})
         hub = self
 
@@ -62,6 +64,14 @@ class StandInHub:
                 request.wfile.flush()
                 request.connection.close()
 
+    def send_for_ever(self, request, body):
+        request.send_response(200)
+        request.send_header('Connection', 'close')
+        request.end_headers()
+        request.close_connection = True
+        while self.sent < 2**31:
+            self.sent += request.wfile.write(body)
+
     def answer(self, request, whole):
         time.sleep(self.slow)
         path = request.path.split('?')[0]
@@ -73,6 +83,8 @@ class StandInHub:
             body = next(
                 b for files in self.repos.values() for b in files.values() if hashlib.sha256(b).hexdigest() == found[1]
             )
+            if self.endless and whole:
+                return self.send_for_ever(request, body)
             start = int(re.fullmatch(r'bytes=(\d+)-\d*', request.headers.get('Range') or 'bytes=0-')[1])
             span = {'Content-Range': f'bytes {start}-{len(body) - 1}/{len(body)}'} if start else {}
             cut = self.drops.pop(found[1], None)

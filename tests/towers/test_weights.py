@@ -476,6 +476,40 @@ def test_pictures_become_squares_as_projects_do_it():
         load_tower("tiny", resize_mode="stretch")
 
 
+@pytest.mark.fault(
+    'hostile files',
+    'a model hub whose file goes on after its end, and whose answer does not say how long it is',
+    'stopped at the published size, and the next try begins anew',
+)
+def test_a_file_of_the_hub_ends_at_its_published_size(tmp_path):
+    weights = save({"a": torch.zeros(50_000)})
+    repo = {"open_clip_config.json": json.dumps(BASE).encode(), "open_clip_model.safetensors": weights}
+    ask = """
+from trmml_nb.errors import TowerError
+from trmml_nb.towers.weights import fetch_hub_folder
+try:
+    print(sorted(p.name for p in __import__('pathlib').Path(fetch_hub_folder('a/b')).iterdir()))
+except TowerError as error:
+    print(error)
+"""
+    with StandInHub({"a/b": repo}, endless=True) as hub:
+        first = hub.python(ask, tmp_path)
+        assert f"more than {len(weights):,} bytes came, the published size" in first.stdout, first.stdout + first.stderr
+        kept = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+        assert kept < 2**21 and hub.sent < 2**28, (kept, hub.sent)
+        hub.endless = False
+        again = hub.python(ask, tmp_path)
+    assert "'open_clip_config.json', 'open_clip_model.safetensors'" in again.stdout, again.stdout + again.stderr
+
+
+def test_a_file_without_a_published_size_has_a_stated_one(monkeypatch):
+    monkeypatch.setattr(tower_weights, "UNSTATED", 10)
+    bar = tower_weights.stops_at(None)(total=None, initial=4, disable=True)
+    bar.update(6)
+    with pytest.raises(OSError, match="more than 10 bytes came, and no size was published"):
+        bar.update(1)
+
+
 def test_tags_on_the_hub_in_every_form(tmp_path):
     """A published tag, from asking to features: whatever form its repository holds, the very weights; a second time
     from the cache; gated, unknown and empty ones say what to do; the activation comes with the tag."""

@@ -36,6 +36,7 @@ import timm
 import torch
 from huggingface_hub import constants as hub
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.utils import tqdm as hub_tqdm
 from open_clip.coca_model import MultimodalCfg
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.pretrained import download_pretrained
@@ -48,13 +49,14 @@ from ..errors import TowerError
 from ..io import parse_json
 
 # %% auto #0
-__all__ = ['WEIGHT_NAMES', 'HEARD', 'GROWN', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quiet_logging', 'hub_reachable',
-           'best_weights', 'tag_files', 'cached_weights', 'why_not', 'in_time', 'hub_names', 'hub_file', 'hub_folder',
-           'fetch_weights', 'is_scripted', 'scripted_state', 'read_weights', 'checkpoint_shapes', 'plain_checkpoint',
-           'fill_weights', 'TokenizerOptions', 'ModelConfig', 'FolderConfig', 'shipped_names', 'config_faults',
-           'names_code', 'read_tower_config', 'local_checkpoint', 'require_transformers', 'fetch_hub_folder',
-           'close_names', 'file_record', 'find_weights', 'resizing', 'tower_tokenizer', 'tower_config', 'build_model',
-           'brings_weights', 'tiny_folder', 'least_weights', 'find_tower']
+__all__ = ['WEIGHT_NAMES', 'HEARD', 'GROWN', 'UNSTATED', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quiet_logging',
+           'hub_reachable', 'best_weights', 'tag_files', 'old_cache', 'cached_weights', 'why_not', 'in_time',
+           'hub_names', 'stops_at', 'hub_file', 'hub_folder', 'fetch_weights', 'is_scripted', 'scripted_state',
+           'read_weights', 'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions', 'ModelConfig',
+           'FolderConfig', 'shipped_names', 'config_faults', 'names_code', 'read_tower_config', 'local_checkpoint',
+           'require_transformers', 'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing',
+           'tower_tokenizer', 'tower_config', 'build_model', 'brings_weights', 'tiny_folder', 'least_weights',
+           'find_tower']
 
 # %% ../../nbs/library/towers/02_weights.ipynb #2e8e9340
 @contextlib.contextmanager
@@ -126,14 +128,20 @@ def tag_files(
     return repo, [n[:-4] + ".safetensors" for n in names if n.endswith((".bin", ".pth")) and name] + names
 
 
+def old_cache(
+    cfg: dict,  # open_clip's record of a pretrained tag
+) -> Path:
+    "Where open_clip itself keeps what comes from an address of its own."
+    return Path("~/.cache/clip").expanduser() / os.path.basename(cfg.get("url", ""))
+
+
 def cached_weights(
     cfg: dict,  # open_clip's record of a pretrained tag
 ) -> str | None:
     "Path of a tag's weights if they are already on this machine."
     repo, names = tag_files(cfg)
     if not repo:
-        path = Path("~/.cache/clip").expanduser() / os.path.basename(cfg.get("url", ""))
-        return str(path) if path.is_file() else None
+        return str(path) if (path := old_cache(cfg)).is_file() else None
     found = [huggingface_hub.try_to_load_from_cache(repo, name) for name in names]
     return next((path for path in found if isinstance(path, str)), None)
 
@@ -188,12 +196,35 @@ def hub_names(
     return in_time(lambda: huggingface_hub.HfApi().list_repo_files(repo, revision=revision), HEARD)
 
 
+UNSTATED = 2**30  # bytes a file may have whose size the hub does not say
+
+
+def stops_at(
+    size: int | None,  # bytes that were published; None: not said
+) -> type[hub_tqdm]:
+    "The hub's progress bar, which ends a download that goes beyond its size. Errors: `OSError`, before it is written."
+    most = UNSTATED if size is None else size
+    told = f"more than {most:,} bytes came, " + ("and no size was published" if size is None else "the published size")
+
+    class Bar(hub_tqdm):
+        def __init__(self, *args: Any, initial: int = 0, **kwargs: Any):
+            super().__init__(*args, initial=initial, **kwargs)
+            self.come = initial
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.come += n or 0
+            if self.come > most:
+                raise OSError(told)
+            return super().update(n)
+    return Bar
+
+
 def hub_file(
     repo: str,  # 'organisation/name' on the hub
     name: str,  # of the file
     revision: str | None = None,  # branch, tag or commit
 ) -> str:  # its path here
-    "One file of a repository, from the cache or fetched now. Errors: the hub's own; as `in_time`."
+    "One file of a repository, from the cache or fetched now. Errors: the hub's own; as `in_time` and `stops_at`."
     folder = huggingface_hub.file_download.repo_folder_name(repo_id=repo, repo_type="model")
     blobs = Path(hub.HF_HUB_CACHE, folder, "blobs")
 
@@ -201,7 +232,9 @@ def hub_file(
         with contextlib.suppress(OSError):
             return sum(file.stat().st_size for file in blobs.iterdir())
         return 0
-    return in_time(lambda: huggingface_hub.hf_hub_download(repo, name, revision=revision), GROWN, grown)
+    url = huggingface_hub.hf_hub_url(repo, name, revision=revision)
+    bar = stops_at(in_time(lambda: huggingface_hub.get_hf_file_metadata(url).size, HEARD))
+    return in_time(lambda: huggingface_hub.hf_hub_download(repo, name, revision=revision, tqdm_class=bar), GROWN, grown)
 
 
 def hub_folder(
@@ -236,7 +269,8 @@ def fetch_weights(
     repo, names = tag_files(cfg)
     try:
         if not repo:
-            return in_time(lambda: download_pretrained(cfg), GROWN)
+            file = old_cache(cfg)
+            return in_time(lambda: download_pretrained(cfg), GROWN, lambda: file.stat().st_size if file.is_file() else 0)
         there = hub_names(repo)
         name = next((n for n in names if n in there), None)
         if name is None:
