@@ -80,12 +80,12 @@ class PrototypeState(nn.Module):
 
     def _momenta(self, weight: Tensor) -> Tensor:
         "[C] momentum of each category at this update, by the kind of start."
-        m = torch.full_like(weight, self.momentum)
+        usual = torch.full_like(weight, self.momentum)
         if self.start == 'first':
-            return torch.where(self.counts > 0, m, 0)
+            return torch.where(self.counts > 0, usual, 0)
         if self.start == 'mean':
-            return torch.minimum(m, self.counts / (self.counts + weight).clamp(min=1e-12))
-        return m
+            return torch.minimum(usual, self.counts / (self.counts + weight).clamp(min=1e-12))
+        return usual
 
 # %% ../../nbs/book/08_prototypes.ipynb #92c44e19
 class PrototypeMemory(PrototypeState):
@@ -95,8 +95,8 @@ class PrototypeMemory(PrototypeState):
         "Blend the batch's means into the prototypes of the categories that had positives."
         seen = (weight > 0) & total.isfinite().all(-1)
         mean = total / torch.where(seen, weight, 1)[:, None]
-        m = self._momenta(weight)[:, None]
-        moved = m * self.prototypes + (1 - m) * mean
+        kept = self._momenta(weight)[:, None]
+        moved = kept * self.prototypes + (1 - kept) * mean
         seen = seen & (moved.norm(dim=-1) > 1e-6)  # opposite vectors may cancel: keep the old direction
         self.prototypes.copy_(torch.where(seen[:, None], unit(moved), self.prototypes))
         self.counts.add_(torch.where(seen, weight, 0))
@@ -184,8 +184,8 @@ def pseudo_labels(
     probabilities: Tensor,  # [B, C] in [0, 1]
     relation: Tensor,  # [B, C] in [0, 1]
     targets: Tensor,  # [B, C] PRESENT / ABSENT / UNKNOWN
-    present: float | Tensor = 0.8,  # combined score from which an unknown entry becomes present; number or [C]
-    absent: float | Tensor = 0.01,  # combined score up to which it becomes absent; number or [C]
+    present: float | Tensor = 0.92,  # combined score from which an unknown entry becomes present; number or [C]
+    absent: float | Tensor = 0.05,  # combined score up to which it becomes absent; number or [C]
     how: str = 'geometric',  # see `combine_evidence`
     soft: bool = False,  # True: the pseudo-label is the combined score itself
     weight: float = 1.0,  # of a pseudo-label in the loss, >= 0
@@ -244,14 +244,12 @@ def threshold_curve(
         _expect(name, labels, scores.shape)
     withheld = (targets == UNKNOWN) & (truth != UNKNOWN)
     s, real = _as_float(scores)[withheld].cpu().numpy(), truth[withheld].cpu().numpy() == PRESENT
-    t = np.linspace(0, 1, 101, dtype=s.dtype) if thresholds is None else np.asarray(thresholds, s.dtype)
-    table: dict[str, np.ndarray] = dict(threshold=t)
-    for word, values in (('present', s[real]), ('absent', s[~real])):
-        other = s[~real] if word == 'present' else s[real]
-        place = lambda v: np.searchsorted(np.sort(v), t, 'left' if word == 'present' else 'right')
-        below, wrong = place(values), place(other)
-        hit, miss = (len(values) - below, len(other) - wrong) if word == 'present' else (below, wrong)
-        said = (hit + miss).astype(float)
-        table[f'precision_{word}'] = np.divide(hit, said, out=np.full_like(said, np.nan), where=said > 0)
-        table[f'recall_{word}'] = hit / len(values) if len(values) else np.full_like(said, np.nan)
+    cuts = np.linspace(0, 1, 101, dtype=s.dtype) if thresholds is None else np.asarray(thresholds, s.dtype)
+    share = lambda part, whole: part / whole if whole else np.nan
+    table: dict[str, list[float]] = {'threshold': list(cuts)}
+    for word, so in (('present', real), ('absent', ~real)):
+        said = [s >= cut if word == 'present' else s <= cut for cut in cuts]
+        right = [(each & so).sum() for each in said]
+        table[f'precision_{word}'] = [share(hits, each.sum()) for hits, each in zip(right, said)]
+        table[f'recall_{word}'] = [share(hits, so.sum()) for hits in right]
     return pd.DataFrame(table)
