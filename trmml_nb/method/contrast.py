@@ -19,10 +19,10 @@ __all__ = ['prototype_logits', 'ContrastError', 'positive_entries', 'multimodal_
 
 # %% ../../nbs/book/09_contrast.ipynb #6dc48003
 def prototype_logits(
-    z: Tensor,  # [P, d] L2-normalised features
+    z: Tensor,  # [positives, d] L2-normalised features
     prototypes: Tensor,  # [C, d], or [C, R, d] for R prototypes per category; L2-normalised
     temperature: float = 0.07,  # > 0, divides the cosine
-) -> Tensor:  # [P, C]
+) -> Tensor:  # [positives, C]
     "Cosine to each category's prototype over the temperature; for R of them the log of the mean exponential."
     if prototypes.ndim == 2:
         return z @ prototypes.T / temperature
@@ -65,7 +65,7 @@ def positive_entries(
     positives: Tensor,  # [B, C] bool, or weights >= 0
     categories: Tensor | None = None,  # [B, C] category of each entry; None: 0 ... C - 1 in each image
     every: bool = False,  # keep all B * C entries, those that are no positives as zeros of weight 0
-) -> tuple[Tensor, Tensor, Tensor]:  # [P, d] features, [P] weights, [P] categories
+) -> tuple[Tensor, Tensor, Tensor]:  # [positives, d] features, [positives] weights and categories
     "The positives of a batch, one after another."
     if categories is None:
         categories = torch.arange(positives.shape[1], device=positives.device).expand(positives.shape)
@@ -87,14 +87,13 @@ def multimodal_contrastive_loss(
 ) -> Tensor:  # scalar, weighted mean over the positives; 0 with gradient 0 where there is none
     "Contrast features of present categories with both prototypes of every category. Raises `ContrastError`."
     _check(features, positives, visual_prototypes, text_prototypes, temperature, form, categories)
-    # logits that may be made in vain
-    every = not can_look(features) and positives.numel() * len(text_prototypes) <= 2**24
+    every = not can_look(features) and positives.numel() * len(text_prototypes) <= 2**24  # see `positive_entries`
     z, weight, category = positive_entries(features, positives, categories, every)
     with torch.autocast(features.device.type, enabled=False):
         z, visual, texts = (F.normalize(t if t.dtype == torch.float64 else t.float(), dim=-1)
                             for t in (z, visual_prototypes, text_prototypes))
         v, t = prototype_logits(z, visual.to(z.dtype), temperature), prototype_logits(z, texts.to(z.dtype), temperature)
-        logits = [torch.logaddexp(v, t)] if form == 'joint' else [v, t]  # [P, C] each
-        loss = sum(F.cross_entropy(one, category, reduction='none') for one in logits) / len(logits)  # [P]
+        logits = [torch.logaddexp(v, t)] if form == 'joint' else [v, t]  # [positives, C] each
+        loss = sum(F.cross_entropy(one, category, reduction='none') for one in logits) / len(logits)  # [positives]
         weight = weight.to(z.dtype)
         return (loss * weight).sum() / weight.sum().clamp(min=torch.finfo(z.dtype).tiny)
