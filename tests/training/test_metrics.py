@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, precision_recall_curve, precision_recall_fscore_support
 
+from trmml_nb.training import checks, decisions, localisation
 from trmml_nb.training import metrics as m
 
 
@@ -105,7 +106,7 @@ def test_precision_recall_equals_sklearn():
     np.testing.assert_allclose(precision, p[:-1][::-1])
     np.testing.assert_allclose(recall, r[:-1][::-1])
     np.testing.assert_allclose(threshold, t[::-1])
-    with pytest.raises(m.MetricError, match='2 images holds no present'):
+    with pytest.raises(checks.MetricError, match='2 images holds no present'):
         m.precision_recall([1, 2], [0, 0])
 
 
@@ -160,7 +161,7 @@ def test_f1_equals_loops(seed, unknown):
     truth[:, 2][truth[:, 2] == 1] = 0  # a class without positives
     p = 1 / (1 + np.exp(-scores))
     p[:, 3] *= 0.4  # a class that is never predicted
-    got, want = m.f1_scores(p, truth), loop_f1(p >= 0.5, truth)
+    got, want = decisions.f1_scores(p, truth), loop_f1(p >= 0.5, truth)
     assert got.keys() == want.keys()
     for k in want:
         assert got[k] == pytest.approx(want[k]), k
@@ -169,7 +170,7 @@ def test_f1_equals_loops(seed, unknown):
 def test_f1_hand_worked_and_definitions_differ():
     truth = np.array([[1, 1], [1, 0], [0, 0], [0, 0]])
     p = np.array([[0.9, 0.9], [0.1, 0.9], [0.1, 0.9], [0.1, 0.9]])  # class 0: P 1, R 1/2; class 1: P 1/4, R 1
-    got = m.f1_scores(p, truth)
+    got = decisions.f1_scores(p, truth)
     assert got['CP'] == pytest.approx(62.5) and got['CR'] == pytest.approx(75)
     assert got['CF1'] == pytest.approx(2 * 62.5 * 75 / 137.5)
     assert got['CF1_mean'] == pytest.approx(100 * (2 / 3 + 2 / 5) / 2)
@@ -178,32 +179,32 @@ def test_f1_hand_worked_and_definitions_differ():
 
 def test_threshold_is_inclusive_and_per_class():
     p, t = np.array([[0.5, 0.3], [0.2, 0.1]]), np.array([[1, 1], [0, 0]])
-    assert m.f1_scores(p, t)['OR'] == 50
-    assert m.f1_scores(p, t, [0.5, 0.3])['CF1'] == 100
-    with pytest.raises(m.MetricError, match=r'threshold has shape \(3,\), expected one number or \(2,\)'):
-        m.f1_scores(p, t, [0.1, 0.2, 0.3])
+    assert decisions.f1_scores(p, t)['OR'] == 50
+    assert decisions.f1_scores(p, t, [0.5, 0.3])['CF1'] == 100
+    with pytest.raises(checks.MetricError, match=r'threshold has shape \(3,\), expected one number or \(2,\)'):
+        decisions.f1_scores(p, t, [0.1, 0.2, 0.3])
 
 
 def test_no_prediction_and_no_positive_at_all():
-    assert m.f1_scores(np.zeros((3, 2)), np.array([[1, 0], [0, 1], [0, 0]]))['OF1'] == 0
-    got = m.f1_scores(np.ones((3, 2)), np.zeros((3, 2)))
+    assert decisions.f1_scores(np.zeros((3, 2)), np.array([[1, 0], [0, 1], [0, 0]]))['OF1'] == 0
+    got = decisions.f1_scores(np.ones((3, 2)), np.zeros((3, 2)))
     assert np.isnan(got['CF1']) and np.isnan(got['CF1_mean']) and got['OP'] == 0
 
 
 def test_best_thresholds_beat_every_other_threshold():
     scores, truth = random_case(12, unknown=0.3)
     p = 1 / (1 + np.exp(-scores))
-    best = m.best_thresholds(p, truth)
-    f1 = m.per_class_table(p, truth, range(7), best)['F1'].to_numpy()
+    best = decisions.best_thresholds(p, truth)
+    f1 = decisions.per_class_table(p, truth, range(7), best)['F1'].to_numpy()
     for th in np.linspace(0, 1, 41):
-        assert (f1 >= m.per_class_table(p, truth, range(7), th)['F1'].to_numpy() - 1e-9).all()
-    assert m.best_thresholds(p, np.zeros_like(truth), default=0.7).tolist() == [0.7] * 7
+        assert (f1 >= decisions.per_class_table(p, truth, range(7), th)['F1'].to_numpy() - 1e-9).all()
+    assert decisions.best_thresholds(p, np.zeros_like(truth), default=0.7).tolist() == [0.7] * 7
 
 
 def test_top_k_by_hand_and_by_torch():
     p = np.array([[0.9, 0.8, 0.1, 0.2], [0.1, 0.2, 0.3, 0.4]])
     t = np.array([[1, 0, 1, -1], [0, 0, 1, 1]])
-    got = m.top_k_scores(p, t, k=2)  # picks {0, 1} and {3, 2}: 3 of 4 right; class 1 has no positive
+    got = decisions.top_k_scores(p, t, k=2)  # picks {0, 1} and {3, 2}: 3 of 4 right; class 1 has no positive
     assert got['OP_top2'] == 75 and got['OR_top2'] == 75
     assert got['CP_top2'] == 100 and got['CR_top2'] == pytest.approx(100 * (1 + 0.5 + 1) / 3)
     # (row 0, class 2 is missed; the unknown entry of class 3 counts for nothing)
@@ -212,16 +213,16 @@ def test_top_k_by_hand_and_by_torch():
     top = torch.zeros(q.shape, dtype=torch.bool).scatter_(1, torch.tensor(q).topk(3, 1).indices, True).numpy()
     for th, predicted in ((None, top), (0.5, top & (q >= 0.5))):
         for k, v in loop_f1(predicted, truth).items():
-            assert m.top_k_scores(q, truth, 3, th)[f'{k}_top3'] == pytest.approx(v)
+            assert decisions.top_k_scores(q, truth, 3, th)[f'{k}_top3'] == pytest.approx(v)
     z = np.array([[18.0, 20, 25, 30]])
     flat, fourth = (1 / (1 + np.exp(-z))).astype(np.float16), np.array([[0, 0, 0, 1]])
-    assert (flat == 1).all() and m.top_k_scores(flat, fourth, 1)['OP_top1'] == 0
-    assert m.top_k_scores(flat, fourth, 1, scores=z)['OP_top1'] == 100
-    assert m.summary(flat, fourth, list('abcd'), k=1, scores=z)['OP_top1'] == 100
-    tie = m.top_k_scores(np.full((1, 3), 0.5), np.array([[1, 0, 0]]), k=1)
+    assert (flat == 1).all() and decisions.top_k_scores(flat, fourth, 1)['OP_top1'] == 0
+    assert decisions.top_k_scores(flat, fourth, 1, scores=z)['OP_top1'] == 100
+    assert decisions.summary(flat, fourth, list('abcd'), k=1, scores=z)['OP_top1'] == 100
+    tie = decisions.top_k_scores(np.full((1, 3), 0.5), np.array([[1, 0, 0]]), k=1)
     assert tie['OP_top1'] == 100  # the first column wins
-    with pytest.raises(m.MetricError, match='k is 9, expected 1 to 7'):
-        m.top_k_scores(q, truth, 9)
+    with pytest.raises(checks.MetricError, match='k is 9, expected 1 to 7'):
+        decisions.top_k_scores(q, truth, 9)
 
 
 # ---- summary and table
@@ -232,7 +233,7 @@ def test_summary_and_table_agree():
     truth[:, 5][truth[:, 5] == 1] = 0
     p = 1 / (1 + np.exp(-scores))
     names = list('abcdefg')
-    out, table = m.summary(p, truth, names), m.per_class_table(p, truth, names)
+    out, table = decisions.summary(p, truth, names), decisions.per_class_table(p, truth, names)
     json.dumps(out, allow_nan=False)
     assert out['classes_left_out'] == 1 and out['left_out'] == ['f']
     assert out['mAP'] == pytest.approx(table['AP'].mean()) and out['CP'] == pytest.approx(table['precision'].mean())
@@ -240,7 +241,7 @@ def test_summary_and_table_agree():
     assert table.loc['f', ['AP', 'precision', 'recall', 'F1']].isna().all()
     assert (table[['present', 'absent', 'unknown']].sum(axis=1) == 200).all()
     assert out['known_share'] == pytest.approx(100 * (truth != -1).mean())
-    empty = m.summary(p, np.full_like(truth, -1), names)
+    empty = decisions.summary(p, np.full_like(truth, -1), names)
     json.dumps(empty, allow_nan=False)
     assert empty['mAP'] is None and empty['classes_left_out'] == 7
 
@@ -248,11 +249,11 @@ def test_summary_and_table_agree():
 def test_summary_ranks_by_scores_where_probabilities_saturate():
     scores, truth = np.array([[50.0], [40.0], [-1.0]]), np.array([[1], [0], [0]])
     p = 1 / (1 + np.exp(-scores.astype(np.float32)))  # 1, 1, .27: a tie
-    assert m.summary(p, truth, ['a'])['mAP'] == 50
-    assert m.summary(p, truth, ['a'], scores=scores)['mAP'] == 100
-    assert m.per_class_table(p, truth, ['a'], scores=scores).loc['a', 'AP'] == 100
-    with pytest.raises(m.MetricError, match='class_names has 2 names, expected 1'):
-        m.summary(p, truth, ['a', 'b'])
+    assert decisions.summary(p, truth, ['a'])['mAP'] == 50
+    assert decisions.summary(p, truth, ['a'], scores=scores)['mAP'] == 100
+    assert decisions.per_class_table(p, truth, ['a'], scores=scores).loc['a', 'AP'] == 100
+    with pytest.raises(checks.MetricError, match='class_names has 2 names, expected 1'):
+        decisions.summary(p, truth, ['a', 'b'])
 
 
 # ---- bad input
@@ -261,15 +262,17 @@ def test_summary_ranks_by_scores_where_probabilities_saturate():
 def test_bad_scores_are_named():
     scores, truth = random_case(15)
     scores[17, 3] = np.nan
-    with pytest.raises(m.MetricError, match=r'row 17, column 3 of \(200, 7\)\) is nan, expected a finite'):
+    with pytest.raises(checks.MetricError, match=r'row 17, column 3 of \(200, 7\)\) is nan, expected a finite'):
         m.mean_average_precision(scores, truth)
-    with pytest.raises(m.MetricError, match=r'scores have shape \(200, 7\) and truth \(200, 6\)'):
+    with pytest.raises(checks.MetricError, match=r'scores have shape \(200, 7\) and truth \(200, 6\)'):
         m.mean_average_precision(scores, truth[:, :6])
-    with pytest.raises(m.MetricError, match=r'truth\[0, 1\].* is 2, expected 1 present'):
+    with pytest.raises(checks.MetricError, match=r'truth\[0, 1\].* is 2, expected 1 present'):
         m.mean_average_precision(np.ones((1, 2)), [[0, 2]])
-    with pytest.raises(m.MetricError, match=r'row 1, column 0 .* is 3, expected a value in \[0, 1\]: pass sigmoid'):
-        m.f1_scores([[0.5], [3.0]], [[1], [0]])
-    with pytest.raises(m.MetricError, match=r'shape \(0, 3\)'):
+    with pytest.raises(
+        checks.MetricError, match=r'row 1, column 0 .* is 3, expected a value in \[0, 1\]: pass sigmoid'
+    ):
+        decisions.f1_scores([[0.5], [3.0]], [[1], [0]])
+    with pytest.raises(checks.MetricError, match=r'shape \(0, 3\)'):
         m.mean_average_precision(np.ones((0, 3)), np.ones((0, 3)))
 
 
@@ -346,7 +349,9 @@ def test_interpolation_equals_torch():
     want = torch.nn.functional.interpolate(
         torch.tensor(s.reshape(1, 1, 5, 7)), (32, 21), mode='bilinear', align_corners=False
     )
-    np.testing.assert_allclose(m._linear(5, 32) @ s.reshape(5, 7) @ m._linear(7, 21).T, want[0, 0].numpy(), atol=1e-12)
+    np.testing.assert_allclose(
+        localisation._linear(5, 32) @ s.reshape(5, 7) @ localisation._linear(7, 21).T, want[0, 0].numpy(), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize('rule', ['area', 'max'])
@@ -354,7 +359,7 @@ def test_iou_against_sets(rule):
     r = np.random.default_rng(1)
     s, masks = r.random((6, 16)), r.random((6, 16, 12)) < 0.3
     masks[5] = False
-    mean, iou = m.saliency_iou(s, (4, 4), masks, rule=rule, fraction=0.6)
+    mean, iou = localisation.saliency_iou(s, (4, 4), masks, rule=rule, fraction=0.6)
     for k in range(5):
         big = torch.nn.functional.interpolate(torch.tensor(s[k].reshape(1, 1, 4, 4)), (16, 12), mode='bilinear')[
             0, 0
@@ -369,7 +374,7 @@ def test_iou_against_sets(rule):
 def test_perfect_map_has_iou_100():
     mask = np.zeros((1, 4, 4), bool)
     mask[0, 1:3, 1:3] = True
-    assert m.saliency_iou(mask.reshape(1, -1).astype(float), (4, 4), mask)[0] == 100
+    assert localisation.saliency_iou(mask.reshape(1, -1).astype(float), (4, 4), mask)[0] == 100
     assert m.mass_inside(mask.reshape(1, -1).astype(float), (4, 4), mask)[0] == 100
 
 
@@ -393,37 +398,39 @@ def test_mass_undefined_cases():
 
 
 def test_box_masks():
-    got = m.box_masks([[[0.5, 0, 1, 0.5]], [[0, 0, 0.25, 0.25], [0.75, 0.75, 1, 1]]], (4, 4))
+    got = localisation.box_masks([[[0.5, 0, 1, 0.5]], [[0, 0, 0.25, 0.25], [0.75, 0.75, 1, 1]]], (4, 4))
     assert got[0, :2, 2:].all() and got[0].sum() == 4
     assert got[1, 0, 0] and got[1, 3, 3] and got[1].sum() == 2
-    with pytest.raises(m.MetricError, match=r'boxes\[1\] is .* fractions'):
-        m.box_masks([[[0, 0, 1, 1]], [[10, 20, 110, 220]]])
+    with pytest.raises(checks.MetricError, match=r'boxes\[1\] is .* fractions'):
+        localisation.box_masks([[[0, 0, 1, 1]], [[10, 20, 110, 220]]])
 
 
 def test_bad_saliency_is_named():
     masks = np.ones((2, 8, 8), bool)
-    with pytest.raises(m.MetricError, match=r'shape \(2, 15\), expected \[K, h\*w\] with h\*w = 4\*4 = 16'):
+    with pytest.raises(checks.MetricError, match=r'shape \(2, 15\), expected \[K, h\*w\] with h\*w = 4\*4 = 16'):
         m.pointing_game(np.ones((2, 15)), (4, 4), masks=masks)
-    with pytest.raises(m.MetricError, match=r'masks have shape \(2, 8, 8\) and dtype bool, expected bool \[3, H, W\]'):
-        m.saliency_iou(np.ones((3, 16)), (4, 4), masks)
-    with pytest.raises(m.MetricError, match='dtype float64'):
+    with pytest.raises(
+        checks.MetricError, match=r'masks have shape \(2, 8, 8\) and dtype bool, expected bool \[3, H, W\]'
+    ):
+        localisation.saliency_iou(np.ones((3, 16)), (4, 4), masks)
+    with pytest.raises(checks.MetricError, match='dtype float64'):
         m.mass_inside(np.ones((2, 16)), (4, 4), masks.astype(float))
-    with pytest.raises(m.MetricError, match=r'row 1, cell 2\) is -1'):
+    with pytest.raises(checks.MetricError, match=r'row 1, cell 2\) is -1'):
         m.mass_inside(np.array([[1.0, 1, 1, 1], [1, 1, -1, 1]]), (2, 2), masks)
-    with pytest.raises(m.MetricError, match=r'row 0, cell 1\) is nan'):
+    with pytest.raises(checks.MetricError, match=r'row 0, cell 1\) is nan'):
         m.pointing_game([[1, np.nan, 1, 1]], (2, 2), masks=masks[:1])
-    with pytest.raises(m.MetricError, match='exactly one'):
+    with pytest.raises(checks.MetricError, match='exactly one'):
         m.pointing_game(np.ones((2, 16)), (4, 4))
-    with pytest.raises(m.MetricError, match="rule is 'best'"):
-        m.saliency_iou(np.ones((2, 16)), (4, 4), masks, rule='best')
-    with pytest.raises(m.MetricError, match='boxes has 1 entries, expected 2'):
+    with pytest.raises(checks.MetricError, match="rule is 'best'"):
+        localisation.saliency_iou(np.ones((2, 16)), (4, 4), masks, rule='best')
+    with pytest.raises(checks.MetricError, match='boxes has 1 entries, expected 2'):
         m.pointing_game(np.ones((2, 16)), (4, 4), boxes=[[[0, 0, 1, 1]]])
 
 
 @pytest.mark.parametrize('seed', range(5))
 def test_cf1_of_means_is_never_below_the_mean_of_f1(seed):
     scores, truth = random_case(seed)
-    got = m.f1_scores(1 / (1 + np.exp(-3 * scores)), truth)
+    got = decisions.f1_scores(1 / (1 + np.exp(-3 * scores)), truth)
     assert got['CF1'] >= got['CF1_mean'] - 1e-9
 
 
@@ -435,5 +442,5 @@ def test_usual_places_is_the_mean_coverage_of_each_category():
         mean = masks[classes == c].reshape(-1, 2, 4, 4, 2).mean((0, 2, 4)).ravel()
         np.testing.assert_allclose(usual[c], mean / mean.sum(), rtol=1e-12)
     np.testing.assert_allclose(usual[[1, 3]], 1 / 8)  # never seen: flat
-    with pytest.raises(m.MetricError, match="masks have shape"):
+    with pytest.raises(checks.MetricError, match="masks have shape"):
         m.usual_places(masks.astype(int), classes, 4, (2, 4))

@@ -23,7 +23,8 @@ from ..data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_
 from ..method.contract import LossState, Method
 from .registry import (METHODS, build_method, configure, parse_spec, released, settings_sha256,
                                       trained_parameters)
-from ..training.metrics import f1_scores, mean_average_precision, precision_recall
+from ..training.decisions import f1_scores
+from ..training.metrics import mean_average_precision, precision_recall
 from ..training.localisation import Places, localise
 from ..towers.tower import FrozenTower
 from ..training.trainer import Trainer, predict_logits, predict_outputs

@@ -32,7 +32,8 @@ from .options import JobError, TrainJob
 from .sets import hide_labels, left_out_of, load_sets, settings, zero_shot_cosines
 from ..data.labels import ABSENT, UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, build_method, parse_spec, trained_parameters
-from ..training.metrics import mean_average_precision, per_class_table, summary
+from ..training.decisions import per_class_table, summary
+from ..training.metrics import mean_average_precision
 from ..training.processes import from_first, rank_and_size
 from .run import Recogniser, config_sha256, note_of, read_config, save_model, versions
 from ..io import read_json, write_json

@@ -18,7 +18,7 @@ from ..errors import MethodError
 from ..io import number_of
 from ..people.figures import curve
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
-from ..training.metrics import check_probabilities, check_scores
+from ..training.checks import check_probabilities, check_scores
 
 # %% auto #0
 __all__ = ['CalibrationError', 'reliability', 'calibration_error', 'PlattScaling', 'fit_line', 'own_shifts', 'fit_calibration',

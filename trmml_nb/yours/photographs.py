@@ -46,7 +46,8 @@ from ..runs.sets import settings, zero_shot_cosines
 from ..runs.train import alone_in, claim_folder, describe, each_picture, same_pictures
 from ..method.contract import Method
 from ..rivals.registry import build_method
-from ..training.metrics import f1_scores, mean_average_precision
+from ..training.decisions import f1_scores
+from ..training.metrics import mean_average_precision
 from ..runs.use import completed_table, write_table
 from ..runs.run import UNFINISHED, config_sha256, note_of, read_config, save_model, versions
 from ..io import read_json, write_json
