@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from .method.contract import Method as Method
     from .method.contract import MethodOutput as MethodOutput
     from .method.pvlr import PVLR as PVLR
-    from .method.pvlr import PVLRConfig as PVLRConfig
+    from .method.pvlr_choices import PVLRConfig as PVLRConfig
     from .method.trmml import TRMML as TRMML
     from .method.trmml import TRMMLConfig as TRMMLConfig
     from .people.figures import show_saliency as show_saliency
@@ -56,7 +56,7 @@ _DOOR = {  # name -> module it comes from
     "TRMML": "method.trmml",
     "TRMMLConfig": "method.trmml",
     "PVLR": "method.pvlr",
-    "PVLRConfig": "method.pvlr",
+    "PVLRConfig": "method.pvlr_choices",
     "register_method": "rivals.registry",
     "build_method": "rivals.registry",
     "Trainer": "training.trainer",

@@ -17,11 +17,10 @@ from trmml_nb.method.pvlr import (
     DualModalAttention,
     Interaction,
     KnowledgePrompts,
-    PVLRConfig,
-    PVLRError,
     ResidualAttention,
     pool_cosines,
 )
+from trmml_nb.method.pvlr_choices import PVLRConfig, PVLRError
 from trmml_nb.towers.tower import load_tower
 
 B, C, N, D = 3, 4, 5, 8
