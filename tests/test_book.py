@@ -44,6 +44,21 @@ def test_the_diagram_is_what_its_script_draws():
         assert kept == text, f"{name}: python scripts/draw_method.py"
 
 
+def test_no_box_of_the_diagram_is_a_dead_end():
+    "Every arrow but one that leaves another begins and ends at a box, and only the losses have no way out."
+    script = runpy.run_path(str(ROOT / "scripts/draw_method.py"))
+    boxes, joints = script["BOXES"], set(script["JOINTS"])
+
+    def at(point):
+        inside = lambda left, top, width, height: 0 <= point[0] - left <= width and 0 <= point[1] - top <= height
+        return next((name for name, (*place, _) in boxes.items() if inside(*place)), None)
+
+    starts, ends = zip(*((points[0], points[-1]) for _, points in script["ARROWS"].values()))
+    assert all(at(end) for end in ends) and all(at(start) or start in joints for start in starts)
+    assert set(boxes) - {at(start) for start in starts} == {"losses"}
+    assert set(boxes) - {at(end) for end in ends} == {"image", "names"}
+
+
 def test_each_part_of_the_method_is_lit_in_its_chapter():
     wanted = {
         0: "method",

@@ -125,6 +125,14 @@ def test_prototypes_move_only_in_training_and_only_from_known_present():
     assert torch.equal(moved, (targets == PRESENT).any(0))
 
 
+def test_prototypes_take_their_share_of_the_match_at_prediction_only():
+    plain, model = make()[0], make(prototype_share=0.2)[0]
+    assert plain.eval().categories(plain.texts) is plain.texts
+    model.memory.prototypes.copy_(torch.eye(C, D))
+    torch.testing.assert_close(model.eval().categories(model.texts), 0.8 * model.texts + 0.2 * torch.eye(C, D))
+    assert model.train().categories(model.texts) is model.texts
+
+
 @pytest.mark.parametrize('how', ['image', 'pixel'])
 def test_older_matchings_change_the_maps_and_learn_all_else(how):
     """Text-image: one map for all categories, by length; text-pixel: the softmax of the text's own cosines, and a mean

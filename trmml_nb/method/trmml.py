@@ -79,7 +79,7 @@ class ContrastChoices(ChoiceGroup):
 class UnknownChoices(ChoiceGroup):
     "When, and how surely, an unknown label is filled in."
     pseudo: str = 'hard'  # 'hard', 'soft' or 'none'; not stated which
-    pseudo_warmup: int = 3  # epochs before the first pseudo-label; relative: 1 to 5
+    pseudo_warmup: int = 3  # epochs before the first pseudo-label; relative: published neighbours wait 1 to 5
     pseudo_present: float = 0.92  # reconstruction: combined score from which an unknown label becomes present
     pseudo_absent: float = 0.05  # reconstruction: ... up to which it becomes absent
 
@@ -90,7 +90,7 @@ class UnknownChoices(ChoiceGroup):
 
 @dataclass
 class FocusChoices(ChoiceGroup):
-    "The partial asymmetric loss: how much what is nearly right is played down."
+    "The partial asymmetric loss: how far it down-weights easy labels."
     gamma_pos: float = 1.0  # author's code
     gamma_neg: float = 2.0  # author's code
     clip: float = 0.05  # author's code
