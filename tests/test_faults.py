@@ -27,7 +27,7 @@ from trmml_nb import io as files
 from trmml_nb.cli import app, show_result, with_messages
 from trmml_nb.data.dataset import open_image, scenes_dataset
 from trmml_nb.errors import DataError, TrainingError, TrmmlError
-from trmml_nb.method.matching import MatchingError, prior_bias
+from trmml_nb.method.scores import MatchingError, prior_bias
 from trmml_nb.towers import encode as store_building
 from trmml_nb.towers.views import StoreError
 from trmml_nb.training.trainer import read_checkpoint

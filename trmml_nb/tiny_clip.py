@@ -19,7 +19,7 @@ from torch import nn
 from safetensors.torch import save
 from .io import csv_bytes, write_atomic
 from .data.scenes import CATEGORIES, draw_scene, plural, scene_seeds
-from .method.attention import loudness
+from .method.attention import log_length_bias
 from .towers import plain
 from .training.metrics import mean_average_precision, pointing_game
 
@@ -265,7 +265,7 @@ def tower_scores(
     dense = model.visual.head(maps.flatten(2).transpose(1, 2))  # [M, N, d]
     image, category = np.nonzero(truth)
     masks = np.stack([scenes[i].masks[c] for i, c in zip(image, category)])
-    cosine, loud = F.normalize(dense, dim=-1) @ texts.T, loudness(dense.norm(dim=-1))[..., None]
+    cosine, loud = F.normalize(dense, dim=-1) @ texts.T, log_length_bias(dense.norm(dim=-1))[..., None]
     lengths = .2 * model.logit_scale.exp() * cosine + loud
     scores = dict(cosine=cosine, lengths=lengths, length_alone=loud.expand_as(cosine))
     zero_shot = mean_average_precision((F.normalize(dense.mean(1), dim=-1) @ texts.T).numpy(), truth)[0]

@@ -13,9 +13,16 @@ from trmml_nb.method.attention import (
     CategoryAttention,
     pool_regions,
     sine_position_code,
+)
+from trmml_nb.method.positions import (
+    RegionError,
+    grid_of,
+    head_scores,
+    head_values,
+    spread_maps,
+    split_heads,
     view_position_code,
 )
-from trmml_nb.method.positions import RegionError, grid_of, head_scores, head_values, spread_maps, split_heads
 
 B, C, D, H = 3, 5, 16, 4
 GRID = (3, 4)
@@ -76,10 +83,13 @@ def test_bad_width_is_named(dim):
 
 
 def test_each_view_has_a_first_row_of_its_own():
-    views = view_position_code([(2, 3), (2, 2)], 10, 8)
+    views = view_position_code(sine_position_code, [(2, 3), (2, 2)], 10, 8)
     torch.testing.assert_close(views[:6], F.normalize(sine_position_code((2, 3), 8), dim=-1))
     torch.testing.assert_close(views[6:], F.normalize(sine_position_code((2, 2), 8), dim=-1))
-    torch.testing.assert_close(view_position_code((2, 3), 18, 8), view_position_code((2, 3), 6, 8).repeat(3, 1))
+    torch.testing.assert_close(
+        view_position_code(sine_position_code, (2, 3), 18, 8),
+        view_position_code(sine_position_code, (2, 3), 6, 8).repeat(3, 1),
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,13 +135,15 @@ def reference(net, query, key, value=None):
 @pytest.mark.parametrize('position_scale', [0.0, 0.5, 3.0])
 def test_looks_against_torch_multihead_attention(position_scale):
     net, dense = module(position_scale=position_scale), unit(B, N, D)
-    keys = (dense + position_scale * view_position_code(GRID, N, D).double()) * math.sqrt(D)
+    keys = (dense + position_scale * view_position_code(sine_position_code, GRID, N, D).double()) * math.sqrt(D)
     theirs = reference(net, (net.queries * math.sqrt(D)).expand(B, -1, -1), keys)[1]
     torch.testing.assert_close(net.attend(dense, GRID), theirs, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(
-        net.attend(dense, GRID, rows=torch.tensor([4, 1])), theirs[:, :, [4, 1]], atol=1e-6, rtol=1e-5
+        net.attend(dense, GRID, queries=net.queries[[4, 1]]), theirs[:, :, [4, 1]], atol=1e-6, rtol=1e-5
     )
-    each = net.attend(dense, GRID, rows=torch.tensor([[0, 1], [2, 3], [4, 0]]))  # other categories for each image
+    each = net.attend(
+        dense, GRID, queries=net.queries[torch.tensor([[0, 1], [2, 3], [4, 0]])]
+    )  # other categories for each image
     torch.testing.assert_close(each[1], theirs[1][:, [2, 3]], atol=1e-6, rtol=1e-5)
 
 

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from trmml_nb.method.losses import LossError, asymmetric_terms, gradient_mass, partial_asymmetric_loss
+from trmml_nb.method.contract import LossError
+from trmml_nb.method.losses import asymmetric_terms, gradient_mass, partial_asymmetric_loss
 
 
 def batch(b=7, c=5, seed=0, scale=3.0):

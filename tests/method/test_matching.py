@@ -10,17 +10,19 @@ from sklearn.metrics import roc_auc_score
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
 from trmml_nb.method.matching import (
     Calibration,
-    MatchingError,
-    combine_scores,
     cosine_logits,
-    distill_binary,
-    distill_cosine,
     distill_kl,
-    prior_bias,
-    start_bias,
     text_image_scores,
     text_pixel_scores,
     text_region_scores,
+)
+from trmml_nb.method.scores import (
+    MatchingError,
+    combine_scores,
+    distill_binary,
+    distill_cosine,
+    prior_bias,
+    start_bias,
 )
 from trmml_nb.method.adaptive import misplaced, outranked, unexplained
 from trmml_nb.method.contract import LossState, MethodOutput

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trmml_nb.method.attention import sine_position_code, view_position_code
-from trmml_nb.method.positions import RegionError
+from trmml_nb.method.attention import sine_position_code
+from trmml_nb.method.positions import RegionError, carries, view_position_code
 from trmml_nb.method.regions import CategoryRegions, RegionOutput
 from trmml_nb.method.vocabulary import candidates
 
@@ -197,7 +197,7 @@ def test_both_ways_to_bracket_agree():
     five, dense = module().eval(), unit(B, N, D)  # makes keys: heads * 5 > 16
     two = CategoryRegions(2, D, heads=H, ffn_dim=32, residual=False).double().eval()  # carries queries: heads * 2 <= 16
     two.load_state_dict({k: v[:2] if k == 'queries' else v for k, v in five.state_dict().items()})
-    assert two._carry(2) and not five._carry(5)
+    assert carries(H, 2, D) and not carries(H, 5, D)
     for a, b in zip(two(dense, GRID), five(dense, GRID)):
         torch.testing.assert_close(a, b[:, :2], atol=1e-9, rtol=0)
 
@@ -238,7 +238,7 @@ def test_several_views_have_a_code_each_and_equal_views_change_nothing():
     torch.testing.assert_close(two.query, one.query)
     more = torch.cat([dense, dense[:, :4]], 1)
     assert net(more, [(2, 3), (2, 2)]).saliency.shape == (2, 3, 10)
-    codes = view_position_code([(2, 3), (2, 2)], 10, 8)
+    codes = view_position_code(sine_position_code, [(2, 3), (2, 2)], 10, 8)
     torch.testing.assert_close(codes.norm(dim=-1), torch.ones(10))
     with pytest.raises(RegionError, match=r'dense has shape \(2, 10, 8\), expected .* N = 2 \* 3 = 6 \(or a multiple'):
         net(more, (2, 3))

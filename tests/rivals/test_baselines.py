@@ -24,7 +24,7 @@ from trmml_nb.rivals.baselines import (
 )
 from trmml_nb.towers.dense import ImageFeatures
 from trmml_nb.data.labels import UNKNOWN
-from trmml_nb.method.matching import MatchingError
+from trmml_nb.method.scores import MatchingError
 from trmml_nb.method.contract import LossState, MethodOutput
 from trmml_nb.towers.texts import class_texts, written_names
 from trmml_nb.towers.tower import load_tower

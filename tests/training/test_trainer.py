@@ -324,8 +324,8 @@ class Looks(torch.utils._python_dispatch.TorchDispatchMode):
 def test_a_step_looks_at_no_value_where_a_look_would_wait(world, monkeypatch, spec):
     """The rules of a GPU on a CPU: no check of values, losses looked at later. Optimiser and average are left out:
     their counters are on the CPU everywhere."""
+    from trmml_nb.method import contract
     from trmml_nb.method import contrast
-    from trmml_nb.method import losses
     from trmml_nb.method import prototypes
     from trmml_nb.rivals.registry import build_method
 
@@ -337,7 +337,7 @@ def test_a_step_looks_at_no_value_where_a_look_would_wait(world, monkeypatch, sp
     with Looks() as here:
         t.step(torch.arange(16))
     assert here.found  # on a CPU it does look
-    for module in (losses, contrast, prototypes):
+    for module in (contract, contrast, prototypes):
         monkeypatch.setattr(module, 'can_look', lambda t: False)
     t.look_every, t.epoch, t.optimizer.step, t.averaged = 100, 6, lambda: None, None
     with Looks() as there:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
-from .matching import start_bias
+from .scores import start_bias
 
 # %% auto #0
 __all__ = ['misplaced', 'outranked', 'unexplained', 'believed', 'best_sharpness']

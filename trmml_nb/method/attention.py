@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .positions import RegionError, at_least_float32, grids_of, head_scores, split_heads
+from .positions import (RegionError, at_least_float32, carries, head_scores, split_heads,
+                                       view_position_code)
 
 # %% auto #0
-__all__ = ['pool_regions', 'sine_position_code', 'view_position_code', 'loudness', 'CategoryAttention']
+__all__ = ['pool_regions', 'sine_position_code', 'log_length_bias', 'CategoryAttention']
 
 # %% ../../nbs/book/04_attention.ipynb #d0d4d07a
 def pool_regions(
@@ -45,19 +46,8 @@ def sine_position_code(
     rows, columns = halves
     return torch.cat([rows.repeat_interleave(grid[1], 0), columns.repeat(grid[0], 1)], -1)
 
-# %% ../../nbs/book/04_attention.ipynb #ac1d78a9
-def view_position_code(
-    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
-    positions: int,  # N, a multiple of the positions of `grid`
-    dim: int,  # length of a code, a multiple of 4
-    device: torch.device | str | None = None,  # where to compute it
-) -> Tensor:  # [N, dim] length 1
-    "Position codes of one view after another: each view has its own first row and first column."
-    code = torch.cat([sine_position_code(one, dim, device=device) for one in grids_of(grid)])
-    return F.normalize(code.repeat(positions // len(code), 1), dim=-1)
-
 # %% ../../nbs/book/04_attention.ipynb #af7155aa
-def loudness(
+def log_length_bias(
     norms: Tensor,  # [B, N] lengths of the features before normalisation
     power: float = 1.0,  # 0: lengths are ignored
 ) -> Tensor:  # [B, N] float32, to be added to scores before their softmax
@@ -81,25 +71,21 @@ class CategoryAttention(nn.Module):
         self.queries = nn.Parameter(torch.zeros(num_classes, dim))
         self.to_query, self.to_key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)  # a key bias has no effect
 
-    def _carry(self, count: int) -> bool:
-        "Whether carrying so many queries to the features is cheaper than making keys and values."
-        return self.heads * count <= self.queries.shape[1]
-
     def attend(
         self,
         dense: Tensor,  # [B, N, d] dense features, length 1
         grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
         norms: Tensor | None = None,  # [B, N] lengths of the features before normalisation; None: all alike
-        rows: Tensor | slice | None = None,  # categories wanted: numbers [K], or [B, K] of each image, or a slice; None: all
-    ) -> Tensor:  # [B, h, C, N] float32, sums to 1 over positions; C is K where K are wanted
+        queries: Tensor | None = None,  # [C, d] or [B, C, d] the queries that look; None: all that were learned
+    ) -> Tensor:  # [B, h, C, N] float32, sums to 1 over positions
         "Where each head of each category looks."
-        d, queries = self.queries.shape[1], self.queries if rows is None else self.queries[rows]
+        d, queries = self.queries.shape[1], self.queries if queries is None else queries
         if self.position_scale:
-            code = view_position_code(grid, dense.shape[1], d, dense.device)
+            code = view_position_code(sine_position_code, grid, dense.shape[1], d, dense.device)
             dense = dense + (self.position_scale * code).to(dense.dtype)
-        query = split_heads(self.to_query(queries * math.sqrt(d)),
-                            self.heads) * math.sqrt(self.heads)  # sqrt(d) / sqrt(d / h)
-        scores = at_least_float32(head_scores(query, self.to_key, dense, self._carry(queries.shape[-2])))
+        query = math.sqrt(self.heads) * split_heads(self.to_query(math.sqrt(d) * queries), self.heads)
+        scores = head_scores(query, self.to_key, dense, carries(self.heads, queries.shape[-2], d))
+        scores = at_least_float32(scores)
         if norms is not None and self.norm_power:
-            scores = scores + loudness(norms, self.norm_power)[:, None, None]
+            scores = scores + log_length_bias(norms, self.norm_power)[:, None, None]
         return scores.softmax(-1)

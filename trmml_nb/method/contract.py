@@ -19,7 +19,8 @@ from ..towers.dense import ImageFeatures
 from ..towers.views import Store
 
 # %% auto #0
-__all__ = ['MethodOutput', 'LossState', 'PseudoLabels', 'NoChoices', 'Method', 'Growing', 'evaluating']
+__all__ = ['MethodOutput', 'LossState', 'PseudoLabels', 'NoChoices', 'Method', 'LossError', 'can_look', 'check_loss_input',
+           'Growing', 'evaluating']
 
 # %% ../../nbs/library/method/00_contract.ipynb #02c1a938
 @dataclass
@@ -135,6 +136,48 @@ class Method(nn.Module):
         targets: Tensor,  # [M, C] what training could see
     ) -> None:
         "Once, after the last step."
+
+# %% ../../nbs/library/method/00_contract.ipynb #c606cb76
+class LossError(MethodError):
+    "Input that a loss cannot use; the message names the tensor, its shape or entry, and what was expected."
+
+
+def can_look(
+    t: Tensor,  # any
+) -> bool:
+    "Whether its values can be checked at no cost: on another device than the CPU a look waits for all that is queued."
+    return t.device.type == 'cpu'
+
+
+def check_loss_input(
+    logits: Tensor,  # [B, C]
+    targets: Tensor,  # [B, C], in [0, 1] where known
+    known_mask: Tensor,  # [B, C] bool
+    weight: Tensor | None,  # [B, C] from 0, or None
+    settings: dict[str, float],  # name: a number from 0; `clip` is below 1
+) -> None:
+    "Raise `LossError` unless shapes agree, known targets lie in [0, 1], weights and settings are in range."
+    for name, t in dict(targets=targets, known_mask=known_mask, weight=weight).items():
+        if t is not None and t.shape != logits.shape:
+            raise LossError(f'{name} has shape {tuple(t.shape)}, expected {tuple(logits.shape)} like the logits '
+                            '[B, C].')
+    if known_mask.dtype != torch.bool:
+        raise LossError(f'known_mask has dtype {known_mask.dtype}, expected torch.bool: pass `targets != UNKNOWN`.')
+    _check_entries('targets', targets, known_mask & ~((targets >= 0) & (targets <= 1)), 'a value in [0, 1]')
+    if weight is not None:
+        _check_entries('weight', weight, known_mask & ~((weight >= 0) & weight.isfinite()), 'a finite value >= 0')
+    for name, value in settings.items():
+        if not (0 <= value < (1 if name == 'clip' else float('inf'))):
+            raise LossError(f"{name} is {value}, expected {'0 <= clip < 1' if name == 'clip' else 'a number >= 0'}.")
+
+
+def _check_entries(name: str, t: Tensor, bad: Tensor, expected: str) -> None:
+    "Name the first bad entry (NaN counts as bad)."
+    if can_look(bad) and bad.any():
+        at = bad.nonzero()[0].tolist()
+        raise LossError(f'{name}{at} is {t[tuple(at)].item()} in a tensor of shape {tuple(t.shape)}, expected '
+                        f'{expected} '
+                        'wherever known_mask is True: leave unknown entries out of the mask.')
 
 # %% ../../nbs/library/method/00_contract.ipynb #d3a9ce6f
 class Growing(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import MethodError
-from .losses import can_look
+from .contract import can_look
 
 # %% auto #0
 __all__ = ['prototype_logits', 'ContrastError', 'positive_entries', 'multimodal_contrastive_loss']

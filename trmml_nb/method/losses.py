@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import MethodError
+from .contract import LossError, check_loss_input
 
 # %% auto #0
-__all__ = ['asymmetric_terms', 'LossError', 'can_look', 'partial_asymmetric_loss', 'gradient_mass']
+__all__ = ['asymmetric_terms', 'partial_asymmetric_loss', 'gradient_mass']
 
 # %% ../../nbs/book/07_losses.ipynb #4f0b7b53
 def asymmetric_terms(
@@ -32,41 +32,6 @@ def asymmetric_terms(
         focus_pos, focus_neg = one_minus_p ** gamma_pos, p ** gamma_neg
     return focus_pos * -F.logsigmoid(logits), focus_neg * absent
 
-# %% ../../nbs/book/07_losses.ipynb #4258b7e2
-class LossError(MethodError):
-    "Input that a loss cannot use; the message names the tensor, its shape or entry, and what was expected."
-
-
-def can_look(
-    t: Tensor,  # any
-) -> bool:
-    "Whether its values can be checked at no cost: on another device than the CPU a look waits for all that is queued."
-    return t.device.type == 'cpu'
-
-
-def _check(logits: Tensor, targets: Tensor, known_mask: Tensor, weight: Tensor | None, settings: dict) -> None:
-    "Raise `LossError` unless shapes agree, known targets lie in [0, 1], weights and settings are in range."
-    for name, t in dict(targets=targets, known_mask=known_mask, weight=weight).items():
-        if t is not None and t.shape != logits.shape:
-            raise LossError(f'{name} has shape {tuple(t.shape)}, expected {tuple(logits.shape)} like the logits [B, C].')
-    if known_mask.dtype != torch.bool:
-        raise LossError(f'known_mask has dtype {known_mask.dtype}, expected torch.bool: pass `targets != UNKNOWN`.')
-    _check_entries('targets', targets, known_mask & ~((targets >= 0) & (targets <= 1)), 'a value in [0, 1]')
-    if weight is not None:
-        _check_entries('weight', weight, known_mask & ~((weight >= 0) & weight.isfinite()), 'a finite value >= 0')
-    for name, value in settings.items():
-        if not (0 <= value < (1 if name == 'clip' else float('inf'))):
-            raise LossError(f"{name} is {value}, expected {'0 <= clip < 1' if name == 'clip' else 'a number >= 0'}.")
-
-
-def _check_entries(name: str, t: Tensor, bad: Tensor, expected: str) -> None:
-    "Name the first bad entry (NaN counts as bad)."
-    if can_look(bad) and bad.any():
-        at = bad.nonzero()[0].tolist()
-        raise LossError(f'{name}{at} is {t[tuple(at)].item()} in a tensor of shape {tuple(t.shape)}, expected '
-                        f'{expected} '
-                        'wherever known_mask is True: leave unknown entries out of the mask.')
-
 # %% ../../nbs/book/07_losses.ipynb #a89c1a4c
 def partial_asymmetric_loss(
     logits: Tensor,  # [B, C], any real value
@@ -79,7 +44,7 @@ def partial_asymmetric_loss(
     reduction: str = 'sum_classes',  # 'sum_classes' (then mean over the batch), 'mean_known', 'sum' or 'none'
 ) -> Tensor:  # scalar, or [B, C] for 'none'; float32 (float64 for float64 logits)
     "Asymmetric loss over known entries; unknown entries give value 0 and gradient 0. Raises `LossError`."
-    _check(logits, targets, known_mask, weight, dict(gamma_pos=gamma_pos, gamma_neg=gamma_neg, clip=clip))
+    check_loss_input(logits, targets, known_mask, weight, dict(gamma_pos=gamma_pos, gamma_neg=gamma_neg, clip=clip))
     with torch.autocast(logits.device.type, enabled=False):
         x = logits if logits.dtype == torch.float64 else logits.float()
         x = torch.where(known_mask, x, 0)  # before any arithmetic: inf or NaN at an unknown entry never spreads

@@ -11,31 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import MethodError
+from .scores import MatchingError, check_positive, start_bias, student_and_teacher
 from ..towers.tower import unit
-from ..data.labels import PRESENT, UNKNOWN
 
 # %% auto #0
-__all__ = ['MatchingError', 'text_image_scores', 'text_pixel_scores', 'cosine_logits', 'text_region_scores', 'Calibration',
-           'prior_bias', 'start_bias', 'combine_scores', 'distill_kl', 'distill_binary', 'distill_cosine']
+__all__ = ['text_image_scores', 'text_pixel_scores', 'cosine_logits', 'text_region_scores', 'Calibration', 'distill_kl']
 
 # %% ../../nbs/book/06_matching.ipynb #e66a4a00
-class MatchingError(MethodError):
-    "Features, texts or logits that do not fit together; the message names the shapes and what was expected."
-
-
 def _expect(name: str, x: Tensor, texts: Tensor, form: str, fits: bool) -> None:
     "Raise `MatchingError` unless features and texts fit."
     if texts.ndim != 2 or not fits or x.shape[-1] != texts.shape[-1]:
         raise MatchingError(f'{name} has shape {tuple(x.shape)} and texts have shape {tuple(texts.shape)}, '
                             f'expected {form} and [C, d] with the same C and d: '
                             'encode images and category names with the same tower.')
-
-
-def _positive(name: str, value: float) -> None:
-    "Raise `MatchingError` unless a setting is a finite number above 0."
-    if not 0 < value < math.inf:
-        raise MatchingError(f'{name} is {value}, expected a finite number above 0.')
 
 
 def text_image_scores(
@@ -56,7 +44,7 @@ def text_pixel_scores(
 ) -> tuple[Tensor, Tensor]:  # [B, C] pooled cosines, and [B, C, N] cosines per position
     "Text-pixel matching: every position against every text, then pooled per category."
     _expect('dense', dense, texts, '[B, N, d]', dense.ndim == 3)
-    _positive('temperature', temperature)
+    check_positive('temperature', temperature)
     with torch.autocast(dense.device.type, enabled=False):
         maps = unit(texts) @ unit(dense).transpose(1, 2)
         if pool == 'softmax':
@@ -120,105 +108,14 @@ class Calibration(nn.Module):
         "Start the bias where probabilities fit the known labels; the scale, and with no known label the bias, stay."
         self.bias.fill_(start_bias(cosines.cpu(), torch.as_tensor(targets).cpu(), self.scale.item(), self.bias.item()))
 
-# %% ../../nbs/book/06_matching.ipynb #fc168d1e
-def prior_bias(
-    cosines: Tensor,  # any shape, of texts with images or regions
-    scale: float,  # logit scale, above 0
-    rate: float,  # mean probability wanted, strictly between 0 and 1
-) -> float:  # the bias to start a `Calibration` from
-    "The bias with which the mean of sigmoid(scale * cosine + bias) equals a rate. Errors: no cosines, bad numbers."
-    _positive('scale', scale)
-    if not cosines.isfinite().all():
-        raise MatchingError(f'{int((~cosines.isfinite()).sum())} of {cosines.numel()} cosines are no finite numbers: '
-                            'the features or the texts are damaged, and so may be the tower '
-                            'that gave them. Take its files anew, delete the features, and encode again.')
-    if not (0 < rate < 1 and cosines.numel()):
-        raise MatchingError(f'rate is {rate} and cosines have shape {tuple(cosines.shape)}, expected 0 < rate < 1 '
-                            'and at least one cosine.')
-    x = scale * cosines.detach().double().flatten()
-    prior = math.log(rate / (1 - rate))
-    low, high = prior - x.max().item(), prior - x.min().item()  # all logits at or below, and at or above the prior
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if (x + middle).sigmoid().mean() < rate else (low, middle)
-    return (low + high) / 2
-
-# %% ../../nbs/book/06_matching.ipynb #42bdf241
-def start_bias(
-    cosines: Tensor,  # [M, C] of the training images, before any training
-    targets: Tensor,  # [M, C] PRESENT / ABSENT / UNKNOWN
-    scale: float,  # logit scale
-    default: float = 0.0,  # returned when no label is known
-) -> float:  # the bias b
-    """The bias at which mean sigmoid(scale * cosine + b) over known labels equals their share of present ones.
-
-    Where no absent label is known (single positive labels), the share is taken over all entries: a lower bound.
-    Where no present one is known, half a present label is assumed. Source: reconstruction."""
-    known, present = targets != UNKNOWN, targets == PRESENT
-    count = known.sum().item()
-    if not count:
-        return default
-    only_present = count == present.sum().item()
-    used = cosines.flatten() if only_present else cosines[known]
-    rate = max(present.sum().item(), 0.5) / used.numel()
-    return prior_bias(used, scale, rate) if rate < 1 else default
-
-# %% ../../nbs/book/06_matching.ipynb #68143543
-def combine_scores(
-    query_logits: Tensor,  # [B, C]
-    region_logits: Tensor,  # [B, C]
-    how: str = 'mean',  # 'mean' of the two probabilities, 'query' or 'region'
-) -> Tensor:  # [B, C] logits
-    "The final score: one branch, or the logit of the mean of both probabilities."
-    if query_logits.shape != region_logits.shape:
-        raise MatchingError(f'query_logits has shape {tuple(query_logits.shape)} and region_logits '
-                            f'{tuple(region_logits.shape)}, expected the same [B, C].')
-    if how in ('query', 'region'):
-        return query_logits if how == 'query' else region_logits
-    if how != 'mean':
-        raise MatchingError(f"how is {how!r}, expected 'mean', 'query' or 'region'.")
-    q, r = [x if x.dtype == torch.float64 else x.float() for x in (query_logits, region_logits)]
-    return (torch.logaddexp(F.logsigmoid(q), F.logsigmoid(r))
-            - torch.logaddexp(F.logsigmoid(-q), F.logsigmoid(-r)))
-
 # %% ../../nbs/book/06_matching.ipynb #a2b0cbda
-def _pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    "Same shape, at least float32, and no gradient for the teacher."
-    if student.shape != teacher.shape:
-        raise MatchingError(f'student has shape {tuple(student.shape)} and teacher has shape {tuple(teacher.shape)}, '
-                            'expected the same.')
-    wide = lambda x: x if x.dtype == torch.float64 else x.float()
-    return wide(student), wide(teacher.detach())
-
-
 def distill_kl(
     student_logits: Tensor,  # [B, C] query-level logits
     teacher_logits: Tensor,  # [B, C] region-level logits; gets no gradient
     temperature: float = 4.0,  # above 0; larger is softer
 ) -> Tensor:  # scalar >= 0
     "KL divergence of two softmax distributions over categories, times temperature squared, mean over the batch."
-    _positive('temperature', temperature)
-    s, t = _pair(student_logits, teacher_logits)
+    check_positive('temperature', temperature)
+    s, t = student_and_teacher(student_logits, teacher_logits)
     s, t = (s / temperature).log_softmax(-1), (t / temperature).log_softmax(-1)
     return F.kl_div(s, t, reduction='batchmean', log_target=True) * temperature ** 2
-
-# %% ../../nbs/book/06_matching.ipynb #837a8685
-def distill_binary(
-    student_logits: Tensor,  # [B, C]
-    teacher_logits: Tensor,  # [B, C]; gets no gradient
-    temperature: float = 1.0,  # above 0; larger is softer
-) -> Tensor:  # scalar >= 0
-    "KL divergence of present against absent, category by category: summed over categories, mean over the batch."
-    _positive('temperature', temperature)
-    s, t = [x / temperature for x in _pair(student_logits, teacher_logits)]
-    kl = t.sigmoid() * (F.logsigmoid(t) - F.logsigmoid(s)) + (-t).sigmoid() * (F.logsigmoid(-t) - F.logsigmoid(-s))
-    return kl.sum(-1).mean() * temperature ** 2
-
-# %% ../../nbs/book/06_matching.ipynb #08a97732
-def distill_cosine(
-    student: Tensor,  # [..., d] query-level features
-    teacher: Tensor,  # [..., d] region-level features; gets no gradient
-) -> Tensor:  # scalar in [0, 2]
-    "One minus the cosine of student and teacher, mean over all."
-    s, t = _pair(student, teacher)
-    return (1 - F.cosine_similarity(s, t, dim=-1)).mean()

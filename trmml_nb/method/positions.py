@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import MethodError
 from .matching import text_pixel_scores
 from ..towers.views import Store
 
 # %% auto #0
-__all__ = ['RegionError', 'at_least_float32', 'grids_of', 'view_grids', 'grid_of', 'check_positions', 'spread_maps',
-           'contest_maps', 'carry_maps', 'refine_maps', 'split_heads', 'head_scores', 'head_values']
+__all__ = ['RegionError', 'at_least_float32', 'grids_of', 'view_grids', 'grid_of', 'view_position_code', 'check_positions',
+           'check_layer', 'check_looks', 'spread_maps', 'contest_maps', 'carry_maps', 'refine_maps', 'carries',
+           'split_heads', 'head_scores', 'head_values']
 
 # %% ../../nbs/library/method/01_positions.ipynb #44ce7197
 class RegionError(MethodError):
@@ -61,6 +63,18 @@ def grid_of(
     raise RegionError(f'{positions} positions fill neither the grid {tuple(grid)} nor a square: give the features of '
                       f'a view of the same tower.')
 
+# %% ../../nbs/library/method/01_positions.ipynb #064cda23
+def view_position_code(
+    code_of: Callable[..., Tensor],  # (grid, dim, device=...) -> [N, dim] of one grid, such as `sine_position_code`
+    grid: tuple[int, int] | Sequence[tuple[int, int]],  # rows and columns; of several views one for each, or for all
+    positions: int,  # N, a multiple of the positions of `grid`
+    dim: int,  # length of a code
+    device: torch.device | str | None = None,  # where to compute it
+) -> Tensor:  # [N, dim] length 1
+    "Position codes of one view after another: each view has its own first row and first column."
+    code = torch.cat([code_of(one, dim, device=device) for one in grids_of(grid)])
+    return F.normalize(code.repeat(positions // len(code), 1), dim=-1)
+
 # %% ../../nbs/library/method/01_positions.ipynb #d10516f0
 def check_positions(
     dense: Tensor,  # features, wanted as [B, N, d]
@@ -74,6 +88,38 @@ def check_positions(
         shown = ' + '.join(f'{rows} * {columns}' for rows, columns in grids)
         raise RegionError(f'dense has shape {tuple(dense.shape)}, expected [B, N, d] with N = {shown} = {n} (or a '
                           f'multiple, one for each view) and d = {dim}.')
+
+# %% ../../nbs/library/method/01_positions.ipynb #ab2aa212
+def check_layer(
+    num_classes: int,  # C
+    dim: int,  # d
+    heads: int,  # h
+    init: Tensor | None,  # what queries start from, wanted as [C, d]; None: nothing
+    chunk: int,  # categories computed at a time
+    scales: dict[str, float | None],  # name of a setting: a number from 0; None: not set
+) -> None:
+    "Raise `RegionError` for sizes and scales that make no layer."
+    if chunk < 0:
+        raise RegionError(f'chunk is {chunk}, expected a whole number of categories from 1, or 0 for all at once.')
+    if num_classes < 1 or heads < 1 or dim % heads:
+        raise RegionError(f'num_classes is {num_classes}, dim is {dim} and heads is {heads}, expected one class '
+                          'or more, and a dim that is a multiple of heads.')
+    if init is not None and tuple(init.shape) != (num_classes, dim):
+        raise RegionError(f'init has shape {tuple(init.shape)}, expected [C, d] = [{num_classes}, {dim}].')
+    for name, value in scales.items():
+        if value is not None and not (0 <= value < math.inf):
+            raise RegionError(f'{name} is {value}, expected a finite number >= 0.')
+
+
+def check_looks(
+    looks: Tensor | None,  # maps that are given, wanted as [B, C, N]; None: none are
+    dense: Tensor,  # [B, N, d]
+    count: int,  # C, categories wanted
+) -> None:
+    "Raise `RegionError` unless there is a map for each image and category."
+    if looks is not None and looks.shape != (len(dense), count, dense.shape[1]):
+        raise RegionError(f'looks has shape {tuple(looks.shape)}, expected [B, K, N] = '
+                          f'{(len(dense), count, dense.shape[1])}: a map for each image and category wanted.')
 
 # %% ../../nbs/library/method/01_positions.ipynb #5e1d0a02
 def spread_maps(
@@ -141,6 +187,15 @@ def refine_maps(
     return spread_maps(saliency, grid, width) if width else saliency
 
 # %% ../../nbs/library/method/01_positions.ipynb #93071099
+def carries(
+    heads: int,  # h
+    count: int,  # C, categories
+    dim: int,  # d
+) -> bool:
+    "Whether carrying so many queries to the features is cheaper than making keys and values."
+    return heads * count <= dim
+
+
 def split_heads(
     x: Tensor,  # [..., L, d]
     heads: int,  # h, divides d

@@ -16,7 +16,7 @@ from .contract import PseudoLabels
 from ..errors import MethodError
 from ..towers.tower import unit
 from ..data.labels import ABSENT, PRESENT, UNKNOWN
-from .losses import can_look
+from .contract import can_look
 
 # %% auto #0
 __all__ = ['COMBINATIONS', 'PrototypeError', 'positive_sums', 'PrototypeState', 'PrototypeMemory', 'prototype_scores',

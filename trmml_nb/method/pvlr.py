@@ -19,7 +19,8 @@ from ..towers.dense import ImageFeatures
 from ..towers.views import Store
 from ..data.labels import UNKNOWN
 from .losses import partial_asymmetric_loss
-from .matching import Calibration, combine_scores, text_image_scores
+from .matching import Calibration, text_image_scores
+from .scores import combine_scores
 from .contract import LossState, Method, MethodOutput, evaluating
 from ..towers.texts import class_texts
 from ..towers.tower import FrozenTower, unit

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from .attention import CategoryAttention, pool_regions
-from .positions import RegionError, at_least_float32, check_positions, head_values
+from .positions import (at_least_float32, carries, check_layer, check_looks, check_positions,
+                                       head_values)
+from .vocabulary import in_chunks
 
 # %% auto #0
-__all__ = ['RegionOutput', 'set_sharpness', 'first_values', 'RegionLayers', 'RegionFormulas', 'CategoryRegions']
+__all__ = ['RegionOutput', 'RegionLayers', 'set_sharpness', 'first_values', 'CategoryRegions']
 
 # %% ../../nbs/book/05_regions.ipynb #115d84c8
 class RegionOutput(NamedTuple):
@@ -27,17 +28,35 @@ class RegionOutput(NamedTuple):
     region: Tensor  # [B, C, d] region-level features, length 1, in the tower's own space
     saliency: Tensor  # [B, C, N] where each category looked, sums to 1 over positions
 
+# %% ../../nbs/book/05_regions.ipynb #b2ea8e4f
+class RegionLayers(CategoryAttention):
+    "The weights of category-aware region learning, and their first values."
 
-def _check_settings(num_classes: int, dim: int, heads: int, init: Tensor | None, scales: dict) -> None:
-    "Raise `RegionError` for sizes and scales that make no layer."
-    if num_classes < 1 or heads < 1 or dim % heads:
-        raise RegionError(f'num_classes is {num_classes}, dim is {dim} and heads is {heads}, expected one class '
-                          'or more, and a dim that is a multiple of heads.')
-    if init is not None and tuple(init.shape) != (num_classes, dim):
-        raise RegionError(f'init has shape {tuple(init.shape)}, expected [C, d] = [{num_classes}, {dim}].')
-    for name, value in scales.items():
-        if value is not None and not (0 <= value < math.inf):
-            raise RegionError(f'{name} is {value}, expected a finite number >= 0.')
+    def __init__(
+        self,
+        num_classes: int,  # C
+        dim: int,  # d, length of the tower's vectors, a multiple of 4 and of `heads`
+        heads: int = 4,  # attention heads
+        ffn_dim: int = 2048,  # width of the feed-forward layer
+        dropout: float = 0.1,  # on the attended vector and in the feed-forward layer, in [0, 1)
+        init: Tensor | None = None,  # [C, d] texts that the queries start from; None: N(0, 0.02)
+        position_scale: float = 0.25,  # length of the position code where a feature has length 1; 0: no code
+        attention_scale: float | None = 20.0,  # first maps are near softmax(scale * cosine); None: Xavier projections
+        norm_power: float = 1.0,  # attention is proportional to norms ** norm_power; 0: lengths are ignored
+        residual: bool = True,  # the query-level feature starts at the region-level one; False: it is the MLP's alone
+        generator: torch.Generator | None = None,  # of the first values; None: torch's own
+        chunk: int = 0,  # categories computed at a time, to save memory; 0: all at once
+    ):
+        check_layer(num_classes, dim, heads, init, chunk, dict(
+            position_scale=position_scale, attention_scale=attention_scale, norm_power=norm_power))
+        super().__init__(num_classes, dim, heads, position_scale, norm_power)
+        self.chunk, self.residual = chunk, residual
+        self.to_value, self.to_out = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.norm_attention, self.norm_ffn = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(ffn_dim, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.dropout = nn.Dropout(dropout)
+        first_values(self, init, attention_scale, generator)
 
 # %% ../../nbs/book/05_regions.ipynb #112bc326
 @torch.no_grad()
@@ -71,41 +90,9 @@ def first_values(
     if regions.residual:
         nn.init.zeros_(regions.mlp[-1].get_parameter('weight'))
 
-# %% ../../nbs/book/05_regions.ipynb #b2ea8e4f
-class RegionLayers(CategoryAttention):
-    "The weights of category-aware region learning, and their first values."
-
-    def __init__(
-        self,
-        num_classes: int,  # C
-        dim: int,  # d, length of the tower's vectors, a multiple of 4 and of `heads`
-        heads: int = 4,  # attention heads
-        ffn_dim: int = 2048,  # width of the feed-forward layer
-        dropout: float = 0.1,  # on the attended vector and in the feed-forward layer, in [0, 1)
-        init: Tensor | None = None,  # [C, d] texts that the queries start from; None: N(0, 0.02)
-        position_scale: float = 0.25,  # length of the position code where a feature has length 1; 0: no code
-        attention_scale: float | None = 20.0,  # first maps are near softmax(scale * cosine); None: Xavier projections
-        norm_power: float = 1.0,  # attention is proportional to norms ** norm_power; 0: lengths are ignored
-        residual: bool = True,  # the query-level feature starts at the region-level one; False: it is the MLP's alone
-        generator: torch.Generator | None = None,  # of the first values; None: torch's own
-        chunk: int = 0,  # categories computed at a time, to save memory; 0: all at once
-    ):
-        if chunk < 0:
-            raise RegionError(f'chunk is {chunk}, expected a whole number of categories from 1, or 0 for all at once.')
-        scales = dict(position_scale=position_scale, attention_scale=attention_scale, norm_power=norm_power)
-        _check_settings(num_classes, dim, heads, init, scales)
-        super().__init__(num_classes, dim, heads, position_scale, norm_power)
-        self.chunk, self.residual = chunk, residual
-        self.to_value, self.to_out = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.norm_attention, self.norm_ffn = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(ffn_dim, dim))
-        self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
-        self.dropout = nn.Dropout(dropout)
-        first_values(self, init, attention_scale, generator)
-
 # %% ../../nbs/book/05_regions.ipynb #3554f006
-class RegionFormulas(RegionLayers):
-    "What category regions compute, for any choice of categories."
+class CategoryRegions(RegionLayers):
+    "Category-aware region learning: one learnable query per category attends to the positions of a frozen tower."
 
     def some(
         self,
@@ -116,21 +103,18 @@ class RegionFormulas(RegionLayers):
         looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N; None: each head has its own
     ) -> RegionOutput:  # of these categories
         "Regions of some categories: categories do not see each other, so the others change nothing."
-        attention = (self.attend(dense, grid, norms, rows) if looks is None
+        queries = self.queries if rows is None else self.queries[rows]
+        attention = (self.attend(dense, grid, norms, queries) if looks is None
                      else looks[:, None].expand(-1, self.heads, -1, -1))  # [B, h, K, N]
         saliency = attention.mean(1)
         region = pool_regions(saliency, dense)
-        start = (self.queries if rows is None else self.queries[rows]) * math.sqrt(dense.shape[-1])
-        seen = head_values(attention.to(dense.dtype), self.to_value, dense * math.sqrt(dense.shape[-1]),
-                           self._carry(attention.shape[2]))
-        x = self.norm_attention(start + self.dropout(self.to_out(seen)))
+        scale = math.sqrt(dense.shape[-1])
+        seen = head_values(attention.to(dense.dtype), self.to_value, scale * dense,
+                           carries(self.heads, attention.shape[2], dense.shape[-1]))
+        x = self.norm_attention(scale * queries + self.dropout(self.to_out(seen)))
         x = self.norm_ffn(x + self.dropout(self.ffn(x)))
         query = at_least_float32(self.mlp(x)) + (region if self.residual else 0)
         return RegionOutput(F.normalize(query, dim=-1), region, saliency)
-
-# %% ../../nbs/book/05_regions.ipynb #b4a51f93
-class CategoryRegions(RegionFormulas):
-    "Category-aware region learning: one learnable query per category attends to the positions of a frozen tower."
 
     def forward(
         self,
@@ -141,16 +125,9 @@ class CategoryRegions(RegionFormulas):
         looks: Tensor | None = None,  # [B, K, N] where to look, sums to 1 over N; None: each head has its own
     ) -> RegionOutput:  # of all categories, or of those wanted
         "Saliency, region-level and query-level features of every category. Errors: shapes that do not fit."
-        check_positions(dense, grid, self.queries.shape[1])
         count = len(self.queries) if rows is None else rows.shape[-1]
-        if looks is not None and looks.shape != (len(dense), count, dense.shape[1]):
-            raise RegionError(f'looks has shape {tuple(looks.shape)}, expected [B, K, N] = '
-                              f'{(len(dense), count, dense.shape[1])}: a map for each image and category wanted.')
+        check_positions(dense, grid, self.queries.shape[1])
+        check_looks(looks, dense, count)
         if not self.chunk or count <= self.chunk or looks is not None:
             return self.some(dense, grid, norms, rows, looks)
-        chunks = ([slice(k, k + self.chunk) for k in range(0, count, self.chunk)] if rows is None
-                  else rows.split(self.chunk, -1))
-        save = torch.is_grad_enabled()  # keep inputs, compute again on the way back: memory of one chunk at a time
-        parts = [checkpoint(self.some, dense, grid, norms, part, use_reentrant=False) if save else
-                 self.some(dense, grid, norms, part) for part in chunks]
-        return RegionOutput(*(torch.cat(part, 1) for part in zip(*parts)))
+        return RegionOutput(*in_chunks(lambda part: self.some(dense, grid, norms, part), count, rows, self.chunk))

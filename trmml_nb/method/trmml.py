@@ -17,19 +17,19 @@ from torch import Tensor, nn
 from ..data.labels import PRESENT, UNKNOWN
 from ..errors import MethodError
 from .adaptive import believed, best_sharpness, unexplained
-from .attention import loudness
+from .attention import log_length_bias
 from .choices import (ChoiceGroup, ComparisonChoices, LookChoices, MapChoices, NeighbourChoices, PrototypeChoices,
                                      StartChoices, TeacherChoices, TextChoices, VocabularyChoices, WitnessChoices, later)
 from .contract import LossState, Method, MethodOutput, PseudoLabels, evaluating
 from .contrast import multimodal_contrastive_loss
 from .losses import partial_asymmetric_loss
-from .matching import (Calibration, combine_scores, distill_binary, distill_cosine, distill_kl,
-                                      text_image_scores, text_pixel_scores)
+from .matching import Calibration, distill_kl, text_image_scores, text_pixel_scores
 from .neighbours import NeighbourMemory, fill_neighbours, join_neighbours
 from .platt import CategoryLevels
 from .positions import grid_of, refine_maps, view_grids
 from .prototypes import PrototypeMemory, combine_evidence, prototype_scores, pseudo_labels
 from .regions import CategoryRegions, RegionOutput, set_sharpness
+from .scores import combine_scores, distill_binary, distill_cosine
 from .vocabulary import first_look, kept_categories, own_cosines, with_kept
 from ..towers.dense import ImageFeatures
 from ..towers.texts import class_texts
@@ -234,7 +234,7 @@ class RegionLooks(RegionModel):
         if self.config.matching == 'pixel':
             scores = self.sharpness * text_pixel_scores(features.dense, texts)[1]
         if features.norms is not None:
-            scores = scores + loudness(features.norms, self.config.norm_power)[:, None]
+            scores = scores + log_length_bias(features.norms, self.config.norm_power)[:, None]
         return scores.softmax(-1)
 
     def match(self, out: RegionOutput, dense: Tensor, texts: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:

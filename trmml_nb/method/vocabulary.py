@@ -5,14 +5,29 @@
 # %% ../../nbs/library/method/03_vocabulary.ipynb #44726c18
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from .matching import cosine_logits, text_pixel_scores
 from .positions import RegionError, at_least_float32
 
 # %% auto #0
-__all__ = ['kept_categories', 'first_look', 'own_cosines', 'with_kept', 'candidates']
+__all__ = ['in_chunks', 'kept_categories', 'first_look', 'own_cosines', 'with_kept', 'candidates']
+
+# %% ../../nbs/library/method/03_vocabulary.ipynb #914c4148
+def in_chunks(
+    some: Callable[[Tensor | slice], Sequence[Tensor]],  # numbers of K categories -> tensors [B, K, ...] about them
+    count: int,  # categories wanted
+    rows: Tensor | None,  # their numbers, [K] or [B, K]; None: the first `count`, in order
+    chunk: int,  # how many at a time, from 1
+) -> list[Tensor]:  # what `some` gives for all of them at once
+    "Compute some categories at a time; for gradients each part is computed again, so memory is that of one part."
+    chunks = [slice(k, k + chunk) for k in range(0, count, chunk)] if rows is None else rows.split(chunk, -1)
+    parts = [checkpoint(some, part, use_reentrant=False) if torch.is_grad_enabled() else some(part) for part in chunks]
+    return [torch.cat(part, 1) for part in zip(*parts)]
 
 # %% ../../nbs/library/method/03_vocabulary.ipynb #cb621a45
 def kept_categories(

@@ -21,7 +21,8 @@ from ..towers.dense import ImageFeatures
 from ..towers.views import Store
 from ..data.labels import ABSENT, UNKNOWN
 from ..method.losses import partial_asymmetric_loss
-from ..method.matching import Calibration, start_bias, text_image_scores, text_pixel_scores
+from ..method.matching import Calibration, text_image_scores, text_pixel_scores
+from ..method.scores import start_bias
 from ..method.contract import LossState, Method, MethodOutput
 from ..method.contract import PseudoLabels
 from ..towers.texts import WORDINGS, class_texts
