@@ -13,7 +13,8 @@ import sys
 
 import numpy as np
 
-from trmml_nb.data.labels import PUBLISHED_MASKS, LabelError, check_published, mask_sha256
+from trmml_nb.data.labels import LabelError, mask_sha256
+from trmml_nb.data.mask_files import PUBLISHED_MASKS, check_published
 
 
 def check_all():
@@ -21,7 +22,7 @@ def check_all():
     table = check_published()
     for row in table.itertuples():
         shape = f"{row.images} x {row.classes}"
-        verdict = "agrees" if row.agrees else f"published: {row.published}"
+        verdict = "agrees" if row.agrees else f"expected: {row.expected}"
         print(f"{row.data:32}{shape:>13}{row.known:>6.0%} known   {row.ours}   {verdict}   {row.used_by}")
     print(f"{table.agrees.sum()} of {len(table)} masks agree (numpy {np.__version__})")
     return 0 if table.agrees.all() else 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test holds it against the 
     from .data.formats import from_coco as from_coco
     from .data.formats import read_labels as read_labels
     from .data.labels import bernoulli_mask as bernoulli_mask
-    from .data.labels import single_positive_mask as single_positive_mask
+    from .data.mask_files import single_positive_mask as single_positive_mask
     from .data.own_data import csv_dataset as csv_dataset
     from .data.voc import voc_dataset as voc_dataset
     from .errors import TrmmlError as TrmmlError
@@ -50,7 +50,7 @@ _DOOR = {  # name -> module it comes from
     "from_coco": "data.formats",
     "read_labels": "data.formats",
     "bernoulli_mask": "data.labels",
-    "single_positive_mask": "data.labels",
+    "single_positive_mask": "data.mask_files",
     "Method": "method.contract",
     "MethodOutput": "method.contract",
     "TRMML": "method.trmml",

@@ -21,12 +21,10 @@ from trmml_nb.errors import DataError
 from trmml_nb.data.labels import (
     ABSENT,
     PRESENT,
-    PUBLISHED_MASKS,
     UNKNOWN,
     mask_sha256,
-    single_positive_mask,
 )
-from trmml_nb.data.mask_files import read_mask_file
+from trmml_nb.data.mask_files import PUBLISHED_MASKS, read_mask_file, single_positive_mask
 from trmml_nb.data.own_data import csv_dataset
 from trmml_nb.datasets.prepare import (
     BENCHMARKS,
@@ -474,7 +472,8 @@ def test_published_masks_fit_the_benchmarks():
 
 def test_masks_of_a_published_shape_are_compared(tmp_path, server, monkeypatch):
     "A split of shape (3, 2) with a mask 'published' for it: agreement is recorded, disagreement is an error."
-    from trmml_nb.data.labels import PublishedMask, bernoulli_mask
+    from trmml_nb.data.labels import bernoulli_mask
+    from trmml_nb.data.mask_files import PublishedMask
 
     right = PublishedMask("tiny", (3, 2), 0.5, mask_sha256(bernoulli_mask((3, 2), 0.5))[:16])
     benchmark = put(server, "voc2007", tiny_voc())

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from trmml_nb.cli import app
 from trmml_nb.io import SEAL
 from trmml_nb.rivals.registry import RELEASES
-from trmml_nb.data.labels import PUBLISHED_MASKS
+from trmml_nb.data.mask_files import PUBLISHED_MASKS
 from trmml_nb.datasets.prepare import BENCHMARKS
 from trmml_nb.datasets.reproduce import (
     Cost,

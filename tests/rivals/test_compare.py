@@ -31,7 +31,8 @@ from trmml_nb.rivals.compare import (
 from trmml_nb.runs.compare_job import CompareJob, compare_job, published_masks, split_knowns, split_seeds, split_specs
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.runs.options import JobError
-from trmml_nb.data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask
+from trmml_nb.data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256
+from trmml_nb.data.mask_files import single_positive_mask
 from trmml_nb.data.mask_files import write_mask_file
 from trmml_nb.rivals.registry import (
     ABLATIONS,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,16 +14,15 @@ import pandas as pd
 from ..errors import DataError
 
 # %% auto #0
-__all__ = ['PRESENT', 'ABSENT', 'UNKNOWN', 'CODES', 'PUBLISHED_MASKS', 'LabelError', 'known', 'from_code', 'to_code',
-           'bernoulli_mask', 'mask_sha256', 'describe_mask', 'PublishedMask', 'check_published', 'apply_mask',
-           'image_statistics', 'single_positive_mask', 'label_statistics', 'co_occurrence']
+__all__ = ['PRESENT', 'ABSENT', 'UNKNOWN', 'CODES', 'LabelError', 'known', 'from_code', 'to_code', 'bernoulli_mask',
+           'mask_sha256', 'describe_mask', 'apply_mask', 'image_statistics', 'label_statistics', 'co_occurrence']
 
 # %% ../../nbs/book/00_labels.ipynb #c4cad8cf
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 
 
 class LabelError(DataError):
-    "Labels that cannot be used; the message names the file, row, column or shape, and how to mend it."
+    "Labels that cannot be used; the message names the file, row, column or shape, and how to fix it."
 
 # %% ../../nbs/book/00_labels.ipynb #4d50ea5a
 def known(
@@ -81,7 +79,7 @@ def _bad_value(array, bad, code, row_names, class_names) -> str:
         where = f'row {at[0]}{name[0]}, column {at[1]}{name[1]}'
     values = ' / '.join(f'{v:g}' for v in CODES[code])
     return (f'{where} holds {array[at]:g} ({int(bad.sum())} bad values in all): the code {code!r} has only '
-            f'{values} (present / absent / unknown). Mend the value, or name the code the labels are in.')
+            f'{values} (present / absent / unknown). Correct the value, or name the code the labels are in.')
 
 
 def from_code(
@@ -150,38 +148,6 @@ def describe_mask(
     mask = _as_mask(mask)
     return f'{mask.shape[0]} x {mask.shape[1]}, {100 * mask.mean():.2f} % known, sha256 {mask_sha256(mask)[:16]}'
 
-# %% ../../nbs/book/00_labels.ipynb #13630a50
-class PublishedMask(NamedTuple):
-    "One mask of the field's shared protocol."
-    data: str  # data set and which images
-    shape: tuple[int, int]  # (images, classes)
-    known: float  # share known
-    sha16: str  # first 16 hex digits of `mask_sha256`
-    used_by: str = ''  # whose results were measured with it
-
-
-_PUBLISHED = {  # (data, shape): checksums at 10 %, 50 %, 90 % known; who uses it
-    ('VOC2007 trainval', (5011, 20)): ('6c449e375ae8f362 eaf149bf815e9948 aff8ef4f90852eea',
-                                       'HCPLab; TaI-DPT\'s files'),
-    ('COCO 2014 train, all images', (82783, 80)): ('cd1ca8f2708f7fdd b18980ff94cd5a22 5bc31cacac454f46', 'HCPLab'),
-    ('COCO 2014 train, annotated only', (82081, 80)): (
-        '995bc4ad39ca9dab bb12fbe961fd9a95 eb6c3cecc75da2fe', 'nobody; DualCoOp\'s images, whose mask has no seed'),
-    ('VG-200 train', (82904, 200)): ('ad8ee2291cbf5e5e 0426d5bcab8fa770 840a0e4e4aa2f03a', 'HCPLab'),
-}
-PUBLISHED_MASKS = [PublishedMask(data, shape, p, sha, who) for (data, shape), (shas, who) in _PUBLISHED.items()
-                   for p, sha in zip((0.1, 0.5, 0.9), shas.split())]
-
-
-def check_published(
-    masks: Sequence[PublishedMask] = PUBLISHED_MASKS,  # which masks to draw again
-) -> pd.DataFrame:  # one row per mask: data, images, classes, known, published, ours, agrees, used_by
-    "Draw the published masks again on this machine and compare checksums."
-    rows = []
-    for m in masks:
-        ours = mask_sha256(bernoulli_mask(m.shape, m.known))[:16]
-        rows.append((m.data, *m.shape, m.known, m.sha16, ours, ours == m.sha16, m.used_by))
-    return pd.DataFrame(rows, columns='data images classes known published ours agrees used_by'.split())
-
 # %% ../../nbs/book/00_labels.ipynb #67027527
 def apply_mask(
     truth,  # [M, C] array or tensor in the one code
@@ -200,21 +166,6 @@ def image_statistics(
     return dict(images=len(targets), with_no_known=int((~known(targets)).all(1).sum()),
                 with_no_present=int((targets != PRESENT).all(1).sum()))
 
-# %% ../../nbs/book/00_labels.ipynb #c23efb1d
-def single_positive_mask(
-    truth: np.ndarray,  # [M, C] in the one code
-    seed: int = 1200,  # of numpy's legacy generator; Cole et al. use 1200, anew for each split
-) -> np.ndarray:  # bool [M, C]: one True, at a present label, per image that has one; else none
-    "One present label per image and nothing else (Cole et al., CVPR 2021), with the calls of their public code."
-    truth, rng = np.asarray(truth), np.random.RandomState(seed)
-    mask = np.zeros(truth.shape, dtype=bool)
-    for i, row in enumerate(truth):
-        present, absent = np.flatnonzero(row == PRESENT), np.flatnonzero(row == ABSENT)
-        rng.shuffle(present)
-        rng.shuffle(absent)  # none of these is kept, but the shuffle moves the generator on
-        mask[i, present[:1]] = True
-    return mask
-
 # %% ../../nbs/book/00_labels.ipynb #14d9dc9d
 def label_statistics(
     targets: np.ndarray,  # int8 [M, C] in the one code
@@ -224,7 +175,7 @@ def label_statistics(
     "How many labels of each category are present, absent and unknown."
     targets = np.asarray(targets)
     if targets.ndim != 2 or targets.shape[1] != len(class_names):
-        raise LabelError(f'targets have shape {targets.shape}, expected [N, {len(class_names)}] for the class names.')
+        raise LabelError(f'targets have shape {targets.shape}, expected [M, {len(class_names)}] for the class names.')
     counts = {name: (targets == v).sum(0) for name, v in dict(present=PRESENT, absent=ABSENT, unknown=UNKNOWN).items()}
     table = pd.DataFrame(counts, index=pd.Index(list(class_names), name='category'))
     table['known_share'] = known(targets).sum(0) / max(len(targets), 1)

@@ -47,14 +47,17 @@ from ..runs.train import remove_empty
 from trmml_nb.data.labels import (
     ABSENT,
     PRESENT,
-    PUBLISHED_MASKS,
     UNKNOWN,
     apply_mask,
-    check_published,
     mask_sha256,
-    single_positive_mask,
 )
-from ..data.mask_files import read_mask_file, write_mask_file
+from trmml_nb.data.mask_files import (
+    PUBLISHED_MASKS,
+    check_published,
+    read_mask_file,
+    single_positive_mask,
+    write_mask_file,
+)
 from ..data.prepared import DIFFICULT, PrepareError, prepared_dataset, read_provenance
 from ..io import write_json
 from ..data.voc import voc_dataset
@@ -902,7 +905,7 @@ def write_masks(
         single_positive=path.name,
         sha256=mask_sha256(targets == PRESENT),
         file_sha256=digests(path)['sha256'],
-        published={f'{m.known:g}': m.published for m in published.itertuples()},
+        published={f'{m.known:g}': m.expected for m in published.itertuples()},
     )
 
 # %% ../../nbs/library/datasets/01_prepare.ipynb #08e5f1e3

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from ..errors import RunError
 from ..io import alone, sealed_csv, unsealed, write_atomic
-from ..data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256, single_positive_mask
+from ..data.labels import PRESENT, UNKNOWN, bernoulli_mask, mask_sha256
+from ..data.mask_files import single_positive_mask
 from ..method.contract import LossState, Method
 from .registry import (METHODS, build_method, configure, parse_spec, released, settings_sha256,
                                       trained_parameters)

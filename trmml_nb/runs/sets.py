@@ -16,7 +16,8 @@ import torch
 
 from ..data.dataset import SCENE_COUNTS, MultiLabelDataset, scenes_dataset
 from ..io import number_of
-from ..data.labels import UNKNOWN, bernoulli_mask, single_positive_mask
+from ..data.labels import UNKNOWN, bernoulli_mask
+from ..data.mask_files import single_positive_mask
 from ..data.mask_files import read_mask_file
 from ..data.formats import read_labels
 from ..data.prepared import default_splits, prepared_dataset, read_provenance, single_positive_list
