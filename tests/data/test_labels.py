@@ -342,7 +342,7 @@ def test_label_statistics():
 
 
 def test_label_statistics_errors():
-    with pytest.raises(LabelError, match=r'\(2, 3\), expected \[N, 2\]'):
+    with pytest.raises(LabelError, match=r'\(2, 3\), expected \[M, 2\]'):
         label_statistics(np.zeros((2, 3)), ['a', 'b'])
     with pytest.raises(LabelError, match='truth has shape'):
         label_statistics(np.zeros((2, 2)), ['a', 'b'], np.zeros((3, 2)))
