@@ -62,8 +62,8 @@ def mean_average_precision(
     truth: Any,  # [M, C] in {1, 0, -1}
     interpolated: bool = False,  # see `average_precision`
 ) -> tuple[float, np.ndarray]:  # (mAP in percent, AP per category [C] in percent, NaN where none is present or none absent)
-    """Mean over the categories that have a present and an absent label; count the others with `np.isnan(per_class).sum()`.
-    """
+    """Mean over the categories that have a present and an absent label; count the others with
+    `np.isnan(per_class).sum()`."""
     s, t = check_scores(scores, truth)
     per_class = np.array([_ap(a, b, interpolated) if (b == ABSENT).any() else np.nan
                           for a, b in zip(s.T.copy(), t.T.copy())])  # contiguous columns
