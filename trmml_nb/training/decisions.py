@@ -76,7 +76,7 @@ def top_k_scores(
     probabilities: Any,  # [M, C] in [0, 1]; logits do as well if `threshold` is None
     truth: Any,  # [M, C] in {1, 0, -1}
     k: int = 3,  # labels per image
-    threshold: float | Sequence[float] | None = None,  # ask for this probability too (HCPLab: 0.5); None: always k labels
+    threshold: float | Sequence[float] | None = None,  # also ask for this value (HCPLab: 0.5); None: always k labels
     scores: Any = None,  # [M, C] logits to rank by, where probabilities round to equal values
 ) -> dict[str, float]:  # CP_top3, CR_top3, CF1_top3 .. with the k asked for, percent
     "The scores of `f1_scores` when each image gets its k best categories; of equal scores the first column wins."

@@ -61,7 +61,7 @@ def mean_average_precision(
     scores: Any,  # [M, C] logits or probabilities: only their order within a column counts
     truth: Any,  # [M, C] in {1, 0, -1}
     interpolated: bool = False,  # see `average_precision`
-) -> tuple[float, np.ndarray]:  # (mAP in percent, AP per category [C] in percent, NaN where none is present or none absent)
+) -> tuple[float, np.ndarray]:  # (mAP, AP per category [C]), percent; NaN where none is present or none absent
     """Mean over the categories that have a present and an absent label; count the others with
     `np.isnan(per_class).sum()`."""
     s, t = check_scores(scores, truth)
