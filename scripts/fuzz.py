@@ -42,7 +42,9 @@ from trmml_nb.data.formats import from_coco, from_voc_xml, read_labels, to_coco,
 from trmml_nb.data.mask_files import read_mask_file, write_mask_file
 from trmml_nb.data.own_data import csv_dataset
 from trmml_nb.data.prepared import prepared_dataset, read_provenance
-from trmml_nb.data.tables import Reading, read_sheet, read_synonyms
+from trmml_nb.data.reading import Reading
+from trmml_nb.data.names import read_synonyms
+from trmml_nb.data.tables import read_sheet
 from trmml_nb.data.voc import voc_dataset
 from trmml_nb.datasets.archives import Source, identify, unpack
 from trmml_nb.datasets.reproduce import read_setting, setting_names

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trmml_nb.data.tables import excel_lines
+from trmml_nb.data.grids import excel_lines
 from trmml_nb.datasets.archives import _requests
 from trmml_nb.errors import PackageError, TrmmlError
 from trmml_nb.people.figures import heatmap

@@ -19,7 +19,7 @@ from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.data.formats import read_labels
 from trmml_nb.data.labels import UNKNOWN
 from trmml_nb.data.own_data import picture_set
-from trmml_nb.data.tables import Reading
+from trmml_nb.data.reading import Reading
 from trmml_nb.datasets.archives import ArchiveError, Patience, PracticeServer, Source, download
 from trmml_nb.errors import DataError, RunError
 from trmml_nb.io import JSON_SEAL, parse_json, read_json, write_json

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from trmml_nb.cli import app
 from trmml_nb.data.formats import read_labels
-from trmml_nb.data.tables import Reading
+from trmml_nb.data.reading import Reading
 from trmml_nb.errors import DataError
 from trmml_nb.runs.compare_job import published_masks
 from trmml_nb.runs.options import DataChoice, LabelChoice

@@ -19,7 +19,7 @@ from helpers.albums import album_run
 from trmml_nb.cli import app
 from trmml_nb.datasets.archives import ArchiveError, Patience, Source, PracticeServer, download, unpack
 from trmml_nb.data.formats import read_labels
-from trmml_nb.data.tables import Reading
+from trmml_nb.data.reading import Reading
 from trmml_nb.errors import DataError, TowerError, ViewError
 from trmml_nb.io import guarded, tell, unguarded
 from trmml_nb.runs.compare_job import CompareJob, compare_job

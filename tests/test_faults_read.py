@@ -9,7 +9,8 @@ from PIL import Image
 
 from trmml_nb.data.dataset import FileImage
 from trmml_nb.data.formats import from_voc_xml, read_labels
-from trmml_nb.data.tables import Reading, TableError
+from trmml_nb.data.cells import TableError
+from trmml_nb.data.reading import Reading
 from trmml_nb.errors import DataError, TowerError
 from trmml_nb.towers.weights import find_tower, require_transformers, tiny_folder
 
@@ -184,7 +185,7 @@ def test_a_workbook_whose_cells_reach_too_far(photos, tmp_path, monkeypatch):
     book.save(tmp_path / 'far.xlsx')
     with pytest.raises(TableError, match='its cells reach from A1 to XFD1048576; delete the lines'):
         read_labels(tmp_path / 'far.xlsx', photos)
-    monkeypatch.setattr('trmml_nb.data.tables.LARGEST_BOOK', 1000)
+    monkeypatch.setattr('trmml_nb.data.grids.LARGEST_BOOK', 1000)
     with pytest.raises(TableError, match='it would unpack to'):
         read_labels(tmp_path / 'far.xlsx', photos)
 

@@ -21,7 +21,10 @@ from trmml_nb.cli import app, open_streams
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.data.formats import read_labels
 from trmml_nb.data.own_data import named_files
-from trmml_nb.data.tables import Reading, TableError, cell_parts, read_sheet
+from trmml_nb.data.cells import TableError
+from trmml_nb.data.reading import Reading
+from trmml_nb.data.listed import cell_parts
+from trmml_nb.data.tables import read_sheet
 from trmml_nb.datasets.archives import Source, identify
 from trmml_nb.datasets.reproduce import ReproduceError, read_setting
 from trmml_nb.errors import DataError, RunError, TowerError

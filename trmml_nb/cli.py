@@ -403,7 +403,7 @@ def evaluate(
     format: FORMAT = 'auto',
 ):
     """Measure a run again, on its own split, another, or a table of yours."""
-    from trmml_nb.data.tables import Reading
+    from trmml_nb.data.reading import Reading
     from trmml_nb.runs.use import evaluate_job
 
     if out and Path(out).exists():

@@ -17,7 +17,7 @@ from PIL import Image
 
 from trmml_nb.data.formats import read_labels
 from trmml_nb.data.labels import UNKNOWN
-from trmml_nb.data.tables import Reading
+from trmml_nb.data.reading import Reading
 from trmml_nb.errors import DataError
 
 NOTES = Path(__file__).resolve().parents[2] / 'nbs/library/data/forms.json'
@@ -1291,15 +1291,6 @@ forms(
     ),
     ('JSON about two pictures', json_of([dict(before='a.png', after='b.png', label='dog')]), None, 't.json'),
 )
-
-
-@pytest.fixture
-def album(tmp_path):
-    "Three pictures, one of them in a folder."
-    (tmp_path / 'sub').mkdir()
-    for k, name in enumerate(('a.png', 'b.png', 'sub/c.jpg')):
-        Image.new('RGB', (8, 8), (60 * k, 0, 0)).save(tmp_path / name)
-    return tmp_path
 
 
 def write(form, folder):

@@ -12,7 +12,7 @@ from helpers.pictures import noise
 
 from trmml_nb.errors import DataError
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
-from trmml_nb.data.own_data import csv_dataset, image_folder
+from trmml_nb.data.own_data import csv_dataset, flatness, folder_files, image_folder, look_like_photographs
 
 
 def table(folder, text, name='labels.csv'):
@@ -269,3 +269,19 @@ def test_names_that_are_not_text_are_refused_before_any_work(tmp_path):
         image_folder(tmp_path / odd)
     with pytest.raises(DataError, match='in class_names is not UTF-8'):
         image_folder(tmp_path / 'dog.png', [odd])
+
+
+def test_avif_and_jp2_are_read_where_pillow_can(album):
+    from PIL import features
+
+    for suffix, codec in (('avif', 'avif'), ('jp2', 'jpg_2000')):
+        if features.check(codec):
+            Image.new('RGB', (8, 8), 'red').save(album / f'new.{suffix}')
+            assert f'new.{suffix}' in folder_files(album)[0]
+    assert image_folder(album).image(0).size == (8, 8)
+
+
+def test_photographs_and_drawings(album):
+    grain = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    assert flatness(Image.fromarray(grain)) < 0.1 and flatness(Image.new('RGB', (9, 9))) == 1
+    assert flatness(Image.new('RGB', (1, 9))) == 1 and not look_like_photographs(image_folder(album))

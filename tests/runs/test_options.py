@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trmml_nb.data.formats import FORMATS
-from trmml_nb.data.tables import CELL_CODES
+from trmml_nb.data.cells import CELL_CODES
 from trmml_nb.datasets.prepare import BENCHMARKS, PrepareJob
 from trmml_nb.datasets.reproduce import ReproduceJob
 from trmml_nb.runs import options

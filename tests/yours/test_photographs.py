@@ -18,7 +18,7 @@ from trmml_nb.cli import app
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.data.labels import bernoulli_mask
 from trmml_nb.data.voc import voc_dataset
-from trmml_nb.errors import DataError, RunError, TrmmlError
+from trmml_nb.errors import RunError, TrmmlError
 from trmml_nb.yours import photographs as own_photographs
 from trmml_nb.runs.sets import zero_shot_cosines
 from trmml_nb.yours.photographs import (
@@ -41,7 +41,9 @@ from trmml_nb.yours.photographs import (
 )
 from trmml_nb.runs.options import TrainJob
 from trmml_nb.runs.run import UNFINISHED, load_run
-from trmml_nb.data.tables import Sheet, TableError, read_cell, read_sheet, read_synonyms, sheet_statistics
+from trmml_nb.data.cells import TableError
+from trmml_nb.data.votes import Sheet
+from trmml_nb.data.tables import read_sheet
 from trmml_nb.towers.encode import encode_dataset
 from trmml_nb.towers.tower import load_tower
 from trmml_nb.training.trainer import predict_logits
@@ -87,29 +89,6 @@ def run(album):
     )
 
 
-# -- tables
-
-
-@pytest.mark.parametrize(
-    'cell, label',
-    [
-        ('1', 1),
-        ('Yes', 1),
-        ('x', 1),
-        ('TRUE', 1),
-        ('0', 0),
-        ('no', 0),
-        ('0.0', 0),
-        ('', -1),
-        (' ? ', -1),
-        ('n/a', -1),
-        ('-1', -1),
-    ],
-)
-def test_cells(cell, label):
-    assert read_cell(cell) == label
-
-
 def put(folder, text):
     (folder / 'labels.csv').write_text(text)
     return folder / 'labels.csv'
@@ -121,69 +100,6 @@ def two(tmp_path):
     for name in ('a.png', 'sub/b.png'):
         Image.new('RGB', (8, 8)).save(tmp_path / name)
     return tmp_path
-
-
-def test_votes_synonyms_and_what_nobody_labelled(two):
-    text = 'image,Annotator,bike,Bicycle,dog\na.png,ann,1,,1\na.png,bob,,0,1\na.png,cy,0,,\n'
-    sheet = read_sheet(put(two, text), synonyms={'BIKE': 'bicycle'}, categories=['Dog', 'tent'])
-    assert sheet.dataset.class_names == ['bicycle', 'dog', 'tent'] and sheet.dataset.image_ids == ['a.png', 'sub/b.png']
-    assert sheet.dataset.targets.tolist() == [[0, 1, -1], [-1, -1, -1]] and sheet.annotators == ['ann', 'bob', 'cy']
-    assert sheet.disagreements.values.tolist() == [['a.png', 'bicycle', 1, 2, 0]]
-    assert (
-        sheet.unlabelled_images == ['sub/b.png']
-        and sheet.unlabelled_categories == ['tent']
-        and sheet_statistics(sheet)['disagreements'].tolist() == [1, 0, 0]
-    )
-    assert len(read_sheet(two / 'labels.csv', add_images=False).dataset) == 1
-
-
-@pytest.mark.parametrize(
-    'text, said',
-    [
-        ('image,dog\na.png,maybe\n', r"labels\.csv, line 2, column 'dog': 'maybe' is no label"),
-        ('image,dog\na.png,1\na.png,0\n', r'line 3: image .a\.png. is named already in .*line 2'),
-        ('image,dog\nz.png,1\n', r'line 2 \(z\.png\): .*no such image'),
-        ('image,dog\n../a.png,1\n', 'no path inside'),
-        ('image,dog\na.png,1,2\n', '3 cells, expected 2'),
-        ('image,,dog\na.png,1,1\n', 'column 2: a category has no name'),
-        ('image\na.png\n', r'line 1|expected a header'),
-        ('file,dog\n', 'line 1'),
-        ('', 'line 1'),
-        ('image,annotator,dog\na.png,x,1\na.png,x,0\n', 'by x is named already'),
-        ('image,dog\n"a.png,1\n', 'line 2'),
-    ],
-)
-def test_wrong_sheets_are_named_with_file_and_line(two, text, said):
-    with pytest.raises(DataError, match=said) as caught:
-        read_sheet(put(two, text), add_images=False)
-    assert 'labels.csv' in str(caught.value)
-
-
-def test_synonyms_that_cannot_be_meant(tmp_path):
-    for text, said in (
-        ('name,means\nbike,bicycle,cycle\n', "line 2: 'bike,bicycle,cycle', expected two words in every line"),
-        ('name,means\nbike\n', "line 2: 'bike', expected two words in every line"),
-        ('name,means\nbike,bicycle\n\nBike,motorbike\n', "line 4: 'Bike' stands in line 2 already"),
-        ('', 'an empty file'),
-    ):
-        (tmp_path / 's.csv').write_text(text, encoding='utf-8')
-        with pytest.raises(TableError, match=said):
-            read_synonyms(tmp_path / 's.csv')
-
-
-def test_synonyms(tmp_path):
-    (tmp_path / 's.csv').write_text('name,means\nauto, car\npup,puppy\npuppy,dog\n')
-    assert read_synonyms(tmp_path / 's.csv') == {'auto': 'car', 'pup': 'dog', 'puppy': 'dog'}
-    for text, said in (
-        ('a,b\n1,2\n', 'expected the header name,means'),
-        ('name,means\na,b\nb,a\n', 'in a circle'),
-        ('name,means\na,\n', 'two words in every line'),
-    ):
-        (tmp_path / 's.csv').write_text(text)
-        with pytest.raises(TableError, match=said):
-            read_synonyms(tmp_path / 's.csv')
-    with pytest.raises(TableError, match='cannot be read'):
-        read_synonyms(tmp_path / 'none.csv')
 
 
 # -- the whole way
@@ -605,7 +521,7 @@ def test_photographs_need_a_word_on_the_tower(tmp_path):
 def test_every_command_reads_one_table_alike(album, run, monkeypatch):
     "1 / -1 / 0 is asked about by photos, train, complete and review; with a code all read the same."
     from trmml_nb.people.review import open_review
-    from trmml_nb.data.tables import Reading
+    from trmml_nb.data.reading import Reading
 
     text = (album / 'labels.csv').read_text().replace('annotator,', '').replace('yes', '1')
     text = re.sub(r'\bno\b', '-1', text)

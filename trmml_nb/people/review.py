@@ -28,7 +28,7 @@ from .figures import LABEL_NAMES, as_numpy
 from .inspector import LabelLook, MatchView, Panel, fit_side, map_levels, spotlight
 from ..data.labels import ABSENT, PRESENT, UNKNOWN, bernoulli_mask
 from ..data.formats import read_labels
-from ..data.tables import Reading
+from ..data.reading import Reading
 from ..towers.weights import close_names
 from ..training.trainer import Evaluation, TrainConfig, Trainer, predict_logits
 

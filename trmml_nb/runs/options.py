@@ -173,7 +173,7 @@ class DataChoice:
         if self.data == 'csv' and not self.labels:
             raise JobError('--data csv needs --labels FILE, a table with the header image,<category>,...')
         if self.data == 'csv':
-            from trmml_nb.data.tables import Reading
+            from trmml_nb.data.reading import Reading
 
             Reading(format=self.format, code=self.code)  # refuses a word that it does not know
         for name, belongs in idle_option(vars(self)).items():

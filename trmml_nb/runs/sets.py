@@ -21,7 +21,7 @@ from ..data.mask_files import single_positive_mask
 from ..data.mask_files import read_mask_file
 from ..data.formats import read_labels
 from ..data.prepared import default_splits, prepared_dataset, read_provenance, single_positive_list
-from ..data.tables import Reading
+from ..data.reading import Reading
 from ..data.voc import voc_dataset
 from ..method.matching import text_image_scores, text_pixel_scores
 from ..rivals.registry import METHODS, configure

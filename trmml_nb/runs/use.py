@@ -24,7 +24,9 @@ from .train import measure_run, what_changed
 from ..data.labels import UNKNOWN, mask_sha256
 from ..rivals.registry import METHODS, parse_spec
 from ..data.formats import read_labels
-from ..data.tables import PROBABILITY, SOURCE, Reading, written_digest
+from ..data.cells import PROBABILITY, SOURCE
+from ..data.reading import Reading
+from ..data.grids import written_digest
 from ..people.html_page import inspection_page
 from .run import load_run, read_config, read_metrics
 from ..towers.encode import encode_dataset

@@ -56,7 +56,10 @@ from ..towers.precision import choose_precision
 from ..data.formats import read_labels
 from ..data.labels import PRESENT, UNKNOWN
 from ..data.own_data import look_like_photographs
-from ..data.tables import Reading, Sheet, picture_column, read_grid, read_sheet, sheet_statistics
+from ..data.reading import Reading
+from ..data.grids import picture_column, read_grid
+from ..data.votes import Sheet
+from ..data.tables import read_sheet, sheet_statistics
 from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import Trainer, pick_device, predict_logits
 

@@ -25,7 +25,7 @@ from ..errors import DataError
 from ..data.labels import UNKNOWN
 from ..data.own_data import image_folder
 from ..data.formats import read_labels
-from ..data.tables import Sheet
+from ..data.votes import Sheet
 from ..errors import RunError, ViewError
 from ..io import LockError, alone, number_of, parse_json, read_json, write_atomic, write_json
 from ..people.figures import as_numpy
@@ -39,7 +39,8 @@ from ..runs.sets import load_sets, settings
 from ..runs.run import Recogniser, load_run, read_config
 from ..runs.train import each_picture, made_from
 from ..runs.use import job_of, run_decisions, training_set
-from ..data.tables import PROBABILITY, SOURCE, as_written, read_grid, restored
+from ..data.cells import PROBABILITY, SOURCE
+from ..data.grids import as_written, read_grid, restored
 from ..towers.encode import encode_dataset
 from ..towers.views import Store
 from ..training.trainer import Trainer, predict_logits
