@@ -21,7 +21,7 @@ __all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS
            'PICTURE_COLUMNS', 'FOLDER_COLUMNS', 'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS',
            'VALUE_COLUMNS', 'COUNT_COLUMNS', 'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'RATERS',
            'LABEL_COLUMNS', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_marks',
-           'ask_about_crosses', 'ask_about_letters', 'ask_about_values', 'ask_about_percent', 'score_meanings',
+           'ask_about_crosses', 'ask_about_letters', 'ask_about_minus_one', 'ask_about_percent', 'score_meanings',
            'cell_meanings', 'meanings_in_words', 'bare_word', 'head']
 
 # %% ../../nbs/library/data/04_cells.ipynb #2d8cae51
@@ -141,7 +141,7 @@ def ask_about_marks(
                              f'Say what they mean, such as --present={sorted(b)[0]}'
                              + (f' --absent={sorted(a)[-1]}, or the other way round.' if a != b else
                                 f', or --absent={sorted(b)[0]}.'))
-    said = {(CELLS | own).get(v) for v in values if v not in CROSSES | DASHES or v in own}
+    said = {{**CELLS, **own}.get(v) for v in values if v not in CROSSES | DASHES or v in own}
     crosses, dashes = (sorted(v for v in values if v in signs and v not in own) for signs in (CROSSES, DASHES))
     if crosses and PRESENT not in said:
         raise TableError(f'{ask}a cross can mark and can deny, and nothing else says present. Say which: '
@@ -158,7 +158,7 @@ def ask_about_crosses(
     elsewhere: bool = False,  # another column says absent
 ) -> None:
     "Errors: an x beside another word for present, and beside one for absent, or where nothing else says absent."
-    said = {(CELLS | own).get(v) for v in values if v != 'x'}
+    said = {{**CELLS, **own}.get(v) for v in values if v != 'x'}
     if 'x' in values and 'x' not in own and PRESENT in said and (ABSENT in said or not elsewhere):
         raise TableError(f'{where}: the cells have more than one reading: {counted(values)} cells; another word says '
                          'present, so x may say something else. Say which: --present=x, --absent=x or --unknown=x.')
@@ -183,12 +183,12 @@ def ask_about_letters(
                              f'say what they mean, such as --absent={sorted(values)[0]}.')
 
 
-def ask_about_values(
+def ask_about_minus_one(
     values: Mapping[str, int],  # plain text of the label cells -> how often
     where: str,  # begins a message
     own: Mapping[str, int],  # words of one's own -> label
 ) -> None:
-    "Errors: values with more than one reading, counted, with what to say."
+    "Errors: -1, which can stand for absent and for unknown; all values counted, with what to say."
     if values.get('-1') and not {'-1', '0'} <= set(own):
         raise TableError(
             f'{where}: the cells have more than one reading: {counted(values)} cells. Say which is meant: --code '
@@ -218,13 +218,15 @@ def score_meanings(
     known: Container[str],  # values that have a meaning already
 ) -> dict[str, int]:  # plain text -> label, of scores
     "Which scores count as present; all others are unknown. Errors: scores, and no word on from where on."
-    scores = {v: as_probability(v) for v in values if v not in known and as_probability(v) is not None}
-    if scores and confidence is None:
+    scores = {v: p for v in values if v not in known and (p := as_probability(v)) is not None}
+    if not scores:
+        return {}
+    if confidence is None:
         raise TableError(f'{where}: {number_of(len(scores), "value is a score", "different values are scores")}, such '
                          f'as {sorted(scores)[0]}; say from where on a label counts as present with --confidence (0.7, '
                          'say); lower ones are read as unknown.'
                          + (f' If it stands for perhaps, say --unknown={min(scores)}.' if len(scores) == 1 else ''))
-    scores |= {'0': 0.0} if scores and '0' in values else {}
+    scores |= {'0': 0.0} if '0' in values else {}
     return {v: PRESENT if p >= confidence else UNKNOWN for v, p in scores.items()}
 
 
@@ -241,7 +243,7 @@ def cell_meanings(
     own = {plain(w): label for w, label in (own or {}).items()}
     ask_about_marks(values, where, own)
     if code == 'auto':
-        ask_about_values(values, where, own)
+        ask_about_minus_one(values, where, own)
     numbers = CELL_CODES['blank' if code == 'auto' else code]
     words = {v: label for v, label in CELLS.items() if v not in NUMBERS}
     if code == 'positives':
@@ -254,7 +256,8 @@ def meanings_in_words(
     meaning: Mapping[str, int],  # plain text -> label
 ) -> str:  # a note
     "What was read as what, and how often; scores are not listed one by one."
-    word, said = {PRESENT: 'present', ABSENT: 'absent', UNKNOWN: 'unknown'}, Counter()
+    word = {PRESENT: 'present', ABSENT: 'absent', UNKNOWN: 'unknown'}
+    said: Counter[str] = Counter()
     for v, count in values.items():
         name = v or 'blank'
         if as_probability(v) is not None and v not in NUMBERS:

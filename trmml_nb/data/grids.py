@@ -12,6 +12,7 @@ import io
 import json
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,15 @@ from .cells import (
     CELLS, LABELS, PICTURE_COLUMNS, PROBABILITY, SOURCE, TOTALS, UNSEEN, TableError, head, plain)
 
 # %% auto #0
-__all__ = ['LARGEST_BOOK', 'MOST_CELLS', 'CHECKSUM', 'Lines', 'SIGN', 'WORD', 'LEGEND', 'NOT_KNOWN', 'Grid', 'decoded',
+__all__ = ['Lines', 'LARGEST_BOOK', 'MOST_CELLS', 'CHECKSUM', 'SIGN', 'WORD', 'LEGEND', 'NOT_KNOWN', 'Grid', 'decoded',
            'header_line', 'picture_column', 'unread_signs', 'choose_page', 'check_page', 'shown_text', 'excel_lines',
            'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'read_legend',
            'ask_about_legend', 'table_lines', 'read_grid']
 
 # %% ../../nbs/library/data/06_grids.ipynb #9ab20005
+Lines = list[tuple[int, list[str]]]  # (number, cells)
+
+
 @dataclass
 class Grid:
     "Cells of a table, with their places."
@@ -39,6 +43,16 @@ class Grid:
     notes: list[str] = field(default_factory=list)  # what was seen in reading it
     image: int | None = None  # column with the names of pictures, where `find_pictures` found it
     legend: dict[str, int] = field(default_factory=dict)  # what a title or a header says of cells: plain text -> label
+
+    def column(self, c: int,  # number of a column
+               ) -> list[str]:
+        "Its cells, line by line."
+        return [cells[c] for _, cells in self.rows]
+
+    def said(self, c: int,  # number of a column
+             ) -> Counter[str]:
+        "Plain text of its cells, and how often."
+        return Counter(map(plain, self.column(c)))
 
 
 def decoded(
@@ -190,7 +204,7 @@ def shown_text(
 def excel_lines(
     path: Path,  # .xlsx
     sheet: str = '',  # as in `choose_page`
-) -> tuple[str, list[list[str]], list[str]]:  # place, cells of all lines, notes
+) -> tuple[str, Lines, list[str]]:  # place, all lines, notes
     "Cells of a workbook as text. Errors: the reader is missing, the file is none; as `choose_page` and `check_page`."
     if path.suffix.lower() not in ('.xlsx', '.xlsm'):
         raise TableError(f'{path}: {path.suffix} is not read; save the sheet as .xlsx or as "CSV UTF-8".')
@@ -212,7 +226,7 @@ def excel_lines(
     filled = [k for k, line in enumerate(lines) if any(line)]
     header = 1 + filled[header_line([lines[k] for k in filled])] if filled else 1
     check_page(f'{path}, sheet {page.title!r}', page, formulas[page.title], header)
-    return f'{path}, sheet {page.title!r}, row', lines, notes
+    return f'{path}, sheet {page.title!r}, row', list(enumerate(lines, 1)), notes
 
 # %% ../../nbs/library/data/06_grids.ipynb #b231b916
 def find_delimiter(
@@ -232,7 +246,7 @@ def find_delimiter(
 def text_lines(
     path: Path,  # .csv, .tsv, .txt
     encoding: str = '',  # as in `decoded`
-) -> tuple[str, list[tuple[int, list[str]]], list[str]]:  # place, (number, cells) of all lines, notes
+) -> tuple[str, Lines, list[str]]:  # place, all lines, notes
     "Cells of a text table. Errors: quotation marks that do not close."
     text, notes = decoded(path, encoding)
     first, _, rest = text.partition('\n')
@@ -296,7 +310,6 @@ def as_written(
     return said == [found] or confirmed and [name[:-8] for name in said] == [found[:-8]]
 
 # %% ../../nbs/library/data/06_grids.ipynb #805f489d
-Lines = list[tuple[int, list[str]]]  # (number, cells)
 SIGN, WORD = r'(-?\d|[xX✓✗])', r'([^\W\d_]+(?: [^\W\d_]+)?)'
 LEGEND = re.compile(rf'(?<![\w.]){SIGN} ?(?:=|:|→|means) ?{WORD}|{WORD} ?[=:] ?{SIGN}(?![\w.])')  # 1 = yes, no = 0
 NOT_KNOWN = ('answer data information info checked labelled labeled annotated known sure assessed evaluated seen '
@@ -364,11 +377,7 @@ def read_grid(
     if sheet and not book or encoding and book:
         raise TableError(f'{path}: ' + ('--encoding belongs to a text table, and this is a workbook' if book else
                                         '--sheet belongs to a workbook, and this is a text table') + '; leave it out.')
-    if book:
-        where, cells, notes = excel_lines(path, sheet)
-        lines = list(enumerate(cells, 1))
-    else:
-        where, lines, notes = text_lines(path, encoding)
+    where, lines, notes = excel_lines(path, sheet) if book else text_lines(path, encoding)
     clean = functools.lru_cache(maxsize=None)(restored)  # most cells of a table are like others
     kept, more = table_lines([(k, [clean(cell) for cell in cells]) for k, cells in lines])
     if not kept:

@@ -27,7 +27,7 @@ from .votes import Votes
 # %% auto #0
 __all__ = ['NEGATIVE', 'SEPARATORS', 'ALIKE', 'AND', 'YES_OR_NO', 'PROGRAM', 'ONE_LABEL', 'NOT_THERE', 'TAKEN_BACK',
            'label_columns', 'text_columns', 'choose_labels', 'cell_parts', 'ask_about_numbers', 'ask_about_answers',
-           'check_labels_apart', 'ask_about_commas', 'empty_words', 'Listed', 'listed_labels', 'counting_column',
+           'ask_about_parts', 'ask_about_commas', 'empty_words', 'Listed', 'listed_labels', 'counting_column',
            'ask_about_notes', 'ask_about_others', 'listed_votes']
 
 # %% ../../nbs/library/data/10_listed.ipynb #f3d96801
@@ -49,7 +49,7 @@ def text_columns(
     other = NOTE_COLUMNS | PICTURE_COLUMNS | BOX_FLAGS | VALUE_COLUMNS | COUNT_COLUMNS
     word = lambda cell: plain(cell) not in CELLS and re.search(r'[^\W\d]', cell) and not re.match(r'\d{4}-\d\d', cell)
     return [c for c, h in enumerate(grid.header) if c not in taken and head(h) not in other and head(h) not in ignored
-            and any(word(cells[c]) for _, cells in grid.rows)]
+            and any(map(word, grid.column(c)))]
 
 # %% ../../nbs/library/data/10_listed.ipynb #5ab10c07
 NEGATIVE = r'\b(absent|negatives?|not|without|missing|abwesend|fehlt|fehlend\w*|ausentes?|assenti|manquants?)\b'
@@ -64,9 +64,9 @@ def choose_labels(
     "Columns with labels. Errors: none; several that may be it; one that says what is not there."
     named = [c for c in label_columns(grid, reading.ignored) if c not in taken]
     words = lambda columns: ', '.join(repr(grid.header[c]) for c in columns[:5]) + ', ...' * (len(columns) > 5)
+    called = lambda c: re.sub(r' ?\d+$', '', head(grid.header[c]))
     for c in named[1:]:
-        if re.sub(r' ?\d+$', '', head(grid.header[c])) != re.sub(r' ?\d+$', '', head(grid.header[named[0]])) and any(
-                cells[c] != cells[named[0]] for _, cells in grid.rows):
+        if called(c) != called(named[0]) and grid.column(c) != grid.column(named[0]):
             raise TableError(f'{grid.where}: {words(named)} are all called as columns of labels are. Leave out the '
                              'others, such as numbers or a wider group, with --ignore='
                              f'{shlex.quote("|".join(grid.header[k] for k in named[:-1]))}; if all hold labels, call '
@@ -174,7 +174,7 @@ def ask_about_answers(
                          'cell; write a column for each category.')
 
 # %% ../../nbs/library/data/10_listed.ipynb #43dee46d
-def check_labels_apart(
+def ask_about_parts(
     names: Sequence[str],  # different labels as they were found
     where: str,  # begins a message
     used: str,  # what stands between labels
@@ -225,7 +225,8 @@ def empty_words(
     own: Mapping[str, int],  # words of one's own -> label
 ) -> dict[str, int]:  # those that are no labels -> UNKNOWN: nothing is known; ABSENT: nothing is there
     "Which labels say that there is none. Errors: one that has both readings."
-    numbers, empty = any(re.fullmatch('[1-9][0-9]*', n) for n in found), {}
+    numbers = any(re.fullmatch('[1-9][0-9]*', n) for n in found)
+    empty: dict[str, int] = {}
     for name, count in found.items():
         word = bare_word(name)
         if plain(name) in own:
@@ -255,17 +256,18 @@ def listed_labels(
     taken: Sequence[int | None],  # columns that hold something else
     valued: bool,  # a column says 1 and 0, or a score
 ) -> Listed:
-    "The labels of each line. Errors: no column with labels; as `check_labels_apart`."
+    "The labels of each line. Errors: no column with labels; as `ask_about_parts`."
     columns = choose_labels(grid, reading, form, taken)
     held = [cells[c] for _, cells in grid.rows for c in columns if not re.match(PROGRAM, cells[c])]
     usual = () if valued else SEPARATORS if form == 'list' else SEPARATORS[:3]
-    signs = lambda s: [s] if reading.separator else ALIKE.get(s, s)
+    signs = lambda s: [s] if reading.separator else ALIKE[s] if s in ALIKE else s
     sign = reading.separator or next((s for s in usual if any(like in cell for cell in held for like in signs(s))), '')
     pattern = '|'.join(map(re.escape, signs(sign)))
 
     def labels(cell: str, where: str) -> list[str]:
         parts = cell_parts(cell, where)
-        parts = (re.split(pattern, cell) if sign else [cell]) if parts is None else parts
+        if parts is None:
+            parts = re.split(pattern, cell) if sign else [cell]
         return [' '.join(part.split()) for part in parts if part.strip()]
     rows = [(where, cells, [n for c in columns for n in labels(cells[c], where)]) for where, cells in grid.rows]
     found = list(dict.fromkeys(n for *_, names in rows for n in names))
@@ -276,7 +278,7 @@ def listed_labels(
         one = {head(grid.header[c]) for c in columns} <= ONE_LABEL
         if not heads & BOX_FLAGS if form == 'long' else sign == ',' and one:
             ask_about_commas([cell for cell in held if not sign or sign == ','], grid.where)
-        check_labels_apart(found, grid.where, sign)
+        ask_about_parts(found, grid.where, sign)
     shown = {'\n': 'line breaks', ' ': 'spaces', ',': 'commas', ';': 'semicolons', '|': 'bars'}.get(sign, sign)
     named = ', '.join(repr(grid.header[c]) for c in columns)
     return Listed(rows, columns, f'{form} table: labels in column{"s" * (len(columns) > 1)} {named}'
@@ -289,7 +291,7 @@ def counting_column(
     taken: Container[int | None],  # columns that hold something else
 ) -> int | None:  # None: there is none
     "A column that counts, and says 0 beside a label."
-    counts = lambda c: all(re.fullmatch(r'\d*', plain(cells[c])) for _, cells, _ in rows)
+    counts = lambda c: all(re.fullmatch(r'\d*', v) for v in grid.said(c))
     return next((c for c, h in enumerate(grid.header) if c not in taken and head(h) in COUNT_COLUMNS and counts(c)
                  and any(names and plain(cells[c]) == '0' for _, cells, names in rows)), None)
 
@@ -330,20 +332,20 @@ def ask_about_others(
         raise TableError(f'{grid.where}: no column is called {sorted(lacking)[0]!r}, which --ignore names.')
     known = {one_name(n) for n in names}
     for c in others:
-        name, said = grid.header[c], {plain(cells[c]) for _, cells in grid.rows}
+        name, said = grid.header[c], grid.said(c).keys()
         noes = sorted(v for v in said if v in REFUSED or v in CELLS and CELLS[v] == ABSENT)
         if head(name) in VERDICT_COLUMNS - ignored and noes and len(said) > 1:
             raise TableError(f'{grid.where}: {name!r} says {noes[0]!r} beside some labels. If those labels are wrong, '
                              'call the column value, and write 1 and 0; if nobody has looked at them yet, say '
                              f'--ignore={shlex.quote(name)}.')
-        ask_about_notes(name, [cells[c] for _, cells in grid.rows], grid.where, ignored)
+        ask_about_notes(name, grid.column(c), grid.where, ignored)
         left_out = head(name) in ignored | BOX_FLAGS | COUNT_COLUMNS | NOTE_COLUMNS or said <= NUMBERS.keys() | {''}
         if not left_out and noes and said <= CELLS.keys() and any(CELLS[v] == PRESENT for v in said):
             raise TableError(f'{grid.where}: {name!r} says {noes[0]!r} beside some labels. If it says whether the '
                              'label is there, call the column value; if it says something else, say '
                              f'--ignore={shlex.quote(name)}.')
-        parts = {one_name(part) for _, cells in grid.rows for part in re.split('[\n;|,]', cells[c]) if part.strip()}
-        if head(grid.header[c]) not in ignored and parts <= known and any(not part.isdigit() for part in parts):
+        parts = {one_name(part) for cell in grid.column(c) for part in re.split('[\n;|,]', cell) if part.strip()}
+        if head(name) not in ignored and parts <= known and any(not part.isdigit() for part in parts):
             raise TableError(f'{grid.where}: {name!r} holds names of categories, and another column is read as labels. '
                              'If they are present too, call the columns label_1 and label_2; if they are absent, write '
                              'a line for each label with 1 or 0: image,label,value; if they are neither, say '
@@ -370,16 +372,17 @@ def listed_votes(
     at = {n: c for c, n in enumerate(votes.names)}
     counting = counting_column(grid, found.rows, (image, person, *found.columns)) if value is None else None
     value = counting if value is None else value
-    values = Counter(plain(cells[value]) for _, cells, _ in found.rows) if value is not None else Counter()
+    values: Mapping[str, int] = grid.said(value) if value is not None else {}
     own = reading.own | ({'0': ABSENT} if verified and '0' not in reading.own else {})
     if counting is None:
-        ask_about_percent(values, f'{grid.where}, column {header[value]!r}' if values else '', own)
+        ask_about_percent(values, f'{grid.where}, column {header[value]!r}' if value is not None else '', own)
     else:
         own = {v: PRESENT for v in values if v.strip('0')} | own
     ask_about_crosses(values, grid.where, own)
     mean = cell_meanings(values, grid.where, reading.code, own, reading.confidence)
     ask_about_legend(grid, values, mean, reading.own)
-    open_images, none_there = set(), set()
+    open_images: set[int] = set()
+    none_there: set[int] = set()
     for where, cells, row in found.rows:
         count = votes.image(cells[image], where, '' if person is None else cells[person], once=False)
         said = PRESENT if value is None else read_cell(cells[value], f'{where}, column {header[value]!r}', mean)
@@ -395,9 +398,9 @@ def listed_votes(
               for name, label in empty.items()]
     others = [c for c, h in enumerate(header) if c not in (image, *found.columns, value, person) and h]
     ask_about_others(grid, others, votes.names, reading)
-    count = names.total() - sum(names[n] for n in empty)
-    told = f'{number_of(count, "label")} of {number_of(len(at), "category", "categories")}'
-    told += f', values in {header[value]!r}: {meanings_in_words(values, mean)}' if values else ''
+    labels = names.total() - sum(names[n] for n in empty)
+    told = f'{number_of(labels, "label")} of {number_of(len(at), "category", "categories")}'
+    told += f', values in {header[value]!r}: {meanings_in_words(values, mean)}' if values and value is not None else ''
     separated = any(reading.separator in cells[c] or re.search('[,;|/+&]', cells[c]) for _, cells, _ in found.rows
                     for c in found.columns)
     return [f'{found.note}, {told}; what is not listed is {reading.unlisted}'

@@ -23,7 +23,7 @@ from .grids import Grid, picture_column
 
 # %% auto #0
 __all__ = ['RULES', 'ENDINGS', 'LOOK_ALIKE', 'DENIED', 'DOUBTED', 'SAID', 'MONTHS', 'A_DAY', 'name_keys', 'path_inside', 'Names',
-           'find_pictures', 'ask_about_pairs', 'which_column', 'one_name', 'ask_about_look_alikes', 'ask_about_denials',
+           'find_pictures', 'ask_about_pairs', 'one_name', 'ask_about_look_alikes', 'ask_about_denials',
            'ask_about_dates', 'read_synonyms', 'one_spelling']
 
 # %% ../../nbs/library/data/07_names.ipynb #9ab2000a
@@ -70,7 +70,8 @@ class Names:
         root: Path,  # the folder
         files: Sequence[str],  # names relative to it
     ):
-        self.root, self.files, self.used = Path(root), set(files), Counter()
+        self.root, self.files = Path(root), set(files)
+        self.used: Counter[str] = Counter()  # rule -> how often it was needed
         self.by: list[dict[str, list[str]]] = [{} for _ in RULES]
         self.led: dict[str, list[str]] = {}  # file -> the names that led there
         for name in files:
@@ -144,41 +145,13 @@ class Names:
         total = sum(self.used.values())
         return [f'{self.used[rule]} of {total} names of pictures match {rule}' for rule in RULES[1:] if self.used[rule]]
 
-# %% ../../nbs/library/data/07_names.ipynb #e54b3dbb
+# %% ../../nbs/library/data/07_names.ipynb #2b548a65
 def find_pictures(
     grid: Grid,  # a table; its column of pictures is noted in it
     names: Names,  # the pictures of the folder
-    ignored: Container[str] = (),  # headers of columns that are not read
 ) -> None:
     """Ask the folder which column names the pictures, where the header does not say, or says it of another. Errors:
-    pictures that stand in the header; as `ask_about_pairs`."""
-    which_column(grid, names)
-    ask_about_pairs(grid, names, ignored)
-
-
-def ask_about_pairs(
-    grid: Grid,  # a table
-    names: Names,  # the pictures of the folder
-    ignored: Container[str] = (),  # headers of columns that are not read
-) -> None:
-    "Errors: two columns of one name, as of two tables side by side, that name different pictures in a line."
-    if grid.image is None and not any(head(name) in PICTURE_COLUMNS for name in grid.header):
-        return
-    bare, image = lambda c: re.sub(r'[ .]?\d+$', '', head(grid.header[c])), picture_column(grid)
-    for c in (c for c in range(len(grid.header)) if c != image and bare(c) == bare(image)):
-        for where, cells in grid.rows if head(grid.header[c]) not in ignored else ():
-            one, other = names.known(cells[image]), names.known(cells[c])
-            if one and other and one != other:
-                raise TableError(f'{where}: {grid.header[image]!r} names {cells[image]!r} and {grid.header[c]!r} names '
-                                 f'{cells[c]!r}: two tables side by side, or a line about two pictures. Write a line '
-                                 'for each picture, one below the other.')
-
-# %% ../../nbs/library/data/07_names.ipynb #2b548a65
-def which_column(
-    grid: Grid,  # a table; its column of pictures is noted in it
-    names: Names,  # the pictures of the folder
-) -> None:
-    "The work of `find_pictures`. Errors: pictures that stand in the header."
+    pictures that stand in the header."""
     rows = grid.rows[:200]
     pictures = lambda c: [found for _, cells in rows if (found := names.known(cells[c]))]
     fits = lambda found: 2 * len(found) >= len(rows) > 0
@@ -207,6 +180,24 @@ def which_column(
         raise TableError(f'{grid.where}: the names of pictures ({above[0]}, ...) stand in the header, a column for '
                          'each. Turn the table round, so that each picture has a line (in a spreadsheet: copy, then '
                          'Paste special, Transpose).')
+
+# %% ../../nbs/library/data/07_names.ipynb #e54b3dbb
+def ask_about_pairs(
+    grid: Grid,  # a table
+    names: Names,  # the pictures of the folder
+    ignored: Container[str] = (),  # headers of columns that are not read
+) -> None:
+    "Errors: two columns of one name, as of two tables side by side, that name different pictures in a line."
+    if grid.image is None and not any(head(name) in PICTURE_COLUMNS for name in grid.header):
+        return
+    bare, image = lambda c: re.sub(r'[ .]?\d+$', '', head(grid.header[c])), picture_column(grid)
+    for c in (c for c in range(len(grid.header)) if c != image and bare(c) == bare(image)):
+        for where, cells in grid.rows if head(grid.header[c]) not in ignored else ():
+            one, other = names.known(cells[image]), names.known(cells[c])
+            if one and other and one != other:
+                raise TableError(f'{where}: {grid.header[image]!r} names {cells[image]!r} and {grid.header[c]!r} names '
+                                 f'{cells[c]!r}: two tables side by side, or a line about two pictures. Write a line '
+                                 'for each picture, one below the other.')
 
 # %% ../../nbs/library/data/07_names.ipynb #4622a40a
 def one_name(
@@ -306,16 +297,16 @@ def read_synonyms(
                 raise TableError(f'{source}, line {line}: {cells[0]!r} stands in line {first} already; decide for one '
                                  f'meaning.')
         source = dict(cells for _, cells in rows[1:])
-    plain = {one_name(k): v.strip() for k, v in source.items()}
+    said = {one_name(k): v.strip() for k, v in source.items()}
 
     def follow(name: str) -> str:
         seen = [name]
-        while (more := plain.get(one_name(seen[-1]))) is not None and one_name(more) != one_name(seen[-1]):
+        while (more := said.get(one_name(seen[-1]))) is not None and one_name(more) != one_name(seen[-1]):
             if one_name(more) in map(one_name, seen):
                 raise TableError(f'synonyms go in a circle: {" -> ".join([*seen, more])}; decide for one word.')
             seen.append(more)
         return seen[-1]
-    return {name: follow(means) for name, means in plain.items()}
+    return {name: follow(means) for name, means in said.items()}
 
 # %% ../../nbs/library/data/07_names.ipynb #5ab10c03
 def one_spelling(

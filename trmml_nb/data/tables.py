@@ -18,10 +18,10 @@ from ..io import number_of
 from .labels import label_statistics
 from .own_data import folder_files
 from .cells import (
-    BOX_FLAGS, CELLS, COUNT_COLUMNS, NOTE_COLUMNS, PICTURE_COLUMNS, TOTALS, VALUE_COLUMNS, TableError, head, plain)
+    BOX_FLAGS, CELLS, COUNT_COLUMNS, NOTE_COLUMNS, PICTURE_COLUMNS, TOTALS, VALUE_COLUMNS, TableError, head)
 from .reading import Reading
 from .grids import Grid, as_written, picture_column, read_grid
-from .names import Names, find_pictures, one_name, read_synonyms
+from .names import Names, ask_about_pairs, find_pictures, one_name, read_synonyms
 from .votes import Sheet, Votes, combine_votes
 from .wide import sheet_header, wide_votes
 from .listed import label_columns, listed_votes, text_columns
@@ -39,12 +39,12 @@ def table_format(
         raise TableError(f'{grid.where}: a table of VIA (VGG Image Annotator), with JSON in its cells. Export it there '
                          f'as COCO, or write a table image,label with a line for each label of a picture.')
     image, named = picture_column(grid), label_columns(grid, reading.ignored)
-    column = lambda c: {plain(cells[c]) for _, cells in grid.rows}
+    column = lambda c: grid.said(c).keys()
     valued = any(head(h) in VALUE_COLUMNS for h in grid.header)
     rest = [c for c, h in enumerate(grid.header) if c != image and c not in named and h and head(h) not in
             BOX_FLAGS | VALUE_COLUMNS | COUNT_COLUMNS | NOTE_COLUMNS | PICTURE_COLUMNS | TOTALS
             and head(h) not in reading.ignored and column(c) <= CELLS.keys() and column(c) != {''}]
-    labels = set().union(*map(column, named))
+    labels: set[str] = set().union(*map(column, named))
     if valued and not named and len(text_columns(grid, (image,), reading.ignored)) == 1:
         return 'long'
     if not named or labels <= CELLS.keys() and (rest or not labels & {'0', '1'}):
@@ -64,7 +64,7 @@ def table_format(
                          f'--format wide --ignore={quoted(named)} to read only the others.'
                          + (f' If {others!r} says of each label whether it is there, call it value.' if len(rest) == 1
                             else ''))
-    if valued or len(named) == 1 and len({cells[image] for _, cells in grid.rows}) < len(grid.rows):
+    if valued or len(named) == 1 and len(set(grid.column(image))) < len(grid.rows):
         return 'long'
     return 'list'
 
@@ -96,24 +96,24 @@ def read_sheet(
         raise TableError(f'{root}: no such folder; give the folder that holds the photographs.')
     grid, (files, left) = read_grid(labels, reading.encoding, reading.sheet), folder_files(root, on_bad)
     names = Names(root, files)
-    find_pictures(grid, names, reading.ignored)
+    find_pictures(grid, names)
+    ask_about_pairs(grid, names, reading.ignored)
     if not as_written(grid):
         warnings.warn(f'{grid.where}: rows, sources or probabilities of this completed table are not those that were '
                       f'written. Labels are read as they stand; if nobody meant the change, copy the table anew, else '
                       f'take out its last column, whose name begins with checksum.', stacklevel=2)
     form = reading.format if reading.format in ('wide', 'long', 'list') else table_format(grid, reading)
-    wide = form == 'wide'
-    columns = sheet_header(grid, same, reading) if wide else None
-    votes = Votes(columns.names if wide else [], names)
+    columns = sheet_header(grid, same, reading) if form == 'wide' else None
+    votes = Votes(columns.names if columns else [], names)
     more = [n for n in dict.fromkeys(same.get(one_name(c), c) for c in categories) if n.casefold() not in {m.casefold()
         for m in votes.names}]
     votes.names += more
-    if wide and not votes.names:
+    if columns and not votes.names:
         raise TableError(f'{grid.where}: expected a header image,<category>,..., found no category; add a column for '
                          f'each, or name some.')
     if not grid.rows and not add_images:
         raise TableError(f'{grid.where}: a header, and no rows below it.')
-    notes = grid.notes + (columns.notes + wide_votes(grid, columns, votes, reading) if wide
+    notes = grid.notes + (columns.notes + wide_votes(grid, columns, votes, reading) if columns
                           else listed_votes(grid, votes, reading, same, form))
     for image in (files if add_images else ()):
         votes.places.setdefault(image, f'{root / image}')

@@ -61,12 +61,12 @@ class Sheet:
     @property
     def unlabelled_images(self) -> list[str]:
         "Images without any label."
-        return [n for n, known in zip(self.dataset.image_ids, self.dataset.known_mask.any(1)) if not known]
+        return [self.dataset.image_ids[i] for i in np.flatnonzero(~self.dataset.known_mask.any(1))]
 
     @property
     def unlabelled_categories(self) -> list[str]:
         "Categories without any label."
-        return [n for n, known in zip(self.dataset.class_names, self.dataset.known_mask.any(0)) if not known]
+        return [self.dataset.class_names[c] for c in np.flatnonzero(~self.dataset.known_mask.any(0))]
 
 # %% ../../nbs/library/data/08_votes.ipynb #25101935
 def combine_votes(

@@ -23,8 +23,8 @@ from .names import ask_about_dates, ask_about_denials, ask_about_look_alikes, on
 from .votes import Votes
 
 # %% auto #0
-__all__ = ['RATER', 'PROPOSED', 'WAS_GIVEN', 'Columns', 'annotator_column', 'why_no_category', 'check_names', 'ask_about_raters',
-           'sheet_header', 'ask_about_nothing', 'ask_about_words', 'ask_about_scores', 'wide_votes']
+__all__ = ['RATER', 'PROPOSED', 'WAS_GIVEN', 'Columns', 'annotator_column', 'why_no_category', 'column_categories',
+           'ask_about_raters', 'sheet_header', 'ask_about_nothing', 'ask_about_words', 'ask_about_scores', 'wide_votes']
 
 # %% ../../nbs/library/data/09_wide.ipynb #f75dce3c
 @dataclass
@@ -50,8 +50,8 @@ def annotator_column(
         raise TableError(f'{grid.where}: no column is called {reading.annotator!r}, which --annotator names.')
     if person is None or reading.annotator:
         return person
-    image, said = picture_column(grid), [cells[person] for _, cells in grid.rows]
-    once = len({cells[image] for _, cells in grid.rows}) == len(grid.rows)
+    image, said = picture_column(grid), grid.column(person)
+    once = len(set(grid.column(image))) == len(grid.rows)
     if once and any(said) and all(plain(v) in CELLS or plain(v) in reading.own for v in said):
         raise TableError(f'{grid.where}: the column {header[person]!r} holds only labels '
                          f'({counted(Counter(said))}). Is it a category, or do people '
@@ -65,7 +65,7 @@ def why_no_category(
     reading: Reading = Reading(),  # what was said about it
 ) -> str:  # '' for a category
     "Why a column holds no labels, in words."
-    name, values = grid.header[c], [cells[c] for _, cells in grid.rows]
+    name, values = grid.header[c], grid.column(c)
     if head(name) in reading.ignored:
         return 'as asked'
     known = any(values) and all(plain(v) in CELLS or plain(v) in reading.own for v in values)
@@ -83,13 +83,15 @@ def why_no_category(
     return 'it holds no labels' if named and not known else ''
 
 # %% ../../nbs/library/data/09_wide.ipynb #9b914a48
-def check_names(
+def column_categories(
     grid: Grid,  # a wide table
     columns: Sequence[int],  # its categories
     synonyms: Mapping[str, str],  # from `read_synonyms`
 ) -> dict[int, str]:  # column -> its category
     "What the columns of labels mean. Errors: two of them with one name, unless synonyms join them."
-    header, of, meant = grid.header, {}, {}
+    header = grid.header
+    of: dict[str, int] = {}
+    meant: dict[int, str] = {}
     for c in columns:
         name = synonyms.get(one_name(header[c]), header[c])
         again = re.fullmatch(r'(.*[^\W\d_])\.\d+', name)
@@ -140,7 +142,10 @@ def sheet_header(
     person = annotator_column(grid, reading)
     if person is not None:
         notes.append(f'column {header[person]!r} says who labelled')
-    own, labels, source, more = {h: c for c, h in enumerate(header)}, [], {}, {}
+    own: dict[str, int] = {h: c for c, h in enumerate(header)}
+    labels: list[int] = []
+    source: dict[int, int] = {}
+    more: dict[str, list[int]] = {}
     for c, name in enumerate(header):
         base = next((own[name.removesuffix(end)] for end in (SOURCE, PROBABILITY) if name.endswith(end)
                      and name.removesuffix(end) in own), None)
@@ -148,7 +153,7 @@ def sheet_header(
         if base is not None or CHECKSUM.fullmatch(name):
             source |= {base: c} if base is not None and name.endswith(SOURCE) else {}
         elif not name and c not in (image, person):
-            if c > image or not all(re.fullmatch(r'\d+', cells[c]) for _, cells in grid.rows):
+            if c > image or not all(re.fullmatch(r'\d+', cell) for cell in grid.column(c)):
                 raise TableError(f'{grid.where}, column {c + 1}: a category has no name.')
             notes.append('a first column that only counts left out')
         elif c not in (image, person) and (why := why_no_category(grid, c, reading)):
@@ -164,14 +169,14 @@ def sheet_header(
     if n := sum(h.endswith(PROBABILITY) and h.removesuffix(PROBABILITY) in own for h in header):
         notes.append(f'{number_of(n, "column")} of probabilities left out')
     for end, columns in more.items():
-        noes = sum(CELLS.get(plain(cells[c])) == ABSENT for c in columns for _, cells in grid.rows)
+        noes = sum(CELLS.get(plain(cell)) == ABSENT for c in columns for cell in grid.column(c))
         if end in VERDICT_COLUMNS and noes:
             ignored = shlex.quote('|'.join(header[c] for c in columns))
             raise TableError(f'{grid.where}: {header[columns[0]]!r} and others like it say no in {noes} cells. If '
                              'those labels are wrong, mend or empty their cells; if nobody has looked at them yet, say '
                              f'--ignore={ignored}.')
         notes += [f'column {header[c]!r} left out: it says more of another column' for c in columns]
-    meant = check_names(grid, labels, synonyms)
+    meant = column_categories(grid, labels, synonyms)
     ask_about_raters(grid, list(meant.values()))
     return Columns(image, person, list(dict.fromkeys(meant.values())), meant, source, notes)
 
@@ -203,7 +208,7 @@ def ask_about_words(
     strange = {v: count for v, count in values.items() if v not in mean}
     if not strange:
         return
-    held = {grid.header[c]: Counter(v for _, cells in grid.rows if (v := plain(cells[c]))) for c in columns.meant}
+    held = {grid.header[c]: {v: n for v, n in grid.said(c).items() if v} for c in columns.meant}
     none = {name: said for name, said in held.items() if said and said.keys() <= strange.keys()}
     if none and len(none) < len(held):
         first = next(iter(none))
@@ -237,8 +242,7 @@ def ask_about_scores(
 ) -> None:
     "Errors: some columns with scores beside others with labels, and no word on them."
     label = lambda v: v in CELLS or v in reading.own or as_probability(v) is None
-    held = {grid.header[c]: sorted({v for _, cells in grid.rows if not label(v := plain(cells[c]))})
-            for c in columns.meant}
+    held = {grid.header[c]: sorted(v for v in grid.said(c) if not label(v)) for c in columns.meant}
     scored = {name: v for name, v in held.items() if v}
     if scored and len(scored) < len(held) and reading.confidence is None:
         first = next(iter(scored))
@@ -263,14 +267,14 @@ def wide_votes(
     "Count the cells of a wide table. Errors: a cell that is no label."
     values = Counter(plain(cells[c]) for _, cells in grid.rows for c in columns.meant)
     ask_about_scores(grid, columns, reading)
-    ask_about_letters({grid.header[c]: {plain(cells[c]) for _, cells in grid.rows} for c in columns.meant}, grid.where,
-                      reading.own)
+    ask_about_letters({grid.header[c]: grid.said(c) for c in columns.meant}, grid.where, reading.own)
     mean = cell_meanings(values, grid.where.split(', line')[0], reading.code, reading.own, reading.confidence)
     ask_about_legend(grid, values, mean, reading.own)
-    at, seen = {n: i for i, n in enumerate(votes.names)}, Counter()
+    at = {n: i for i, n in enumerate(votes.names)}
+    seen: Counter[str] = Counter()
     for c in columns.meant:
-        ask_about_crosses(Counter(plain(cells[c]) for _, cells in grid.rows), f'{grid.where}, column '
-                          f'{grid.header[c]!r}', reading.own, ABSENT in map(mean.get, values))
+        ask_about_crosses(grid.said(c), f'{grid.where}, column {grid.header[c]!r}', reading.own,
+                          ABSENT in map(mean.get, values))
     ask_about_words(grid, columns, values, mean)
     for where, cells in grid.rows:
         count = votes.image(cells[columns.image], where, '' if columns.person is None else cells[columns.person])
