@@ -455,6 +455,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'trmml_nb/data/reading.py'),
                                        'trmml_nb.data.reading.Reading.own': ( 'library/data/reading.html#reading.own',
                                                                               'trmml_nb/data/reading.py'),
+                                       'trmml_nb.data.reading.ask_about_columns': ( 'library/data/reading.html#ask_about_columns',
+                                                                                    'trmml_nb/data/reading.py'),
                                        'trmml_nb.data.reading.words_in_vain': ( 'library/data/reading.html#words_in_vain',
                                                                                 'trmml_nb/data/reading.py')},
             'trmml_nb.data.scenes': { 'trmml_nb.data.scenes.Backdrop': ('library/data/scenes.html#backdrop', 'trmml_nb/data/scenes.py'),

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from helpers.tables import read
+from trmml_nb.data.cells import TableError
 
 
 @pytest.mark.parametrize('form', ['wide', 'list', 'coco'])
@@ -37,3 +38,25 @@ def test_what_was_said_and_does_occur_is_not_told_of(album):
     listed = 'image,label\na.png,cat;dog\nb.png,leer\n'
     for text, said in ((long, dict(confidence=0.5)), (listed, dict(separator=';', absent='leer', unlisted='absent'))):
         assert not any('nothing came of' in n for n in read(album, text, 'labels.csv', **said).notes)
+
+
+@pytest.mark.parametrize('form', ['wide', 'long', 'list'])
+@pytest.mark.parametrize('option', ['ignore', 'annotator'])
+def test_a_column_that_is_named_and_not_there_is_refused_in_every_form(album, form, option):
+    table = {
+        'wide': 'image,by,cat\na.png,ann,1\nb.png,bob,0\n',
+        'long': 'image,by,label\na.png,ann,cat\na.png,ann,dog\nb.png,bob,dog\n',
+        'list': 'image,by,tags\na.png,ann,cat;dog\nb.png,bob,dog\n',
+    }[form]
+    with pytest.raises(TableError, match=f"line 1: no column is called 'who', which --{option} names"):
+        read(album, table, **{option: 'who'})
+    assert read(album, table, annotator='BY').annotators == ['ann', 'bob']
+    assert not read(album, table, ignore='by', annotator='none').annotators
+
+
+def test_a_file_without_columns_says_that_none_can_be_named(album):
+    entry = dict(images=[dict(id=1, file_name='a.png')], categories=[dict(id=1, name='cat')], annotations=[])
+    table = json.dumps(entry | dict(annotations=[dict(id=1, image_id=1, category_id=1)]))
+    notes = read(album, table, 'labels.json', ignore='weather', annotator='who').notes
+    for option in ('--ignore=weather', '--annotator=who'):
+        assert f'nothing came of {option}: it has no columns' in notes

@@ -964,7 +964,7 @@ def read_triples(
             f'what is not listed is {reading.unlisted}',
             *words_in_vain(reading, list(map(plain, names)), form in ('labelstudio', 'lightroom'), True,
                            form == 'lightroom',
-                           form in ('googlevision', 'yolo') or any('score' in note for note in notes)),
+                           form in ('googlevision', 'yolo') or any('score' in note for note in notes), columns=False),
             *notes, *spelled,
             *votes.find.notes, *folder_notes(left)]
     return combine_votes(path.stem, root, votes.names, votes.counts, votes.places, [], on_bad, said,

@@ -326,10 +326,8 @@ def ask_about_others(
     names: Collection[str],  # categories
     reading: Reading = Reading(),  # what was said
 ) -> None:
-    "Errors: a column that is not read and holds names of categories, too; one to ignore that is not there."
+    "Errors: a column that is not read and holds names of categories, too."
     ignored = reading.ignored
-    if lacking := ignored - {head(h) for h in grid.header}:
-        raise TableError(f'{grid.where}: no column is called {sorted(lacking)[0]!r}, which --ignore names.')
     known = {one_name(n) for n in names}
     for c in others:
         name, said = grid.header[c], grid.said(c).keys()

@@ -5,13 +5,13 @@
 # %% ../../nbs/library/data/05_reading.ipynb #730bed9c
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from .cells import CELLS, CELL_CODES, LABELS, NUMBERS, TableError, as_probability, head, plain
 
 # %% auto #0
-__all__ = ['Reading', 'words_in_vain']
+__all__ = ['Reading', 'ask_about_columns', 'words_in_vain']
 
 # %% ../../nbs/library/data/05_reading.ipynb #6ffd54ed
 @dataclass(frozen=True)
@@ -54,6 +54,19 @@ class Reading:
         return {plain(w): label for name, label in LABELS.items() for w in getattr(self, name).split('|') if w}
 
 # %% ../../nbs/library/data/05_reading.ipynb #b1d0c7e4
+def ask_about_columns(
+    header: Sequence[str],  # of a table
+    where: str,  # begins a message
+    reading: Reading,  # what was said about it
+) -> None:
+    "Errors: a column that was named and is not there."
+    there = set(map(head, header))
+    named = {name: 'ignore' for name in sorted(reading.ignored)}
+    named |= {reading.annotator: 'annotator'} if reading.annotator not in ('', 'none') else {}
+    if lacking := next((name for name in named if head(name) not in there), ''):
+        raise TableError(f'{where}: no column is called {lacking!r}, which --{named[lacking]} names.')
+
+
 def words_in_vain(
     reading: Reading,  # what was said about a table
     cells: Collection[str] = (),  # plain text of those that words can be of
@@ -61,6 +74,7 @@ def words_in_vain(
     listed: bool = False,  # labels are listed, one by one
     proposed: bool = False,  # it says which labels this library proposed
     scored: bool | None = None,  # it holds scores; None: looked up in the cells
+    columns: bool = True,  # it has columns, which can be named
 ) -> list[str]:  # notes
     "What was said about a table and that nothing came of."
     if scored is None:
@@ -72,6 +86,8 @@ def words_in_vain(
             '--proposals=accept': (reading.proposals == 'accept' and not proposed, 'no proposal of trmml in it'),
             f'--code={reading.code}': (reading.code != 'auto' and not NUMBERS.keys() & set(cells),
                                        'no 1, 0 or -1 in it')}
+    said |= {f'--{name}={getattr(reading, name)}': (not columns, 'it has no columns')
+             for name in ('ignore', 'annotator') if getattr(reading, name)}
     said |= {f'--{name}={w}': (plain(w) not in cells, 'no cell of it says so')
              for name in LABELS for w in getattr(reading, name).split('|') if w}
     return [f'nothing came of {option}: {why}' for option, (idle, why) in said.items() if idle]

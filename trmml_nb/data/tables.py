@@ -19,7 +19,7 @@ from .labels import label_statistics
 from .own_data import folder_files
 from .cells import (
     BOX_FLAGS, CELLS, COUNT_COLUMNS, NOTE_COLUMNS, PICTURE_COLUMNS, TOTALS, VALUE_COLUMNS, TableError, head)
-from .reading import Reading
+from .reading import Reading, ask_about_columns
 from .grids import Grid, as_written, picture_column, read_grid
 from .names import Names, ask_about_pairs, find_pictures, one_name, read_synonyms
 from .votes import Sheet, Votes, combine_votes
@@ -95,6 +95,7 @@ def read_sheet(
     if not root.is_dir():
         raise TableError(f'{root}: no such folder; give the folder that holds the photographs.')
     grid, (files, left) = read_grid(labels, reading.encoding, reading.sheet), folder_files(root, on_bad)
+    ask_about_columns(grid.header, grid.where, reading)
     names = Names(root, files)
     find_pictures(grid, names)
     ask_about_pairs(grid, names, reading.ignored)

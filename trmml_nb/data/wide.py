@@ -42,12 +42,10 @@ def annotator_column(
     grid: Grid,  # a wide table
     reading: Reading = Reading(),  # what was said about it
 ) -> int | None:  # None: there is none
-    "The column with the names of people. Errors: the one that was named is not there, or it may be a category."
+    "The column with the names of people. Errors: it may be a category."
     header = grid.header
     called = {head(reading.annotator)} if reading.annotator else RATERS
     person = next((c for c, h in enumerate(header) if head(h) in called), None)
-    if reading.annotator and reading.annotator != 'none' and person is None:
-        raise TableError(f'{grid.where}: no column is called {reading.annotator!r}, which --annotator names.')
     if person is None or reading.annotator:
         return person
     image, said = picture_column(grid), grid.column(person)
@@ -137,8 +135,6 @@ def sheet_header(
 ) -> Columns:
     "What the columns are. Errors: no image column, a category without a name, two columns of one name."
     image, header, notes = picture_column(grid), grid.header, []
-    if lacking := reading.ignored - {head(h) for h in header}:
-        raise TableError(f'{grid.where}: no column is called {sorted(lacking)[0]!r}, which --ignore names.')
     person = annotator_column(grid, reading)
     if person is not None:
         notes.append(f'column {header[person]!r} says who labelled')
