@@ -1122,6 +1122,20 @@ forms(
     ('labels dog and dog, one with a sign that joins letters', LONG + 'sub/c.jpg,do\u200dg\n', PLUS | SAME_DOG),
     ('labels dog and dog, one with spaces that do not break', LONG + 'sub/c.jpg,\u00a0dog\u00a0\n', PLUS | SAME_DOG),
     ('columns dog_yes and dog_no', WIDE.replace('dog', 'dog_yes').replace('cat', 'dog_no'), None),
+    ('columns dog_0 and dog_1', WIDE.replace('dog', 'dog_0').replace('cat', 'dog_1'), None),
+    (
+        'columns class_0, class_1 and class_2',
+        'image,class_0,class_1,class_2\na.png,1,0,0\nb.png,0,1,\n',
+        {('a.png', 'class_0'): 1, ('a.png', 'class_1'): 0, ('a.png', 'class_2'): 0}
+        | {('b.png', 'class_0'): 0, ('b.png', 'class_1'): 1},
+    ),
+    ('a column idx that counts', 'image,dog,cat,idx\na.png,1,0,0\nb.png,0,1,1\nsub/c.jpg,,1,2\n', MEANT),
+    (
+        'a column session of 0 and 1',
+        'image,dog,session\na.png,1,1\nb.png,0,0\n',
+        {('a.png', 'dog'): 1, ('b.png', 'dog'): 0, ('a.png', 'session'): 1, ('b.png', 'session'): 0},
+    ),
+    ('a column cluster with numbers', 'image,dog,cat,cluster\na.png,1,0,4\nb.png,0,1,7\nsub/c.jpg,,1,4\n', MEANT),
     ('columns dog_True and dog_False', WIDE.replace('dog', 'dog_True').replace('cat', 'dog_False'), None),
     ('a column of sex, F', beside('sex', 'F', 'F', ''), None),
     ('the same, ignored', beside('sex', 'F', 'F', ''), MEANT, dict(ignore='sex')),

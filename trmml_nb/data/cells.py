@@ -305,7 +305,9 @@ NOTE_COLUMNS = frozenset((
     'author|autor|auteur|photographer|fotograf|location|place|ort|latitude|longitude|lat|lon|gps|camera|kamera|width|'
     'height|size|md5|sha256|url|link|caption|description|title|titel|id|index|nr|nr.|no.|lp|lp.|lfd. nr.|#|№|split|'
     'subset|fold|folder|directory|dir|ordner|dossier|carpeta|cartella|папка|文件夹|フォルダ|source|license|'
-    'lead time|annotation id|box|weather|wetter|datetime|date time|relativepath|relative path|deleteflag').split('|'))
+    'lead time|annotation id|box|weather|wetter|datetime|date time|relativepath|relative path|deleteflag|'
+    'idx|row|rank|session|cluster|batch|user|user id|worker|worker id|task|task id|project|version|device|season|'
+    'y true|y pred|ground truth|gt|prediction|predicted|pred|duplicate|iso|exposure|orientation').split('|'))
 TOTALS = frozenset((
     'total|totals|grand total|total result|sum|count|summe|'
     'gesamt|gesamtergebnis|insgesamt|anzahl|total général|somme|suma|razem|'

@@ -43,11 +43,14 @@ class Grid:
     notes: list[str] = field(default_factory=list)  # what was seen in reading it
     image: int | None = None  # column with the names of pictures, where `find_pictures` found it
     legend: dict[str, int] = field(default_factory=dict)  # what a title or a header says of cells: plain text -> label
+    _turned: tuple[Any, list[tuple[str, ...]]] = field(default=(None, []), init=False, repr=False, compare=False)
 
     def column(self, c: int,  # number of a column
                ) -> list[str]:
         "Its cells, line by line."
-        return [cells[c] for _, cells in self.rows]
+        if self._turned[0] is not self.rows:  # turned once, until there are other rows
+            self._turned = self.rows, list(zip(*(cells for _, cells in self.rows)))
+        return list(self._turned[1][c]) if self.rows else []
 
     def said(self, c: int,  # number of a column
              ) -> Counter[str]:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import DataError
 from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, image_path
-from .cells import FOLDER_COLUMNS, PICTURE_COLUMNS, UNSEEN, TableError, head, plain
+from .cells import FOLDER_COLUMNS, LABEL_COLUMNS, PICTURE_COLUMNS, UNSEEN, TableError, head, plain
 from .grids import Grid, picture_column
 
 # %% auto #0
@@ -45,7 +45,7 @@ def name_keys(
     clean = re.sub(r'^(?:.*/)?upload/(?:\d+/)?[0-9a-f]{8}-(?=.)', '', clean)  # a labelling tool's copy
     clean = re.sub(r'_(jpe?g|png|bmp|webp|tiff?)\.rf\.\w{20,}\.\w+$', r'.\1', clean)  # another's
     lower, last = clean.casefold(), clean.casefold().rsplit('/', 1)[-1]
-    stem = lambda text: text[:-len(end)] if (end := PurePosixPath(text).suffix) in ENDINGS else text
+    stem = lambda text: text[:-len(end)] if (end := os.path.splitext(text)[1]) in ENDINGS else text
     return [name, clean, lower, stem(lower), last, stem(last), re.sub(r'^0+(?=\d+$)', '', stem(last))]
 
 
@@ -249,6 +249,15 @@ def ask_about_denials(
             if form != key and (other := there.get(form, name)) != name:
                 raise TableError(f'{where}: {name!r} and {other!r} are both {what}. If the first {does} the second, '
                                  f'{mend}, and ? where it is not known; if it does not, give it another name.')
+    ends: dict[str, dict[str, str]] = {}
+    for name, key in keys.items():
+        stem, _, end = key.rpartition(' ')
+        ends.setdefault(stem, {})[end] = name
+    for pair in (p for stem, p in ends.items() if stem and stem not in LABEL_COLUMNS  # class 0, class 1
+                 and {e for e in p if e.isdecimal()} == {'0', '1'}):
+        raise TableError(f'{where}: {pair["0"]!r} and {pair["1"]!r} are both {what}, as where one column of 0 and 1 was '
+                         f'spread over two. If the first denies the second, {mend}, and ? where it is not known; if it '
+                         'does not, give it another name.')
 
 # %% ../../nbs/library/data/07_names.ipynb #8276c8ee
 MONTHS = r'(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|sept|oct|okt|nov|dec|dez)[a-z]{0,6}\.?'

@@ -159,7 +159,7 @@ def why_left_out(
     name: str,  # of a file
 ) -> str:  # '' for an image file
     "Why a file of a folder is not read as an image."
-    suffix = Path(name).suffix.lower()
+    suffix = os.path.splitext(name)[1].lower()
     if name.startswith('.'):
         return 'hidden file'
     if suffix in IMAGE_SUFFIXES:
@@ -196,11 +196,12 @@ def folder_files(
                 folders.remove(name)
                 why = 'hidden folder' if name.startswith('.') else 'link to a folder'
                 skipped.append((str(Path(folder, name)), why))
+        inside = Path(folder).relative_to(root).as_posix()
         for name in files:
             if why := why_left_out(name):
                 skipped.append((str(Path(folder, name)), why))
             else:
-                names.append(Path(folder, name).relative_to(root).as_posix())
+                names.append(name if inside == '.' else f'{inside}/{name}')
     return sorted(names), sorted(skipped)
 
 # %% ../../nbs/library/data/03_own_data.ipynb #f19cadf3
