@@ -57,7 +57,7 @@ class Grid:
         "Plain text of its cells, and how often."
         return Counter(map(plain, self.column(c)))
 
-
+# %% ../../nbs/library/data/06_grids.ipynb #9ab2c0df
 def decoded(
     path: Path,  # a text file
     encoding: str = '',  # '' for UTF-8 and UTF-16

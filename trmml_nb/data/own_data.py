@@ -194,8 +194,7 @@ def folder_files(
         for name in list(folders):
             if name.startswith('.') or Path(folder, name).is_symlink():
                 folders.remove(name)
-                why = 'hidden folder' if name.startswith('.') else 'link to a folder'
-                skipped.append((str(Path(folder, name)), why))
+                skipped.append((str(Path(folder, name)), 'hidden folder' if name.startswith('.') else 'link to a folder'))
         inside = Path(folder).relative_to(root).as_posix()
         for name in files:
             if why := why_left_out(name):
