@@ -250,9 +250,9 @@ def ask_about_denials(
                 raise TableError(f'{where}: {name!r} and {other!r} are both {what}. If the first {does} the second, '
                                  f'{mend}, and ? where it is not known; if it does not, give it another name.')
     ends: dict[str, dict[str, str]] = {}
-    for name, key in keys.items():
-        stem, _, end = key.rpartition(' ')
-        ends.setdefault(stem, {})[end] = name
+    for name in names:
+        stem, _, end = name.rpartition('_')  # as pandas' get_dummies writes them; people write type 0 and type 1
+        ends.setdefault(one_name(stem), {})[end] = name
     for pair in (p for stem, p in ends.items() if stem and stem not in LABEL_COLUMNS  # class 0, class 1
                  and {e for e in p if e.isdecimal()} == {'0', '1'}):
         raise TableError(f'{where}: {pair["0"]!r} and {pair["1"]!r} are both {what}, as where one column of 0 and 1 was '
