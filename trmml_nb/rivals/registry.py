@@ -243,8 +243,8 @@ def trained_parameters(
 # %% ../../nbs/rivals/03_registry.ipynb #91b8d3af
 ABLATIONS: dict[str, str] = {  # what is changed -> spec
     'all parts': 'trmml',
-    'text with image, not region': 'trmml:matching=image',
-    'text with pixels, not region': 'trmml:matching=pixel',
+    'maps fixed: lengths alone': 'trmml:matching=image',
+    'maps fixed: texts and lengths': 'trmml:matching=pixel',
     'no distillation': 'trmml:distill=none',
     'distillation at full weight to the end': 'trmml:distill_until=None',
     'no contrast': 'trmml:contrast_weight=0',
