@@ -92,7 +92,8 @@ def for_readers(path, symbols):
             if silent and shown:  # prose that a cell wrote: its links are links of the page
                 kept.append(nbformat.v4.new_markdown_cell("\n\n".join(shown)))
                 continue
-            tags = ["remove-input"] if silent else []
+            folded = cell.metadata.get("jupyter", {}).get("source_hidden", False)
+            tags = ["remove-input"] if silent else ["hide-input"] if folded else []
             cell.metadata = nbformat.from_dict({"tags": tags})
             cell.outputs = [o for o in cell.outputs if not any("widget" in kind for kind in o.get("data", {}))]
         kept.append(cell)

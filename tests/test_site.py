@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 
 from helpers.in_browser import chromium
@@ -118,6 +119,15 @@ def test_no_link_is_broken(site, pages):
                 broken.append(f"{name}: no {parts.fragment!r} in {other}")
     assert sum(len(page.targets) for page in pages.values()) > 1000
     assert not broken, "\n".join(broken[:40])
+
+
+def test_code_that_is_collapsed_in_jupyterlab_is_folded(site):
+    "And nothing else is."
+    for path in (NBS / "book/10_trmml.ipynb", NBS / "book/09_contrast.ipynb"):
+        collapsed = [c for c in nbformat.read(path, 4).cells if c.metadata.get("jupyter", {}).get("source_hidden")]
+        page = (site / path.relative_to(NBS).with_suffix(".html")).read_text(encoding="utf-8")
+        assert page.count('<details class="admonition hide above-input">') == len(collapsed)
+        assert bool(collapsed) == (path.stem == "10_trmml")
 
 
 def test_the_navigation_marks_the_page_that_is_open(site, pages):
