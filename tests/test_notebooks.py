@@ -163,6 +163,28 @@ def test_begins_with_title_and_subtitle(path):
     )
 
 
+def is_code(text):
+    "Whether a text is a program that does something, and so no prose."
+    try:
+        body = ast.parse(text).body
+    except SyntaxError:
+        return False
+    does = (ast.Assign, ast.AugAssign, ast.Assert, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.Call)
+    return any(isinstance(getattr(node, "value", None), does) or isinstance(node, does) for node in body)
+
+
+@each_notebook
+def test_no_code_stands_in_prose(path):
+    "A cell of the wrong kind never runs, and its reader sees the code instead of what it says."
+    found = [f"cell {i}: {text[:60]!r}" for i, kind, text in sources(path) if kind == "markdown" and is_code(text)]
+    assert not found, f"{path.name}: make these code cells:\n" + "\n".join(found)
+
+
+def test_code_in_prose_would_be_found():
+    assert is_code("kept = table['x']\nassert kept > 1\nMarkdown(f'{kept}')") and is_code("Markdown('so')")
+    assert not any(map(is_code, ("# Title\n> what", "Where $a = b$, we see it.", "CP = mean of Nc", "Summary")))
+
+
 @teaching
 def test_ends_with_summary_and_exercises(path):
     headings = [
