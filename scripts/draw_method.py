@@ -138,7 +138,7 @@ def draw(lit=None, pvlr=False):
     )
     shown = "the flow of TRM-ML"
     note = "dashed boxes: given, or frozen; the others are learned, kept in memory or computed"
-    more = "arrows: solid ones are stated by the paper, grey dashes are ours."
+    more = "arrows: solid ones are stated by its authors, grey dashes are ours."
     more += " At prediction only the upper row runs, with the texts."
     if pvlr:
         shown, more = "PVLR beside the flow of TRM-ML", "blue: what PVLR does in another way; struck out: what it lacks"
