@@ -84,7 +84,7 @@ def _resampled_ap(s: np.ndarray, t: np.ndarray, weights: np.ndarray) -> np.ndarr
         ap = 100 * gained.sum(1) / hits[:, -1]  # 0 / 0 is NaN: the draw holds no present image
     return np.where((w * (t[order] == ABSENT)).any(1), ap, np.nan)  # or no absent one
 
-
+# %% ../../nbs/book/03_metrics.ipynb #c03b0071
 def bootstrap_map(
     scores: Any,  # [M, C], or a list of such arrays: the methods to compare, on the same images
     truth: Any,  # [M, C] in {1, 0, -1}
@@ -126,7 +126,7 @@ def _in_boxes(points: np.ndarray, boxes: np.ndarray, tolerance: float) -> np.nda
     outside = np.maximum(np.maximum(boxes[:, :2] - points[:, None], points[:, None] - boxes[:, 2:]), 0)
     return (np.linalg.norm(outside, axis=-1) <= tolerance).any(1)
 
-
+# %% ../../nbs/book/03_metrics.ipynb #c03b0072
 def pointing_game(
     saliency: Any,  # [K, N], a row per (image, present category) pair
     grid: tuple[int, int],  # (h, w) with h*w = N
@@ -160,14 +160,14 @@ def cell_coverage(
     rows, columns = (_overlap(cells, pixels) for cells, pixels in zip(grid, m.shape[1:]))
     return (rows @ m.astype(np.float64) @ columns.T).reshape(len(m), -1)
 
-
+# %% ../../nbs/book/03_metrics.ipynb #c03b0073
 def _overlap(cells: int, pixels: int) -> np.ndarray:
     "[cells, pixels] share of each cell's length that lies on each pixel; rows sum to 1."
     edges, pixel = np.arange(cells + 1) / cells, np.arange(pixels + 1) / pixels
     shared = np.minimum(edges[1:, None], pixel[1:]) - np.maximum(edges[:-1, None], pixel[:-1])
     return shared.clip(0) * cells
 
-
+# %% ../../nbs/book/03_metrics.ipynb #c03b0074
 def mass_inside(
     saliency: Any,  # [K, N], values >= 0; each row is divided by its sum
     grid: tuple[int, int],  # (h, w) with h*w = N
