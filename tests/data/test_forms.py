@@ -1078,8 +1078,8 @@ forms(
         None,
     ),
     ('CelebA', '2\ndog cat\na.png 1 -1\nb.png -1 1\n', None, 't.txt'),
-    ('a table in Markdown', '| image | dog |\n|---|---|\n| a.png | 1 |\n', None),
-    ('links in Markdown', names('[a](a.png)', 'b.png', 'sub/c.jpg'), None),
+    ('a table in Markdown', '| image | dog |\n|---|---|\n| a.png | 1 |\n', DOG),
+    ('links in Markdown', names('[a](a.png)', 'b.png', 'sub/c.jpg'), MEANT),
     ('addresses of files', names('file:///C:/My%20Pictures/a.png', 'b.png', 'c.jpg'), MEANT),
     ('numbers that a spreadsheet shortened', names('2.02401E+11', 'b.png', 'sub/c.jpg'), None),
     ('a title of twelve lines', 'Project\n' * 12 + WIDE, MEANT),
@@ -1304,6 +1304,384 @@ forms(
         't.json',
     ),
     ('JSON about two pictures', json_of([dict(before='a.png', after='b.png', label='dog')]), None, 't.json'),
+)
+
+TRIPLE = (('a.png', 1, 0), ('b.png', 0, 1), ('sub/c.jpg', None, 1))  # the wide table, as values
+RECORDS = [dict(image=name, dog=dog, cat=cat) for name, dog, cat in TRIPLE]
+TICKED = 'image,dog,cat\na.png,dog,\nb.png,,cat\nsub/c.jpg,,cat\n'
+AUTOML = 'TRAIN,gs://x/a.png,dog,cat\nTEST,gs://x/b.png,cat\n'
+ZOONIVERSE = 'classification_id,user_name,metadata,annotations,subject_data\n1,ann,{},"[{""task"": ""T0""}]",{}\n'
+
+
+def below(line):
+    "The wide table with one more line at its end."
+    return WIDE + line + '\n'
+
+
+def second(line):
+    "The wide table with one more line below its header."
+    return WIDE.replace('a.png', line + '\na.png', 1)
+
+
+def link_pictures(made):
+    for row in range(2, 5):
+        made.active.cell(row, 1).hyperlink, made.active.cell(row, 1).value = ROWS[row - 1][0], 'view'
+
+
+def percent(made):
+    for row in made.active.iter_rows(min_row=2, min_col=2):
+        for cell in row:
+            cell.number_format = '0%'
+
+
+forms(
+    'lines that are not about a picture',
+    *(
+        (f'a last line {name.split(",")[0] or "without a word"} that adds up', below(name), None)
+        for name in ('Σ,3,2', 'TOTAL (3),4,2', 'N=3,2,4', 'Gesamtsumme,2,3', 'Итог,2,4', 'Sum of labels,2,3')
+    ),
+    ('a total below the header', second('Sum of labels,5,7'), None),
+    ('a line of types', second('string,bool,bool'), None),
+    ('a line of units', second(',(0/1),(0/1)'), None),
+    ('a line of questions of a form', second('image,What do you see? - dog,What do you see? - cat'), None),
+    ('a footnote', below('* 1 = seen,,'), None),
+    ('a source', below('Source: our survey'), None),
+    ('(3 rows affected)', below('(3 rows affected)'), None),
+    ('(3 rows), as psql ends', WIDE.replace(',', ' | ') + '(3 rows)\n', None),
+    ('lines of a terminal, mysql', '+---+---+\n| image | dog |\n+---+---+\n| a.png | 1 |\n+---+---+\n', DOG, 't.txt'),
+    ('lines of a terminal, psql', ' image | dog \n-------+-----\n a.png | t\n', DOG, 't.txt'),
+    ('a legend below the table that says it the other way', below('1 = absent,,'), None),
+    ('a legend beside the table that says it the other way', beside('legend', '1 = absent', '0 = present', ''), None),
+    ('the same, and it holds', beside('legend', '1 = present', '0 = absent', ''), MEANT, dict(ignore='legend')),
+    ('a line with another sign between cells', WIDE.replace('b.png,0,1', 'b.png;0;1'), None),
+)
+forms(
+    'bytes and quotation marks',
+    ('UTF-32', WIDE.encode('utf-32'), MEANT),
+    ('the sign with which DOS ends a file', WIDE.encode() + b'\x1a', MEANT),
+    ('zeros of a disk behind the text', WIDE.encode() + bytes(3), MEANT),
+    (
+        'a space before each quoted cell',
+        ''.join(', '.join(f'"{c}"' for c in line.split(',')) + '\n' for line in WIDE.split()),
+        MEANT,
+    ),
+    ('the same, only in the header', WIDE.replace('image,dog,cat', 'image, "dog", "cat"'), MEANT),
+    (
+        'the same, a comma inside',
+        WIDE.replace(',cat', ', "cat, big"'),
+        {(i, c.replace('cat', 'cat, big')): v for (i, c), v in MEANT.items()},
+    ),
+    ('single quotation marks around cells', re.sub(r'([^,\n]+)', r"'\1'", WIDE), None),
+    ('curly quotation marks around cells', re.sub(r'([^,\n]+)', r'“\1”', WIDE), None),
+    ('a quotation mark after a backslash', WIDE.replace('dog', '"the \\"dog\\""'), None),
+    ('\x01 between cells, as Hive writes', WIDE.replace(',', '\x01'), None),
+    ('^ between cells', WIDE.replace(',', '^'), None),
+    ('a web page called .csv', '<html><table><tr><td>image</td></tr></table></html>', None),
+    ('a text of a word processor', '{\\rtf1 image,dog}', None),
+    ('a workbook with a password', b'\xd0\xcf\x11\xe0' + bytes(64), None, 't.xlsx'),
+)
+forms(
+    'pictures named by links',
+    *(
+        (
+            f'{name} in the column of pictures',
+            names(*(f'"{form.format(n)}"' for n in ('a.png', 'b.png', 'sub/c.jpg'))),
+            MEANT,
+        )
+        for name, form in (
+            ('=HYPERLINK with a text', '=HYPERLINK(""https://x.org/{0}"",""{0}"")'),
+            ('=HYPERLINK with semicolons', '=HYPERLINK(""C:\\photos\\{0}"";""{0}"")'),
+            ('=HYPERLINK that says open', '=HYPERLINK(""https://x.org/{0}"",""open"")'),
+            ('=HYPERLINK without a text', '=HYPERLINK(""https://x.org/{0}"")'),
+            ('=IMAGE', '=IMAGE(""https://x.org/{0}"")'),
+            ('a link of HTML', '<a href=""https://x.org/{0}"">{0}</a>'),
+            ('a picture of HTML', '<img src=""https://x.org/{0}"">'),
+        )
+    ),
+    ('a label that is a link', LONG.replace('dog', '"=HYPERLINK(""https://x.org/dog.jpg"",""dog"")"'), PLUS),
+    ('.xlsx, links that say view', lambda: book(*ROWS, change=link_pictures), MEANT, 't.xlsx'),
+    ('names that were cut off', names('IMG_20…', 'IMG_20…', 'sub/c.jpg'), None),
+    ('links that all say Foto 1', names('Foto 1', 'Foto 1', 'Foto 1'), None),
+)
+forms(
+    'tables in JSON',
+    ('records', json_of(RECORDS), MEANT, 't.json'),
+    (
+        'records with true and false',
+        json_of([{k: bool(v) if v in (0, 1) else v for k, v in r.items()} for r in RECORDS]),
+        MEANT,
+        't.json',
+    ),
+    ('a record a line', '\n'.join(map(json_of, RECORDS)), MEANT, 't.jsonl'),
+    ('from pictures to labels', json_of({'a.png': ['dog'], 'b.png': ['cat'], 'sub/c.jpg': ['cat']}), PLUS, 't.json'),
+    ('from pictures to 1 and 0', json_of({name: dict(dog=dog, cat=cat) for name, dog, cat in TRIPLE}), MEANT, 't.json'),
+    ('columns and data', json_of(dict(columns=['image', 'dog', 'cat'], index=[0, 1, 2], data=TRIPLE)), MEANT, 't.json'),
+    ('columns', json_of({key: {str(k): r[key] for k, r in enumerate(RECORDS)} for key in RECORDS[0]}), MEANT, 't.json'),
+    ('columns as lists', json_of({key: [r[key] for r in RECORDS] for key in RECORDS[0]}), MEANT, 't.json'),
+    ('columns of which one is shorter', json_of(dict(image=['a.png', 'b.png'], dog=[1])), None, 't.json'),
+    ('rows of which one is shorter', json_of(dict(columns=['image', 'dog'], data=[['a.png']])), None, 't.json'),
+    ('records with the names of labels', json_of([dict(photo='a.png', seen='dog')]), None, 't.json'),
+    ('records of a model', json_of([dict(image='a.png', predictions=[dict(label='dog', score=0.9)])]), None, 't.json'),
+    ('classes and pictures', json_of(dict(classes=['dog'], images=['a.png', 'b.png'])), None, 't.json'),
+)
+forms(
+    'forms and surveys',
+    ('what was ticked stands in its column', TICKED, PLUS),
+    (
+        'the same, with a number and a time',
+        beside('Submitted At', *['2024-05-01 10:00'] * 3)
+        .replace(',0', ',')
+        .replace('.png,1,', '.png,dog,')
+        .replace('1,2', 'cat,2'),
+        PLUS,
+        dict(ignore='Submitted At'),
+    ),
+    (
+        'the answer stands below the question',
+        'ID,image,What do you see?,\n,Open-Ended Response,dog,cat\n7,a.png,dog,\n',
+        None,
+    ),
+    (
+        'KoboToolbox, tags and columns',
+        'start,photo,animals,animals/dog,animals/cat\n2024-05-01T10:00,a.png,dog,1,0\n2024-05-02T10:00,b.png,cat,0,1\n',
+        None,
+    ),
+    (
+        'the same, said',
+        'start,photo,animals,animals/dog,animals/cat\n2024-05-01T10:00,a.png,dog,1,0\n2024-05-02T10:00,b.png,cat,0,1\n',
+        {
+            ('a.png', 'animals/dog'): 1,
+            ('a.png', 'animals/cat'): 0,
+            ('b.png', 'animals/dog'): 0,
+            ('b.png', 'animals/cat'): 1,
+        },
+        dict(ignore='start|animals'),
+    ),
+    (
+        'Google Forms, two people',
+        'Timestamp,Email Address,Photo,dog\n5/1/2024,ann@x.org,a.png,Yes\n5/1/2024,bob@x.org,a.png,Yes\n',
+        None,
+    ),
+    (
+        'the same, said',
+        'Timestamp,Email Address,Photo,dog\n5/1/2024,ann@x.org,a.png,Yes\n5/1/2024,bob@x.org,a.png,Yes\n',
+        DOG,
+        dict(annotator='Email Address'),
+    ),
+    ('a picture twice, and --format long', WIDE + 'a.png,1,1\n', None, dict(format='long')),
+    ('a wide table, and --format list', WIDE, None, dict(format='list')),
+    (
+        'Microsoft Forms',
+        'Id,Start time,Email,Which picture?,What do you see?\n1,5/1/24 10:00,anonymous,a.png,dog;cat;\n2,5/1/24 10:00,anonymous,b.png,cat;\n',
+        None,
+    ),
+    (
+        'the same, said',
+        'Id,Start time,Email,Which picture?,What do you see?\n1,5/1/24 10:00,anonymous,a.png,dog;cat;\n2,5/1/24 10:00,anonymous,b.png,cat;\n',
+        LISTED,
+        dict(format='list', ignore='Email'),
+    ),
+    ('REDCap', words('Checked', 'Unchecked'), MEANT),
+    ('a table filled with U for unknown', words('y', 'n', 'U'), None),
+    (
+        'P and A in a column where the others say ?, too',
+        words('P', 'A', '?').replace('sub/c.jpg,?,P', 'sub/c.jpg,?,A'),
+        None,
+    ),
+)
+forms(
+    'numbers and words of programs',
+    ('.00 and 1.00, as SPSS writes', words('1.00', '.00'), MEANT),
+    (',00 and 1,00 with semicolons', WIDE.replace(',', ';').replace('0', ',00').replace('1', '1,00'), MEANT),
+    ('1.000e+00, as numpy writes', words('1.000000000000000000e+00', '0.000000000000000000e+00', 'nan'), MEANT),
+    ('1 and 0 shown in percent', lambda: book(*ROWS, change=percent), MEANT, 't.xlsx'),
+    ('0.93 shown as 93 %', lambda: book(ROWS[0], ['a.png', 0.93, 0.07], change=percent), None, 't.xlsx'),
+    *((f'{null} for unknown', words('1', '0', null), MEANT) for null in ('\\N', '(null)', '[NULL]', '<null>', 'nil')),
+    ('#REF! in a cell', words('1', '0', '#REF!'), None),
+    ("b'1', as MySQL writes", words("b'1'", "b'0'", 'NULL'), None),
+    ('1L and 0L, as R writes', words('1L', '0L', 'NA'), None),
+    ('3/3 votes', words('3/3', '0/3', '1/3'), None),
+    ('[x] and [ ]', words('[x]', '[ ]'), None),
+    ('√ and blank', words('√', ''), PLUS),
+    ('√ and ×', words('√', '×'), None),
+    (
+        'arrays of Postgres',
+        LISTS.replace('dog;cat', '"{dog,""cat""}"').replace('g,cat\n', 'g,{cat}\n') + 'sub/c.jpg,{}\n',
+        LISTED,
+    ),
+    ('an object of JSON in a cell', LISTS.replace('dog;cat', '"{""dog"": 1, ""cat"": 0}"'), None),
+    *(
+        (f'{p} / {n}: {name}', words(p, n), MEANT)
+        for p, n, name in (
+            ('bai', 'ez', 'Basque'),
+            ('بله', 'خیر', 'Persian'),
+            ('ہاں', 'نہیں', 'Urdu'),
+            ('হ্যাঁ', 'না', 'Bengali'),
+            ('ஆம்', 'இல்லை', 'Tamil'),
+            ('კი', 'არა', 'Georgian'),
+            ('այո', 'ոչ', 'Armenian'),
+            ('ndiyo', 'hapana', 'Swahili'),
+            ('对', '错', 'Chinese'),
+            ('тийм', 'үгүй', 'Mongolian'),
+            ('ใช่', 'ไม่ใช่', 'Thai'),
+            ('já', 'nei', 'Icelandic'),
+            ('ІСТИНА', 'ХИБНІСТЬ', 'Ukrainian Excel'),
+            ('ВЯРНО', 'НЕВЯРНО', 'Bulgarian Excel'),
+        )
+    ),
+    ('ydy / na: Welsh, where na is no', words('ydy', 'na'), None),
+    ('O / X: Korean', words('O', 'X'), None),
+)
+forms(
+    'columns of models and of work',
+    ('gt_ and pred_', 'image,gt_dog,gt_cat,pred_dog,pred_cat\na.png,1,0,0,0\n', None),
+    ('dog_true and dog_pred', 'image,dog_true,dog_pred,cat_true,cat_pred\na.png,1,1,0,0\n', None),
+    ('rater1_dog and rater2_dog', 'image,rater1_dog,rater2_dog,rater1_cat,rater2_cat\na.png,1,1,0,0\n', None),
+    ('dog_pred beside dog', beside('dog_pred', 1, 1, 0), MEANT),
+    ('label_1 and score_1', 'image,label_1,score_1,label_2,score_2\na.png,dog,0.9,cat,0.1\n', None),
+    (
+        'the same, ignored',
+        'image,label_1,score_1,label_2,score_2\na.png,dog,0.9,cat,0.1\n',
+        {('a.png', 'dog'): 1, ('a.png', 'cat'): 1},
+        dict(ignore='score_1|score_2'),
+    ),
+    *(
+        (f'a column {name} beside labels', verdicts(name, 0.9, 0.1, 0.8), None)
+        for name in ('label_score', 'model_confidence', 'max_conf')
+    ),
+    ('lists, and a column of lists of scores', 'image,labels,scores\na.png,dog;cat,0.9;0.2\nb.png,cat,0.8\n', None),
+    ('a column status that says todo', verdicts('status', 'done', 'todo', 'done'), None),
+    (
+        'a column AssignmentStatus that says Rejected',
+        verdicts('AssignmentStatus', 'Approved', 'Rejected', 'Approved'),
+        None,
+    ),
+    ('a wide table, status rejected', beside('status', 'approved', 'rejected', 'approved'), None),
+    ('the same, ignored', beside('status', 'approved', 'rejected', 'approved'), MEANT, dict(ignore='status')),
+    ('a wide table, status approved', beside('status', 'approved', 'approved', 'approved'), MEANT),
+    ('a column Unlabeled', 'filename,dog,cat,Unlabeled\na.png,1,0,0\nb.png,0,0,1\n', None),
+    (
+        'the same: it is a category',
+        'filename,dog,Unlabeled\na.png,1,0\nb.png,0,1\n',
+        {('a.png', 'dog'): 1, ('b.png', 'dog'): 0, ('a.png', 'Unlabeled'): 0, ('b.png', 'Unlabeled'): 1},
+        dict(present='unlabeled'),
+    ),
+    ('columns no_dog and no_cat', WIDE.replace('dog', 'no_dog').replace('cat', 'no_cat'), None),
+    ('columns dog_absent and cat_absent', WIDE.replace('dog', 'dog_absent').replace('cat', 'cat_absent'), None),
+    (
+        'a column no vest beside a column helmet',
+        WIDE.replace('dog', 'helmet').replace('cat', 'no vest'),
+        {(i, {'dog': 'helmet', 'cat': 'no vest'}[c]): v for (i, c), v in MEANT.items()},
+    ),
+    ('labels no dog and no cat', LONG.replace('dog', 'no dog').replace('cat', 'no cat'), None),
+    (
+        'columns yes and no with names of categories',
+        'image,yes,no\na.png,dog,cat\nb.png,cat,dog\n',
+        None,
+        dict(format='list', ignore='yes'),
+    ),
+    ('a column exists with 1 and 0', VALUES.replace('value', 'exists'), None),
+    ('the same, and --format list', VALUES.replace('value', 'exists'), None, dict(format='list')),
+    ('Label and Keywords, as of Bridge', 'Name\tKeywords\tLabel\na.png\tdog; cat\tGreen\n', None, 't.txt'),
+)
+forms(
+    'labels with more in them',
+    ('dog x2', LISTS.replace('dog;cat', 'dog x2;cat x1').replace('png,cat\n', 'png,cat x1\n'), None),
+    ('2x dog', LISTS.replace('dog;cat', '2x dog;1x cat').replace('png,cat\n', 'png,1x cat\n'), None),
+    ('2 dogs; 1 cat', LISTS.replace('dog;cat', '2 dogs;1 cat').replace('png,cat\n', 'png,1 cat\n'), None),
+    (
+        '2 wheeler and 4 wheeler',
+        LISTS.replace('dog', '2 wheeler').replace('cat', '4 wheeler'),
+        {(i, {'dog': '2 wheeler', 'cat': '4 wheeler'}[c]): v for (i, c), v in LISTED.items()},
+    ),
+    ('dog 0.93', LISTS.replace('dog;cat', 'dog 0.93;cat 0.12').replace('png,cat\n', 'png,cat 0.5\n'), None),
+    ('dog(0.93)', LISTS.replace('dog;cat', 'dog(0.93)').replace('png,cat\n', 'png,cat(0.5)\n'), None),
+    ('dog 93%', LISTS.replace('dog;cat', 'dog 93%').replace('png,cat\n', 'png,cat 50%\n'), None),
+    (
+        'the same, which are names',
+        'image,label\na.png,milk 3.5%\nb.png,milk 1.5%\n',
+        {('a.png', 'milk 3.5%'): 1, ('b.png', 'milk 1.5%'): 1},
+        dict(present='milk 3.5%|milk 1.5%'),
+    ),
+    ("'dog';'cat'", LISTS.replace('dog;cat', "'dog';'cat'").replace('png,cat\n', "png,'cat'\n"), None),
+    ('dog/cat and cat', LISTS.replace('dog;cat', 'dog/cat'), None),
+    ('the same, said', LISTS.replace('dog;cat', 'dog/cat'), LISTED, dict(separator='/')),
+    ('dog<br>cat', LISTS.replace('dog;cat', 'dog<br>cat'), None),
+    ('the same, said', LISTS.replace('dog;cat', 'dog<br>cat'), LISTED, dict(separator='<br>')),
+    (
+        'Animals/dog and Animals/cat',
+        LISTS.replace('dog', 'Animals/dog').replace('cat', 'Animals/cat'),
+        {(i, 'Animals/' + c): v for (i, c), v in LISTED.items()},
+    ),
+    (
+        'dog+ and cat-',
+        LISTS.replace('dog;cat', 'dog+ cat-').replace('png,cat\n', 'png,cat+ dog-\n'),
+        None,
+        dict(separator=' '),
+    ),
+    *(
+        (f'{name} for a picture without labels', LISTS + f'sub/c.jpg,{name}\n', None)
+        for name in ('background', 'negative', 'TODO', 'skipped', 'not labelled yet', 'pending')
+    ),
+    ('HÃ¶hle, read in another encoding', WIDE.replace('dog', 'HÃ¶hle'), None),
+    ('the same among labels', LONG.replace('dog', 'HÃ¶hle'), None),
+    ('H\ufffdhle and H?hle, which lost a letter', WIDE.replace('dog', 'H\ufffdhle').replace('cat', 'H?hle'), None),
+    ('cars &amp; trucks', LISTS.replace('cat', 'cars &amp; trucks'), None),
+    ('#NAME? as a category', WIDE.replace('dog', '#NAME?'), None),
+    ('1.00E+05 as a category', WIDE.replace('dog', '1.00E+05'), None),
+    ('a path whose folder is the category', 'path\ndog/a.png\ncat/b.png\n', None),
+)
+forms(
+    'exports without names of columns, and with JSON in cells',
+    ('Google AutoML, several labels', 'gs://x/a.png,dog,cat\ngs://x/b.png,cat,dog\n', None),
+    ('Google AutoML, lines of different lengths', AUTOML, None),
+    ('the same with a header', 'split,image,label_1,label_2\n' + AUTOML.replace('b.png,cat', 'b.png,cat,'), LISTED),
+    ('Make Sense, a line per box', 'dog,10,10,20,20,a.png,640,480\ncat,10,10,20,20,b.png,640,480\n', None),
+    ('Zooniverse, classifications', ZOONIVERSE, None),
+    (
+        'MegaDetector CSV, a line per box',
+        'file,category,conf,x,y\na.png,dog,0.9,0.1,0.1\nb.png,cat,0.2,0.1,0.1\n',
+        None,
+    ),
+    (
+        'the same, border said',
+        'file,category,conf,x,y\na.png,dog,0.9,0.1,0.1\nb.png,cat,0.2,0.1,0.1\n',
+        DOG,
+        dict(confidence=0.5),
+    ),
+    ('Labelbox CSV', 'ID,External ID,Labeled Data,Label\n1,a.png,https://x.org,"{""classifications"": []}"\n', None),
+    (
+        'VIA, names of files with attributes',
+        'filename,file_attributes,region_shape_attributes,region_attributes\na.png,"{""dog"": true}",{},{}\n',
+        None,
+    ),
+    (
+        'Appen, a line per picture',
+        '_unit_id,animals,animals:confidence,image_url\n1,dog,0.9,https://x.org/a.png\n',
+        None,
+    ),
+    ('Toloka', 'INPUT:image\tOUTPUT:result\tASSIGNMENT:worker_id\nhttps://x.org/a.png\tdog\tw1\n', None, 't.tsv'),
+    ('Wikidata-like identifiers', 'image,LabelName,Confidence\na.png,/m/0bt9lr,1\n', {('a.png', '/m/0bt9lr'): 1}),
+)
+forms(
+    'many classes, and one',
+    (
+        '200 classes',
+        'image,' + ','.join(f'class {k}' for k in range(200)) + '\na.png' + ',1,0' * 100 + '\n',
+        {('a.png', f'class {k}'): 1 - k % 2 for k in range(200)},
+    ),
+    (
+        'classes called 1 to 200',
+        'image,' + ','.join(map(str, range(1, 201))) + '\na.png' + ',1,0' * 100 + '\n',
+        {('a.png', str(k)): k % 2 for k in range(1, 201)},
+    ),
+    (
+        'classes called as years',
+        WIDE.replace('dog', '2019').replace('cat', '2020'),
+        {(i, {'dog': '2019', 'cat': '2020'}[c]): v for (i, c), v in MEANT.items()},
+    ),
+    ('one class, is_dog', 'id,is_dog\na.png,1\nb.png,0\n', {('a.png', 'is_dog'): 1, ('b.png', 'is_dog'): 0}),
+    ('one class, x', 'image,dog\na.png,x\nb.png,\n', DOG),
 )
 
 

@@ -17,12 +17,12 @@ from ..io import number_of
 from .labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
-__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'LETTERS', 'NOTHING',
-           'PICTURE_COLUMNS', 'FOLDER_COLUMNS', 'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY', 'SURENESS',
-           'VALUE_COLUMNS', 'COUNT_COLUMNS', 'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS', 'RATERS',
-           'LABEL_COLUMNS', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted', 'ask_about_marks',
-           'ask_about_crosses', 'ask_about_letters', 'ask_about_minus_one', 'ask_about_percent', 'score_meanings',
-           'cell_meanings', 'meanings_in_words', 'bare_word', 'head']
+__all__ = ['WORDS', 'LABELS', 'NUMBERS', 'UNSEEN', 'CELLS', 'CELL_CODES', 'MARKS', 'CROSSES', 'DASHES', 'LETTERS', 'NOT_DONE',
+           'NOTHING', 'PICTURE_COLUMNS', 'FOLDER_COLUMNS', 'NOTE_COLUMNS', 'TOTALS', 'SOURCE', 'PROBABILITY',
+           'SURENESS', 'VALUE_COLUMNS', 'COUNT_COLUMNS', 'VERDICT_COLUMNS', 'REFUSED', 'WORK_COLUMNS', 'BOX_FLAGS',
+           'SCORED', 'RATERS', 'LABEL_COLUMNS', 'TableError', 'plain', 'read_cell', 'as_probability', 'counted',
+           'ask_about_marks', 'ask_about_crosses', 'ask_about_letters', 'ask_about_minus_one', 'ask_about_percent',
+           'score_meanings', 'cell_meanings', 'meanings_in_words', 'bare_word', 'head', 'is_verdict']
 
 # %% ../../nbs/library/data/04_cells.ipynb #2d8cae51
 class TableError(DataError):
@@ -39,7 +39,7 @@ WORDS = {  # what a cell may say, in lower case; numbers are read apart
                'jā taip tiesa sant sann sand có co đúng ya benar oo はい 有り 有 あり 是 真 存在 예 네 있음 참 '
                'positive pos positiv positivo positif 👍 🟢 〇 '
                'ใช่ نعم صحيح موجود כן אמת हाँ '
-               'हां सही'.split(),
+               'हां सही √ já bai بله ہاں হ্যাঁ ஆம் კი այո ndiyo 对 對 тийм істина вярно vertader'.split(),
     'absent': 'no n false f absent unchecked negative neg negativ negativo négatif ✗ ✘ ✖ ❌ ❎ ☐ 👎 🔴 🚫 '
               'nein falsch abwesend non faux falso não nao nee onwaar '
               'nie fałsz falsz ne nepravda '
@@ -48,7 +48,8 @@ WORDS = {  # what a cell may say, in lower case; numbers are read apart
               'не hayır hayir yanlış yanliş yanlis yok όχι οχι ψευδης ψευδής ψευδες '
               'ei epätosi vale nē nej nei falskt falsk '
               'usann không khong sai '
-              'tidak salah hindi いいえ 無し 無 なし 否 无 假 不在 不存在 아니오 아니요 없음 거짓 ไม่ لا خطأ לא שקר नहीं ग़लत गलत'.split(),
+              'tidak salah hindi いいえ 無し 無 なし 否 无 假 不在 不存在 아니오 아니요 없음 거짓 ไม่ لا خطأ לא שקר नहीं ग़लत गलत '
+              'ไม่ใช่ ez خیر نہیں না இல்லை არა ոչ hapana 错 錯 үгүй хибність невярно лъжа'.split(),
     'unknown': ['', '?', '??', '-', '–', '—', '.', 'na', 'n/a', '#n/a', '#nv', '<na>', 'nan', 'none', 'null', 'unknown',
                 'not sure', 'unsure', 'unbekannt',
                 'inconnu', 'desconocido', 'sconosciuto', 'desconhecido', 'onbekend', 'nieznane', 'neznámé',
@@ -56,7 +57,8 @@ WORDS = {  # what a cell may say, in lower case; numbers are read apart
                 'невідомо', 'bilinmiyor', 'άγνωστο', 'tuntematon', 'okänd', 'ukjent', 'ukendt', '不明', '未知', '모름',
                 'k.a.', 'n.a.', 'tbd', 'missing', 'undefined', 'n.d.', 'n/d', 'keine angabe', 'weiß nicht', 'unklar',
                 'non renseigné', 'ne sait pas', 'no sé', 'sin datos', 'non so', 'nie wiem', 'brak danych', 'nevím',
-                'не знаю', 'нет данных', 'わからない', '不清楚', '不确定', '❓', '❔', '🤷'],
+                'не знаю', 'нет данных', '\\n', '(null)', '[null]', '<null>', 'nil', 'わからない',
+                '不清楚', '不确定', '❓', '❔', '🤷'],
 }
 LABELS = dict(present=PRESENT, absent=ABSENT, unknown=UNKNOWN)
 NUMBERS = {'1': PRESENT, '0': ABSENT, '-1': UNKNOWN}
@@ -70,10 +72,10 @@ UNSEEN = dict.fromkeys(map(ord, '\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202
 def plain(
     text: str,  # what a person wrote
 ) -> str:
-    "One spelling for what means the same: `1,00`, `１` and `١` become 1, `YES ` becomes yes."
+    "One spelling for what means the same: `1,00`, `1e+00`, `１` and `١` become 1, `YES ` becomes yes."
     text = ' '.join(unicodedata.normalize('NFKC', text.translate(UNSEEN)).casefold().split())
-    number = re.fullmatch(r'([+\-−]?)(\d+)(?:[.,٫][0٠]*)?', text)
-    return text if not number else ('-' if number[1] in '-−' and number[1] else '') + str(int(number[2]))
+    number = re.fullmatch(r'([+\-−]?)(?=[.,٫]?\d)(\d*)(?:[.,٫][0٠]*)?(?:e[+-]?0+)?', text)
+    return text if not number else ('-' if number[1] in '-−' and number[1] else '') + str(int(number[2] or 0))
 
 
 CELLS = {**{plain(word): LABELS[kind] for kind, words in WORDS.items() for word in words}, **NUMBERS}
@@ -266,10 +268,14 @@ def meanings_in_words(
     return 'cells: ' + counted(said)
 
 # %% ../../nbs/library/data/04_cells.ipynb #53d23c0b
+NOT_DONE = frozenset(  # nobody has labelled the picture
+    f'{word}{end}' for end in ('', ' yet') for word in 'unlabeled|unlabelled|untagged|unannotated|not labeled|not '
+    'labelled|not annotated|not tagged|not reviewed|not checked|not done|to do'.split('|'))
 NOTHING = frozenset(  # in a list of labels: nothing is there, or nothing is known
     map(plain, [*('none nothing empty blank keine keins nichts leer aucun aucune rien vide ninguno ninguna nada vacío '
                   'nessuno nessuna niente vuoto nenhum nenhuma vazio geen niets leeg brak nic pusty žádný нет ничего '
-                  'пусто なし 無し 无 没有 없음 لا no - – — null 0 nothinghere unlabeled unlabelled untagged').split(),
+                  'пусто なし 無し 无 没有 없음 لا no - – — null 0 nothinghere background negative todo pending skip skipped '
+                  'error').split(), *NOT_DONE,
                 *(f'no {thing}{end}' for end in ('', 's') for thing in
                   'animal finding object label tag detection defect specie species'.split()),
                 'nothing here', 'false trigger', 'kein befund', 'kein tier', 'keine tiere',
@@ -316,6 +322,7 @@ TOTALS = frozenset((
 SOURCE, PROBABILITY = ' (source)', ' (probability)'  # end the names of columns that this library adds
 SURENESS = re.compile(r'(.+?)[ _.-]+(conf|confidence|score|prob|probability|certainty|counts?|difficult|occluded|'
                       r'truncated|verified|checked|confirmed|reviewed|correct|annotator|notes?|comments?|'
+                      r'pred|predicted|prediction|'
                       r'bbox)')  # a column that says more of another
 
 
@@ -340,16 +347,26 @@ VERDICT_COLUMNS = frozenset('verified|checked|reviewed|confirmed|state|done|deci
                             'bestätigt|geprüft|vérifié|confirmé|verificado|confirmado|verificato'.split('|'))
 REFUSED = frozenset('rejected|declined|refused|wrong|invalid|incorrect|abgelehnt|refusé|rechazado|'
                     'reject|delete|deleted|to delete|remove|removed|discard|discarded|bad|error|fp|false positive|'
-                    'failed|not ok|disapproved|verworfen|gelöscht|löschen|supprimé|eliminado|'
-                    'rifiutato'.split('|'))  # what they say there
+                    'failed|not ok|disapproved|todo|to do|pending|in progress|draft|not reviewed|unreviewed|skipped|'
+                    'verworfen|gelöscht|löschen|supprimé|eliminado|'
+                    'rifiutato'.split('|'))  # what they say there, also of labels that are not finished
 WORK_COLUMNS = frozenset('skip|skipped|exclude|excluded|ignore|ignored|discard|discarded|delete|deleted|reject|'
                          'rejected|invalid|flag|flagged|todo|review|needs review|'
                          'certain|sure|unsure|uncertain'.split('|'))  # of a wide table
 BOX_FLAGS = frozenset('isoccluded|istruncated|isgroupof|isdepiction|isinside|difficult|truncated|occluded|iscrowd|'
                         'pose|xmin|xmax|ymin|ymax|area|annotator|source'.split('|'))  # of a long table, and no labels
+SCORED = re.compile(r'(?:scores?|conf|confidences?|probs?|proba|probability|probabilities|certainty|likelihood)'
+                    r'(?: \d+)?$')  # so ends the name of a column of scores
 RATERS = frozenset('annotator|annotator id|annotator name|rater|rater id|labeler|labeller|labeler id|coder|coder id|'
                    'annotateur|annotador|annotatore|anotador|anotator|bewerter|kodierer|аннотатор|разметчик|'
                    '标注者|标注员|アノテーター'.split('|'))  # columns that say who labelled
+
+
+def is_verdict(
+    name: str,  # of a column
+) -> bool:
+    "Whether a column says if something holds: `status`, also at the end of a longer name."
+    return re.split('[ .:/]', head(name))[-1] in VERDICT_COLUMNS or head(name).endswith('status')
 
 # %% ../../nbs/library/data/04_cells.ipynb #6820212c
 LABEL_COLUMNS = frozenset('label|labels|labelname|label '

@@ -35,7 +35,7 @@ from .cells import (
     CELLS, COUNT_COLUMNS, LABEL_COLUMNS, PICTURE_COLUMNS, REFUSED, VALUE_COLUMNS, VERDICT_COLUMNS, WORK_COLUMNS,
     TableError, as_probability, head, plain)
 from .reading import Reading, words_in_vain
-from .grids import decoded
+from .grids import decoded, json_records
 from .names import ENDINGS, Names, ask_about_denials, one_spelling, read_synonyms
 from .votes import Sheet, Votes, combine_votes
 from .listed import NEGATIVE, NOT_THERE, ask_about_answers, empty_words
@@ -906,6 +906,8 @@ def find_format(
         return 'coco'
     if 'labelAnnotations' in json.dumps(content)[:100_000] or isinstance(content, dict) and 'responses' in content:
         return 'googlevision'
+    if json_records(content) and not (isinstance(content, list) and label_fields(content)):
+        return 'table'
     if isinstance(content, list) and content and isinstance(content[0], dict):
         return 'labelstudio'
     raise FormatError(f'{path}: JSON of a tool that is not known; say which with --format ({", ".join(TOOLS)}), or '

@@ -5,6 +5,7 @@
 # %% ../../nbs/library/data/06_grids.ipynb #67a9b05c
 from __future__ import annotations
 
+import codecs
 import csv
 import functools
 import hashlib
@@ -19,16 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import optional
-from ..io import number_of, readable, unguarded
+from ..io import number_of, parse_json, readable, unguarded
 from .labels import ABSENT, UNKNOWN
+from .own_data import IMAGE_SUFFIXES
 from .cells import (
     CELLS, LABELS, PICTURE_COLUMNS, PROBABILITY, SOURCE, TOTALS, UNSEEN, TableError, head, plain)
 
 # %% auto #0
-__all__ = ['Lines', 'LARGEST_BOOK', 'MOST_CELLS', 'CHECKSUM', 'SIGN', 'WORD', 'LEGEND', 'NOT_KNOWN', 'Grid', 'decoded',
-           'header_line', 'picture_column', 'unread_signs', 'choose_page', 'check_page', 'shown_text', 'excel_lines',
-           'find_delimiter', 'text_lines', 'restored', 'written_digest', 'as_written', 'read_legend',
-           'ask_about_legend', 'table_lines', 'read_grid']
+__all__ = ['Lines', 'LARGEST_BOOK', 'MOST_CELLS', 'LINK', 'CLICK', 'JSON_ENDINGS', 'CHECKSUM', 'SIGN', 'WORD', 'LEGEND',
+           'NOT_KNOWN', 'RULED', 'Grid', 'decoded', 'header_line', 'picture_column', 'unread_signs', 'choose_page',
+           'check_page', 'linked', 'shown_text', 'excel_lines', 'find_delimiter', 'text_lines', 'json_records',
+           'json_table', 'restored', 'written_digest', 'as_written', 'read_legend', 'ask_about_legend', 'table_lines',
+           'read_grid']
 
 # %% ../../nbs/library/data/06_grids.ipynb #9ab20005
 Lines = list[tuple[int, list[str]]]  # (number, cells)
@@ -72,15 +75,19 @@ def decoded(
     if data[:4] in (b'PK\3\4', b'\xd0\xcf\x11\xe0'):
         raise TableError(f'{path}: a workbook or an archive under another ending; call it .xlsx, or save the table as '
                          f'"CSV UTF-8".')
+    if re.match(rb'\s*(?:\xef\xbb\xbf)?(?:<!doctype|<html|<table|<\?xml|{\\rtf)', data[:200], re.I):
+        raise TableError(f'{path}: no table, but a page or a document (HTML, XML or RTF); open it in a spreadsheet, '
+                         'and save it as .xlsx or as "CSV UTF-8".')
     if encoding:
         try:
             return data.decode(encoding).removeprefix('\ufeff'), [f'read as {encoding}, as asked']
         except (LookupError, ValueError) as error:
             raise TableError(f'{path}: cannot be read as --encoding {encoding!r} ({error}).') from None
-    wide = data[:2] in (b'\xff\xfe', b'\xfe\xff')
-    kind = 'utf-16' if wide else f'utf-16-{"l" if data[1:2] == bytes(1) else "b"}e' if bytes(1) in data[:4] and len(data) > 3 else 'utf-8-sig'
+    marks = {'utf-32': (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), 'utf-16': (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
+    bare = f'utf-16-{"l" if data[1:2] == bytes(1) else "b"}e' if bytes(1) in data[:4] and len(data) > 3 else 'utf-8-sig'
+    kind = next((name for name, signs in marks.items() if data.startswith(signs)), bare)
     try:
-        text = data.decode(kind)
+        text = data.decode(kind).rstrip('\x1a\0')  # with which old programs end a file
     except UnicodeDecodeError as error:
         if re.search(rb'[\0-\x08\x0e-\x1a\x1c-\x1f]', data[:2000]):
             raise TableError(f'{path}: no text, but a compressed or binary file; save the table as "CSV '
@@ -92,7 +99,7 @@ def decoded(
                          f'cp1252 (western Europe) the line reads {line!r}. If that is right, say so; else try cp1250 '
                          f'(central Europe), cp1251 (Cyrillic), '
                          'shift_jis or gbk, or save the table as "CSV UTF-8".') from None
-    return text, ['read as UTF-16'] if kind.startswith('utf-16') else []
+    return text, [] if kind == 'utf-8-sig' else [f'read as {kind[:6].upper()}']
 
 # %% ../../nbs/library/data/06_grids.ipynb #1832c9e2
 def header_line(
@@ -118,8 +125,10 @@ def picture_column(
         raise TableError(f'{grid.where}: expected a header image,<category>,..., found '
                          f'{",".join(grid.header)[:60]!r}: no column is called image, filename, '
                          'photo or the like. Call the column with the names of the pictures image.'
+                         + (' Write no other quotation marks than " around cells.'
+                            if all(re.match('[\'‘’“”„«`]', name) for name in grid.header) else '')
                          + (' The line is one cell: write commas between cells, and no quotation marks around a line.'
-                            if len(grid.header) == 1 and re.search(r'[\s,;|]', grid.header[0]) else ''))
+                            if len(grid.header) == 1 and re.search(r'[\W_]', grid.header[0]) else ''))
     return (exact or named)[0]
 
 # %% ../../nbs/library/data/06_grids.ipynb #ec81d1ed
@@ -196,12 +205,30 @@ def check_page(
                                  f'value; open the file in a spreadsheet and save it.')
 
 # %% ../../nbs/library/data/06_grids.ipynb #3b6e46dd
+LINK = re.compile(  # of a spreadsheet, of HTML, of Markdown: where it leads, and what it shows
+    r'=(?:HYPERLINK|IMAGE)\("([^"]*)"(?:\s*[,;]\s*"([^"]*)")?\)|<(?:a|img)\s[^>]*?(?:href|src)="([^"]*)"[^>]*>'
+    r'(?:([^<]*)</a>)?|!?\[([^\]]*)\]\(([^)\s]*)\)', re.I)
+
+
+CLICK = frozenset('open view show see link file click here photo image picture download öffnen ansehen anzeigen '
+                  'bild foto voir ouvrir lien ver abrir enlace vedi apri'.split())
+
+
+def linked(
+    address: str,  # to which a link leads
+    text: str,  # that it shows
+) -> str:
+    "What a link says: its text, or its address where there is no text, or only one to click at."
+    return address if not text or plain(text) in CLICK else text
+
+
 def shown_text(
     cell: Any,  # openpyxl's
 ) -> str:
     "What a cell holds, and zeros in front of a number where its format shows them: 007."
     zeros = re.fullmatch('0{2,}', cell.number_format) and type(cell.value) is int and cell.value >= 0
-    return '' if cell.value is None else str(cell.value).strip().zfill(len(cell.number_format) if zeros else 0)
+    text = '' if cell.value is None else str(cell.value).strip().zfill(len(cell.number_format) if zeros else 0)
+    return linked(cell.hyperlink.target or '', text) if cell.hyperlink and text else text
 
 
 def excel_lines(
@@ -219,6 +246,9 @@ def excel_lines(
             raise ValueError(f'it would unpack to {readable(size)}, and {readable(LARGEST_BOOK)} are read')
         book, formulas = (openpyxl.load_workbook(path, data_only=values) for values in (True, False))
     except Exception as error:  # openpyxl raises KeyError, BadZipFile and its own
+        if path.is_file() and path.read_bytes()[:4] == b'\xd0\xcf\x11\xe0':
+            raise TableError(f'{path}: protected by a password, or an old .xls; open it in a spreadsheet, take the '
+                             'password away, and save it as .xlsx or as "CSV UTF-8".') from None
         raise TableError(f'{path}: cannot be read as a workbook ({type(error).__name__}: {error}); save it as .xlsx '
                          f'or as "CSV UTF-8".') from None
     page, notes = choose_page(path, book, sheet)
@@ -237,7 +267,7 @@ def find_delimiter(
 ) -> str:  # one of , ; tab |
     "The delimiter that makes a header, then the one that cuts all lines into equally many cells."
     def fit(delimiter: str) -> tuple:
-        cells = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
+        cells = [next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), []) for line in lines]
         start = header_line(cells)
         counts = [len(row) for row in cells[start:]]
         named = bool(cells) and any(head(cell) in PICTURE_COLUMNS for cell in cells[start])
@@ -259,22 +289,71 @@ def text_lines(
     rows, start = [], 1 + bool(given)
     try:
         delimiter = given[1] if given else find_delimiter(lines)
-        reader = csv.reader(io.StringIO(rest if given else text, newline=''), delimiter=delimiter, strict=True)
+        reader = csv.reader(io.StringIO(rest if given else text, newline=''), delimiter=delimiter, strict=True,
+                            skipinitialspace=True)
         for cells in reader:
             rows.append((start, [cell.strip() for cell in cells]))
             start = reader.line_num + 1 + bool(given)
     except csv.Error as error:
-        why = 'a quotation mark is opened and not closed' if 'unexpected end' in str(error) else error
+        why = ('a quotation mark is opened and not closed' if 'unexpected end' in str(error) else
+               'something else than the sign between cells follows a cell in quotation marks; write the same sign '
+               'between all cells, and a quotation mark inside of a cell twice' if 'expected after' in str(error)
+               else error)
         raise TableError(f'{path}, line {start}: {why}.') from None
     return f'{path}, line', rows, notes + ([f'{dict(zip(";|", ("semicolons", "bars"))).get(delimiter, "tabs")} '
                                             f'between cells'] if delimiter != ',' else [])
+
+# %% ../../nbs/library/data/06_grids.ipynb #ab51c0de
+JSON_ENDINGS = ('.json', '.jsonl', '.ndjson')
+
+
+def json_records(
+    content: Any,  # of a JSON file
+) -> list[dict[str, Any]]:  # a record for each picture; empty: it is no table
+    "A table as programs write one in JSON: records, columns, a map from pictures to labels, or columns and data."
+    flat = lambda record: isinstance(record, dict) and not any(isinstance(v, (dict, list)) for v in record.values())
+    texts = lambda names: isinstance(names, list) and all(isinstance(n, str) for n in names)
+    if isinstance(content, dict) and texts(content.get('columns')) and isinstance(content.get('data'), list):
+        names, rows = content['columns'], content['data']
+        whole = all(isinstance(row, list) and len(row) == len(names) for row in rows)
+        content = [dict(zip(names, row)) for row in rows] if whole else []
+    elif isinstance(content, dict) and any(head(key) in PICTURE_COLUMNS for key in content):
+        columns = [list(v.values()) if isinstance(v, dict) else v for v in content.values()]
+        keys = [list(v) if isinstance(v, dict) else isinstance(v, list) and len(v) for v in content.values()]
+        whole = keys[0] is not False and keys.count(keys[0]) == len(keys)
+        content = [dict(zip(content, row)) for row in zip(*columns)] if whole else []
+    elif isinstance(content, dict) and all(map(texts, content.values())):
+        return [{'image': key, 'labels': json.dumps(v, ensure_ascii=False) if v else ''} for key, v in content.items()]
+    elif isinstance(content, dict) and all(map(flat, content.values())):
+        content = [{'image': key, **v} for key, v in content.items() if v]
+    return content if isinstance(content, list) and content and all(map(flat, content)) else []
+
+
+def json_table(
+    path: Path,  # .json, or an object a line
+) -> tuple[str, Lines, list[str]]:  # place, all lines, notes
+    "Cells of a table in JSON, as of a text table. Errors: damaged, or no table."
+    try:
+        text = path.read_bytes()
+        records = json_records(parse_json(text) if path.suffix.lower() == '.json' else
+                               [parse_json(line) for line in text.splitlines() if line.strip()])
+    except (OSError, ValueError, TypeError) as error:
+        raise TableError(f'{path}: not a JSON file that can be read ({error}).') from None
+    if not records:
+        raise TableError(f'{path}: no table; expected records such as {{"image": "a.jpg", "dog": 1}}.')
+    header = list(dict.fromkeys(str(key) for record in records for key in record))
+    lines = [['' if record.get(key) is None else str(record[key]) for key in header] for record in records]
+    return f'{path}, record', list(enumerate([header, *lines])), ['a table in JSON']
 
 # %% ../../nbs/library/data/06_grids.ipynb #9ab20007
 def restored(
     cell: str,  # as it was written by this library, or by a person
 ) -> str:
     "The same without what nobody sees, and the signs that keep a spreadsheet from reading it as a formula or a number."
-    return unguarded(re.sub(r'^="(.*)"$', r'\1', cell.translate(UNSEEN).strip()))
+    cell = cell.translate(UNSEEN).strip()
+    if link := LINK.fullmatch(cell):
+        return linked(*(link[a] or link[b] or link[c] or '' for a, b, c in ((1, 3, 6), (2, 4, 5))))
+    return unguarded(re.sub(r'^="(.*)"$', r'\1', cell))
 
 
 CHECKSUM = re.compile(r'checksum [0-9a-f]{16}|checksum .*|.{9}[0-9a-f]{16}')  # a header, also with a letter changed
@@ -349,14 +428,18 @@ def ask_about_legend(
                              f'--{word[mean[sign]]}={sign}.')
 
 # %% ../../nbs/library/data/06_grids.ipynb #181bba9d
+RULED = re.compile(r'[-+:=| ]*(?:-{3}|={3})[-+:=| ]*')  # +----+----+, |---|---|
+
+
 def table_lines(
     lines: Lines,  # of a file
 ) -> tuple[Lines, list[str]]:  # the header and what is below it; notes
     "Lines without comments, a title above the header, and a last line that adds up."
     filled = [(k, cells) for k, cells in lines if any(cells)]
-    kept = [(k, cells) for k, cells in filled if not cells[0].startswith('#') or any(cells[1:])]
-    count = len(filled) - len(kept)
-    notes = [f'{number_of(count, "line")} of comment left out'] if count else []
+    said = [(k, cells) for k, cells in filled if not cells[0].startswith('#') or any(cells[1:])]
+    kept = [(k, cells) for k, cells in said if not RULED.fullmatch('|'.join(cells))]
+    notes = [f'{number_of(count, "line")} {what} left out' for count, what in (
+        (len(filled) - len(said), 'of comment'), (len(said) - len(kept), 'with nothing but -, +, = and |')) if count]
     if header := header_line([cells for _, cells in kept]):
         title = ' '.join(cell for cell in kept[0][1] if cell)[:40]
         notes.append(f'{number_of(header, "line")} above the header left out: {title!r}')
@@ -380,7 +463,8 @@ def read_grid(
     if sheet and not book or encoding and book:
         raise TableError(f'{path}: ' + ('--encoding belongs to a text table, and this is a workbook' if book else
                                         '--sheet belongs to a workbook, and this is a text table') + '; leave it out.')
-    where, lines, notes = excel_lines(path, sheet) if book else text_lines(path, encoding)
+    where, lines, notes = (excel_lines(path, sheet) if book else json_table(path) if path.suffix.lower() in JSON_ENDINGS
+                           else text_lines(path, encoding))
     clean = functools.lru_cache(maxsize=None)(restored)  # most cells of a table are like others
     kept, more = table_lines([(k, [clean(cell) for cell in cells]) for k, cells in lines])
     if not kept:
@@ -389,17 +473,25 @@ def read_grid(
     (number, header), *rows = kept
     keep = [c for c, name in enumerate(header) if name or any(row[c:c + 1] not in ([], ['']) for _, row in rows)]
     end = max(keep) + 1
+    picture = next((name for name in header if Path(name).suffix.lower() in IMAGE_SUFFIXES), '')
+    unnamed = (f' {picture!r} is a picture, so the columns have no names: write a line above them, as long as the '
+               'longest, such as image,label_1,label_2.' if picture else '')
+    hint = lambda cells: unnamed or (' If it is no line of the table, such as a note, take it out; if it is, write the '
+                                     'same sign between cells as in the header.' if sum(map(bool, cells)) == 1 else '')
     why = (' Every line has one more: if it begins with a number or a name that R gave it, write the table with '
            'row.names = FALSE; else a column has no name.'
            if rows and all(len(cells) == len(header) + 1 and cells[-1] for _, cells in rows) else '')
     for k, cells in rows:
         if len(cells) < end or any(cells[end:]):
-            raise TableError(f'{where} {k}: {number_of(len(cells), "cell")}, expected {end} as in the header.{why}')
+            raise TableError(f'{where} {k}: {number_of(len(cells), "cell")}, expected {end} as in the header.'
+                             f'{why or hint(cells)}')
     if count := len(header) - len(keep):
         more.append(f'{number_of(count, "empty column")} left out')
     read = {k for k, _ in kept[1:]}
-    legend = read_legend([cell for k, cells in lines if k not in read for cell in cells])
+    legend = read_legend([cell for k, cells in lines for cell in cells if k not in read or '=' in cell])
     in_a_line = [re.sub(r'\s*[\r\n]+\s*', ' ', header[c]) for c in keep]  # a name that a spreadsheet broke into lines
+    if count := sum(bool(LINK.fullmatch(cell)) for _, cells in lines for cell in cells if cell[:1] in '=<[!' and cell):
+        more.append(f'{number_of(count, "cell")} with links: their text is read, or their address where they show none')
     more += [f'{header[c]!r} is read in one line, {name!r}' for c, name in zip(keep, in_a_line) if name != header[c]]
     return Grid(f'{where} {number}', in_a_line, [(f'{where} {k}', [cells[c] for c in keep])
                                                                  for k, cells in rows], notes + more, legend=legend)

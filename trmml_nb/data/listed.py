@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import re
 import shlex
@@ -17,18 +18,18 @@ from ..io import number_of
 from .labels import ABSENT, PRESENT, UNKNOWN
 from .cells import (
     BOX_FLAGS, CELLS, COUNT_COLUMNS, LABEL_COLUMNS, NOTE_COLUMNS, NOTHING, NUMBERS, PICTURE_COLUMNS, RATERS,
-    REFUSED, VALUE_COLUMNS, VERDICT_COLUMNS, TableError, ask_about_crosses, ask_about_percent, bare_word,
-    cell_meanings, head, meanings_in_words, plain, read_cell)
+    REFUSED, SCORED, VALUE_COLUMNS, TableError, ask_about_crosses, ask_about_percent, bare_word,
+    cell_meanings, head, is_verdict, meanings_in_words, plain, read_cell)
 from .reading import Reading, words_in_vain
 from .grids import Grid, ask_about_legend, picture_column
-from .names import ask_about_dates, ask_about_denials, ask_about_look_alikes, one_name, one_spelling
+from .names import ask_about_denials, ask_about_look_alikes, ask_about_spoiled, one_name, one_spelling
 from .votes import Votes
 
 # %% auto #0
-__all__ = ['NEGATIVE', 'SEPARATORS', 'ALIKE', 'AND', 'YES_OR_NO', 'PROGRAM', 'ONE_LABEL', 'NOT_THERE', 'TAKEN_BACK',
-           'label_columns', 'text_columns', 'choose_labels', 'cell_parts', 'ask_about_numbers', 'ask_about_answers',
-           'ask_about_parts', 'ask_about_commas', 'empty_words', 'Listed', 'listed_labels', 'counting_column',
-           'ask_about_notes', 'ask_about_others', 'listed_votes']
+__all__ = ['NEGATIVE', 'SEPARATORS', 'ALIKE', 'AND', 'JOINED', 'YES_OR_NO', 'PROGRAM', 'NUMBERED', 'ONE_LABEL', 'NOT_THERE',
+           'TAKEN_BACK', 'label_columns', 'text_columns', 'choose_labels', 'cell_parts', 'ask_about_numbers',
+           'ask_about_answers', 'ask_about_parts', 'ask_about_commas', 'empty_words', 'Listed', 'listed_labels',
+           'counting_column', 'ask_about_notes', 'ask_about_others', 'listed_votes']
 
 # %% ../../nbs/library/data/10_listed.ipynb #f3d96801
 def label_columns(
@@ -65,11 +66,12 @@ def choose_labels(
     named = [c for c in label_columns(grid, reading.ignored) if c not in taken]
     words = lambda columns: ', '.join(repr(grid.header[c]) for c in columns[:5]) + ', ...' * (len(columns) > 5)
     called = lambda c: re.sub(r' ?\d+$', '', head(grid.header[c]))
+    but = lambda kept: '--ignore=' + shlex.quote('|'.join(grid.header[k] for k in named if k != kept))
     for c in named[1:]:
         if called(c) != called(named[0]) and grid.column(c) != grid.column(named[0]):
             raise TableError(f'{grid.where}: {words(named)} are all called as columns of labels are. Leave out the '
-                             'others, such as numbers or a wider group, with --ignore='
-                             f'{shlex.quote("|".join(grid.header[k] for k in named[:-1]))}; if all hold labels, call '
+                             'others, such as numbers or a wider group, with '
+                             f'{" or ".join(map(but, dict.fromkeys((named[-1], named[0]))))}; if all hold labels, call '
                              'them label_1 and label_2.')
     several = text_columns(grid, taken, reading.ignored) if not named else []
     if len(several) > 1:
@@ -81,15 +83,21 @@ def choose_labels(
     if not columns:
         raise TableError(f'{grid.where}: a {form} table needs a column with labels beside the one with pictures; '
                          f'found {",".join(grid.header)}.')
-    if no := next((grid.header[c] for c in columns if re.search(NEGATIVE, head(grid.header[c]))), ''):
-        raise TableError(f'{grid.where}: by its name, {no!r} lists what is not there. Write a line for each label with '
-                         '1 or 0: image,label,value; if it lists what is there, call it labels.')
+    if not named and not several and (said := grid.said(columns[0]).keys() - {''}) and said <= CELLS.keys():
+        raise TableError(f'{grid.where}: {grid.header[columns[0]]!r} says {" and ".join(sorted(said)[:3])}, and no '
+                         f'names of categories, so this is no {form} table. Call the column with the names label; if '
+                         'each column is a category, take --format out.')
+    if no := next((h for h in (grid.header[c] for c in columns) if re.search(NEGATIVE, head(h))
+                   or CELLS.get(plain(h), PRESENT) != PRESENT), ''):
+        raise TableError(f'{grid.where}: by its name, {no!r} lists what is not there, or not known. Write a line for '
+                         'each label with 1 or 0: image,label,value; if it lists what is there, call it labels.')
     return columns
 
 # %% ../../nbs/library/data/10_listed.ipynb #138ae60f
 SEPARATORS = ('\n', ';', '|', ',')  # the first of them that occurs stands between labels
 ALIKE = {';': ';；؛', '|': '|｜', ',': ',，、،'}  # the same signs, as other scripts write them
 AND = (' and ', ' und ', ' et ', ' y ', ' e ', ' en ', ' i ', ' a ', ' и ', ' och ', ' og ', ' ja ', ' ve ', ' و ')
+JOINED = ('<br>', '<br/>', '\\n', '/', '+', '&')  # rarely a part of one name
 YES_OR_NO = frozenset('yes no true false ja nein oui non sí да нет はい いいえ present absent'.split())  # and no names
 PROGRAM = r'\s*(?:[\[{]|\w*\([\[{"\']|\w+\(\))'  # so begins a cell that a program wrote: [, {, ("dog", array([, set()
 
@@ -101,6 +109,8 @@ def cell_parts(
     "Labels of a cell that a program wrote: JSON, or a list as Python shows it. Errors: neither of both."
     if not re.match(PROGRAM, cell):
         return None
+    if re.fullmatch(r'\{[^{}:\']*\}', cell):  # an array of Postgres: {dog,"red car"}
+        return [part.strip() for part in next(csv.reader([cell[1:-1]], skipinitialspace=True)) if part.strip()]
     try:
         found = json.loads(cell)
     except (ValueError, RecursionError):
@@ -118,7 +128,8 @@ def cell_parts(
             v for k, v in items if str(k).endswith('labels') or k == 'choices']
         names += [n for v in inside for n in (v if isinstance(v, (list, tuple)) else [v])]
         if not inside or not all(isinstance(n, str) for n in names):
-            raise TableError(f'{where}: {cell[:40]!r} is a list of a program, and no list of labels.')
+            raise TableError(f'{where}: {cell[:40]!r} is a list of a program, and no list of labels. Write names of '
+                             'labels with ; between them, or lines image,label,value with 1 and 0.')
     return names
 
 # %% ../../nbs/library/data/10_listed.ipynb #81d23f95
@@ -141,6 +152,10 @@ def ask_about_numbers(
                              'they count objects, take them out.')
 
 
+NUMBERED = re.compile(r'\d+ ?[x×] ?[^\W\d].*|.*\S ?[x×*] ?\d+|'
+                      r'.*[^\W\d]\)?[ :=(]*(?:\d*[.,]\d+|\d+(?:[.,]\d+)? ?%)\)?')  # 2x dog, dog x2, dog 0.9, dog (90 %)
+
+
 def ask_about_answers(
     names: Collection[str],  # labels of a list, or of a tool
     where: str,  # begins a message
@@ -150,6 +165,14 @@ def ask_about_answers(
     ask_about_numbers(names, where)
     ask_about_look_alikes(names, where)
     write = 'write a line for each label with 1 or 0: image,label,value.'
+    told = [n for n in names if plain(n) not in own]
+    scored = [n for n in told if NUMBERED.fullmatch(n)]
+    first = [found for n in told if (found := re.fullmatch(r'\d+ ([^\W\d].*)', n))]
+    if 2 * len(scored) > len(told) or 2 * len(first) > len(told) and len({one_name(f[1]) for f in first}) > 1:
+        raise TableError(f'{where}: {(scored or [f[0] for f in first])[0]!r} and others like it are labels with a '
+                         'number. If the numbers are scores, write a line for each label: image,label,confidence; if '
+                         'they count objects, take them out; if they belong to the names, say --present='
+                         f'{shlex.quote("|".join(scored or [f[0] for f in first]))}.')
     for name in sorted(names):
         part = re.fullmatch(r'(.*\S)\s*[:=]\s*(\S+)', name)
         if plain(name) in YES_OR_NO and plain(name) not in own:
@@ -182,16 +205,16 @@ def ask_about_parts(
     "Errors: labels that may be several, or deny others."
     there, spaced = set(names), [n for n in names if ' ' in n]
     for name in names:
-        for sign in (*SEPARATORS, *''.join(ALIKE.values()), '/', '+', '&', '・', *AND, ' '):
+        for sign in (*SEPARATORS, *''.join(ALIKE.values()), *JOINED, '・', *AND, ' '):
             parts = [part.strip() for part in name.split(sign)]
             known = [part for part in parts if part in there]
-            mixed = used and sign in ''.join(ALIKE.values())  # two signs in one table
+            mixed = sign in JOINED or used and sign in ''.join(ALIKE.values())  # two signs in one table
             if sign not in ALIKE.get(used, used) and len(parts) > 1 and len(known) >= (1 if mixed else len(parts)):
                 raise TableError(f'{where}: the label {name!r} may be {" and ".join(map(repr, parts))}, and '
                                  f'{" and ".join(map(repr, known))} '
                                  f'{"is a label" if len(known) == 1 else "are labels"} too. '
-                                 'Write the same sign between labels everywhere, or say which with --separator'
-                                 f'={sign!r}; --separator={used or ";"!r} takes it for one label.')
+                                 'Write the same sign between labels everywhere, or say which with --separator='
+                                 f"'{sign}'" + f'; --separator={used or ";"!r} takes it for one label.')
     ask_about_denials(names, where, 'labels', 'write a column with 1 and 0 for each category')
     if not used and len(spaced) > 2 and len({w for n in spaced for w in n.split()}) <= len(spaced):
         raise TableError(f'{where}: {spaced[0]!r} may be one label or several with spaces between them: {len(spaced)} '
@@ -272,13 +295,15 @@ def listed_labels(
     rows = [(where, cells, [n for c in columns for n in labels(cells[c], where)]) for where, cells in grid.rows]
     found = list(dict.fromkeys(n for *_, names in rows for n in names))
     ask_about_answers(found, grid.where, reading.own)
-    ask_about_dates(found, grid.where, reading.own)
+    ask_about_spoiled(found, grid.where, reading.own)
     if not reading.separator and not valued:
         heads = {head(h) for h in grid.header}
         one = {head(grid.header[c]) for c in columns} <= ONE_LABEL
         if not heads & BOX_FLAGS if form == 'long' else sign == ',' and one:
             ask_about_commas([cell for cell in held if not sign or sign == ','], grid.where)
         ask_about_parts(found, grid.where, sign)
+    elif not valued:
+        ask_about_denials(found, grid.where, 'labels', 'write a column with 1 and 0 for each category')
     shown = {'\n': 'line breaks', ' ': 'spaces', ',': 'commas', ';': 'semicolons', '|': 'bars'}.get(sign, sign)
     named = ', '.join(repr(grid.header[c]) for c in columns)
     return Listed(rows, columns, f'{form} table: labels in column{"s" * (len(columns) > 1)} {named}'
@@ -325,19 +350,26 @@ def ask_about_others(
     others: Sequence[int],  # columns that are not read
     names: Collection[str],  # categories
     reading: Reading = Reading(),  # what was said
+    valued: bool = False,  # a column of values is read
 ) -> None:
     "Errors: a column that is not read and holds names of categories, too."
     ignored = reading.ignored
     known = {one_name(n) for n in names}
     for c in others:
         name, said = grid.header[c], grid.said(c).keys()
+        scores = SCORED.search(head(name)) and any(re.search(r'\d', v) for v in said)
+        if scores and not valued and head(name) not in ignored:
+            raise TableError(f'{grid.where}: {name!r} holds numbers beside labels. If they are scores, write a line '
+                             'for each label, and call the columns image,label,confidence; if not, say '
+                             f'--ignore={shlex.quote(name)}.')
         noes = sorted(v for v in said if v in REFUSED or v in CELLS and CELLS[v] == ABSENT)
-        if head(name) in VERDICT_COLUMNS - ignored and noes and len(said) > 1:
+        if is_verdict(name) and head(name) not in ignored and noes and len(said) > 1:
             raise TableError(f'{grid.where}: {name!r} says {noes[0]!r} beside some labels. If those labels are wrong, '
                              'call the column value, and write 1 and 0; if nobody has looked at them yet, say '
                              f'--ignore={shlex.quote(name)}.')
         ask_about_notes(name, grid.column(c), grid.where, ignored)
-        left_out = head(name) in ignored | BOX_FLAGS | COUNT_COLUMNS | NOTE_COLUMNS or said <= NUMBERS.keys() | {''}
+        left_out = (head(name) in ignored | BOX_FLAGS | COUNT_COLUMNS | NOTE_COLUMNS
+                    or valued and said <= NUMBERS.keys() | {''})
         if not left_out and noes and said <= CELLS.keys() and any(CELLS[v] == PRESENT for v in said):
             raise TableError(f'{grid.where}: {name!r} says {noes[0]!r} beside some labels. If it says whether the '
                              'label is there, call the column value; if it says something else, say '
@@ -395,7 +427,7 @@ def listed_votes(
     notes += [f'{name!r} ({names[name]}) is no label: {"nothing is there" if label == ABSENT else "nothing is known"}'
               for name, label in empty.items()]
     others = [c for c, h in enumerate(header) if c not in (image, *found.columns, value, person) and h]
-    ask_about_others(grid, others, votes.names, reading)
+    ask_about_others(grid, others, votes.names, reading, value is not None)
     labels = names.total() - sum(names[n] for n in empty)
     told = f'{number_of(labels, "label")} of {number_of(len(at), "category", "categories")}'
     told += f', values in {header[value]!r}: {meanings_in_words(values, mean)}' if values and value is not None else ''

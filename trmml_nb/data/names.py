@@ -18,13 +18,13 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import DataError
 from .own_data import IMAGE_SUFFIXES, RAW_SUFFIXES, image_path
-from .cells import FOLDER_COLUMNS, LABEL_COLUMNS, PICTURE_COLUMNS, UNSEEN, TableError, head, plain
+from .cells import CELLS, FOLDER_COLUMNS, LABEL_COLUMNS, PICTURE_COLUMNS, UNSEEN, TableError, head, plain
 from .grids import Grid, picture_column
 
 # %% auto #0
-__all__ = ['RULES', 'ENDINGS', 'LOOK_ALIKE', 'DENIED', 'DOUBTED', 'SAID', 'MONTHS', 'A_DAY', 'name_keys', 'path_inside', 'Names',
-           'find_pictures', 'ask_about_pairs', 'one_name', 'ask_about_look_alikes', 'ask_about_denials',
-           'ask_about_dates', 'read_synonyms', 'one_spelling']
+__all__ = ['RULES', 'ENDINGS', 'SPLIT_WORDS', 'LOOK_ALIKE', 'DENIED', 'DOUBTED', 'SAID', 'MONTHS', 'A_DAY', 'SPOILED',
+           'name_keys', 'path_inside', 'Names', 'likely_header', 'find_pictures', 'ask_about_pairs', 'one_name',
+           'ask_about_look_alikes', 'ask_about_denials', 'ask_about_spoiled', 'read_synonyms', 'one_spelling']
 
 # %% ../../nbs/library/data/07_names.ipynb #9ab2000a
 RULES = ('as it stands', 'apart from slashes, addresses and accents', 'apart from upper and lower case',
@@ -146,6 +146,22 @@ class Names:
         return [f'{self.used[rule]} of {total} names of pictures match {rule}' for rule in RULES[1:] if self.used[rule]]
 
 # %% ../../nbs/library/data/07_names.ipynb #2b548a65
+SPLIT_WORDS = {'train', 'training', 'val', 'valid', 'validation', 'validate', 'test', 'testing', 'unassigned'}
+
+
+def likely_header(
+    grid: Grid,  # a table without a header, whose first line is taken for one
+    image: int,  # its column with the names of pictures
+) -> str:
+    "The line that it lacks, by what its columns hold."
+    held = [{plain(name), *map(plain, grid.column(c))} for c, name in enumerate(grid.header)]
+    words = [c for c, said in enumerate(held) if c != image and any(
+        v not in CELLS and re.search(r'[^\W\d]', v) for v in said) and not said <= SPLIT_WORDS]
+    label = lambda c: 'label' if len(words) == 1 else f'label_{words.index(c) + 1}'
+    return ','.join('image' if c == image else label(c) if c in words else 'split' if said <= SPLIT_WORDS else
+                    '<category>' if said <= CELLS.keys() else 'box' for c, said in enumerate(held))
+
+
 def find_pictures(
     grid: Grid,  # a table; its column of pictures is noted in it
     names: Names,  # the pictures of the folder
@@ -171,7 +187,7 @@ def find_pictures(
     above = [name for name in grid.header if names.known(name)]
     if fits(found[best]) and names.known(grid.header[best]):
         raise TableError(f'{grid.where}: {grid.header[best]!r} is a picture already, so the columns have no names. '
-                         'Write a line above it: image,<category>,...')
+                         f'Write a line above it: {likely_header(grid, best)}')
     if fits(found[best]):
         grid.image = best
         grid.notes.append(f'column {grid.header[best]!r} names the pictures: its cells are names of pictures of the '
@@ -225,11 +241,12 @@ def ask_about_look_alikes(
 
 # %% ../../nbs/library/data/07_names.ipynb #2e7d7777
 DENIED = (r'^(?:(?:no|not|non|never|without|kein|keine|nicht|ohne|pas de|sans|sin|brak|bez|без|не|нет)[ -]|[-!~¬])'
-          r'|[ :=(-]+(?:absente?|missing|abwesend|fehlt|ausente|assente)\)?$|[:=(] ?(?:no|false|nein|0)\)?$')  # no dog
+          r'|[ :=(-]+(?:absente?|missing|abwesend|fehlt|ausente|assente)\)?$|[:=(] ?(?:no|false|nein|0)\)?$'
+          r'|(?<=\w) ?-$')  # no dog
 DOUBTED = (r'^(?:(?:maybe|perhaps|possibly|possible|probably|probable|unsure|vielleicht|eventuell|evtl\.|peut-être|'
            r'quizás?|forse|talvez|возможно) |[?*()\[\] ]+)|[?*()\[\] ]+$'
            r'|[ :=(-]+(?:maybe|perhaps|possibly|possible|probable|uncertain|unsure|unsicher|incertain|incierto)\)?$')
-SAID = r'[ :=(-]+(?:present|vorhanden|présente?|presente|yes|true|ja|oui)\)?$|[:=(] ?1\)?$'  # dog: yes
+SAID = r'[ :=(-]+(?:present|vorhanden|présente?|presente|yes|true|ja|oui)\)?$|[:=(] ?1\)?$|(?<=\w) ?\+$'  # dog: yes
 
 
 def ask_about_denials(
@@ -249,6 +266,10 @@ def ask_about_denials(
             if form != key and (other := there.get(form, name)) != name:
                 raise TableError(f'{where}: {name!r} and {other!r} are both {what}. If the first {does} the second, '
                                  f'{mend}, and ? where it is not known; if it does not, give it another name.')
+    if keys and all(re.search(DENIED, key) for key in keys.values()):
+        raise TableError(f'{where}: all {what} say that something is not there, such as {next(iter(keys))!r}. Call '
+                         'each category by what can be seen, and write 0 where it is absent: in a column for each, or '
+                         'in lines image,label,value.')
     ends: dict[str, dict[str, str]] = {}
     for name in names:
         stem, _, end = name.rpartition('_')  # as pandas' get_dummies writes them; people write type 0 and type 1
@@ -264,15 +285,36 @@ MONTHS = r'(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|sept|oct|okt|nov|
 A_DAY = rf'\d{{4}}-\d\d-\d\d 00:00:00|\d{{1,2}}[-. ]+{MONTHS}|{MONTHS}[- ]\d{{1,2}}'  # as a spreadsheet shows it
 
 
-def ask_about_dates(
+SPOILED = {  # what a program made of a name, as `one_name` spells it -> what it is
+    A_DAY: 'is a day, which spreadsheets make out of names such as MARCH1 and 1-3. Write its name again, in cells '
+           'whose format is Text',
+    r'\d+[.,]\d+e[+-]?\d+': 'is a number that a spreadsheet shortened. Write its name again, in cells whose format is '
+                            'Text',
+    r'#[a-zÀ-ÿ/0]+[?!]': 'is an error of a spreadsheet. Write its name again',
+    r'.*(?:\ufffd|[^\W\d_]\?[^\W\d_]).*': 'has lost a letter, as where a text was saved in an encoding that lacks it. '
+                                          'Write its name again, and save the table as "CSV UTF-8"',
+    r'.*&(?:amp|quot|lt|gt|nbsp|apos|szlig|#\d+|[a-z](?:uml|acute|grave|circ|tilde|cedil|ring))(?:;.*|)':
+        'has a sign of a web page in it. Write that as a letter',
+    r'([\'"‘’“”„«»`]).*[\'"‘’“”„«»`]': 'stands in quotation marks that are not those of the table. Take them away',
+}
+
+
+def ask_about_spoiled(
     names: Collection[str],  # categories, as the table has them
     where: str,  # begins a message
     own: Container[str] = (),  # words of one's own
 ) -> None:
-    "Errors: a category that a spreadsheet may have made into a day, such as `1-Mar` for `MARCH1`."
-    if day := next((n for n in names if re.fullmatch(A_DAY, one_name(n)) and plain(n) not in own), ''):
-        raise TableError(f'{where}: the category {day!r} is a day, which spreadsheets make out of names such as MARCH1 '
-                         'and 1-3. Write its name again, in cells whose format is Text.')
+    "Errors: a category that a program spoiled, such as `1-Mar` for `MARCH1`, `HÃ¶hle` for `Höhle`, `#NAME?`."
+    for name in (n for n in names if plain(n) not in own):
+        said = next((said for pattern, said in SPOILED.items() if re.fullmatch(pattern, one_name(name))), '')
+        try:
+            meant = name.encode('cp1252').decode()
+        except UnicodeError:
+            meant = name
+        if said or meant != name:
+            raise TableError(f'{where}: the category {name!r} ' + (
+                said or f'may be {meant!r}, read in another encoding than it was written in. Write its name again, and '
+                        'save the table as "CSV UTF-8"') + '.')
 
 # %% ../../nbs/library/data/07_names.ipynb #011ea48e
 def read_synonyms(

@@ -27,17 +27,28 @@ from .wide import sheet_header, wide_votes
 from .listed import label_columns, listed_votes, text_columns
 
 # %% auto #0
-__all__ = ['WORTH_TELLING', 'table_format', 'folder_notes', 'read_sheet', 'sheet_statistics']
+__all__ = ['JSON_TABLES', 'WORTH_TELLING', 'table_format', 'folder_notes', 'read_sheet', 'sheet_statistics']
 
 # %% ../../nbs/library/data/11_tables.ipynb #f1160591
+JSON_TABLES = {  # tool -> its columns, and how to go on
+    'VIA (VGG Image Annotator)': ({'region shape attributes', 'region attributes'}, 'Export it there as COCO'),
+    'Zooniverse': ({'annotations', 'subject data'}, 'Reduce it to a line for each subject (pip install '
+                   'panoptes_aggregation), with the name of its picture'),
+    'MegaDetector': ({'max confidence', 'detections'}, 'Its detections are scores of a model: write a line for each, '
+                     'image,label,confidence'),
+    'Labelbox': ({'labeled data', 'label'}, 'Export it there as COCO'),
+}
+
+
 def table_format(
     grid: Grid,  # a table
     reading: Reading = Reading(),  # what was said about it
 ) -> str:  # 'wide', 'long' or 'list'
     "Which form a table has. Errors: it can be read in two; a labelling tool's, with JSON in its cells."
-    if {'region shape attributes', 'region attributes'} <= {head(h) for h in grid.header}:
-        raise TableError(f'{grid.where}: a table of VIA (VGG Image Annotator), with JSON in its cells. Export it there '
-                         f'as COCO, or write a table image,label with a line for each label of a picture.')
+    for tool, (columns, advice) in JSON_TABLES.items():
+        if columns <= set(map(head, grid.header)):
+            raise TableError(f'{grid.where}: a table of {tool}, with JSON in its cells. {advice}, or write a table '
+                             'image,label with a line for each label of a picture.')
     image, named = picture_column(grid), label_columns(grid, reading.ignored)
     column = lambda c: grid.said(c).keys()
     valued = any(head(h) in VALUE_COLUMNS for h in grid.header)
@@ -59,11 +70,11 @@ def table_format(
     if rest and not valued:
         others, quoted = ', '.join(grid.header[c] for c in rest[:5]), lambda columns: shlex.quote(
             '|'.join(grid.header[c] for c in columns))
+        one = (f'If {others!r} says of each label whether it is there, call it value. If not, say' if len(rest) == 1
+               else 'Say')
         raise TableError(f'{grid.where}: {name!r} holds names of categories, and {others} hold present and absent: '
-                         f'two tables in one. Say --format list --ignore={quoted(rest)} to read only {name!r}, or '
-                         f'--format wide --ignore={quoted(named)} to read only the others.'
-                         + (f' If {others!r} says of each label whether it is there, call it value.' if len(rest) == 1
-                            else ''))
+                         f'two tables in one. {one} --format list --ignore={quoted(rest)} to read only {name!r}, or '
+                         f'--format wide --ignore={quoted(named)} to read only the others.')
     if valued or len(named) == 1 and len(set(grid.column(image))) < len(grid.rows):
         return 'long'
     return 'list'
@@ -111,7 +122,8 @@ def read_sheet(
     votes.names += more
     if columns and not votes.names:
         raise TableError(f'{grid.where}: expected a header image,<category>,..., found no category; add a column for '
-                         f'each, or name some.')
+                         'each, or name some; where pictures lie in a folder for each category, write its name beside '
+                         'them, in a column label.')
     if not grid.rows and not add_images:
         raise TableError(f'{grid.where}: a header, and no rows below it.')
     notes = grid.notes + (columns.notes + wide_votes(grid, columns, votes, reading) if columns

@@ -40,11 +40,14 @@ class Votes:
               ) -> np.ndarray:  # [C, 2], to be added to
         "The votes on an image. Errors: the same person again."
         image = self.find(cell, where)
+        if once and (image, who) in self.people and image not in self.find.files:
+            raise TableError(f'{where}: {cell!r} is no picture of the folder, and stands in {self.people[image, who]}, '
+                             f'too{self.find.near(cell)}. Write the name of each picture in full.')
         if once and (image, who) in self.people:
             raise TableError(f'{where}: image {image!r}{" by " + who if who else ""} is named already in '
-                             f'{self.people[image, who]}; add a column annotator '
-                             'where several people labelled the same image, or say --format long if each line names '
-                             'one label.')
+                             f'{self.people[image, who]}; where several people labelled the same image, say which '
+                             'column names them with --annotator; or say --format long if each line names one '
+                             'label.')
         self.people.setdefault((image, who), where)
         self.places.setdefault(image, where)
         return self.counts.setdefault(image, np.zeros((len(self.names), 2), dtype=int))

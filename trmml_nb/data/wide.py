@@ -13,18 +13,20 @@ from dataclasses import dataclass, field
 
 from ..io import number_of
 from .labels import ABSENT, PRESENT, UNKNOWN
-from .cells import (
-    BOX_FLAGS, CELLS, COUNT_COLUMNS, NOTE_COLUMNS, NOTHING, PICTURE_COLUMNS, PROBABILITY, RATERS, SOURCE, SURENESS,
-    TOTALS, VALUE_COLUMNS, VERDICT_COLUMNS, WORK_COLUMNS, TableError, as_probability, ask_about_crosses,
-    ask_about_letters, bare_word, cell_meanings, counted, head, meanings_in_words, plain, read_cell)
+from trmml_nb.data.cells import (
+    BOX_FLAGS, CELLS, COUNT_COLUMNS, NOTE_COLUMNS, NOTHING, NOT_DONE, PICTURE_COLUMNS, PROBABILITY, RATERS, REFUSED,
+    SOURCE, SURENESS, TOTALS, VALUE_COLUMNS, VERDICT_COLUMNS, WORK_COLUMNS, TableError, as_probability,
+    ask_about_crosses, ask_about_letters, bare_word, cell_meanings, counted, head, is_verdict, meanings_in_words, plain,
+    read_cell)
 from .reading import Reading, words_in_vain
 from .grids import CHECKSUM, Grid, ask_about_legend, picture_column
-from .names import ask_about_dates, ask_about_denials, ask_about_look_alikes, one_name
+from .names import Names, ask_about_denials, ask_about_look_alikes, ask_about_spoiled, one_name
 from .votes import Votes
 
 # %% auto #0
-__all__ = ['RATER', 'PROPOSED', 'WAS_GIVEN', 'Columns', 'annotator_column', 'why_no_category', 'column_categories',
-           'ask_about_raters', 'sheet_header', 'ask_about_nothing', 'ask_about_words', 'ask_about_scores', 'wide_votes']
+__all__ = ['WHO', 'PERSON', 'RATER', 'PROPOSED', 'WAS_GIVEN', 'Columns', 'annotator_column', 'why_no_category',
+           'column_categories', 'ask_about_raters', 'sheet_header', 'ask_about_nothing', 'ask_about_words',
+           'ask_about_scores', 'repeated_names', 'wide_votes']
 
 # %% ../../nbs/library/data/09_wide.ipynb #f75dce3c
 @dataclass
@@ -103,29 +105,33 @@ def column_categories(
         of.setdefault(key, c)
     names = list(dict.fromkeys(meant.values()))
     ask_about_look_alikes(names, grid.where)
-    ask_about_dates([n for n in names if n in header], grid.where)
+    ask_about_spoiled([n for n in names if n in header], grid.where)
     ask_about_denials(names, grid.where, 'columns', 'write one column with 1 and 0')
     return meant
 
 # %% ../../nbs/library/data/09_wide.ipynb #af585119
-RATER = re.compile(r'(.+?)[ _.(-]+(?:rater|coder|annotator|ann|observer|reader|person|r|p)?[ _]?(\d|[a-e])\)?', re.I)
+WHO = 'pred|predicted|prediction|gt|truth|ground truth|true|model|ai|human|expert|manual|auto'
+PERSON = 'rater|coder|annotator|ann|observer|reader|person'
+RATER = re.compile(rf'(?P<name>.+?)[ _.(-]+(?:(?:{PERSON}|r|p)?[ _]?(?P<who>\d|[a-e])|(?P<what>{WHO}))\)?|'
+                   rf'(?:(?:{PERSON})[ _]?(?P<first>\d|[a-e])|(?P<kind>{WHO}))[ _.-]+(?P<behind>.+)', re.I)
 
 
 def ask_about_raters(
     grid: Grid,  # a wide table
     names: Sequence[str],  # its categories
 ) -> None:
-    "Errors: each category has a column for each of several people, as in dog_1, dog_2, cat_1, cat_2."
+    "Errors: each category has a column for each of several people or models: dog_1, dog_2; gt_dog, pred_dog."
     found = [match for name in names if (match := RATER.fullmatch(name))]
     of: dict[str, set[str]] = {}
     for match in found:
-        of.setdefault(one_name(match[1]), set()).add(match[2].casefold())
+        who = match['who'] or match['what'] or match['first'] or match['kind']
+        of.setdefault(one_name(match['name'] or match['behind']), set()).add(who.casefold())
     people = next(iter(of.values()), set())
     if len(of) > 1 < len(people) and all(said == people for said in of.values()):
         raise TableError(f'{grid.where}: {names[0]!r} and {len(names) - 1} more columns look like one column for each '
-                         f'category and each of {len(people)} people. If they are, write a line for each picture and '
-                         'person, with a column annotator; if they are categories of their own, give them names that '
-                         'do not end with a number or a letter.')
+                         f'category and each of {len(people)} people or models. If they are, leave out what a model '
+                         'said with --ignore, and write a line for each picture and person, with a column annotator; '
+                         'if they are categories of their own, give them other names.')
 
 # %% ../../nbs/library/data/09_wide.ipynb #79f76c90
 def sheet_header(
@@ -150,9 +156,15 @@ def sheet_header(
             source |= {base: c} if base is not None and name.endswith(SOURCE) else {}
         elif not name and c not in (image, person):
             if c > image or not all(re.fullmatch(r'\d+', cell) for cell in grid.column(c)):
-                raise TableError(f'{grid.where}, column {c + 1}: a category has no name.')
+                raise TableError(f'{grid.where}, column {c + 1}: a category has no name. Write it into the first line; '
+                                 'a header of several lines becomes one line with a name for each column.')
             notes.append('a first column that only counts left out')
         elif c not in (image, person) and (why := why_no_category(grid, c, reading)):
+            no = sorted(REFUSED & grid.said(c).keys()) if is_verdict(name) and why != 'as asked' else []
+            if no and len(grid.said(c)) > 1:
+                raise TableError(f'{grid.where}: {name!r} says {no[0]!r} in {grid.said(c)[no[0]]} of {len(grid.rows)} '
+                                 'lines. If the labels of those lines are wrong, or not there, take the lines out; if '
+                                 f'they hold, say --ignore={shlex.quote(name)}.')
             notes.append(f'column {name!r} left out: {why}')
         elif sure and one_name(sure[1]) in map(one_name, header):
             more[sure[2]] = [*more.get(sure[2], []), c]
@@ -183,9 +195,15 @@ def ask_about_nothing(
     mean: Mapping[str, int],  # plain text -> label
     reading: Reading = Reading(),  # what was said about it
 ) -> None:
-    "Errors: a column none or empty that says present where it is not said of all others that they are absent."
+    "Errors: a column none that says present where not all others are absent; one that says that nobody looked."
     for c, name in columns.meant.items():
-        if bare_word(name) in NOTHING and plain(name) not in reading.own and any(
+        if PRESENT in map(mean.get, grid.said(c)) and plain(name) not in reading.own and (
+                bare_word(name) in NOT_DONE or CELLS.get(bare_word(name)) == UNKNOWN
+                and bare_word(name) not in NOTHING):
+            raise TableError(f'{grid.where}: the column {name!r} says that nothing is known of a picture, and others '
+                             'have cells in its lines. If so, empty those cells, and say '
+                             f'--ignore={shlex.quote(name)}; if it is a category, say --present={shlex.quote(name)}.')
+        if bare_word(name) in NOTHING - WORK_COLUMNS and plain(name) not in reading.own and any(
                 mean[plain(cells[c])] == PRESENT and any(mean[plain(cells[k])] != ABSENT
                                                          for k in columns.meant if k != c)
                 for _, cells in grid.rows):
@@ -199,6 +217,7 @@ def ask_about_words(
     columns: Columns,  # of `sheet_header`
     values: Mapping[str, int],  # plain text of the label cells -> how often
     mean: Mapping[str, int],  # plain text -> label
+    names: Names,  # the pictures
 ) -> None:
     "Errors: cells that are no labels, the first with its place, all counted."
     strange = {v: count for v, count in values.items() if v not in mean}
@@ -206,16 +225,23 @@ def ask_about_words(
         return
     held = {grid.header[c]: {v: n for v, n in grid.said(c).items() if v} for c in columns.meant}
     none = {name: said for name, said in held.items() if said and said.keys() <= strange.keys()}
+    also = {v for name, said in held.items() if name not in none for v in said}
+    none = {name: said for name, said in none.items() if not said.keys() & also}
     if none and len(none) < len(held):
         first = next(iter(none))
         raise TableError(f'{grid.where}: {number_of(len(none), "column holds", "columns hold")} no labels: '
-                         f'{first!r} ({counted(none[first], 3)}){", ..." * (len(none) > 1)}. Leave out what holds '
-                         f'notes: --ignore={shlex.quote("|".join(none))}. If the cells are names of categories, say '
-                         '--format list; if they are your words for labels, say which with --present, --absent '
-                         'and --unknown.' + (f' If {first!r} names the category and the other column says whether it '
-                                             'is there, call them label and value.' if len(held) == 2 else ''))
+                         f'{first!r} ({counted(none[first], 3)}){", ..." * (len(none) > 1)}. If one holds names of '
+                         'categories, call it label, or say --format list. Leave out what holds notes: '
+                         f'--ignore={shlex.quote("|".join(none))}. If the cells are your words '
+                         'for labels, say which with --present, --absent and --unknown.'
+                         + (f' If {first!r} names the category and the other column says whether it '
+                            'is there, call them label and value.' if len(held) == 2 else ''))
     where, cells, c = next((where, cells, c) for where, cells in grid.rows for c in columns.meant
                            if plain(cells[c]) in strange)
+    if not names.known(cells[columns.image]):
+        raise TableError(f'{where}: {cells[columns.image]!r} is no picture of the folder, and {cells[c]!r} below '
+                         f'{grid.header[c]!r} is no label. If the line adds up, or tells of the columns, take it out; '
+                         f'if not, write the name of a picture{names.near(cells[columns.image])}, and 1, 0 or nothing.')
     try:
         read_cell(cells[c], f'{where}, column {grid.header[c]!r}', mean)
     except TableError as error:
@@ -253,6 +279,21 @@ def ask_about_scores(
 PROPOSED = {'proposed 1': PRESENT, 'proposed 0': ABSENT}
 WAS_GIVEN = {'given 1': PRESENT, 'given 0': ABSENT}
 
+
+def repeated_names(
+    grid: Grid,  # a wide table; such cells become 1
+    columns: Columns,  # of `sheet_header`
+) -> list[str]:  # notes
+    "Cells that say the name of their own column, as forms write what was ticked: present."
+    named = {c: plain(grid.header[c]) for c in columns.meant if plain(grid.header[c]) not in CELLS}
+    rows = [(where, ['1' if plain(cell) == named.get(c) else cell for c, cell in enumerate(cells)])
+            for where, cells in grid.rows]
+    count = sum(a != b for (_, new), (_, old) in zip(rows, grid.rows) for a, b in zip(new, old))
+    if not count:
+        return []
+    grid.rows = rows
+    return [f'{number_of(count, "cell")} with the name of the own column: present']
+
 # %% ../../nbs/library/data/09_wide.ipynb #fdb87878
 def wide_votes(
     grid: Grid,  # a wide table
@@ -261,6 +302,7 @@ def wide_votes(
     reading: Reading,  # what was said
 ) -> list[str]:  # notes
     "Count the cells of a wide table. Errors: a cell that is no label."
+    named = repeated_names(grid, columns)
     values = Counter(plain(cells[c]) for _, cells in grid.rows for c in columns.meant)
     ask_about_scores(grid, columns, reading)
     ask_about_letters({grid.header[c]: grid.said(c) for c in columns.meant}, grid.where, reading.own)
@@ -271,7 +313,7 @@ def wide_votes(
     for c in columns.meant:
         ask_about_crosses(grid.said(c), f'{grid.where}, column {grid.header[c]!r}', reading.own,
                           ABSENT in map(mean.get, values))
-    ask_about_words(grid, columns, values, mean)
+    ask_about_words(grid, columns, values, mean, votes.find)
     for where, cells in grid.rows:
         count = votes.image(cells[columns.image], where, '' if columns.person is None else cells[columns.person])
         for c, name in columns.meant.items():
@@ -284,7 +326,7 @@ def wide_votes(
             if label != UNKNOWN:
                 count[at[name], 0 if label == PRESENT else 1] += 1
     ask_about_nothing(grid, columns, mean, reading)
-    notes = [meanings_in_words(values, mean)] if values else []
+    notes = named + ([meanings_in_words(values, mean)] if values else [])
     if {PRESENT, ABSENT} == {mean[v] for v in values} and not columns.source:
         no = next(v for v in values if mean[v] == ABSENT)
         notes.append(f'every cell is filled: {no} is read as absent; if it only means "not noted", say --code '
