@@ -54,6 +54,7 @@ WORDS = [  # (x, y, anchor, words) beside a line
     (556, 112, "start", "p"),
     (466, 147, "start", "z"),
 ]
+PVLR_WORDS = [WORDS[1], (660, 14, "end", "global branch: the image's one vector")]
 PARTS = {  # chapter's picture: what is lit
     "tower": ["image", "names", "tower", "texts"],
     "attention": ["attention"],
@@ -66,9 +67,9 @@ PARTS = {  # chapter's picture: what is lit
 }
 PVLR = {  # what it does in another way
     "texts": ["text tower", "two prompts"],
-    "attention": ["attention", "labels, regions", "read each other"],
-    "regions": ["regions", "after reading", "the labels"],
-    "matching": ["matching", "a label with", "all regions: s"],
+    "attention": ["attention", "labels, positions", "read each other"],
+    "regions": ["positions", "after reading", "the labels"],
+    "matching": ["matching", "a label with", "positions: s"],
     "losses": ["losses", "on known", "labels"],
 }
 ABSENT = ("prototypes", "pseudo", "contrast")  # from PVLR, with every arrow that is not listed here
@@ -79,6 +80,7 @@ READ = [
     (269, 120),
     (269, 92),
 ]  # PVLR's labels take part in the attention, and come to be matched
+GLOBAL = [(147, 39), (147, 20), (668, 20), (668, 150)]  # PVLR's second branch, a reconstruction
 INK, PALE, LINE, OURS, LIT, BACK = "#222222", "#f2f2f2", "#555555", "#858585", PALETTE[0], "#ffffff"
 BOLD = ' font-weight="bold"'
 FROZEN = ("tower", "texts", "image", "names")
@@ -125,12 +127,12 @@ def head(name, colour):
 
 def draw(lit=None, pvlr=False):
     "The diagram as SVG; `lit` names the boxes that stand out, if any; `pvlr` shows what PVLR shares."
-    arrows = [*(ARROWS[name] for name in KEPT), (True, READ)] if pvlr else ARROWS.values()
+    arrows = [*(ARROWS[name] for name in KEPT), (True, READ), (False, GLOBAL)] if pvlr else ARROWS.values()
     lines = "".join(arrow(*each) for each in arrows)
     lines += "".join(f'<circle cx="{x}" cy="{y}" r="2.5" fill="{LINE}"/>' for x, y in ([] if pvlr else JOINTS))
     lines += "".join(
         f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{INK}">{raised(words)}</text>'
-        for x, y, anchor, words in (WORDS[1:2] if pvlr else WORDS)
+        for x, y, anchor, words in (PVLR_WORDS if pvlr else WORDS)
     )
     boxes = "\n".join(
         box(name, bool(lit) and name in lit, PVLR.get(name, lines) if pvlr else lines, pvlr and name in ABSENT)
@@ -141,7 +143,10 @@ def draw(lit=None, pvlr=False):
     more = "arrows: solid ones are stated by its authors, grey dashes are ours."
     more += " At prediction only the upper row runs, with the texts."
     if pvlr:
-        shown, more = "PVLR beside the flow of TRM-ML", "blue: what PVLR does in another way; struck out: what it lacks"
+        shown, more = (
+            "PVLR beside the flow of TRM-ML",
+            "blue: where PVLR differs; struck out: what it lacks; grey dashes are ours",
+        )
     shown += f", lit: {', '.join(lit)}" if lit else ""
     shown += f", struck out: {', '.join(ABSENT)}" if pvlr else ""
     return (

@@ -46,12 +46,12 @@ class PVLRConfig:
     dropout: float = 0.1  # reconstruction
     norm: str = 'post'  # SSPA figure: layer norm after the residual; 'pre' was not clearly better in our measurements
     start: str = 'zero-shot'  # reconstruction: at first the method scores like text-pixel matching; 'random': Xavier
-    attention_scale: float = 20.0  # reconstruction: first maps between labels and regions are near softmax(20 x cosine)
+    attention_scale: float = 20.0  # reconstruction: labels and positions begin near softmax(20 x cosine)
     label_scale: float = 5.0  # reconstruction: the same between labels; 20 would let each label read itself alone
     # scores
-    pool: str = 'mean'  # not stated; reconstruction: 'mean', 'max' or 'softmax' over regions; best of the three on scenes
+    pool: str = 'mean'  # not stated; reconstruction: 'mean', 'max' or 'softmax' over positions; best on scenes
     temperature: float = 0.05  # reconstruction: of that softmax and of the saliency
-    score: str = 'local'  # stated: similarities of labels and regions; 'mean' adds the global branch's probability
+    score: str = 'local'  # stated: similarities of labels and positions; 'mean' adds the global branch's probability
     fit_bias: bool = True  # reconstruction: start the logit biases so that probabilities fit the known labels
     # loss
     global_weight: float = 1.0  # reconstruction: weight of the global branch's own loss; 0: off
@@ -62,7 +62,7 @@ class PVLRConfig:
     # switches: all on is what is stated
     prompting: str = 'dual'  # stated; 'knowledge' or 'context': one kind of prompt alone, no IFM
     label_attention: bool = True  # reconstruction of "relationships across all labels"
-    interaction: bool = True  # stated; False: IFM fuses without cross-attention
+    interaction: bool = True  # IFM stated, cross-attention a reconstruction; False: it only fuses
     dual_attention: str = 'both'  # stated; 'labels' (only labels read), 'regions' (only regions read) or 'none'
     class_names: str = later('spoken')  # in texts; 'papers': as the data set spells them
 
