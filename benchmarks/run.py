@@ -16,6 +16,7 @@ import argparse
 import csv
 import datetime
 import hashlib
+import math
 import multiprocessing
 import os
 import platform
@@ -42,6 +43,7 @@ SIZES = dict(
         batch=4,
         most=200,
         positions=(4, 4),
+        grids=((2, 2), (4, 4)),
         dim=32,
         grow=(8, 16),
         grow_px=64,
@@ -60,6 +62,7 @@ SIZES = dict(
         batch=16,
         most=32000,
         positions=(14, 14),
+        grids=((7, 7), (10, 10), (14, 14), (20, 20), (28, 28)),
         dim=256,
         grow=(128, 256, 512),
         grow_px=64,
@@ -87,6 +90,7 @@ SIZES = dict(
         batch=64,
         most=80000,
         positions=(14, 14),
+        grids=((7, 7), (10, 10), (14, 14), (20, 20), (28, 28)),
         dim=512,
         grow=(1000, 3000, 10000),
         grow_px=128,
@@ -228,6 +232,18 @@ class Live(Store):
             parts = [some.tolist() for some in torch.as_tensor(rows).split(at_once)]
             made = list(in_given_order(pool, self.encoded, parts, 2 * threads))
         return ImageFeatures(*(torch.cat(tensors) for tensors in zip(*made)))
+
+
+class Mirrored(Live):
+    "The same, and half of the images are mirrored, as augmentation does it."
+
+    def encoded(self, rows):
+        from trmml_nb.towers.encode import prepared_pixels
+
+        turned = torch.rand(len(rows), generator=torch.Generator().manual_seed(rows[0])) < 0.5
+        pixels = prepared_pixels(self.tower, self.data, rows)
+        with torch.inference_mode():
+            return self.tower.encode_images(torch.where(turned[:, None, None, None], pixels.flip(-1), pixels))
 
 
 class Exact(Live):
@@ -401,6 +417,34 @@ def cut_prompts(size, cache, asked):
     )
 
 
+def published_loop(size, cache, asked):
+    """An epoch of DualCoOp from the store with cut prompts, against the way published code goes: every batch is mirrored
+    at random and encoded anew, and every prompt has the full context."""
+    from trmml_nb.rivals.prompts import DualCoOp
+    from trmml_nb.training.trainer import TrainConfig, Trainer
+
+    tower, data, store = scenes(size, cache)
+
+    def epoch(features):
+        method = DualCoOp.from_tower(tower, data.class_names)
+        trainer = Trainer(method, features, data.targets, TrainConfig(epochs=1, batch_size=32, device="cpu"))
+        return own_seconds(lambda: trainer.fit(progress=False))[0]
+
+    cut = tower.texts.cut
+    value = min(epoch(store) for _ in range(size["repeats"]))
+    tower.texts.cut = lambda ids: ids
+    try:
+        baseline = epoch(Mirrored(tower, data))
+    finally:
+        tower.texts.cut = cut
+    yield (
+        f"an epoch of DualCoOp on {size['images']} scenes, CPU s: stored features and cut prompts / the published loop",
+        value,
+        baseline,
+        "s",
+    )
+
+
 def bare_encoder(size, cache, asked):
     "Building a store against decoding and encoding the same images without keeping anything, with the same threads."
     from trmml_nb.towers.encode import (
@@ -536,6 +580,18 @@ def many_categories(size, cache, asked):
             fast, less = in_child(step_of, categories, batch, size, *how)
             yield f"{where}: {what} / all at once, CPU time", fast, plain, "s"
             yield f"{where}: {what} / all at once, memory", less, more, "GiB"
+
+
+def many_positions(size, cache, asked):
+    "Time and memory of a step by number of positions, against the fewest."
+    few, *more = size["grids"]
+    batch = size["batch"]
+    least, memory = in_child(step_of, size["prompts"], batch, size | dict(positions=few), None, None)
+    for grid in more:
+        time, most = in_child(step_of, size["prompts"], batch, size | dict(positions=grid), None, None)
+        where = f"step by positions, {size['prompts']} categories, batch {batch} x {size['dim']}: {math.prod(grid)}"
+        yield f"{where} positions / {math.prod(few)} positions, CPU time", time, least, "s"
+        yield f"{where} positions / {math.prod(few)} positions, memory", most, memory, "GiB"
 
 
 def several_processes(size, cache, asked):
@@ -838,10 +894,12 @@ PARTS = dict(
     quality=same_quality,
     photographs=photographs,
     prompts=cut_prompts,
+    published=published_loop,
     bare=bare_encoder,
     ways=ways_to_encode,
     memory=growing_stores,
     categories=many_categories,
+    positions=many_positions,
     processes=several_processes,
     bounds=bounds,
     gpu=on_gpu,

@@ -54,6 +54,8 @@ def test_benchmark_runs_and_writes_its_table(tmp_path):
         "bare encoder",
         "channels last",
         "peak memory",
+        "the published loop",
+        "16 positions / 4 positions, memory",
         "2 processes / one",
         "chunks of 10 / all at once, CPU time",
         "10 kept and 10 known / all at once, memory",
