@@ -142,6 +142,10 @@ def test_a_shared_model_is_the_one_that_was_shared(run, tmp_path, tower):
         (lambda c: c['method_config'].update(ffn_dim='many'), 'method_config does not fit|was changed since'),
         (lambda c: c['tower'].pop('clip'), "field 'tower.clip'"),
         (lambda c: c.update(class_names='dog'), "field 'class_names'"),
+        (lambda c: c.update(class_names=[]), "field 'class_names'"),
+        (lambda c: c['tower'].update(image_size=-64), "field 'tower.image_size'"),
+        (lambda c: c['tower'].update(image_size=64.5), "field 'tower.image_size'"),
+        (lambda c: c['tower'].update(image_size=10**7), 'was changed since'),  # before memory is asked for
         (lambda c: c.pop('method_config'), "field 'method_config'"),
     ):
         config = json.loads(content)

@@ -63,7 +63,7 @@ def write_atomic(
         os.replace(part, path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which file it was
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:  # a full disk does not say which file it was
             error.filename = str(path)
         raise
 

@@ -13,7 +13,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import EpsImagePlugin, Image, ImageOps
 
 from trmml_nb.data.dataset import (
     FileImage,
@@ -24,6 +24,7 @@ from trmml_nb.data.dataset import (
     open_image,
     scenes_dataset,
 )
+from trmml_nb.datasets.archives import image_problem
 from trmml_nb.errors import DataError
 from trmml_nb.data.labels import PRESENT, UNKNOWN, LabelError, bernoulli_mask
 from trmml_nb.data.own_data import image_folder
@@ -152,6 +153,25 @@ def test_bomb(tmp_path, side):
         warnings.simplefilter('error')
         with pytest.raises(DataError, match='bomb.png.*(limit|exceeds)'):
             open_image(tmp_path / 'bomb.png')
+
+
+@pytest.mark.fault(
+    'hostile files',
+    'a PostScript program called .jpg, and a picture of some thousand pixels by one, which fills the memory as it is resized',
+    'refused by name, also where an archive is looked through; no program is started',
+)
+def test_programs_and_threads_are_no_pictures(tmp_path, monkeypatch):
+    noise(20, 20).save(tmp_path / 'program.jpg', 'EPS')
+    Image.new('L', (501, 1)).save(tmp_path / 'wide.png')
+    Image.new('L', (1, 100_000)).save(tmp_path / 'tall.png')
+    monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', lambda *_: pytest.fail('a program was started'))
+    for name, why in (('program.jpg', 'EPS is drawn by running'), ('wide.png', '501 x 1'), ('tall.png', '1 x 100000')):
+        for look in (open_image, lambda path: FileImage(str(path)).check()):
+            with pytest.raises(DataError, match=f'{name}: {why}'):
+                look(tmp_path / name)
+        assert why in image_problem(tmp_path / name)
+    Image.new('L', (500, 1)).save(tmp_path / 'long.png')
+    assert open_image(tmp_path / 'long.png').size == (500, 1)
 
 
 def test_files_that_are_no_pictures(tmp_path):

@@ -74,3 +74,8 @@ def test_synonyms(tmp_path):
             read_synonyms(tmp_path / 's.csv')
     with pytest.raises(TableError, match='cannot be read'):
         read_synonyms(tmp_path / 'none.csv')
+
+
+def test_a_long_chain_of_synonyms_is_followed_once():
+    chain = {f'a{i}': f'a{i + 1}' for i in range(20_000)}
+    assert set(read_synonyms(chain).values()) == {'a20000'} == set(read_synonyms(dict(reversed(chain.items()))).values())

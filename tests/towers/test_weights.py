@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import open_clip
@@ -18,7 +19,9 @@ from helpers.towers import images, make
 from typer.testing import CliRunner
 
 from trmml_nb.cli import app
+from trmml_nb.datasets.archives import PracticeServer
 from trmml_nb.towers import weights as tower_weights
+from trmml_nb.towers.weights import fetch_weights
 from trmml_nb.errors import TowerError
 from trmml_nb.towers.tower import load_tower
 from helpers.towers import folder_of
@@ -502,6 +505,40 @@ except TowerError as error:
     assert "'open_clip_config.json', 'open_clip_model.safetensors'" in again.stdout, again.stdout + again.stderr
 
 
+@pytest.mark.fault(
+    'hostile files',
+    'an address of weights that sends more or less than it states, states no size, or sends another file',
+    'stopped there; nothing is kept of it, and the next try begins anew',
+)
+@pytest.mark.parametrize(
+    'fault, said',
+    [
+        ('endless', 'more than 1,048,576 bytes came, and no size was stated'),
+        ('length 3000000', '2,000,000 bytes came, the server had stated 3,000,000'),
+        ('length 99999999999999999', 'are offered, and .* are free'),
+        ('length 1000', 'sha256 begins with [0-9a-f]{8}, the address says'),
+        ('status 500', 'HTTPError: HTTP Error 500'),
+        ('', None),
+    ],
+)
+def test_weights_of_an_address_end_where_it_says(tmp_path, monkeypatch, fault, said):
+    body = bytes(2_000_000)
+    name = f'mlfoundations-{hashlib.sha256(body).hexdigest()[:8]}.pt'
+    monkeypatch.setattr(tower_weights, 'UNSTATED', 1 << 20)
+    monkeypatch.setattr(tower_weights, 'hub_reachable', lambda: True)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    with PracticeServer({name: body}, {name: [fault] if fault else []}) as server:
+        tags = {'rn50': {'yfcc15m': dict(url=server.url(name))}}
+        monkeypatch.setattr(open_clip, 'get_pretrained_cfg', lambda name, tag: tags['rn50']['yfcc15m'])
+        if said:
+            with pytest.raises(TowerError, match=said):
+                fetch_weights('RN50', 'yfcc15m')
+            assert not [p for p in tmp_path.rglob('*') if p.is_file()]
+        assert Path(fetch_weights('RN50', 'yfcc15m')).read_bytes() == body
+    assert fetch_weights('RN50', 'yfcc15m') == str(tmp_path / '.cache' / 'clip' / name)
+
+
 def test_a_file_without_a_published_size_has_a_stated_one(monkeypatch):
     monkeypatch.setattr(tower_weights, "UNSTATED", 10)
     bar = tower_weights.stops_at(None)(total=None, initial=4, disable=True)
@@ -583,6 +620,7 @@ def test_training_with_weights_of_the_hub_in_every_form(tmp_path):
 import json, pathlib
 from typer.testing import CliRunner
 from trmml_nb.cli import app
+from trmml_nb.datasets.archives import PracticeServer
 for name in {list(repos)!r}:
     out = pathlib.Path({str(tmp_path)!r}) / name
     words = f'train --data scenes --limit 40 --clip hf-hub:{{name}} --method trmml:epochs=1 --device cpu --out {{out}}'

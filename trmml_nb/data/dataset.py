@@ -27,9 +27,9 @@ from .labels import LabelError, apply_mask, from_code, known, label_statistics
 from .scenes import CATEGORIES, GENERATOR_VERSION, draw_scene, scene_seeds
 
 # %% auto #0
-__all__ = ['SCENE_COUNTS', 'open_image', 'FileImage', 'usable_images', 'SceneImage', 'first_twice', 'is_text', 'as_labels',
-           'Example', 'LabelledImages', 'row_numbers', 'MultiLabelDataset', 'scenes_dataset', 'build_transform',
-           'check_labels']
+__all__ = ['PROGRAMS', 'THINNEST', 'SCENE_COUNTS', 'open_header', 'open_image', 'FileImage', 'usable_images', 'SceneImage',
+           'first_twice', 'is_text', 'as_labels', 'Example', 'LabelledImages', 'row_numbers', 'MultiLabelDataset',
+           'scenes_dataset', 'build_transform', 'check_labels']
 
 # %% ../../nbs/library/data/02_dataset.ipynb #1d0e0418
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -59,8 +59,15 @@ def _turn(image: Image.Image, name: str) -> Image.Transpose | None:
     return Image.Transpose[turn] if turn else None
 
 # %% ../../nbs/library/data/02_dataset.ipynb #93d360eb
-def _open_header(source, name: str) -> Image.Image:
-    "Open an image file and read its header only. Raises `DataError`."
+PROGRAMS = ('EPS', 'WMF')  # formats that are drawn by running what is in the file
+THINNEST = 500  # times as long as it is wide a picture may be: the short side becomes that of the tower
+
+
+def open_header(
+    source: Any,  # path or open binary file
+    name: str,  # of it, for messages
+) -> Image.Image:  # whose pixels are not read yet
+    "Open an image file and read its header only. Errors: no picture, too large, too thin, or a program."
     if isinstance(source, (str, os.PathLike)):
         try:
             status = os.stat(source)
@@ -84,6 +91,13 @@ def _open_header(source, name: str) -> Image.Image:
         raise DataError(f'{name}: {image.width} x {image.height} pixels are over the limit of '
                         f'{Image.MAX_IMAGE_PIXELS}; make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you '
                         'trust the file.')
+    thin = max(image.size) > THINNEST * min(image.size)
+    if thin or image.format in PROGRAMS:
+        if isinstance(source, (str, os.PathLike)):
+            image.close()
+        why = (f'{image.width} x {image.height} pixels: one side is more than {THINNEST} times the other; cut it into '
+               'pieces.' if thin else f'{image.format} is drawn by running what is in the file; save it as PNG.')
+        raise DataError(f'{name}: {why}')
     return image
 
 # %% ../../nbs/library/data/02_dataset.ipynb #83ec1f41
@@ -95,7 +109,7 @@ def open_image(
         name, image = getattr(source, 'filename', '') or 'the PIL image', source
     else:
         name = str(source if isinstance(source, (str, os.PathLike)) else getattr(source, 'name', 'the image file'))
-        image = _open_header(source, name)
+        image = open_header(source, name)
     try:
         image.load()
         rgb, turn = _to_rgb(image, name), _turn(image, name)
@@ -144,7 +158,7 @@ class FileImage(NamedTuple):
 
     def check(self, decode: bool = False) -> None:
         "Raise `DataError` unless the header (or, with `decode`, the whole picture) can be read."
-        open_image(self.path) if decode else _open_header(self.path, self.path).close()
+        open_image(self.path) if decode else open_header(self.path, self.path).close()
 
     def content_key(self) -> str:
         "sha256 of the file's bytes."

@@ -349,14 +349,16 @@ def read_synonyms(
                                  f'meaning.')
         source = dict(cells for _, cells in rows[1:])
     said = {one_name(k): v.strip() for k, v in source.items()}
+    ends: dict[str, str] = {}  # what was followed already
 
     def follow(name: str) -> str:
-        seen = [name]
-        while (more := said.get(one_name(seen[-1]))) is not None and one_name(more) != one_name(seen[-1]):
-            if one_name(more) in map(one_name, seen):
-                raise TableError(f'synonyms go in a circle: {" -> ".join([*seen, more])}; decide for one word.')
-            seen.append(more)
-        return seen[-1]
+        seen = {one_name(name): name}
+        while (key := next(reversed(seen))) not in ends and (more := said.get(key)) is not None and one_name(more) != key:
+            if one_name(more) in seen:
+                raise TableError(f'synonyms go in a circle: {" -> ".join([*seen.values(), more])}; decide for one word.')
+            seen[one_name(more)] = more
+        ends.update(dict.fromkeys(seen, ends.get(key, seen[key])))
+        return ends[key]
     return {name: follow(means) for name, means in said.items()}
 
 # %% ../../nbs/library/data/07_names.ipynb #5ab10c03

@@ -74,8 +74,8 @@ def why_no_category(
     if upwards and (c == 0 and len(counts) > 2 or head(name) in NOTE_COLUMNS or name.startswith('Unnamed: ')):
         return 'it only counts'
     image = picture_column(grid)
-    others = [k for k in range(len(grid.header)) if k not in (c, image)]
-    sums = lambda worth: [sum(worth(plain(cells[k])) for k in others) for _, cells in grid.rows]
+    sums = lambda worth: [sum(worth(plain(v)) for k, v in enumerate(cells) if k not in (c, image))
+                          for _, cells in grid.rows]
     if counts and head(name) in TOTALS and counts in (sums(lambda v: CELLS.get(v) == PRESENT),
                                                       sums(lambda v: int(v) if v.isdecimal() else 0)):
         return 'it adds up the others'
@@ -141,6 +141,7 @@ def sheet_header(
 ) -> Columns:
     "What the columns are. Errors: no image column, a category without a name, two columns of one name."
     image, header, notes = picture_column(grid), grid.header, []
+    grid.image = image  # looked up once, and not for every column
     person = annotator_column(grid, reading)
     if person is not None:
         notes.append(f'column {header[person]!r} says who labelled')

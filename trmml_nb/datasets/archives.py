@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from filelock import Timeout
-from PIL import Image
 from tqdm.auto import tqdm
 
+from ..data.dataset import open_header
 from ..errors import DataError, optional
 from ..io import (
     alone, held_by, parse_json, readable, time_in_words, unsealed_json, write_atomic, write_json)
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     import requests
 
 # %% auto #0
-__all__ = ['PATIENT', 'UNPACKING', 'ArchiveError', 'WrongFile', 'DamagedArchive', 'digests', 'Source', 'check_file', 'identify',
-           'PracticeServer', 'Patience', 'require_disk', 'locked', 'download', 'Obtained', 'below', 'find_given',
-           'obtain', 'safe_target', 'members', 'Unpacked', 'unpack', 'image_problem', 'broken_images']
+__all__ = ['PATIENT', 'UNPACKING', 'ELSEWHERE', 'ArchiveError', 'WrongFile', 'DamagedArchive', 'digests', 'Source', 'check_file',
+           'identify', 'PracticeServer', 'Patience', 'require_disk', 'locked', 'download', 'Obtained', 'below',
+           'find_given', 'obtain', 'safe_target', 'members', 'Unpacked', 'unpack', 'image_problem', 'broken_images']
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #7341e0da
 class ArchiveError(DataError):
@@ -608,6 +608,9 @@ def obtain(
 
 # %% ../../nbs/library/datasets/00_archives.ipynb #a8558f6e
 UNPACKING = '.unpacking.part'  # where a member is written before it is moved to its place
+ELSEWHERE = re.compile(  # a step of a name that Windows refuses, cuts, or takes for a device or a drive
+    r'.*[\x00-\x1f\x7f<>:"|?*\\].*|.*[. ]|(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[\d\xb9\xb2\xb3]) *(?:\..*)?',
+    re.IGNORECASE | re.DOTALL)
 
 
 def _parts(name: str, folder: str | Path) -> list[str]:
@@ -617,12 +620,12 @@ def _parts(name: str, folder: str | Path) -> list[str]:
         name.encode()
     except UnicodeEncodeError:
         raise ArchiveError(f'member {name!r}: its name is not UTF-8 text; such an archive is not unpacked.') from None
-    if parts[:1] == [UNPACKING]:
-        raise ArchiveError(f'member {name!r}: has the name that unfinished files have here.')
-    if not parts or name.startswith('/') or '..' in parts or re.search(r'[\\\0]|^[A-Za-z]:', name):
+    if parts and (parts[0] == UNPACKING or parts[0].casefold().endswith('.unpacked.json')):
+        raise ArchiveError(f'member {name!r}: has the name that unfinished files or notes have here.')
+    if not parts or name.startswith('/') or '..' in parts or any(map(ELSEWHERE.fullmatch, parts)):
         raise ArchiveError(
-            f'member {name!r}: leads out of {folder}, or is no plain relative name; such an archive is not '
-            'unpacked. Get it from its official source.'
+            f'member {name!r}: leads out of {folder}, or is no name that every system reads alike; such an archive '
+            'is not unpacked. Get it from its official source.'
         )
     return parts
 
@@ -833,7 +836,7 @@ def image_problem(
 ) -> str | None:  # what is wrong with it, or None
     "Decode a picture (JPEG at an eighth of its size): cut and damaged files are found, unlike with Pillow's verify."
     try:
-        with Image.open(path) as image:
+        with open_header(path, 'the file') as image:
             image.draft('RGB', (max(image.width // 8, 1), max(image.height // 8, 1)))
             image.load()
     except Exception as error:

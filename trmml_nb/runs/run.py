@@ -12,13 +12,13 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -37,9 +37,9 @@ from ..towers.tower import FrozenTower, load_tower
 from ..training.trainer import pick_device, predict_logits, tensors_sha256
 
 # %% auto #0
-__all__ = ['UNFINISHED', 'method_state', 'save_model', 'note_of', 'RunForm', 'MetricsForm', 'read_metrics', 'read_config',
-           'config_sha256', 'growing', 'required', 'load_model', 'read_history', 'Prediction', 'Recogniser', 'versions',
-           'load_run']
+__all__ = ['UNFINISHED', 'method_state', 'save_model', 'note_of', 'note_in', 'RunForm', 'MetricsForm', 'read_metrics',
+           'read_config', 'config_sha256', 'growing', 'required', 'load_model', 'read_history', 'Prediction',
+           'Recogniser', 'versions', 'load_run']
 
 # %% ../../nbs/library/runs/02_run.ipynb #31079b8b
 def method_state(
@@ -71,12 +71,22 @@ def note_of(
     except (OSError, SafetensorError):
         return {}
 
+
+def note_in(
+    path: str | Path,  # model.safetensors of a run
+) -> dict[str, str]:  # empty where it says nothing, or is damaged, which `load_model` tells
+    "What a model says of itself."
+    try:
+        return note if isinstance(note := parse_json(note_of(path).get('about', '{}')), dict) else {}
+    except ValueError:
+        return {}
+
 # %% ../../nbs/library/runs/02_run.ipynb #dc01c935
 class _TowerNote(BaseModel):
     model_config = ConfigDict(strict=True)
     clip: str
     pretrained: str | None = None
-    image_size: Any = None
+    image_size: Annotated[int, Field(gt=0)] | None = None
     fingerprint: str
     resize: str | None = None
     dense: str | None = None
@@ -91,7 +101,7 @@ class RunForm(BaseModel):
     job: dict[str, Any] = {}  # a run that is shared does not say where things were
     data: dict[str, Any]
     tower: _TowerNote
-    class_names: list[str]
+    class_names: Annotated[list[str], Field(min_length=1)]
 
 
 class MetricsForm(BaseModel):
@@ -276,6 +286,12 @@ def load_run(
     if not (folder / 'model.safetensors').is_file():
         raise RunError(f'{folder}: no model.safetensors: the run is not finished. Go on with `trmml train ... --out '
                        f'{folder} --resume`.')
+    note = note_in(folder / 'model.safetensors')
+    wanted = None if clip is not None and 'clip' not in note else note.get('config')  # before: another word for a tower
+    if wanted is not None and wanted != config_sha256(config):  # before anything is built from it
+        raise RunError(f'{folder / "config.json"}: was changed since the model was written, so its categories or '
+                       f'settings may not be those of the '
+                       'model; put the file back, or train again.')
     asked = config['tower']
     name = clip or asked['clip']  # older runs noted weights that such a tower does not take
     tower = load_tower(name, None if brings_weights(name) else asked.get('pretrained'), asked.get('image_size'),
@@ -294,10 +310,4 @@ def load_run(
                        f'({error}); it was changed, or made by '
                        'another version. Put the file back, or train again.') from error
     load_model(method, folder / 'model.safetensors')
-    note = parse_json(note_of(folder / 'model.safetensors').get('about', '{}'))
-    wanted = None if clip is not None and 'clip' not in note else note.get('config')  # before: another word for a tower
-    if wanted is not None and wanted != config_sha256(config):
-        raise RunError(f'{folder / "config.json"}: was changed since the model was written, so its categories or '
-                       f'settings may not be those of the '
-                       'model; put the file back, or train again.')
     return Recogniser(tower, method.to(chosen), config['class_names'], folder)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import importlib.util
 import io
 import json
@@ -16,6 +17,7 @@ import os
 import pickle
 import queue
 import re
+import shutil
 import socket
 import tempfile
 import threading
@@ -24,7 +26,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Optional
@@ -39,24 +41,23 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.utils import tqdm as hub_tqdm
 from open_clip.coca_model import MultimodalCfg
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
-from open_clip.pretrained import download_pretrained
 from open_clip.transform import PreprocessCfg
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import TowerError
-from ..io import parse_json
+from ..io import clear_parts, parse_json, readable, write_atomic
 
 # %% auto #0
 __all__ = ['WEIGHT_NAMES', 'HEARD', 'GROWN', 'UNSTATED', 'NOT_WEIGHTS', 'SETTLED', 'RESIZES', 'BUNDLED', 'quiet_logging',
            'hub_reachable', 'best_weights', 'tag_files', 'old_cache', 'cached_weights', 'why_not', 'in_time',
-           'hub_names', 'stops_at', 'hub_file', 'hub_folder', 'fetch_weights', 'is_scripted', 'scripted_state',
-           'read_weights', 'checkpoint_shapes', 'plain_checkpoint', 'fill_weights', 'TokenizerOptions', 'ModelConfig',
-           'FolderConfig', 'shipped_names', 'config_faults', 'names_code', 'read_tower_config', 'local_checkpoint',
-           'require_transformers', 'fetch_hub_folder', 'close_names', 'file_record', 'find_weights', 'resizing',
-           'tower_tokenizer', 'tower_config', 'build_model', 'brings_weights', 'tiny_folder', 'least_weights',
-           'find_tower']
+           'hub_names', 'stops_at', 'hub_file', 'hub_folder', 'checksum_in', 'address_file', 'fetch_weights',
+           'is_scripted', 'scripted_state', 'read_weights', 'checkpoint_shapes', 'plain_checkpoint', 'fill_weights',
+           'TokenizerOptions', 'ModelConfig', 'FolderConfig', 'shipped_names', 'config_faults', 'names_code',
+           'read_tower_config', 'local_checkpoint', 'require_transformers', 'fetch_hub_folder', 'close_names',
+           'file_record', 'find_weights', 'resizing', 'tower_tokenizer', 'tower_config', 'build_model',
+           'brings_weights', 'tiny_folder', 'least_weights', 'find_tower']
 
 # %% ../../nbs/library/towers/02_weights.ipynb #2e8e9340
 @contextlib.contextmanager
@@ -166,6 +167,7 @@ def in_time(
     work: Callable[[], Any],  # a call of the hub's library, whose own limits begin anew with every byte
     seconds: float,  # without an end, and without anything new
     grown: Callable[[], int] = int,  # how many bytes have come
+    place: str = "",  # that is asked; '' for the hub
 ) -> Any:
     "What the call gives. Errors: its own; `TimeoutError` where nothing comes, and the call stays with its thread."
     found: queue.Queue[tuple[bool, Any]] = queue.Queue()
@@ -185,7 +187,7 @@ def in_time(
             raise result
         if (now := grown()) != have:
             have, since = now, time.monotonic()
-    raise TimeoutError(f"nothing came from {hub.ENDPOINT} for {seconds:.0f} seconds")
+    raise TimeoutError(f"nothing came from {place or hub.ENDPOINT} for {seconds:.0f} seconds")
 
 # %% ../../nbs/library/towers/02_weights.ipynb #6199bbb3
 def hub_names(
@@ -248,6 +250,50 @@ def hub_folder(
         raise OSError("the repository was changed while it was fetched; start again")
     return folders.pop()
 
+# %% ../../nbs/library/towers/02_weights.ipynb #7c1d40ab
+def checksum_in(
+    url: str,  # of weights
+) -> str:  # hex digits, '' where it names none
+    "What a file's sha256 begins with, as addresses of OpenAI and OpenCLIP say it."
+    if "openaipublic" in url:
+        return url.split("/")[-2]
+    return Path(url).stem.split("-")[-1] if "mlfoundations" in url else ""
+
+
+def address_file(
+    url: str,  # of weights
+    path: Path,  # where they shall be
+) -> str:  # the path
+    """Weights from an address, written in one move. Errors: those of the network and the disk; as `in_time`; more or
+    fewer bytes than the server stated, another checksum than the address names."""
+    come, digest, known = [0], hashlib.sha256(), checksum_in(url)
+
+    def pieces(source: Any, size: int | None) -> Iterator[bytes]:
+        most = UNSTATED if size is None else size
+        while block := source.read(1 << 20):
+            come[0] += len(block)
+            if come[0] > most:
+                raise OSError(f"more than {most:,} bytes came, " + ("and no size was stated" if size is None else
+                                                                    "the stated size"))
+            digest.update(block)
+            yield block
+        if size is not None and come[0] != size:
+            raise OSError(f"{come[0]:,} bytes came, the server had stated {size:,}; start again")
+        if not digest.hexdigest().startswith(known):
+            raise OSError(f"sha256 begins with {digest.hexdigest()[:len(known)]}, the address says {known}")
+
+    def fetch() -> None:
+        with urllib.request.urlopen(url, timeout=HEARD) as source:
+            said = source.headers.get("Content-Length") or ""
+            size = int(said) if re.fullmatch("[0-9]{1,18}", said) else None
+            if size is not None and size > (free := shutil.disk_usage(path.parent).free):
+                raise OSError(f"{readable(size)} are offered, and {readable(free)} of {path.parent} are free")
+            write_atomic(path, pieces(source, size))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_parts(path)
+    in_time(fetch, GROWN, lambda: come[0], url)
+    return str(path)
+
 # %% ../../nbs/library/towers/02_weights.ipynb #80f66f19
 def fetch_weights(
     name: str,  # open_clip architecture
@@ -269,8 +315,7 @@ def fetch_weights(
     repo, names = tag_files(cfg)
     try:
         if not repo:
-            file = old_cache(cfg)
-            return in_time(lambda: download_pretrained(cfg), GROWN, lambda: file.stat().st_size if file.is_file() else 0)
+            return address_file(cfg["url"], old_cache(cfg))
         there = hub_names(repo)
         name = next((n for n in names if n in there), None)
         if name is None:

@@ -19,7 +19,7 @@ from ..errors import RunError
 from .. import __version__
 from ..io import number_of, write_atomic
 from ..rivals.registry import METHODS, parse_spec
-from ..runs.run import Recogniser, config_sha256, load_run, note_of, read_config, read_metrics, save_model
+from ..runs.run import Recogniser, config_sha256, load_run, note_in, read_config, read_metrics, save_model
 from ..io import parse_json, write_json
 from ..towers.weights import hub_folder, hub_names, hub_reachable, local_checkpoint
 
@@ -90,7 +90,7 @@ def save_pretrained(
     run, folder = Path(run), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HubError(f'{folder}: holds something already and is not overwritten; choose another folder.')
-    method, note = load_run(run, 'cpu').method, parse_json(note_of(run / 'model.safetensors').get('about', '{}'))
+    method, note = load_run(run, 'cpu').method, note_in(run / 'model.safetensors')
     config, metrics = read_config(run), read_metrics(run)
     config = {k: v for k, v in config.items() if k != 'job'}  # paths of this machine
     folder.mkdir(parents=True, exist_ok=True)
