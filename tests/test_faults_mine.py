@@ -95,6 +95,9 @@ def test_a_sidecar_that_a_person_edited_stays(place, tmp_path):
     there.symlink_to(tmp_path / 'nowhere')
     with pytest.raises(JobError, match='was changed since'):
         check_sidecars(words, [there.stem])
+    (words / 'away').symlink_to(tmp_path)
+    with pytest.raises(JobError, match='away: leads out of .* through a link'):
+        check_sidecars(words, ['away/x'])
     for odd in (['a\rb', 'ä', ''], [f'xmptk="trmml_nb {"0" * 16}"'], []):
         (words / 'odd.xmp').write_bytes(xmp_sidecar(odd))
         check_sidecars(words, ['odd'])

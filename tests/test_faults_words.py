@@ -80,6 +80,8 @@ def test_names_that_the_machine_reads_wrongly_are_refused(tmp_path, monkeypatch)
     assert misread(garbled) == 'Kätzchen' and not misread('Kätzchen') and not misread('漢字') and not misread('plain')
     with pytest.raises(RunError, match='Set PYTHONUTF8=1'):
         check_word(garbled, '--out')
+    with pytest.raises(RunError, match='holds a NUL'):
+        check_word('a\0b', '--out')
     Image.new('RGB', (8, 8)).save(tmp_path / f'{garbled}.png')
     for on_bad in ('error', 'skip'):
         for source in (tmp_path, tmp_path / f'{garbled}.png', tmp_path / '*.png'):

@@ -132,6 +132,8 @@ def check_word(
         word.encode()
     except UnicodeEncodeError:
         raise kind(f'{what}: {word!a} is not UTF-8, so no file could hold it; rename it.') from None
+    if '\0' in word:
+        raise kind(f'{what}: {word!a} holds a NUL, which no name of a file can; take it out.')
 
 
 _COMMANDS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')  # to a terminal, not for reading

@@ -78,4 +78,6 @@ def test_synonyms(tmp_path):
 
 def test_a_long_chain_of_synonyms_is_followed_once():
     chain = {f'a{i}': f'a{i + 1}' for i in range(20_000)}
-    assert set(read_synonyms(chain).values()) == {'a20000'} == set(read_synonyms(dict(reversed(chain.items()))).values())
+    assert (
+        set(read_synonyms(chain).values()) == {'a20000'} == set(read_synonyms(dict(reversed(chain.items()))).values())
+    )

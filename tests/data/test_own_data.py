@@ -12,7 +12,7 @@ from helpers.pictures import noise
 
 from trmml_nb.errors import DataError
 from trmml_nb.data.labels import ABSENT, PRESENT, UNKNOWN
-from trmml_nb.data.own_data import csv_dataset, flatness, folder_files, image_folder, look_like_photographs
+from trmml_nb.data.own_data import csv_dataset, flatness, folder_files, image_folder, look_like_photographs, named_files
 
 
 def table(folder, text, name='labels.csv'):
@@ -285,3 +285,22 @@ def test_photographs_and_drawings(album):
     grain = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     assert flatness(Image.fromarray(grain)) < 0.1 and flatness(Image.new('RGB', (9, 9))) == 1
     assert flatness(Image.new('RGB', (1, 9))) == 1 and not look_like_photographs(image_folder(album))
+
+
+@pytest.mark.fault(
+    'hostile files',
+    'links that lead in a circle, under a pattern with **',
+    'are not followed: the pattern ends, and finds each picture once',
+)
+def test_a_pattern_follows_no_links_to_folders(tmp_path):
+    inside = tmp_path / 'a' / 'b'
+    inside.mkdir(parents=True)
+    for name in ('x.png', '.hidden.png'):
+        Image.new('RGB', (4, 4)).save(inside / name)
+    for k in range(3):
+        (tmp_path / 'a' / f'up{k}').symlink_to('..')
+        (inside / f'self{k}').symlink_to('.')
+    for pattern in ('**/*.png', '**/**/**/*.png', 'a/*/x.png', '**', '[a]/b/?.png'):
+        assert named_files([tmp_path / pattern], 'skip')[0] == [inside / 'x.png'], pattern
+    with pytest.raises(DataError, match='no pattern that can be read|no such file or folder'):
+        named_files([tmp_path / '**x.png'])

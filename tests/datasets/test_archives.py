@@ -582,7 +582,21 @@ def test_unpack(tmp_path, make):
 @each_kind
 @pytest.mark.parametrize(
     'name',
-    ['CON', 'd/nul.txt', 'aux/a.txt', 'COM1 .jpg', 'LPT\xb9', 'a:b', 'd/a:$DATA', 'a.', 'd /a.txt', 'a?', 'a"b', 'a\nb', '\x1b[2J']
+    [
+        'CON',
+        'd/nul.txt',
+        'aux/a.txt',
+        'COM1 .jpg',
+        'LPT\xb9',
+        'a:b',
+        'd/a:$DATA',
+        'a.',
+        'd /a.txt',
+        'a?',
+        'a"b',
+        'a\nb',
+        '\x1b[2J',
+    ]
     + ['.b.zip.unpacked.json', '.unpacking.part'],
 )
 def test_names_that_other_systems_read_differently(tmp_path, make, name):

@@ -2,17 +2,18 @@
 
 import json
 import pickle
+import shutil
 
 import pytest
 import torch
 
 from trmml_nb.data.dataset import scenes_dataset
 from trmml_nb.errors import TowerError
-from trmml_nb.io import JSON_SEAL
+from trmml_nb.io import JSON_SEAL, write_json
 from trmml_nb.yours.hub import HubError, cell, fetch, from_pretrained, model_card, push_to_hub, save_pretrained
 from trmml_nb.runs.options import TrainJob
 from trmml_nb.runs.train import train_job
-from trmml_nb.runs.run import load_run
+from trmml_nb.runs.run import config_sha256, load_run, note_in, read_config, save_model
 from trmml_nb.errors import RunError
 from trmml_nb.towers.weights import tiny_folder
 
@@ -43,8 +44,6 @@ def shared(run, place):
 
 
 def test_same_numbers_elsewhere(run, shared, tmp_path):
-    import shutil
-
     moved = shutil.copytree(shared, tmp_path / 'elsewhere')
     image = scenes_dataset('test', 1).image(0)
     a, b = load_run(run), from_pretrained(moved, 'cpu')
@@ -78,6 +77,7 @@ def test_card_says_data_mask_metrics_and_limits(shared):
     ):
         assert said in card, said
     assert model_card(config, {}, 'x').count('not measured') == 4 and cell('a|b\n<i>') == 'a\\|b &lt;i>'
+    assert cell('![x](http://a/b)') == '!&#91;x](http://a/b)'
 
 
 def test_a_memory_of_training_pictures_goes_along_and_the_card_says_so(shared, place, tmp_path):
@@ -103,12 +103,14 @@ def test_refusals(run, shared, place, tmp_path):
     with pytest.raises(HubError, match='pass clip='):
         from_pretrained(bare)
     assert from_pretrained(bare, clip=f'local-dir:{tiny_folder()}').class_names
-    config = json.loads((bare / 'config.json').read_text())
+    with pytest.raises(HubError, match='not the same tower'):
+        from_pretrained(bare, clip=f'local-dir:{tiny_folder("tiny16")}')
+    config = json.loads((shared / 'config.json').read_text())
     config['tower']['fingerprint'] = 'f' * 64
     config.pop(JSON_SEAL)
-    (bare / 'config.json').write_text(json.dumps(config))
-    with pytest.raises(HubError, match='not the same tower'):
-        from_pretrained(bare, clip=f'local-dir:{tiny_folder()}')
+    (shutil.copytree(shared, tmp_path / 'other') / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(HubError, match='was changed since the model was written'):
+        from_pretrained(tmp_path / 'other')
     with pytest.raises(TowerError, match='is not a folder'):
         from_pretrained(bare, clip='local-dir:nowhere')
 
@@ -191,3 +193,32 @@ def test_fetched_from_a_hub(shared, monkeypatch):
     assert (
         from_pretrained('me/toy', revision='v1').class_names and asked['name'] == 'me/toy' and asked['revision'] == 'v1'
     )
+
+
+@pytest.mark.fault(
+    'hostile files',
+    'a link to a file of yours, in the folder of a tower or of a model that you share',
+    'refused before anything is copied or sent',
+)
+def test_no_file_from_elsewhere_is_shared_through_a_link(place, run, shared, tmp_path):
+    (tmp_path / 'secret').write_text('secret', encoding='utf-8')
+    tower, model = tmp_path / 'models' / 'tower', tmp_path / 'model'
+    shutil.copytree(tiny_folder(), tower)
+    shutil.copytree(run, tmp_path / 'run')
+    config = read_config(tmp_path / 'run')
+    config['tower']['clip'] = f'local-dir:{tower}'
+    note = note_in(run / 'model.safetensors') | dict(config=config_sha256(config))
+    save_model(load_run(run, 'cpu').method, tmp_path / 'run' / 'model.safetensors', note)
+    write_json(tmp_path / 'run' / 'config.json', config, sealed=True)
+    (tower / 'notes.txt').symlink_to(tmp_path / 'secret')
+    with pytest.raises(HubError, match='notes.txt: a link that leads out of'):
+        save_pretrained(tmp_path / 'run', tmp_path / 'out', tower=True)
+    assert not (tmp_path / 'out').exists()
+    (tower / 'notes.txt').unlink()
+    (tower / 'open_clip_config.json').rename(tower / 'there')
+    (tower / 'open_clip_config.json').symlink_to('there')  # inside, as in the hub's own cache
+    assert (save_pretrained(tmp_path / 'run', tmp_path / 'out', tower=True) / 'tower').is_dir()
+    shutil.copytree(shared, model)
+    (model / 'tower' / 'a.json').symlink_to(tmp_path / 'secret')
+    with pytest.raises(HubError, match='a.json: a link that leads out of'):
+        push_to_hub(model, 'a/b', api=object())

@@ -25,8 +25,8 @@ from .labels import ABSENT, PRESENT, UNKNOWN
 
 # %% auto #0
 __all__ = ['CSV_CODES', 'IMAGE_SUFFIXES', 'RAW_SUFFIXES', 'read_rows', 'image_path', 'csv_dataset', 'why_left_out',
-           'folder_files', 'unlabelled', 'image_folder', 'closed_folders', 'named_files', 'picture_set', 'flatness',
-           'look_like_photographs']
+           'folder_files', 'unlabelled', 'image_folder', 'closed_folders', 'matching', 'named_files', 'picture_set',
+           'flatness', 'look_like_photographs']
 
 # %% ../../nbs/library/data/03_own_data.ipynb #cccb7d69
 def read_rows(
@@ -253,6 +253,21 @@ def closed_folders(
     return found
 
 
+def matching(
+    pattern: str,  # with *, ? or [; ** goes into subfolders, and through no link
+) -> list[str]:  # sorted
+    "What a pattern finds, but for what is hidden. Errors: a pattern of another form."
+    parts = Path(pattern).parts
+    at = next((k for k, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    start, rest = Path(*parts[:at]), parts[at:]
+    hidden = lambda path: any(part[0] == '.' for part in path.relative_to(start).parts)
+    try:
+        found = list(start.glob('/'.join(rest))) if rest and start.is_dir() else []
+    except (ValueError, NotImplementedError) as error:
+        raise DataError(f'{pattern}: no pattern that can be read ({error}).') from None
+    return sorted(str(p) for p in found if not hidden(p) or any(part[0] == '.' for part in rest))
+
+
 def named_files(
     sources: Sequence[str | Path],  # files, folders, patterns (** goes into subfolders)
     on_bad: str = 'error',  # as in `folder_files`
@@ -260,7 +275,7 @@ def named_files(
     "The pictures that are meant. Errors: a source that is not there."
     found, skipped = set(), []
     for source in map(str, sources):
-        there = [source] if os.path.lexists(source) else sorted(glob.glob(source, recursive=True))
+        there = [source] if os.path.lexists(source) else matching(source)
         places = [Path(p) for p in there]
         closed = closed_folders(source) if glob.has_magic(source) and not os.path.lexists(source) else []
         if closed and on_bad != 'skip':

@@ -302,6 +302,9 @@ def check_sidecars(
                        '--xmp.') from None
     if folder.exists() and not folder.is_dir():
         raise JobError(f'{folder}: is no folder; choose another --xmp.')
+    for place in {(folder / name).parent for name in names}:
+        if not place.resolve().is_relative_to(folder.resolve()):
+            raise JobError(f'{place}: leads out of {folder} through a link; remove the link, or choose another --xmp.')
     for name in names:
         path = folder / f'{name}.xmp'
         there = path.read_bytes() if path.is_file() else b''

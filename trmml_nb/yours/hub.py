@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from .. import __version__
 from ..io import number_of, write_atomic
 from ..rivals.registry import METHODS, parse_spec
 from ..runs.run import Recogniser, config_sha256, load_run, note_in, read_config, read_metrics, save_model
-from ..io import parse_json, write_json
+from ..io import write_json
 from ..towers.weights import hub_folder, hub_names, hub_reachable, local_checkpoint
 
 # %% auto #0
-__all__ = ['LIMITS', 'REMEMBERS', 'WANTED', 'HubError', 'cell', 'model_card', 'save_pretrained', 'from_pretrained', 'fetch',
-           'push_to_hub']
+__all__ = ['LIMITS', 'REMEMBERS', 'WANTED', 'HubError', 'cell', 'model_card', 'check_links', 'save_pretrained', 'from_pretrained',
+           'fetch', 'push_to_hub']
 
 # %% ../../nbs/library/yours/03_hub.ipynb #ba2464d0
 class HubError(RunError):
@@ -44,7 +44,9 @@ def cell(
     text: Any,  # what a table of the card shall say
 ) -> str:
     "Text that cannot break a Markdown table or become HTML."
-    return str(text).replace('&', '&amp;').replace('<', '&lt;').replace('|', '\\|').replace('\n', ' ')
+    for sign, said in (('&', '&amp;'), ('<', '&lt;'), ('|', '\\|'), ('[', '&#91;'), ('\n', ' ')):
+        text = str(text).replace(sign, said)
+    return str(text)
 
 
 def model_card(
@@ -79,6 +81,18 @@ def model_card(
                       "model.predict('photo.jpg').top(5)", '```', ''])
 
 # %% ../../nbs/library/yours/03_hub.ipynb #49480cc6
+def check_links(
+    folder: Path,  # of files that are to be shared
+    files: Iterable[Path],  # some of it
+) -> None:
+    "Errors: a link that leads out of the folder, for what it leads to would be shared. The hub's own cache has links."
+    homes = {folder.resolve(), folder.resolve().parent.parent / 'blobs'}
+    for file in files:
+        if file.is_symlink() and not homes & {file.resolve().parent, *file.resolve().parents}:
+            raise HubError(f'{file}: a link that leads out of {folder}, so a file from elsewhere would be shared; '
+                           'remove it, or put the file itself there.')
+
+
 def save_pretrained(
     run: str | Path,  # run folder
     folder: str | Path,  # to make; must not exist, or be empty
@@ -93,16 +107,18 @@ def save_pretrained(
     method, note = load_run(run, 'cpu').method, note_in(run / 'model.safetensors')
     config, metrics = read_config(run), read_metrics(run)
     config = {k: v for k, v in config.items() if k != 'job'}  # paths of this machine
-    folder.mkdir(parents=True, exist_ok=True)
     clip = config['tower']['clip']
     if clip.startswith('local-dir:'):
         source = Path(clip.removeprefix('local-dir:')).expanduser()
         if tower:
-            (folder / 'tower').mkdir()
-            for file in {source / 'open_clip_config.json', local_checkpoint(source), *source.glob('*.json'),
-                         *source.glob('*.txt')}:
+            files = {source / 'open_clip_config.json', local_checkpoint(source), *source.glob('*.json'),
+                     *source.glob('*.txt')}
+            check_links(source, files)
+            (folder / 'tower').mkdir(parents=True)
+            for file in files:
                 shutil.copy(file, folder / 'tower' / file.name)
         config['tower'] = config['tower'] | dict(clip='local-dir:tower' if tower else f'local-dir:{source.name}')
+    folder.mkdir(parents=True, exist_ok=True)
     save_model(method, folder / 'model.safetensors', note | dict(clip=config['tower']['clip'],
                                                                  config=config_sha256(config)))
     for name in ('decisions.json',):
@@ -174,6 +190,7 @@ def push_to_hub(
                if not (folder / n).is_file()]
     if lacking:
         raise HubError(f'{folder}: lacks {", ".join(lacking)}; make it with save_pretrained.')
+    check_links(folder, folder.rglob('*'))
     if api is None and not hub_reachable():
         raise HubError('the model hub cannot be reached (or HF_HUB_OFFLINE is set); push again from a machine with a '
                        'network.')
