@@ -44,3 +44,12 @@ def test_saving_is_said_also_when_it_fails():
     assert 'keep=' in silent.said and silent.still()[:4] == b'\x89PNG'
     with pytest.raises(ViewError, match="'d' is none"):
         silent.category = 'd'
+
+
+@pytest.mark.parametrize('odd', [float('nan'), -0.1, 1.1, 1e308, 'x', None])
+def test_a_line_goes_to_no_place_that_is_no_probability(odd):
+    live = ThresholdWidget(P, T, ['a', 'b', 'c'], [0.5] * 3)
+    with pytest.raises(ViewError, match='expected a probability from 0 to 1'):
+        live.move('a', odd)
+    live.move('a', np.float32(0.25))
+    assert live.thresholds == [0.25, 0.5, 0.5]

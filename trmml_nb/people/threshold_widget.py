@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from ..errors import ViewError, optional
@@ -161,7 +162,9 @@ class ThresholdWidget(ThresholdStill):
         category: str,  # whose line
         threshold: float,  # the nearest place is taken
     ) -> None:
-        "Move a line; nothing is saved yet."
+        "Move a line; nothing is saved yet. Errors: what is no probability."
+        if not (isinstance(threshold, Real) and 0 <= threshold <= 1):
+            raise ViewError(f'threshold is {threshold!r}, expected a probability from 0 to 1.')
         c = self.names.index(category)
         k = int(abs(self._places[c][1:-1] - threshold).argmin()) + 1
         self.thresholds = [*self.thresholds[:c], float(self._places[c, k]), *self.thresholds[c + 1:]]
