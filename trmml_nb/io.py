@@ -63,7 +63,8 @@ def write_atomic(
         os.replace(part, path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:  # a full disk does not say which file it was
+        # a full disk does not say which file it was; an error without a number is no error of the disk
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
 

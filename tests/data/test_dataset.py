@@ -157,7 +157,8 @@ def test_bomb(tmp_path, side):
 
 @pytest.mark.fault(
     'hostile files',
-    'a PostScript program called .jpg, and a picture of some thousand pixels by one, which fills the memory as it is resized',
+    'a PostScript program called .jpg, and a picture of some thousand pixels by one, which fills the memory as it is '
+    'resized',
     'refused by name, also where an archive is looked through; no program is started',
 )
 def test_programs_and_threads_are_no_pictures(tmp_path, monkeypatch):

@@ -576,7 +576,8 @@ def test_unpack(tmp_path, make):
 
 @pytest.mark.fault(
     'hostile files',
-    'a name in an archive that another system takes for a device, a drive or another file (CON, a:b, a.), or for a note of ours',
+    'a name in an archive that another system takes for a device, a drive or another file (CON, a:b, a.), or for a note '
+    'of ours',
     'refused on every system, with the member',
 )
 @each_kind

@@ -353,9 +353,10 @@ def read_synonyms(
 
     def follow(name: str) -> str:
         seen = {one_name(name): name}
-        while (key := next(reversed(seen))) not in ends and (more := said.get(key)) is not None and one_name(more) != key:
+        while (key := next(reversed(seen))) not in ends and one_name(more := said.get(key, key)) != key:
             if one_name(more) in seen:
-                raise TableError(f'synonyms go in a circle: {" -> ".join([*seen.values(), more])}; decide for one word.')
+                words = ' -> '.join([*seen.values(), more])
+                raise TableError(f'synonyms go in a circle: {words}; decide for one word.')
             seen[one_name(more)] = more
         ends.update(dict.fromkeys(seen, ends.get(key, seen[key])))
         return ends[key]
