@@ -123,7 +123,7 @@ def test_no_link_is_broken(site, pages):
 
 def test_code_that_is_collapsed_in_jupyterlab_is_folded(site):
     "And nothing else is."
-    for path in (NBS / "book/10_trmml.ipynb", NBS / "book/09_contrast.ipynb"):
+    for path in (NBS / "book/10_trmml.ipynb", NBS / "book/12_end_to_end.ipynb"):
         collapsed = [c for c in nbformat.read(path, 4).cells if c.metadata.get("jupyter", {}).get("source_hidden")]
         page = (site / path.relative_to(NBS).with_suffix(".html")).read_text(encoding="utf-8")
         assert page.count('<details class="admonition hide above-input">') == len(collapsed)

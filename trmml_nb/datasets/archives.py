@@ -621,7 +621,7 @@ def _parts(name: str, folder: str | Path) -> list[str]:
     except UnicodeEncodeError:
         raise ArchiveError(f'member {name!r}: its name is not UTF-8 text; such an archive is not unpacked.') from None
     if parts and (parts[0] == UNPACKING or parts[0].casefold().endswith('.unpacked.json')):
-        raise ArchiveError(f'member {name!r}: has the name that unfinished files or notes have here.')
+        raise ArchiveError(f'member {name!r}: has the name that unfinished files have, or notes have here.')
     if not parts or name.startswith('/') or '..' in parts or any(map(ELSEWHERE.fullmatch, parts)):
         raise ArchiveError(
             f'member {name!r}: leads out of {folder}, or is no name that every system reads alike; such an archive '
@@ -840,7 +840,8 @@ def image_problem(
             image.draft('RGB', (max(image.width // 8, 1), max(image.height // 8, 1)))
             image.load()
     except Exception as error:
-        return f'{type(error).__name__}: {error}'.replace(str(path), 'the file')
+        said = error.__context__ or error  # what Pillow said, if it was Pillow
+        return f'{type(said).__name__}: {said}'.replace(str(path), 'the file')
     return None
 
 
