@@ -449,7 +449,7 @@ def table_lines(
         notes.append(f'the last line, {" ".join(kept.pop()[1])[:40]!r}, left out: it adds up')
     return kept, notes
 
-
+# %% ../../nbs/library/data/06_grids.ipynb #gridread2
 def read_grid(
     path: str | Path,  # .csv, .tsv, .txt or .xlsx
     encoding: str = '',  # as in `decoded`

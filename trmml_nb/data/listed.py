@@ -151,7 +151,7 @@ def ask_about_numbers(
                              'it. If the numbers are scores, write a line for each label: image,label,confidence; if '
                              'they count objects, take them out.')
 
-
+# %% ../../nbs/library/data/10_listed.ipynb #answers02
 NUMBERED = re.compile(r'\d+ ?[x×] ?[^\W\d].*|.*\S ?[x×*] ?\d+|'
                       r'.*[^\W\d]\)?[ :=(]*(?:\d*[.,]\d+|\d+(?:[.,]\d+)? ?%)\)?')  # 2x dog, dog x2, dog 0.9, dog (90 %)
 

@@ -257,7 +257,7 @@ def ask_about_words(
             more += ' If 2 stands for no, say --absent=2.'
         raise TableError(f'{error}{more}') from None
 
-
+# %% ../../nbs/library/data/09_wide.ipynb #scores002
 def ask_about_scores(
     grid: Grid,  # a wide table
     columns: Columns,  # of `sheet_header`

@@ -312,7 +312,7 @@ def check_sidecars(
             raise JobError(f'{path}: exists and was not made by this program, or was changed since; it is not '
                            'overwritten. Move it away, or choose another --xmp.')
 
-
+# %% ../../nbs/library/runs/07_predict.ipynb #sidecar2
 def write_sidecars(
     records: Iterator[dict],  # image, p
     class_names: Sequence[str],  # C categories
